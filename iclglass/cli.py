@@ -1,0 +1,220 @@
+"""The command ``iclglass``: which commands there are, their options, and what an exit code means.
+
+Commands run in `iclglass.commands`, imported only when one is chosen, so that ``--help`` is instant.
+Data goes to stdout, messages and progress to stderr.
+
+Exit codes: 0 done; 1 internal error; 2 usage or bad value; 3 some point did not converge; 4 theory and simulation
+disagree; 5 file missing, damaged or not writable; 130 interrupted (what was done is kept).
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from iclglass import __version__
+from iclglass.options import Option, add_options, grid, integer, integers, number, resolve, text
+from numerics.errors import ConvergenceError, OutputError, ParameterError, ParameterTypeError
+
+__all__ = ["COMMANDS", "main"]
+
+EXIT_INTERNAL, EXIT_USAGE, EXIT_NOT_CONVERGED, EXIT_DISAGREE, EXIT_FILE, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its name (also that of the function in `iclglass.commands`), help and options."""
+
+    name: str
+    help: str
+    options: tuple[Option, ...]
+
+
+def _parameters(convert: Callable[[str, str], object], *, grids: bool) -> tuple[Option, ...]:
+    """The parameters of the theory; as numbers, or as grids."""
+    what = "VALUE|START:STOP:COUNT[:log]" if grids else "VALUE"
+    return (
+        Option(("task-diversity", "tau"), convert, "task diversity P/D^2, > 0", what, required=True),
+        Option(("context-length", "alpha"), convert, "context length N/D, > 0", what, required=True),
+        Option(("label-noise", "rho"), convert, "variance of the label noise, >= 0", what, convert("rho", "0")),
+        Option(
+            ("ridge", "lam"),
+            convert,
+            "ridge D lambda0, >= 0; 0 is the ridgeless limit",
+            what,
+            convert("lam", "0.1"),
+        ),
+        Option(
+            ("temperature",),
+            convert,
+            "temperature D^2/beta, >= 0; 0 is the ground state",
+            what,
+            convert("T", "0"),
+        ),
+    )
+
+
+def _test_context(convert: Callable[[str, str], object], *, grids: bool) -> Option:
+    what = "VALUE|START:STOP:COUNT[:log]" if grids else "VALUE"
+    meaning = "context length N/D of test prompts, > 0; as in pretraining when not given"
+    return Option(("test-context-length",), convert, meaning, what)
+
+
+_JSON = Option(("json",), text, "print one JSON object", switch=True)
+_FORCE = Option(("force",), text, "replace existing files", switch=True)
+_SWEEP = (
+    *_parameters(grid, grids=True),
+    _test_context(grid, grids=True),
+    Option(("out",), text, "netCDF file to write", "FILE.nc", required=True),
+    Option(("plot",), text, "picture to write: one or two axes", "FILE.png"),
+    Option(("observable",), text, "quantity the picture shows", "NAME", default="e_icl"),
+    _FORCE,
+)
+_SAMPLING = (
+    Option(
+        ("dimension",),
+        integers,
+        "token dimensions D to simulate, at least two",
+        "D1,D2,..",
+        default=(16, 24, 32),
+    ),
+    Option(("samples",), integer, "independent data sets at each dimension, >= 2", "COUNT", default=32),
+    Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
+    Option(("norm",), text, "divisor of the attention sum: N or N+1", "N|N+1", default="N"),
+    Option(("false-alarm",), number, "probability that a correct theory fails", "RATE", default=0.01),
+    Option(("workers",), integer, "threads; the result does not depend on it (default: one a core)", "COUNT"),
+)
+
+COMMANDS = (
+    Command(
+        "demo",
+        "derive, solve across task diversity, phase diagram, cross-check: pictures and a report",
+        (Option(("out",), text, "folder to write", "DIR", default="iclglass-demo"), _FORCE),
+    ),
+    Command(
+        "derive",
+        "the chain from Hamiltonian to saddle-point equations",
+        (
+            Option(("stage",), text, "one stage by name; all when not given", "NAME"),
+            Option(("format",), text, "text or latex", "text|latex", default="text"),
+        ),
+    ),
+    Command(
+        "solve",
+        "one point: order parameters, errors, free energy",
+        (
+            *_parameters(text, grids=False),
+            _test_context(text, grids=False),
+            Option(("digits",), integer, "solve with mpmath to this many digits", "COUNT"),
+            _JSON,
+        ),
+    ),
+    Command("sweep", "solve over a grid of one or more axes, into a netCDF file", _SWEEP),
+    Command(
+        "phase-diagram",
+        "a sweep of two axes with located lines, and its picture",
+        (
+            *_SWEEP,
+            Option(
+                ("line",),
+                text,
+                "line to locate, repeatable: interpolation-threshold, contrast=LEVEL, minimum=AXIS, peak=AXIS "
+                "(default: interpolation-threshold and contrast=0.8)",
+                "LINE",
+                repeat=True,
+            ),
+        ),
+    ),
+    Command(
+        "validate",
+        "theory against finite-size Monte Carlo: extrapolation in 1/D, z-scores, pass or fail",
+        (
+            *_parameters(number, grids=False),
+            *_SAMPLING,
+            Option(
+                ("out",),
+                text,
+                "folder for table, picture and finished samples; the same command resumes",
+                "DIR",
+                default="iclglass-validation",
+            ),
+            _FORCE,
+            _JSON,
+        ),
+    ),
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="iclglass",
+        description="Replica and cavity theory of in-context learning in linear attention.",
+        epilog="Exit codes: 0 done; 1 internal error; 2 usage or bad value; 3 some point did not converge; "
+        "4 theory and simulation disagree; 5 file missing, damaged or not writable; 130 interrupted.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"iclglass {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = subparsers.add_parser(
+            command.name, help=command.help, description=command.help.capitalize() + ".", allow_abbrev=False
+        )
+        add_options(sub, command.options)
+        sub.add_argument("--config", metavar="FILE.toml", help="fill options from a TOML file; the command line wins")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the command line without the program's name; default that of the process.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        given = vars(_parser().parse_args(arguments))
+    except SystemExit as stop:
+        # argparse leaves by itself: 0 after --help, 2 after a usage error.
+        return int(stop.code or 0)
+    try:
+        return _run(given)
+    except (ParameterError, ParameterTypeError) as error:
+        return _fail(error, EXIT_USAGE)
+    except ConvergenceError as error:
+        return _fail(error, EXIT_NOT_CONVERGED)
+    except BrokenPipeError:
+        # The reader of our output has gone; what is left in the buffer must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OutputError as error:
+        return _fail(error, EXIT_FILE)
+    except OSError as error:
+        return _fail(error, EXIT_FILE)
+    except KeyboardInterrupt:
+        print("iclglass: interrupted; what was finished is kept", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        print("iclglass: internal error, please report it with the lines above", file=sys.stderr)
+        return EXIT_INTERNAL
+
+
+def _run(given: dict[str, object]) -> int:
+    command = next(command for command in COMMANDS if command.name == given["command"])
+    config = given["config"]
+    values = resolve(given, command.options, str(config) if config is not None else None)
+    # Imported here: a command pays only for what it uses.
+    from iclglass import commands
+
+    code = commands.run(command.name, values)
+    sys.stdout.flush()
+    return code
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"iclglass: error: {error}", file=sys.stderr)
+    return code

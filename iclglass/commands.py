@@ -1,0 +1,281 @@
+"""What each command does: call the library, print data on stdout, write files. No science here.
+
+Each function takes the converted options by name and returns an exit code.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iclglass import __version__
+from iclglass.options import number
+from numerics.errors import OutputError, ParameterError
+
+if TYPE_CHECKING:
+    from validation.crosscheck import Agreement
+
+__all__ = ["run"]
+
+SCHEMA_VERSION = 1
+DONE, NOT_CONVERGED, DISAGREE = 0, 3, 4
+_PARAMETERS = ("task_diversity", "context_length", "label_noise", "ridge", "temperature")
+
+
+def run(name: str, values: Mapping[str, Any]) -> int:
+    """Run the command ``name`` with converted options; returns its exit code."""
+    if name == "demo":
+        from iclglass.demo import demo
+
+        return demo(Path(values["out"]), force=values["force"] or False)
+    return _COMMANDS[name](values)
+
+
+def _derive(values: Mapping[str, Any]) -> int:
+    from replica.derivation import derive
+    from replica.render import to_latex, to_text
+
+    writers = {"text": to_text, "latex": to_latex}
+    if values["format"] not in writers:
+        raise ParameterError(f"--format {values['format']!r} must be text or latex")
+    derivation = derive()
+    stages = derivation.stages
+    if values["stage"] is not None:
+        try:
+            stages = (derivation.stage(values["stage"]),)
+        except KeyError as error:
+            raise ParameterError(f"--stage: {error.args[0]}") from error
+    print(writers[values["format"]](stages))
+    return DONE
+
+
+def _solve(values: Mapping[str, Any]) -> int:
+    from numerics.fixed_point import Status
+    from numerics.saddle_point import OBSERVABLES, solve_points
+
+    names = (*_PARAMETERS, "test_context_length")
+    given = {name: values[name] for name in names}
+    floats = {name: None if text is None else number(name, text) for name, text in given.items()}
+    if values["digits"] is not None:
+        from numerics.precision import solve_digits
+
+        precise = solve_digits(digits=values["digits"], **given)
+        results: dict[str, Any] = {name: precise.values[name] for name in OBSERVABLES}
+        results |= {"residual": None, "error_bound": None}
+        status = precise.status
+    else:
+        solution = solve_points(floats)
+        results = {name: float(value) for name, value in solution.to_dict().items() if name != "status"}
+        status = Status(int(solution.status))
+    if floats["test_context_length"] is None:
+        floats["test_context_length"] = floats["context_length"]
+    if values["json"]:
+        _print_json({"parameters": floats, **results, "status": status.sentence})
+    else:
+        for name, value in floats.items():
+            print(f"{name:20s} {value:.12g}")
+        print()
+        for name, value in results.items():
+            text = "-" if value is None else value if isinstance(value, str) else f"{value:.15g}"
+            print(f"{name:20s} {text:24s} {OBSERVABLES.get(name, '')}".rstrip())
+        print(f"{'status':20s} {status.sentence}")
+    return DONE if status == Status.CONVERGED else NOT_CONVERGED
+
+
+def _grid_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in (*_PARAMETERS, "test_context_length")}
+
+
+def _check_outputs(values: Mapping[str, Any]) -> None:
+    """Refuse bad names and unwritable outputs before any work."""
+    from numerics.plotting import check_observable
+    from numerics.storage import check_writable
+
+    check_observable(values["observable"])
+    for path in (values["out"], values["plot"]):
+        if path is not None:
+            check_writable(path, force=values["force"] or False)
+    if values["plot"] is not None and Path(values["plot"]).absolute() == Path(values["out"]).absolute():
+        raise ParameterError(f"--plot and --out both name {values['out']}: choose two names")
+
+
+def _finish(dataset: Any, values: Mapping[str, Any]) -> int:
+    import numpy as np
+
+    from numerics.fixed_point import Status
+
+    print(f"wrote {values['out']}" + (f" and {values['plot']}" if values["plot"] is not None else ""))
+    codes, counts = np.unique(dataset["status"].values, return_counts=True)
+    for code, count in zip(codes, counts, strict=True):
+        print(f"{count} of {dataset['status'].size} points: {Status(int(code)).sentence}")
+    return DONE if set(codes) <= {Status.CONVERGED} else NOT_CONVERGED
+
+
+def _sweep(values: Mapping[str, Any]) -> int:
+    from numerics.plotting import draw_sweep, save_figure
+    from numerics.storage import save
+    from numerics.sweep import sweep
+
+    _check_outputs(values)
+    dataset = sweep(**_grid_parameters(values))
+    # Drawn before anything is written: a grid that cannot be drawn leaves no half of the output behind.
+    figure = draw_sweep(dataset, observable=values["observable"]) if values["plot"] is not None else None
+    save(dataset, values["out"], force=values["force"] or False)
+    if figure is not None:
+        save_figure(figure, values["plot"], force=values["force"] or False)
+    return _finish(dataset, values)
+
+
+def _phase_diagram(values: Mapping[str, Any]) -> int:
+    from numerics.phase_diagram import DEFAULT_LINES, phase_diagram
+    from numerics.plotting import draw_phase_diagram, save_figure
+    from numerics.storage import save
+
+    if values["plot"] is None:
+        values = {**values, "plot": str(Path(values["out"]).with_suffix(".png"))}
+    _check_outputs(values)
+    lines = values["line"] if values["line"] is not None else DEFAULT_LINES
+    diagram = phase_diagram(**_grid_parameters(values), lines=lines)
+    figure = draw_phase_diagram(diagram, observable=values["observable"])
+    save(diagram.to_dataset(), values["out"], force=values["force"] or False)
+    save_figure(figure, values["plot"], force=values["force"] or False)
+    for line in diagram.lines:
+        vertices = sum(len(part) for part in line.parts)
+        where = f"{vertices} points in {len(line.parts)} parts" if vertices else "does not cross this grid"
+        print(f"line {line.name}: {where}")
+    return _finish(diagram.dataset, values)
+
+
+def _validate(values: Mapping[str, Any]) -> int:
+    from iclglass.progress import bar
+    from validation.crosscheck import validate
+
+    folder = Path(values["out"])
+    outputs = _validation_folder(folder, force=values["force"] or False)
+    with bar("simulating") as advance:
+        agreement = validate(
+            **{name: values[name] for name in _PARAMETERS},
+            dimension=values["dimension"],
+            samples=values["samples"],
+            seed=values["seed"],
+            norm=values["norm"],
+            false_alarm=values["false_alarm"],
+            workers=values["workers"],
+            progress=advance,
+            checkpoint=outputs["samples"],
+        )
+    write_validation(agreement, outputs)
+    if values["json"]:
+        _print_json(agreement.to_dict())
+    else:
+        print(agreement_text(agreement))
+        print(f"wrote {outputs['table']}, {outputs['text']} and {outputs['picture']}")
+    return DONE if agreement.passed else DISAGREE
+
+
+def _validation_folder(folder: Path, *, force: bool) -> dict[str, Path]:
+    """Names of the outputs; the folder is made. Samples of other parameters are refused, or with force removed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be used as a folder: {error.strerror or error}") from error
+    outputs = validation_outputs(folder)
+    if force:
+        outputs["samples"].unlink(missing_ok=True)
+    return outputs
+
+
+def validation_outputs(folder: Path) -> dict[str, Path]:
+    """Files of a validation in a folder: table (JSON), text, picture, and the finished samples."""
+    return {
+        "table": folder / "validation.json",
+        "text": folder / "validation.txt",
+        "picture": folder / "extrapolation.png",
+        "samples": folder / "samples.jsonl",
+    }
+
+
+def write_validation(agreement: "Agreement", outputs: Mapping[str, Path]) -> None:
+    """Write table, text and picture; they follow from the samples, so a rerun may replace them."""
+    from numerics.plotting import save_figure
+    from numerics.storage import replacing
+    from validation.figures import draw_extrapolation
+
+    with replacing(outputs["table"], force=True) as temporary:
+        temporary.write_text(_json({**agreement.to_dict(), "version": __version__}) + "\n", encoding="utf-8")
+    with replacing(outputs["text"], force=True) as temporary:
+        temporary.write_text(agreement_text(agreement) + "\n", encoding="utf-8")
+    save_figure(draw_extrapolation(agreement), outputs["picture"], force=True)
+
+
+def agreement_rows(agreement: "Agreement") -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of an agreement, as text."""
+    header = [
+        "quantity",
+        "theory",
+        "simulation, D -> inf",
+        "z",
+        "limit",
+        "agrees",
+        "smallest bias seen",
+        "fit p",
+    ]
+    header += [f"z at D={dimension}" for dimension in agreement.dimensions]
+    rows = []
+    for row in agreement.rows:
+        p_value = "-" if math.isnan(row.fit_p_value) else f"{row.fit_p_value:.2f}"
+        cells = [
+            row.quantity,
+            f"{row.theory:.5f}",
+            f"{row.extrapolated:.5f} +- {row.standard_error:.5f}",
+            f"{row.z:+.2f}",
+            f"{row.threshold:.2f}",
+            "yes" if row.agrees else "NO",
+            f"{row.smallest_detectable_bias:.2g}",
+            p_value,
+        ]
+        rows.append(cells + [f"{size.z:+.1f}" for size in row.sizes])
+    return header, rows
+
+
+def agreement_text(agreement: "Agreement") -> str:
+    """The table of an agreement and its verdict, as aligned text."""
+    header, rows = agreement_rows(agreement)
+    widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in (header, *rows)]
+    sizes = ", ".join(
+        f"D={dimension}: P={prompts}, N={context}"
+        for dimension, prompts, context in zip(agreement.dimensions, agreement.prompts, agreement.contexts, strict=True)
+    )
+    verdict = "PASS" if agreement.passed else "FAIL"
+    setting = f"{sizes}; norm {agreement.norm}, seed {agreement.seed}, {agreement.samples} data sets a size"
+    return "\n".join([setting, "", *lines, "", f"{verdict}: {agreement.sentence}"])
+
+
+def _print_json(record: Mapping[str, Any]) -> None:
+    print(_json({"schema_version": SCHEMA_VERSION, **record}))
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(_plain(record), indent=2, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """NaN and infinities as null: JSON has neither."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+_COMMANDS: dict[str, Callable[[Mapping[str, Any]], int]] = {
+    "derive": _derive,
+    "solve": _solve,
+    "sweep": _sweep,
+    "phase-diagram": _phase_diagram,
+    "validate": _validate,
+}

@@ -1,0 +1,18 @@
+"""Numerical layer: the derived equations solved over grids, and what is read off the solution.
+
+    errors           what a user can cause, one class an exit code
+    arguments        checks of counts and numbers given by a user
+    parameters       the table of parameters: names, ranges, defaults; validation and broadcasting
+    codegen          the only lambdify; writes generated_numpy and generated_mpmath
+    fixed_point      damped iteration and bracketed roots, status and error bound: knows no physics
+    saddle_point     solve(...): the saddle point and all observables over a grid
+    precision        solve_digits(...): one point at any number of digits
+    moments          exact second moments of one prompt at finite D and N
+    spectrum         Marchenko-Pastur law and the Hessian's eigenvalues
+    sweep            solve over the product of axes, as a labelled dataset
+    storage          datasets to and from netCDF, atomically, with provenance
+    phase_diagram    lines located on a sweep of two axes
+    plotting         pictures of sweeps and phase diagrams
+
+Each module uses only those above it and replica/; no simulation is known here.
+"""

@@ -1,0 +1,277 @@
+"""The only lambdify: the derived equations as Python source, for NumPy and for mpmath.
+
+The derivation takes seconds, a solve may not: so the equations are kept as generated modules,
+``generated_numpy`` and ``generated_mpmath``, written by ``python -m numerics.codegen``. A test derives them afresh and
+compares. The generated functions are elementwise; they take their arguments in the order of an explicit tuple and
+return a tuple in the order of ``OUTPUTS``.
+"""
+
+import inspect
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sympy as sp
+from sympy.printing.numpy import NumPyPrinter
+from sympy.printing.pycode import MpmathPrinter
+
+from replica import symbols as S
+from replica.closed_form import ClosedForm
+from replica.derivation import Derivation, derive
+
+__all__ = ["BACKENDS", "GeneratedFunction", "compile_function", "functions", "module_source"]
+
+PARAMETERS = (S.tau, S.alpha, S.alpha_test, S.rho, S.lam, S.T)
+FEATURE_ARGUMENTS = (S.D, S.N, S.norm, S.rho)
+FIXED_POINT_ARGUMENTS = (S.chi, S.m, S.q, *PARAMETERS)
+THERMAL_ARGUMENTS = (S.inverse_chi, S.z, S.q, S.e_icl, S.e_train, *PARAMETERS)
+RESIDUAL_ARGUMENTS = (S.inverse_chi, S.z_bar, S.m, S.q, *PARAMETERS)
+
+BACKENDS = {
+    "numpy": (NumPyPrinter, "Any", "elementwise, over NumPy arrays that broadcast"),
+    "mpmath": (MpmathPrinter, "Any", "scalar, on mpmath numbers at the working precision"),
+}
+
+
+@dataclass(frozen=True)
+class GeneratedFunction:
+    """One function to be generated.
+
+    Attributes:
+        name: name of the Python function.
+        arguments: symbols in the order of the arguments.
+        outputs: name -> expression, in the order of the results.
+        definitions: intermediate symbols, assigned in this order; None leaves the choice to SymPy's cse.
+        text: first line of the docstring.
+    """
+
+    name: str
+    arguments: tuple[sp.Symbol, ...]
+    outputs: tuple[tuple[str, sp.Expr], ...]
+    definitions: tuple[tuple[sp.Symbol, sp.Expr], ...] | None
+    text: str
+
+
+def functions(derivation: Derivation) -> tuple[GeneratedFunction, ...]:
+    """What the numerics needs of the derivation."""
+    form = derivation.closed_form
+    return (
+        GeneratedFunction(
+            "closed_form",
+            PARAMETERS,
+            form.outputs,
+            form.definitions,
+            "The saddle point and the observables that exist at every ridge and temperature.",
+        ),
+        GeneratedFunction(
+            "thermal",
+            THERMAL_ARGUMENTS,
+            tuple((name, value.subs(S.chi, 1 / S.inverse_chi)) for name, value in form.thermal_outputs),
+            tuple((symbol, value) for symbol, value in form.definitions if symbol in (S.a, S.b, S.b_test)),
+            "What needs a finite susceptibility; free energy and entropy need T > 0, too.",
+        ),
+        GeneratedFunction(
+            "residuals",
+            RESIDUAL_ARGUMENTS,
+            _residuals(derivation),
+            None,
+            "Residuals of the saddle-point equations in logarithmic variables, and their Jacobian.",
+        ),
+        GeneratedFunction(
+            "fixed_point_map",
+            FIXED_POINT_ARGUMENTS,
+            _fixed_point_map(derivation),
+            None,
+            "Right-hand sides of the saddle-point equations for chi, m and q.",
+        ),
+        GeneratedFunction(
+            "observables",
+            FIXED_POINT_ARGUMENTS,
+            tuple(
+                (name, value.subs(S.a, derivation.system.a_definition.rhs))
+                for name, value in (*derivation.system.observables, ("replicon", derivation.replicon))
+            ),
+            None,
+            "Observables as functions of the order parameters, as derived (not rationalised).",
+        ),
+        GeneratedFunction(
+            "gradients",
+            PARAMETERS,
+            _gradients(form),
+            form.definitions,
+            "Derivatives of e_icl by the parameters.",
+        ),
+        GeneratedFunction(
+            "feature_moments",
+            FEATURE_ARGUMENTS,
+            tuple((name, getattr(derivation.moments, name)) for name in ("label", "signal", "block", "last_row")),
+            None,
+            "Second moments of one prompt at finite D and N.",
+        ),
+    )
+
+
+def _residuals(derivation: Derivation) -> tuple[tuple[str, sp.Expr], ...]:
+    """Each equation as (right/left - 1), in 1/chi and lam chi, which stay finite in the ridgeless limit.
+
+    With ell_chi = lam chi: F0 fixes the product ell_chi/chi = lam, F1 to F3 are the equations for 1/chi (divided by
+    1/chi), m and q. The Jacobian is by the logarithms of (chi, m, q) at fixed parameters, so its inverse turns
+    residuals into relative errors.
+    """
+    system = derivation.system
+    definition = {S.a: system.a_definition.rhs}
+    first, second, third = system.equations
+    log_chi, log_m, log_q = (sp.Symbol(f"log_{name}", real=True) for name in ("chi", "m", "q"))
+    logarithmic = {S.chi: sp.exp(log_chi), S.m: sp.exp(log_m), S.q: sp.exp(log_q)}
+    back = {log_chi: sp.log(S.chi), log_m: sp.log(S.m), log_q: sp.log(S.q)}
+    ratios = [sp.expand(first.rhs * S.chi), second.rhs / S.m, third.rhs / S.q]
+    outputs: list[tuple[str, sp.Expr]] = [
+        ("product", S.inverse_chi * S.z_bar - S.lam),
+        *((f"equation_{name}", _finite(ratio) - 1) for name, ratio in zip(("chi", "m", "q"), ratios, strict=True)),
+    ]
+    # ratio 1 is e^(-log of 1/chi) rhs; a change of log chi moves left-hand side and right-hand side.
+    variables = (log_chi, log_m, log_q)
+    for name, ratio in zip(("chi", "m", "q"), ratios, strict=True):
+        for variable, other in zip(variables, ("chi", "m", "q"), strict=True):
+            entry = sp.diff(ratio.subs(logarithmic), variable).subs(back)
+            outputs.append((f"d_{name}_d_{other}", _finite(sp.simplify(entry))))
+    return tuple((name, sp.simplify(value.subs(definition))) for name, value in outputs)
+
+
+def _finite(expression: sp.Expr) -> sp.Expr:
+    """Write chi through 1/chi and lam chi, so that lam = 0 with chi infinite is a regular point."""
+    expression = sp.expand(expression)
+    with_ridge = sp.Add(*(term for term in sp.Add.make_args(expression) if term.has(S.lam)))
+    rest = expression - with_ridge
+    ridge = sp.cancel(with_ridge / (S.lam * S.chi)) * S.z_bar
+    return ridge + sp.cancel(sp.together(rest.subs(S.chi, 1 / S.inverse_chi)))
+
+
+def _fixed_point_map(derivation: Derivation) -> tuple[tuple[str, sp.Expr], ...]:
+    system = derivation.system
+    first, second, third = system.equations
+    definition = {S.a: system.a_definition.rhs}
+    return (
+        ("chi", (1 / first.rhs).subs(definition)),
+        ("m", second.rhs.subs(definition)),
+        ("q", third.rhs.subs(definition)),
+    )
+
+
+def _gradients(form: ClosedForm) -> tuple[tuple[str, sp.Expr], ...]:
+    """Total derivatives of e_icl, carried along the definitions by the chain rule.
+
+    z is differentiated implicitly: dz/dp = (dF/dp)/s, because dF/dz = -s on the physical root of the quadratic F.
+    Definitions through |d| are replaced by their smooth equals, so that no derivative of |d| appears.
+    """
+    smooth = {**dict(form.definitions), S.z_bar: 1 - S.z, S.replicon: 1 - S.z**2 / S.tau}
+    chain = (S.b, S.b_test, S.a, S.ell, S.z, S.z_bar, S.replicon, S.m, S.e_idg, S.v)
+    result = []
+    for parameter in (S.tau, S.alpha, S.alpha_test, S.rho, S.lam):
+        slopes: dict[sp.Symbol, sp.Expr] = {parameter: sp.S.One}
+
+        def total(expression: sp.Expr, slopes: dict[sp.Symbol, sp.Expr] = slopes) -> sp.Expr:
+            return sp.Add(*(sp.diff(expression, symbol) * slope for symbol, slope in slopes.items()))
+
+        for symbol in chain:
+            slopes[symbol] = total(form.quadratic) / S.s if symbol == S.z else total(smooth[symbol])
+        result.append((str(parameter), total(smooth[S.e_icl])))
+    return tuple(result)
+
+
+def compile_function(
+    function: GeneratedFunction, backend: str, *, cse: bool = True
+) -> Callable[..., tuple[object, ...]]:
+    """lambdify one function.
+
+    Args:
+        function: what to generate.
+        backend: "numpy" or "mpmath".
+        cse: common subexpressions are computed once; off for comparison in tests. Functions with definitions
+            of their own always keep them: their order is what avoids cancellation.
+
+    Raises:
+        ValueError: an expression has a symbol that is neither argument nor definition.
+    """
+    expressions = [value for _, value in function.outputs]
+    declared = {*function.arguments, *(symbol for symbol, _ in function.definitions or ())}
+    undeclared = {symbol for value in expressions for symbol in value.free_symbols} - declared
+    if undeclared:
+        raise ValueError(f"{function.name}: {sorted(map(str, undeclared))} are neither arguments nor definitions")
+    definitions = function.definitions
+
+    def own(values: Sequence[sp.Expr]) -> tuple[list[tuple[sp.Symbol, sp.Expr]], list[sp.Expr]]:
+        needed = {symbol for value in values for symbol in value.free_symbols}
+        kept = []
+        for symbol, value in reversed(definitions or ()):
+            if symbol in needed:
+                kept.append((symbol, value))
+                needed |= value.free_symbols
+        replacements, reduced = sp.cse(list(values), symbols=sp.numbered_symbols("t"))
+        return [*reversed(kept), *replacements], reduced
+
+    printer = BACKENDS[backend][0]({"fully_qualified_modules": True, "inline": True})
+    return sp.lambdify(
+        function.arguments,
+        expressions,
+        modules=backend,
+        printer=printer,
+        cse=own if definitions is not None else cse,
+        docstring_limit=0,
+    )
+
+
+def module_source(derivation: Derivation, backend: str) -> str:
+    """The generated module for one backend."""
+    _, kind, how = BACKENDS[backend]
+    lines = [
+        f'"""Generated by `python -m numerics.codegen` with SymPy {sp.__version__}; do not edit.',
+        "",
+        f"{how.capitalize()}.",
+        '"""',
+        "",
+        "from typing import Any",
+        "",
+        f"import {backend}",
+        "",
+        f"SYMPY_VERSION = {sp.__version__!r}",
+        "OUTPUTS = {",
+    ]
+    table = functions(derivation)
+    for function in table:
+        lines.append(f"    {function.name!r}: {tuple(name for name, _ in function.outputs)!r},")
+    lines.append("}")
+    for function in table:
+        source = inspect.getsource(compile_function(function, backend))
+        body = textwrap.dedent(source.split("\n", 1)[1]).strip()
+        arguments = ", ".join(f"{argument}: {kind}" for argument in function.arguments)
+        lines += [
+            "",
+            "",
+            f"def {function.name}({arguments}) -> tuple[{kind}, ...]:",
+            f'    """{function.text}',
+            "",
+            f"    Args: {', '.join(map(str, function.arguments))}.",
+            f'    Returns: OUTPUTS["{function.name}"], in that order.',
+            '    """',
+            textwrap.indent(_as_tuple(body), "    "),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _as_tuple(body: str) -> str:
+    head, _, result = body.rpartition("return [")
+    return f"{head}return ({result.rstrip().removesuffix(']')},)"
+
+
+def main(directory: Path) -> None:
+    """Write both generated modules."""
+    derivation = derive()
+    for backend in BACKENDS:
+        path = directory / f"generated_{backend}.py"
+        path.write_text(module_source(derivation, backend), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(__file__).parent)

@@ -1,0 +1,19 @@
+"""Errors a user can cause or must know of; the command line maps each to an exit code."""
+
+__all__ = ["ConvergenceError", "OutputError", "ParameterError", "ParameterTypeError"]
+
+
+class ParameterError(ValueError):
+    """A value outside its range; the message names the value, the range and the remedy."""
+
+
+class ParameterTypeError(TypeError):
+    """A value of the wrong type; the message names the type found and the type wanted."""
+
+
+class ConvergenceError(ArithmeticError):
+    """A single point did not converge; the message is the sentence of its status."""
+
+
+class OutputError(OSError):
+    """A file is missing, damaged, not writable, or would be overwritten."""

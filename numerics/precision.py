@@ -1,0 +1,136 @@
+"""solve_digits(...): one point of the closed form at any number of digits, through mpmath."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any
+
+import mpmath
+
+from numerics import generated_mpmath
+from numerics.arguments import check_count
+from numerics.errors import ParameterError, ParameterTypeError
+from numerics.fixed_point import Status
+from numerics.parameters import PARAMETERS, real
+
+__all__ = ["PreciseSolution", "solve_digits"]
+
+_GUARD = 15
+_MOST_GUARD = 1000
+# Beyond this exponent a decimal would become an integer of absurd length.
+_MOST_EXPONENT = 10_000
+_MOST_DIGITS = 100_000
+
+Exact = int | float | str | Decimal | Fraction | None
+
+
+@dataclass(frozen=True)
+class PreciseSolution:
+    """Values as decimal strings with the digits asked for; None where a quantity does not exist or is infinite."""
+
+    digits: int
+    values: Mapping[str, str | None]
+    status: Status
+
+
+def solve_digits(
+    *,
+    digits: int,
+    task_diversity: Exact,
+    context_length: Exact,
+    label_noise: Exact = 0,
+    ridge: Exact = Fraction(1, 10),
+    temperature: Exact = 0,
+    test_context_length: Exact = None,
+) -> PreciseSolution:
+    """Solve one point to a number of digits; the quantities are those of `numerics.saddle_point.solve`.
+
+    Strings, integers and fractions are taken exactly ("0.1" is one tenth); a float is the binary number it is.
+
+    Args:
+        digits: significant decimal digits of the answer, 1 to 100000.
+        task_diversity, context_length, label_noise, ridge, temperature, test_context_length: as in `solve`.
+
+    Returns:
+        `PreciseSolution`, values as decimal strings.
+
+    Raises:
+        ParameterError, ParameterTypeError: as `solve`; a string that is not a decimal number or a fraction.
+
+    Examples:
+        >>> solve_digits(digits=20, task_diversity=3, context_length=5, ridge=1).values["e_icl"]
+        '0.40909090909090909091'
+    """
+    digits = check_count("digits", digits, minimum=1)
+    if digits > _MOST_DIGITS:
+        raise ParameterError(f"digits = {digits} must be at most {_MOST_DIGITS}")
+    given: dict[str, Exact] = {
+        "task_diversity": task_diversity,
+        "context_length": context_length,
+        "label_noise": label_noise,
+        "ridge": ridge,
+        "temperature": temperature,
+        "test_context_length": context_length if test_context_length is None else test_context_length,
+    }
+    exact = {name: _fraction(name, value) for name, value in given.items()}
+    if exact["task_diversity"] == 1 and exact["ridge"] == 0:
+        names = (*generated_mpmath.OUTPUTS["closed_form"], *generated_mpmath.OUTPUTS["thermal"])
+        return PreciseSolution(digits, dict.fromkeys(_public(names)), Status.DIVERGES)
+    guard = _GUARD
+    texts = _texts(exact, digits, guard)
+    # A sum of logarithms can nearly vanish: guard digits grow until two precisions agree.
+    while guard < _MOST_GUARD and texts != (finer := _texts(exact, digits, 2 * guard)):
+        guard, texts = 2 * guard, finer
+    return PreciseSolution(digits, {name: texts[name] for name in _public(tuple(texts))}, Status.CONVERGED)
+
+
+def _texts(exact: Mapping[str, Fraction], digits: int, guard: int) -> dict[str, str | None]:
+    with mpmath.workdps(digits + guard):
+        point = {name: mpmath.mpf(value.numerator) / value.denominator for name, value in exact.items()}
+        values = _evaluate(point)
+        return {name: None if value is None else mpmath.nstr(value, digits) for name, value in values.items()}
+
+
+def _public(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in ("z", "inverse_chi", "lam_chi"))
+
+
+def _evaluate(point: Mapping[str, mpmath.mpf]) -> dict[str, mpmath.mpf | None]:
+    order = ("task_diversity", "context_length", "test_context_length", "label_noise", "ridge", "temperature")
+    arguments = [point[name] for name in order]
+    temperature = arguments[-1]
+    outputs = generated_mpmath.OUTPUTS
+    values: dict[str, Any] = dict(zip(outputs["closed_form"], generated_mpmath.closed_form(*arguments), strict=True))
+    thermal: dict[str, Any] = dict.fromkeys(outputs["thermal"])
+    # Without T the logarithms do not exist; their T -> 0 limits are put in below.
+    warm = [*arguments[:-1], temperature if temperature > 0 else mpmath.mpf(1)]
+    ground_state = (values["e_train"] + point["ridge"] * values["q"]) / 2
+    if values["inverse_chi"] > 0:
+        state = (values[name] for name in ("inverse_chi", "z", "q", "e_icl", "e_train"))
+        thermal.update(zip(outputs["thermal"], generated_mpmath.thermal(*state, *warm), strict=True))
+    elif temperature > 0:
+        thermal["energy"] = ground_state + temperature / 2
+    if temperature == 0:
+        cold = {"q_self": values["q"], "e_icl_gibbs": values["e_icl"], "entropy": None}
+        thermal.update(cold, energy=ground_state, free_energy=ground_state)
+    return {**values, **thermal}
+
+
+def _fraction(name: str, value: Exact) -> Fraction:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal, Fraction)):
+        raise ParameterTypeError(f"{name} = {value!r} must be a number or its decimal string")
+    try:
+        # Decimal reads the usual notations, Fraction 'p/q' as well.
+        decimal = Decimal(value) if isinstance(value, str) and "/" not in value else value
+        if isinstance(decimal, Decimal) and decimal.is_finite() and abs(decimal.adjusted()) > _MOST_EXPONENT:
+            raise ParameterError(f"{name} = {value!r} must be 0 or within 1e-{_MOST_EXPONENT} .. 1e{_MOST_EXPONENT}")
+        exact = Fraction(decimal)
+    except ParameterError:
+        raise
+    except (InvalidOperation, ValueError, OverflowError, ZeroDivisionError) as error:
+        parameter = PARAMETERS[name]
+        raise ParameterError(f"{name} = {value!r} must be {parameter.range}: {parameter.remedy}") from error
+    if exact < 0 or (exact == 0 and not PARAMETERS[name].zero_allowed):
+        real(name, float(exact))
+    return exact

@@ -1,0 +1,258 @@
+r"""solve(...): the saddle point and all observables, over grids of parameters.
+
+The default evaluates the generated closed form in blocks that fit the cache; the residual of the saddle-point
+equations is then computed from the equations themselves, and from it and their Jacobian a bound on the relative error
+of the order parameters. ``method="iteration"`` iterates the equations to their fixed point instead and evaluates the
+observables as they were derived: slower, less exact near the interpolation threshold, and independent.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from numerics import generated_numpy
+from numerics.errors import ConvergenceError, ParameterError
+from numerics.fixed_point import Status, iterate
+from numerics.parameters import broadcast
+
+__all__ = ["OBSERVABLES", "Solution", "solve", "solve_points"]
+
+Array = NDArray[np.float64]
+
+_BLOCK = 1 << 15
+_RESIDUAL_TOLERANCE = 1e-10
+# Rounding of one residual: a few operations on terms of order one.
+_ROUNDING = 16 * float(np.finfo(np.float64).eps)
+
+OBSERVABLES: dict[str, str] = {
+    "m": "magnetization Tr W / D",
+    "q": "overlap of two replicas",
+    "q_self": "self-overlap q + T chi",
+    "chi": "susceptibility",
+    "e_icl": "squared error on a new task",
+    "e_icl_gibbs": "squared error on a new task, weights drawn at temperature T",
+    "e_idg": "squared error on a new prompt of the pretraining law",
+    "e_train": "squared error on the pretraining prompts",
+    "contrast": "contrast ratio m / sqrt(q)",
+    "free_energy": "free energy per spin",
+    "energy": "mean energy",
+    "entropy": "differential entropy per spin",
+    "replicon": "replicon (> 0: replica symmetry is stable)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The saddle point at every point of a grid.
+
+    All arrays have the broadcast shape of the parameters. A point that failed is NaN everywhere and its status says
+    why. What does not exist is NaN: the entropy at temperature 0. chi (and, at T > 0, what contains it) is
+    infinite in the ridgeless limit below tau = 1, where a fraction 1 - tau of the directions is flat.
+
+    Attributes:
+        m, q, q_self, chi: order parameters, notes/notation.md.
+        e_icl, e_icl_gibbs, e_idg, e_train: squared errors; e_icl_gibbs is for weights drawn at temperature T, the
+            others for the mean weights.
+        contrast: m/sqrt(q), the contrast ratio of SG Fig. 4 at large D.
+        free_energy, energy, entropy: per spin, in units of the scaled temperature.
+        replicon: stability of replica symmetry.
+        residual: largest relative residual of the saddle-point equations.
+        error_bound: bound on the relative error of chi, m and q, to first order in the residual.
+        status: codes of `numerics.fixed_point.Status`.
+    """
+
+    m: Array
+    q: Array
+    q_self: Array
+    chi: Array
+    e_icl: Array
+    e_icl_gibbs: Array
+    e_idg: Array
+    e_train: Array
+    contrast: Array
+    free_energy: Array
+    energy: Array
+    entropy: Array
+    replicon: Array
+    residual: Array
+    error_bound: Array
+    status: NDArray[np.int8]
+
+    @property
+    def converged(self) -> NDArray[np.bool_]:
+        """Where the status is CONVERGED."""
+        return np.asarray(self.status == Status.CONVERGED)
+
+    def to_dict(self) -> dict[str, Array]:
+        """Name -> array, in the order of the attributes."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def solve(
+    *,
+    task_diversity: ArrayLike,
+    context_length: ArrayLike,
+    label_noise: ArrayLike = 0.0,
+    ridge: ArrayLike = 0.1,
+    temperature: ArrayLike = 0.0,
+    test_context_length: ArrayLike | None = None,
+    method: str = "closed-form",
+    throw: bool = True,
+) -> Solution:
+    r"""Solve the saddle-point equations; arrays broadcast.
+
+    Equation: with a = 1 + (1 + rho)/alpha,
+
+        1/chi = lam + a/(1 + a chi/tau),  m = chi/(1 + a chi/tau),  q - m^2 = (a/tau) m^2 (1 + rho - 2m + a q)
+
+    Source: this project, notes/derivation.md, for the model of SG (arXiv:2408.02288); tests compare it with the
+    published limits of LU (arXiv:2405.11751).
+
+    Args:
+        task_diversity: tau = P/D^2 > 0.
+        context_length: alpha = N/D > 0.
+        label_noise: rho >= 0.
+        ridge: lam = D lambda0 >= 0; 0 is the ridgeless limit, exact on both sides of tau = 1.
+        temperature: T = D^2/beta >= 0; 0 is the ground state.
+        test_context_length: N/D of the test prompts, for e_icl; default as in pretraining.
+        method: "closed-form", or "iteration" to iterate the equations (needs ridge > 0).
+        throw: a single point that does not converge raises ConvergenceError; a grid never does. A divergence of
+            the theory itself (tau = 1, lam = 0) is an answer, not a failure: NaN with its status.
+
+    Returns:
+        `Solution`, arrays of the broadcast shape.
+
+    Raises:
+        ParameterError, ParameterTypeError: bad input; the message names value, range and remedy.
+        ConvergenceError: a single point has not converged and ``throw`` is true.
+
+    Examples:
+        >>> abs(float(solve(task_diversity=3, context_length=5, ridge=1).e_icl) - 9 / 22) < 1e-14
+        True
+        >>> solve(task_diversity=[0.5, 1, 2], context_length=1.0, ridge=0.1).e_icl.shape
+        (3,)
+        >>> Status(solve(task_diversity=1, context_length=1, ridge=0).status[()]).name
+        'DIVERGES'
+    """
+    if method not in _METHODS:
+        raise ParameterError(f"method = {method!r} must be one of {', '.join(map(repr, _METHODS))}")
+    solution = solve_points(
+        {
+            "task_diversity": task_diversity,
+            "context_length": context_length,
+            "label_noise": label_noise,
+            "ridge": ridge,
+            "temperature": temperature,
+            "test_context_length": test_context_length,
+        },
+        method=method,
+    )
+    if throw and np.ndim(solution.status) == 0 and solution.status not in (Status.CONVERGED, Status.DIVERGES):
+        raise ConvergenceError(Status(int(solution.status)).sentence)
+    return solution
+
+
+def solve_points(given: Mapping[str, ArrayLike | None], *, method: str = "closed-form") -> Solution:
+    """`solve` with its parameters as a mapping, never raising for a point that did not converge."""
+    parameters = broadcast(given)
+    shape = parameters["task_diversity"].shape
+    order = ("task_diversity", "context_length", "test_context_length", "label_noise", "ridge", "temperature")
+    flat = [parameters[name].reshape(-1) for name in order]
+    size = flat[0].size
+    blocks = []
+    for start in range(0, max(size, 1), _BLOCK):
+        with np.errstate(all="ignore"):
+            blocks.append(_solve_block(_METHODS[method], [array[start : start + _BLOCK] for array in flat]))
+
+    def joined(name: str) -> Any:
+        # [()] turns a result without axes into a NumPy scalar, as NumPy's own functions do.
+        return np.concatenate([block[name] for block in blocks]).reshape(shape)[()]
+
+    return Solution(**{field.name: joined(field.name) for field in fields(Solution)})
+
+
+def _solve_block(method: Callable[..., dict[str, Array]], parameters: list[Array]) -> dict[str, NDArray[Any]]:
+    tau, _, _, _, lam, temperature = parameters
+    values = method(*parameters)
+    ground_state = (values["e_train"] + lam * values["q"]) / 2
+    cold = temperature == 0
+    # Below tau = 1 without ridge, chi = inf: flat directions have infinite volume at any T > 0.
+    flat = np.isinf(values["chi"]) & ~cold
+    values["free_energy"] = np.where(flat, -np.inf, np.where(cold, ground_state, values["free_energy"]))
+    values["entropy"] = np.where(flat, np.inf, np.where(cold, np.nan, values["entropy"]))
+    values["energy"] = np.where(cold, ground_state, values["energy"])
+    for name, cold_value in (("q_self", "q"), ("e_icl_gibbs", "e_icl")):
+        values[name] = np.where(cold, values[cold_value], values[name])
+
+    inverse_chi, lam_chi = values.pop("inverse_chi"), values.pop("lam_chi")
+    residual, error_bound = _certify(inverse_chi, lam_chi, values["m"], values["q"], parameters)
+    values["residual"], values["error_bound"] = residual, error_bound
+
+    status = np.full(tau.shape, Status.CONVERGED, dtype=np.int8)
+    finite = np.isfinite(values["e_icl"]) & np.isfinite(residual) & (inverse_chi >= 0) & (values["q"] > 0)
+    status[~(residual <= _RESIDUAL_TOLERANCE)] = Status.NOT_CONVERGED
+    status[~finite] = Status.NOT_FINITE
+    status[(tau == 1) & (lam == 0)] = Status.DIVERGES
+    failed = status != Status.CONVERGED
+    for array in values.values():
+        array[failed] = np.nan
+    return {**values, "status": status}
+
+
+def _named(function: str, outputs: tuple[Array, ...], shape: tuple[int, ...]) -> dict[str, Array]:
+    """Outputs by name; constants come back scalar and are broadcast."""
+    names = generated_numpy.OUTPUTS[function]
+    return {name: np.array(np.broadcast_to(value, shape)) for name, value in zip(names, outputs, strict=True)}
+
+
+def _closed_form(*parameters: Array) -> dict[str, Array]:
+    shape = parameters[0].shape
+    values = _named("closed_form", generated_numpy.closed_form(*parameters), shape)
+    z = values.pop("z")
+    thermal = generated_numpy.thermal(
+        values["inverse_chi"], z, values["q"], values["e_icl"], values["e_train"], *parameters
+    )
+    return {**values, **_named("thermal", thermal, shape)}
+
+
+def _iterated(*parameters: Array) -> dict[str, Array]:
+    """The equations iterated from the ridge-only solution, observables as derived."""
+    tau, alpha, alpha_test, rho, lam, temperature = parameters
+
+    def step(values: Array) -> Array:
+        return np.stack(generated_numpy.fixed_point_map(*values, *parameters))
+
+    # The susceptibility without screening, and no overlap: the iteration then rises monotonically.
+    chi = 1 / (lam + 1 + (1 + rho) / alpha)
+    chi, m, q = iterate(step, np.stack([chi, chi, chi**2]), tolerance=1e-14).values
+    # The thermodynamics as derived divides by T; at T = 0 its limit is taken by the caller.
+    positive = np.where(temperature > 0, temperature, 1.0)
+    outputs = generated_numpy.observables(chi, m, q, tau, alpha, alpha_test, rho, lam, positive)
+    return {
+        **_named("observables", outputs, tau.shape),
+        "m": m,
+        "q": q,
+        "chi": chi,
+        "inverse_chi": 1 / chi,
+        "lam_chi": lam * chi,
+    }
+
+
+_METHODS: dict[str, Callable[..., dict[str, Array]]] = {"closed-form": _closed_form, "iteration": _iterated}
+
+
+def _certify(inverse_chi: Array, lam_chi: Array, m: Array, q: Array, parameters: list[Array]) -> tuple[Array, Array]:
+    """Residual of the saddle-point equations, and the error bound |J^-1| |residual| (J is triangular)."""
+    outputs = generated_numpy.residuals(inverse_chi, lam_chi, m, q, *parameters)
+    r = dict(zip(generated_numpy.OUTPUTS["residuals"], outputs, strict=True))
+    lam = parameters[4]
+    product = np.where(r["product"] == 0, 0.0, np.abs(r["product"]) / (lam + inverse_chi * lam_chi))
+    by_chi, by_m, by_q = (np.abs(r[f"equation_{name}"]) for name in ("chi", "m", "q"))
+    residual = np.maximum(np.maximum(product, by_chi), np.maximum(by_m, by_q))
+    chi_error = (by_chi + product + _ROUNDING) / np.abs(r["d_chi_d_chi"])
+    m_error = (by_m + _ROUNDING + np.abs(r["d_m_d_chi"]) * chi_error) / np.abs(r["d_m_d_m"])
+    q_error = (by_q + _ROUNDING + np.abs(r["d_q_d_m"]) * m_error) / np.abs(r["d_q_d_q"])
+    return residual, np.maximum(np.maximum(chi_error, m_error), q_error)

@@ -1,0 +1,164 @@
+"""Files: written to a temporary file, synced and moved into place; read back with one clear error.
+
+A reader never sees half a file, and an existing file is not replaced unless asked. Datasets go to netCDF
+through h5netcdf, with their provenance in one JSON string attribute.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from numerics.errors import OutputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["PROVENANCE", "check_writable", "load", "provenance", "replacing", "save"]
+
+PROVENANCE = "iclglass_provenance"
+
+
+def provenance(parameters: Mapping[str, object], *, seed: int | None = None) -> str:
+    """Where a result comes from, as a JSON string: versions, git revision, parameters, seed, time (UTC).
+
+    Examples:
+        >>> sorted(json.loads(provenance({"ridge": 0.1})))
+        ['git_revision', 'parameters', 'seed', 'time', 'versions']
+    """
+    packages = ("iclglass", "numpy", "scipy", "sympy", "xarray", "h5netcdf")
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    record = {
+        "versions": versions,
+        "git_revision": _git_revision(),
+        "parameters": dict(parameters),
+        "seed": seed,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    return json.dumps(record, default=_plain, sort_keys=True)
+
+
+def _plain(value: object) -> object:
+    tolist = getattr(value, "tolist", None)
+    return tolist() if callable(tolist) else str(value)
+
+
+def _git_revision() -> str | None:
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    with suppress(OSError, subprocess.SubprocessError):
+        result = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+        return result.stdout.strip()
+    return None
+
+
+def check_writable(path: str | Path, *, force: bool) -> Path:
+    """Refuse early, before any work, a path that cannot be written.
+
+    Raises:
+        OutputError: the file exists and ``force`` is false, its folder is missing or not writable, or it is a folder.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder: name a file in it")
+    if target.exists() and not force:
+        raise OutputError(f"{target} exists: choose another name, or --force (force=True) to replace it")
+    parent = target.parent
+    if not parent.is_dir():
+        raise OutputError(f"{parent} is not a folder: create it first, or name another one")
+    if not os.access(parent, os.W_OK):
+        raise OutputError(f"{parent} is not writable: choose another folder")
+    return target
+
+
+@contextmanager
+def replacing(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place when the block ends well, and vanishes otherwise.
+
+    Raises:
+        OutputError: as `check_writable`, and when writing fails (full disk, for instance).
+    """
+    target = check_writable(path, force=force)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        _sync(temporary)
+        # mkstemp makes a private file; a result gets the permissions any new file would have.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(target)
+        with suppress(OSError):
+            _sync(target.parent)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def save(dataset: "xr.Dataset", path: str | Path, *, force: bool = False) -> None:
+    """Write a dataset to netCDF, atomically.
+
+    Args:
+        dataset: what to write; dtypes, NaN, infinities and attributes survive.
+        path: file to write, usually *.nc.
+        force: replace an existing file.
+
+    Raises:
+        OutputError: the file exists, or cannot be written.
+    """
+    with replacing(path, force=force) as temporary:
+        dataset.to_netcdf(temporary, engine="h5netcdf")
+
+
+def load(path: str | Path) -> "xr.Dataset":
+    """Read a dataset written by `save` into memory.
+
+    Raises:
+        OutputError: the file is missing, damaged, or was not written by iclglass.
+    """
+    import xarray as xr
+
+    source = Path(path)
+    if not source.is_file():
+        raise OutputError(f"{source} does not exist: check the name")
+    try:
+        with xr.open_dataset(source, engine="h5netcdf") as dataset:
+            result = dataset.load()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise OutputError(f"{source} is damaged or not a netCDF-4 file: {error}") from error
+    if PROVENANCE not in result.attrs:
+        raise OutputError(f"{source} was not written by iclglass: it has no attribute {PROVENANCE}")
+    return result

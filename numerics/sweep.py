@@ -1,0 +1,117 @@
+"""solve over the product of axes, as a labelled dataset."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+from numpy.typing import ArrayLike, NDArray
+
+from numerics.errors import ParameterError
+from numerics.fixed_point import Status
+from numerics.parameters import PARAMETERS, real
+from numerics.saddle_point import OBSERVABLES, solve_points
+from numerics.storage import PROVENANCE, provenance
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["sweep"]
+
+_DIAGNOSTICS = {
+    "residual": "largest relative residual of the saddle-point equations",
+    "error_bound": "bound on the relative error of chi, m and q",
+    "status": "what became of the point",
+}
+
+
+def sweep(
+    *,
+    task_diversity: ArrayLike,
+    context_length: ArrayLike,
+    label_noise: ArrayLike = 0.0,
+    ridge: ArrayLike = 0.1,
+    temperature: ArrayLike = 0.0,
+    test_context_length: ArrayLike | None = None,
+) -> "xr.Dataset":
+    """Solve over the product of all parameters given as one-dimensional arrays.
+
+    Equation and source: `numerics.saddle_point.solve`.
+
+    Args:
+        task_diversity, context_length, label_noise, ridge, temperature, test_context_length: a number, or a
+            one-dimensional array, which becomes an axis; ranges as in `solve`.
+
+    Returns:
+        xarray.Dataset with one dimension an axis, in the order of the arguments; a variable for every quantity of
+        `Solution`; scalars as scalar coordinates; provenance in one JSON attribute. Failed points are NaN, with a
+        status (CF flag_values, flag_meanings).
+
+    Raises:
+        ParameterError, ParameterTypeError: bad input, an empty axis, or a grid that does not fit in memory (with the
+            estimate).
+
+    Examples:
+        >>> ds = sweep(task_diversity=[0.5, 2.0, 4.0], context_length=[1.0, 2.0])
+        >>> dict(ds.sizes), round(float(ds.e_icl.sel(task_diversity=2.0, context_length=1.0)), 4)
+        ({'task_diversity': 3, 'context_length': 2}, 0.8669)
+    """
+    import xarray as xr
+
+    given: dict[str, ArrayLike] = {
+        "task_diversity": task_diversity,
+        "context_length": context_length,
+        "label_noise": label_noise,
+        "ridge": ridge,
+        "temperature": temperature,
+    }
+    if test_context_length is not None:
+        given["test_context_length"] = test_context_length
+    axes, values = _axes(given)
+    _check_memory(axes)
+    shaped = {}
+    for name, value in values.items():
+        position = list(axes).index(name) if name in axes else 0
+        shaped[name] = value.reshape([-1 if k == position else 1 for k in range(len(axes))]) if axes else value
+    solution = solve_points(shaped)
+    variables = {}
+    for name, text in {**OBSERVABLES, **_DIAGNOSTICS}.items():
+        variables[name] = xr.Variable(tuple(axes), getattr(solution, name), {"long_name": text, "units": "1"})
+    flags = np.array([status.value for status in Status], dtype=np.int8)
+    meanings = " ".join(status.name.lower() for status in Status)
+    variables["status"].attrs.update(flag_values=flags, flag_meanings=meanings)
+    coordinates = {}
+    for name, value in values.items():
+        parameter = PARAMETERS[name]
+        attributes = {"long_name": parameter.meaning, "units": "1", "symbol": parameter.symbol}
+        dims = (name,) if name in axes else ()
+        coordinates[name] = xr.Variable(dims, value if name in axes else float(value), attributes)
+    parameters = {
+        name: value if value.ndim == 0 else [value[0], value[-1], value.size] for name, value in values.items()
+    }
+    attributes = {"title": "iclglass sweep", PROVENANCE: provenance(parameters)}
+    return xr.Dataset(variables, coords=coordinates, attrs=attributes)
+
+
+def _axes(given: Mapping[str, ArrayLike]) -> tuple[dict[str, int], dict[str, NDArray[np.float64]]]:
+    values = {name: real(name, value) for name, value in given.items()}
+    for name, value in values.items():
+        if value.ndim > 1:
+            raise ParameterError(f"{name} has {value.ndim} dimensions: an axis is a number or a one-dimensional array")
+        if value.size == 0:
+            raise ParameterError(f"{name} is an empty axis: give at least one value")
+    return {name: value.size for name, value in values.items() if value.ndim == 1}, values
+
+
+def _check_memory(axes: Mapping[str, int]) -> None:
+    points = 1
+    for size in axes.values():
+        points *= size
+    # Every quantity as a double, and as much again for the broadcast parameters while solving.
+    needed = 8 * points * 2 * (len(OBSERVABLES) + len(_DIAGNOSTICS))
+    available = psutil.virtual_memory().available
+    if needed > available:
+        raise ParameterError(
+            f"{points} grid points need about {needed / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are free: "
+            "take fewer points, or several sweeps"
+        )

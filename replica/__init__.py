@@ -1,0 +1,19 @@
+"""Symbolic layer: from the Hamiltonian to the saddle-point equations, with SymPy and nothing else.
+
+    symbols       every symbol of the project, made here and nowhere else
+    model         the model as data: quenched disorder, features, loss, prior, scaling
+    moments       exact disorder averages at finite D and N (Wick/Isserlis contractions)
+    disorder      the averages the theory uses, by name
+    ansatz        replica-symmetric matrices for a symbolic number of replicas n
+    action        replicate n times, average over the disorder
+    free_energy   action + ansatz, n -> 0: the free-energy functional
+    saddle_point  stationarity: the saddle-point equations and the observables
+    closed_form   elimination to closed form, proved
+    limits        lam -> 0, tau = 1, T -> 0
+    stability     the replicon
+    cavity        the same equations by leaving one prompt and one spin out
+    derivation    the stages in order
+    render        text, LaTeX and the generated pages of notes/
+
+Each module uses only those above it. Nothing here knows numpy, scipy or any data.
+"""

@@ -1,0 +1,126 @@
+r"""Replica-symmetric matrices for a symbolic number of replicas n.
+
+A replica-symmetric matrix is ``excess * identity + uniform * ones``: uniform off the diagonal, excess + uniform
+on it. On the n - 1 vectors orthogonal to (1, ..., 1) it acts as ``excess``, on (1, ..., 1) as
+``excess + n uniform``. The algebra is closed under sum, product and inverse, for every n. Adding one row and
+column that do not tell replicas apart (here: the label) gives a bordered matrix; its determinant follows from the
+Schur complement. Tests compare every operation with explicit matrices at n = 1 .. 5.
+"""
+
+from dataclasses import dataclass
+
+import sympy as sp
+
+__all__ = ["BorderedReplicaSymmetric", "ReplicaSymmetric", "replica_limit"]
+
+
+@dataclass(frozen=True)
+class ReplicaSymmetric:
+    """excess * identity + uniform * ones, n x n.
+
+    Examples:
+        >>> n, d, u = sp.symbols("n d u")
+        >>> ReplicaSymmetric(d, u, n).determinant()
+        d**(n - 1)*(d + n*u)
+        >>> ReplicaSymmetric(d, u, sp.Integer(2)).explicit()
+        Matrix([
+        [d + u,     u],
+        [    u, d + u]])
+    """
+
+    excess: sp.Expr
+    uniform: sp.Expr
+    n: sp.Expr
+
+    @property
+    def uniform_eigenvalue(self) -> sp.Expr:
+        """Eigenvalue on (1, ..., 1)."""
+        return self.excess + self.n * self.uniform
+
+    def determinant(self) -> sp.Expr:
+        """excess^(n-1) (excess + n uniform)."""
+        return self.excess ** (self.n - 1) * self.uniform_eigenvalue
+
+    def log_determinant(self) -> sp.Expr:
+        """(n - 1) ln excess + ln(excess + n uniform)."""
+        return (self.n - 1) * sp.log(self.excess) + sp.log(self.uniform_eigenvalue)
+
+    def inverse(self) -> "ReplicaSymmetric":
+        """Inverse, replica symmetric again."""
+        return ReplicaSymmetric(1 / self.excess, -self.uniform / (self.excess * self.uniform_eigenvalue), self.n)
+
+    def __add__(self, other: "ReplicaSymmetric") -> "ReplicaSymmetric":
+        return ReplicaSymmetric(self.excess + other.excess, self.uniform + other.uniform, self.n)
+
+    def __matmul__(self, other: "ReplicaSymmetric") -> "ReplicaSymmetric":
+        uniform = self.excess * other.uniform + self.uniform * other.excess + self.n * self.uniform * other.uniform
+        return ReplicaSymmetric(self.excess * other.excess, uniform, self.n)
+
+    def sum_of_entries(self) -> sp.Expr:
+        """Quadratic form of (1, ..., 1)."""
+        return self.n * self.uniform_eigenvalue
+
+    def trace(self) -> sp.Expr:
+        """Trace."""
+        return self.n * (self.excess + self.uniform)
+
+    def explicit(self) -> sp.Matrix:
+        """The matrix itself, when n is a number."""
+        size = int(self.n)
+        return self.excess * sp.eye(size) + self.uniform * sp.ones(size, size)
+
+
+@dataclass(frozen=True)
+class BorderedReplicaSymmetric:
+    """[[corner, row (1..1)], [column (1..1)^T, block]], of size n + 1."""
+
+    corner: sp.Expr
+    row: sp.Expr
+    column: sp.Expr
+    block: ReplicaSymmetric
+
+    def plus_identity(self) -> "BorderedReplicaSymmetric":
+        """This matrix plus the identity."""
+        one = ReplicaSymmetric(sp.S.One, sp.S.Zero, self.block.n)
+        return BorderedReplicaSymmetric(self.corner + 1, self.row, self.column, self.block + one)
+
+    def __matmul__(self, other: "BorderedReplicaSymmetric") -> "BorderedReplicaSymmetric":
+        n = self.block.n
+        outer = ReplicaSymmetric(sp.S.Zero, self.column * other.row, n)
+        return BorderedReplicaSymmetric(
+            corner=self.corner * other.corner + n * self.row * other.column,
+            row=self.corner * other.row + self.row * other.block.uniform_eigenvalue,
+            column=self.column * other.corner + self.block.uniform_eigenvalue * other.column,
+            block=(self.block @ other.block) + outer,
+        )
+
+    def log_determinant(self) -> sp.Expr:
+        """ln det = ln det block + ln(corner - n row column / uniform eigenvalue of the block)."""
+        n = self.block.n
+        # ln(excess + n uniform) cancels between the two terms; joining them keeps n -> 0 regular.
+        joined = sp.expand(self.block.uniform_eigenvalue * self.corner - n * self.row * self.column)
+        return (n - 1) * sp.log(self.block.excess) + sp.log(joined)
+
+    def explicit(self) -> sp.Matrix:
+        """The matrix itself, when n is a number."""
+        size = int(self.block.n)
+        top = sp.Matrix([[self.corner, *([self.row] * size)]])
+        rest = sp.Matrix.hstack(self.column * sp.ones(size, 1), self.block.explicit())
+        return sp.Matrix.vstack(top, rest)
+
+
+def replica_limit(expression: sp.Expr, n: sp.Symbol) -> sp.Expr:
+    """Coefficient of n as n -> 0 of an expression that vanishes there: lim expression/n.
+
+    Raises:
+        ValueError: the expression does not vanish at n = 0, so the limit does not exist.
+
+    Examples:
+        >>> n, d, u = sp.symbols("n d u", positive=True)
+        >>> replica_limit(ReplicaSymmetric(d, u, n).log_determinant(), n)
+        log(d) + u/d
+    """
+    at_zero = sp.simplify(expression.subs(n, 0))
+    if at_zero != 0:
+        raise ValueError(f"the expression is {at_zero} at n = 0, not 0: lim expression/n does not exist")
+    return sp.expand(sp.diff(expression, n).subs(n, 0))

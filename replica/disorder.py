@@ -1,0 +1,116 @@
+"""The disorder averages the theory uses, computed by `replica.moments` from the model's data.
+
+Two kinds: moments of one prompt's label and features (exact at finite D and N), and from them mean and variance
+of the fields h_i = (1/P) sum_mu y s_i and couplings J_ij = -(1/P) sum_mu s_i s_j of SG, arXiv:2408.02288,
+block by block (SG Fig. 1). Prompts are independent, so a variance over data sets is that of one prompt over P.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sympy as sp
+
+from replica import symbols as S
+from replica.model import Model
+from replica.moments import distinct, expectation
+
+__all__ = ["CouplingMoments", "FeatureMoments", "coupling_moments", "feature_moments"]
+
+
+@dataclass(frozen=True)
+class FeatureMoments:
+    """Second moments of one prompt, exact in D, N, norm and the label noise.
+
+    Attributes:
+        label: E[y^2].
+        signal: D E[y s_ii], the overlap of label and diagonal feature; off-diagonal ones vanish.
+        block: D E[s_ij^2] for i <= D (a_N of the notes); different features are uncorrelated.
+        last_row: E[s_{D+1,j}^2].
+    """
+
+    label: sp.Expr
+    signal: sp.Expr
+    block: sp.Expr
+    last_row: sp.Expr
+
+    def equations(self) -> tuple[sp.Eq, ...]:
+        """The four averages as equations."""
+        y, i, j = sp.Symbol("y"), sp.Symbol("i"), sp.Symbol("j")
+        s = sp.IndexedBase("s")
+        mean = sp.Function("E")
+        return (
+            sp.Eq(mean(y**2), self.label),
+            sp.Eq(mean(y * s[i, i]), self.signal / S.D),
+            sp.Eq(mean(s[i, j] ** 2), self.block / S.D),
+            sp.Eq(mean(s[S.D + 1, j] ** 2), self.last_row),
+        )
+
+
+@dataclass(frozen=True)
+class CouplingMoments:
+    """Mean and variance of one kind of coupling or field, over data sets of P prompts."""
+
+    name: str
+    mean: sp.Expr
+    variance: sp.Expr
+
+
+def feature_moments(model: Model) -> FeatureMoments:
+    """Second moments of one prompt's label and features.
+
+    Source: this project, notes/derivation.md; E[s_ij s_kl] = delta_ik delta_jl a_N/D.
+
+    Raises:
+        ValueError: features of different spins are correlated, so that the theory's overlaps do not close.
+
+    Examples:
+        >>> from replica.model import linear_attention
+        >>> feature_moments(linear_attention()).label
+        rho + 1
+    """
+    i, j, k, m = sp.symbols("i j k l", integer=True)
+    block, last = model.block("block"), model.block("last row")
+    pair = expectation(block.feature_at(i, j) * block.feature_at(k, m), model.variances)
+    mixed = expectation(block.feature_at(i, j) * last.feature_at(m), model.variances)
+    if distinct(pair) != 0 or mixed != 0:
+        raise ValueError(
+            f"features of different spins are correlated: {distinct(pair)}, {mixed}; this theory needs them "
+            "uncorrelated: choose centred, independent tokens and tasks"
+        )
+    return FeatureMoments(
+        label=sp.factor(expectation(model.label**2, model.variances)),
+        signal=sp.factor(S.D * expectation(model.label * block.feature_at(i, i), model.variances)),
+        block=sp.factor(S.D * expectation(block.feature_at(i, j) ** 2, model.variances)),
+        last_row=sp.factor(expectation(last.feature_at(j) ** 2, model.variances)),
+    )
+
+
+def coupling_moments(model: Model) -> tuple[CouplingMoments, ...]:
+    """Mean and variance of each kind of field and coupling, exact in D, N, P, norm and the label noise.
+
+    Kinds are told apart by block and by which indices coincide: a coupling between two spins of one row of W
+    shares the context component, one between two spins of one column shares the query component.
+    On-site couplings are excluded, as they are from SG's sum over pairs.
+
+    Source: this project, notes/derivation.md (block types of SG Fig. 1).
+    """
+    i, j, k, m = sp.symbols("i j k l", integer=True)
+    s, u = model.block("block").feature_at, model.block("last row").feature_at
+    y = model.label
+    products: tuple[tuple[str, Callable[[], sp.Expr]], ...] = (
+        ("field, diagonal of the block", lambda: y * s(i, i)),
+        ("field, off the diagonal", lambda: y * s(i, j)),
+        ("field, last row", lambda: y * u(j)),
+        ("coupling, block with block, all indices differ", lambda: -s(i, j) * s(k, m)),
+        ("coupling, block with block, same row", lambda: -s(i, j) * s(i, m)),
+        ("coupling, block with block, same column", lambda: -s(i, j) * s(k, j)),
+        ("coupling, block with last row, columns differ", lambda: -s(i, j) * u(m)),
+        ("coupling, block with last row, same column", lambda: -s(i, j) * u(j)),
+        ("coupling, last row with itself", lambda: -u(j) * u(m)),
+    )
+    result = []
+    for name, one_prompt in products:
+        mean = distinct(expectation(one_prompt(), model.variances))
+        second = distinct(expectation(one_prompt() ** 2, model.variances))
+        result.append(CouplingMoments(name, sp.factor(mean), sp.factor((second - mean**2) / S.P)))
+    return tuple(result)

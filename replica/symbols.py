@@ -1,0 +1,180 @@
+"""Every symbol of the project: name, LaTeX, meaning and range, made here and nowhere else.
+
+``notes/notation.md`` is generated from this table. Python names are the symbols' names, except that the
+ridge is called ``lam`` because ``lambda`` is a keyword.
+"""
+
+from dataclasses import dataclass
+
+import sympy as sp
+
+__all__ = ["LATEX", "NOTATION", "Notation"]
+
+
+@dataclass(frozen=True)
+class Notation:
+    """One line of the table of notation.
+
+    Attributes:
+        symbol: the SymPy symbol or indexed base.
+        latex: how it is typeset.
+        meaning: what it stands for, in words.
+        values: its range, in words or as an inequality.
+        group: the heading it is listed under.
+    """
+
+    symbol: sp.Basic
+    latex: str
+    meaning: str
+    values: str
+    group: str
+
+
+_table: list[Notation] = []
+
+
+def _symbol(
+    name: str,
+    latex: str,
+    meaning: str,
+    values: str,
+    group: str,
+    *,
+    positive: bool = False,
+    nonnegative: bool = False,
+    integer: bool = False,
+) -> sp.Symbol:
+    assumptions = {"positive": True} if positive else {"nonnegative": True} if nonnegative else {"real": True}
+    if integer:
+        assumptions["integer"] = True
+    symbol = sp.Symbol(name, **assumptions)
+    _table.append(Notation(symbol, latex, meaning, values, group))
+    return symbol
+
+
+def _field(name: str, latex: str, meaning: str, group: str) -> sp.IndexedBase:
+    base = sp.IndexedBase(name, real=True)
+    _table.append(Notation(base, latex, meaning, "real", group))
+    return base
+
+
+_SIZES = "Sizes"
+D = _symbol("D", "D", "dimension of a token", "integer > 1", _SIZES, positive=True, integer=True)
+N = _symbol(
+    "N",
+    "N",
+    "labelled tokens in the context of one prompt",
+    "integer > 0",
+    _SIZES,
+    positive=True,
+    integer=True,
+)
+P = _symbol("P", "P", "prompts in the data set", "integer > 0", _SIZES, positive=True, integer=True)
+norm = _symbol("norm", r"\mathcal{N}", "divisor of the attention sum: N, or N + 1", "N or N + 1", _SIZES, positive=True)
+n = _symbol("n", "n", "number of replicas; continued to n -> 0", "n -> 0", _SIZES)
+
+_DISORDER = "Quenched disorder"
+w = _field("w", "w", "task vector, entries N(0, 1)", _DISORDER)
+x = _field("x", "x", "context tokens x[k, i], entries N(0, 1)", _DISORDER)
+xt = _field("xt", r"\tilde{x}", "query token, entries N(0, 1)", _DISORDER)
+eps = _field("eps", r"\varepsilon", "label noise of the context tokens, N(0, 1)", _DISORDER)
+epst = _field("epst", r"\tilde{\varepsilon}", "label noise of the query, N(0, 1)", _DISORDER)
+
+_SPINS = "Spins and energy"
+W = _field("W", "W", "weights = real-valued spins, the D x D block", _SPINS)
+V = _field("V", "V", "weights = real-valued spins, the last row (the label's own token entry)", _SPINS)
+sigma = _symbol("sigma", r"\sigma", "one spin", "real", _SPINS)
+y = _symbol("y", "y", "label of the query", "real", _SPINS)
+f = _symbol("f", "f", "prediction of the layer for the query, f = s.W", "real", _SPINS)
+lambda0 = _symbol("lambda0", r"\lambda_0", "ridge in the Hamiltonian", ">= 0", _SPINS, nonnegative=True)
+beta = _symbol("beta", r"\beta", "inverse temperature in the Boltzmann weight", "> 0", _SPINS, positive=True)
+
+_SCALED = "Scaled parameters"
+tau = _symbol("tau", r"\tau", "task diversity P/D^2", "> 0", _SCALED, positive=True)
+alpha = _symbol("alpha", r"\alpha", "context length N/D", "> 0", _SCALED, positive=True)
+alpha_test = _symbol("alpha_test", r"\alpha_*", "context length of the test prompts", "> 0", _SCALED, positive=True)
+rho = _symbol("rho", r"\rho", "label noise variance", ">= 0", _SCALED, nonnegative=True)
+lam = _symbol("lam", r"\lambda", "ridge D lambda0", ">= 0; 0 is the ridgeless limit", _SCALED, nonnegative=True)
+betahat = _symbol("betahat", r"\hat{\beta}", "scaled inverse temperature beta/D^2 = 1/T", "> 0", _SCALED, positive=True)
+T = _symbol("T", "T", "temperature 1/betahat", ">= 0; 0 is the ground state", _SCALED, nonnegative=True)
+
+_ORDER = "Order parameters"
+m = _symbol("m", "m", "magnetization Tr W / D: overlap with the ideal weights", "real", _ORDER)
+q = _symbol("q", "q", "overlap of two replicas, Tr W^1 (W^2)^T / D", "> 0", _ORDER, positive=True)
+Delta = _symbol("Delta", r"\Delta", "self-overlap minus overlap, q_self - q", "> 0", _ORDER, positive=True)
+chi = _symbol("chi", r"\chi", "susceptibility betahat Delta", "> 0", _ORDER, positive=True)
+m_hat = _symbol("m_hat", r"\hat{m}", "field conjugate to m", "real", _ORDER)
+q_hat = _symbol("q_hat", r"\hat{q}", "minus the off-diagonal field conjugate to Q", "real", _ORDER)
+k_hat = _symbol("k_hat", r"\hat{k}", "precision of one spin inside one replica", "> 0", _ORDER, positive=True)
+
+_DERIVED = "Derived quantities"
+a = _symbol("a", "a", "variance of a feature, D E[s_ij^2] -> 1 + (1 + rho)/alpha", ">= 1", _DERIVED, positive=True)
+g = _symbol(
+    "g",
+    "g",
+    "weight of one prompt in the Boltzmann exponent, beta/P = betahat/tau",
+    "> 0",
+    _DERIVED,
+    positive=True,
+)
+phi = _symbol("phi", r"\phi", "free entropy, lim E ln Z / D^2", "real", _DERIVED)
+e_icl = _symbol(
+    "e_icl",
+    r"e_{\mathrm{ICL}}",
+    "squared error of the mean weights on a new task",
+    ">= rho",
+    _DERIVED,
+    positive=True,
+)
+e_idg = _symbol(
+    "e_idg",
+    r"e_{\mathrm{IDG}}",
+    "squared error of the mean weights on a new prompt of the pretraining law",
+    ">= rho",
+    _DERIVED,
+    positive=True,
+)
+e_train = _symbol(
+    "e_train",
+    r"e_{\mathrm{train}}",
+    "squared error of the mean weights on the pretraining prompts",
+    ">= 0",
+    _DERIVED,
+    nonnegative=True,
+)
+c = _symbol("c", "c", "leverage of one prompt: (y - s.W) = (y - s.W_cav)/(1 + c)", "> 0", _DERIVED, positive=True)
+G = _symbol("G", "G", "cavity response of one spin to a field, D chi", "> 0", _DERIVED, positive=True)
+
+_CLOSED = "Closed form"
+b = _symbol("b", "b", "a - 1 = (1 + rho)/alpha: noise of the in-context estimate", "> 0", _CLOSED, positive=True)
+b_test = _symbol("b_test", "b_*", "(1 + rho)/alpha_test", "> 0", _CLOSED, positive=True)
+ell = _symbol("ell", r"\ell", "ridge in units of the feature variance, lam/a", ">= 0", _CLOSED, nonnegative=True)
+delta = _symbol("delta", r"\delta", "distance from the interpolation threshold, tau - 1", "> -1", _CLOSED)
+d = _symbol("d", "d", "delta + ell tau", "real", _CLOSED)
+s = _symbol("s", "s", "difference of the two roots of the equation for z", ">= 0", _CLOSED, nonnegative=True)
+h = _symbol("h", "h", "(s + |d|)/2", ">= 0", _CLOSED, nonnegative=True)
+z = _symbol("z", "z", "learned fraction of the signal, a m", "0 < z <= min(1, tau)", _CLOSED, positive=True)
+z_bar = _symbol("z_bar", r"\bar{z}", "1 - z = lam chi", ">= 0", _CLOSED, nonnegative=True)
+r = _symbol(
+    "r",
+    "r",
+    "ratio of training residual to test residual, 1/(1 + a chi/tau)",
+    "0 <= r < 1",
+    _CLOSED,
+    nonnegative=True,
+)
+v = _symbol("v", "v", "variance part of the overlap, q - m^2", ">= 0", _CLOSED, nonnegative=True)
+inverse_chi = _symbol(
+    "inverse_chi", r"\chi^{-1}", "1/chi, finite where chi diverges", ">= 0", _CLOSED, nonnegative=True
+)
+replicon = _symbol(
+    "replicon",
+    r"\Lambda_R",
+    "replicon eigenvalue in units of its free value; > 0 is stable",
+    "<= 1",
+    _CLOSED,
+    nonnegative=True,
+)
+
+NOTATION: tuple[Notation, ...] = tuple(_table)
+LATEX: dict[sp.Basic, str] = {entry.symbol: entry.latex for entry in NOTATION}

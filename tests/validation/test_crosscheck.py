@@ -1,0 +1,225 @@
+"""The cross-check passes for the theory and fails for a theory, a temperature or a fit that is wrong."""
+
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from numerics.saddle_point import solve
+from validation.crosscheck import compare, validate
+from validation.observables import QUANTITIES
+from validation.simulation import simulate
+
+POINT = {"task_diversity": 2.0, "context_length": 1.0, "ridge": 0.1}
+SIZES = (12, 18, 30)  # spread by a constant factor: three times the precision of equal steps
+
+
+@pytest.fixture(scope="module")
+def cold():
+    """Samples of the ground state."""
+    return simulate(**POINT, dimensions=SIZES, samples=128, seed=1)
+
+
+@pytest.fixture(scope="module")
+def warm():
+    """Samples at temperature 0.5, with label noise."""
+    return simulate(**POINT, label_noise=0.2, temperature=0.5, dimensions=SIZES, samples=128, seed=1)
+
+
+def changed_theory(**changes):
+    """The theory with some of its parameters replaced by a function of them."""
+
+    def theory(**parameters):
+        return solve(**(parameters | {name: change(parameters[name]) for name, change in changes.items()}))
+
+    return theory
+
+
+def changed_quantity(name, change):
+    """The theory with one quantity replaced by a function of it."""
+
+    def theory(**parameters):
+        solution = solve(**parameters)
+        values = {quantity: getattr(solution, quantity) for quantity in QUANTITIES}
+        return SimpleNamespace(**(values | {name: change(values[name])}))
+
+    return theory
+
+
+def test_ground_state_agrees(cold):
+    found = compare(cold)
+    assert found.passed, found.sentence
+    assert [row.quantity for row in found.rows] == ["m", "q", "chi", "e_icl", "e_train", "contrast", "energy"]
+    assert found.order == 2
+
+
+def test_finite_temperature_agrees_in_every_quantity(warm):
+    found = compare(warm)
+    assert found.passed, found.sentence
+    assert [row.quantity for row in found.rows] == list(QUANTITIES)
+
+
+def test_no_single_dimension_agrees(cold):
+    """The 1/D corrections are many error bars: only the extrapolation can agree, and the sentence says so."""
+    found = compare(cold)
+    for index in range(len(SIZES)):
+        assert max(abs(row.sizes[index].z) for row in found.rows) > 10
+    assert "The extrapolation is checked, not any single dimension: at D = 12, 18, 30" in found.sentence
+    assert "false-alarm rate of 0.01 for all 7 together" in found.sentence
+
+
+@pytest.mark.parametrize(
+    "theory",
+    [
+        changed_quantity("m", np.negative),
+        changed_quantity("chi", lambda chi: 1.1 * chi),
+        changed_quantity("energy", lambda energy: 2 * energy),
+        changed_theory(
+            context_length=lambda alpha: np.asarray(alpha) / 1.2
+        ),  # a = 1 + (1 + rho)/alpha, 10 % off
+        changed_theory(ridge=lambda ridge: 2 * np.asarray(ridge)),  # lambda0/2 lost
+        changed_theory(task_diversity=lambda tau: np.asarray(tau) / 2),  # P counted by halves
+    ],
+)
+def test_a_broken_theory_fails(cold, theory):
+    found = compare(cold, theory=theory)
+    assert not found.passed
+    assert found.sentence.startswith("Theory and simulation disagree in ")
+
+
+@pytest.mark.parametrize(
+    "theory",
+    [
+        changed_theory(temperature=lambda temperature: 1.1 * np.asarray(temperature)),
+        changed_theory(label_noise=lambda rho: 0.0 * np.asarray(rho)),
+        changed_quantity("entropy", lambda entropy: entropy + 0.5 * math.log(2)),
+    ],
+)
+def test_wrong_temperature_noise_or_measure_fails(warm, theory):
+    assert not compare(warm, theory=theory).passed
+
+
+def test_wrong_power_of_the_dimension_fails(cold):
+    """1/D^2 where 1/D belongs, with the theory still at the right integers."""
+    sizes = np.array(SIZES)
+    wrong = replace(
+        cold,
+        dimensions=tuple(int(size) ** 2 for size in sizes),
+        prompts=tuple(int(2 * size**4) for size in sizes),
+        contexts=tuple(int(size) ** 2 for size in sizes),
+    )
+    assert not compare(wrong).passed
+
+
+def test_small_task_diversity_agrees_through_the_truncation():
+    """chi scatters by 1e-4 there, and the missing 1/D^3 alone is more than the threshold."""
+    samples = simulate(
+        task_diversity=0.2,
+        context_length=5.0,
+        label_noise=0.1,
+        ridge=0.05,
+        dimensions=SIZES,
+        samples=96,
+        seed=5,
+    )
+    found = compare(samples)
+    assert found.passed, found.sentence
+    chi = next(row for row in found.rows if row.quantity == "chi")
+    assert abs(chi.z) > chi.threshold
+    assert chi.truncation < 0.01 * chi.theory
+    assert not compare(samples, theory=changed_quantity("chi", lambda chi: 1.02 * chi)).passed
+
+
+def test_rounding_of_the_integers_is_removed():
+    """At tau = 2.13, alpha = 0.87 nothing is whole; alpha_D is off by up to 1/(2D)."""
+    point = {"task_diversity": 2.13, "context_length": 0.87, "ridge": 0.3}
+    samples = simulate(**point, dimensions=SIZES, samples=64, seed=3)
+    found = compare(samples)
+    assert found.passed, found.sentence
+    row = found.rows[0]
+    for size, prompts, context in zip(row.sizes, found.prompts, found.contexts, strict=True):
+        exact = solve(
+            task_diversity=prompts / size.dimension**2, context_length=context / size.dimension, ridge=0.3
+        )
+        assert size.theory == pytest.approx(float(exact.m), rel=1e-12)
+
+
+def test_rows_are_consistent(cold):
+    for row in compare(cold).rows:
+        assert row.z == pytest.approx((row.extrapolated - row.theory) / row.standard_error)
+        limit = row.threshold * row.standard_error + row.truncation
+        assert row.agrees == (abs(row.extrapolated - row.theory) < limit)
+        assert row.smallest_detectable_bias > limit
+        assert row.coefficients[0] == pytest.approx(row.extrapolated - row.theory)
+        assert math.isnan(row.fit_p_value)  # three sizes, three coefficients
+        for index, size in enumerate(row.sizes):
+            assert size.mean == pytest.approx(cold.values[row.quantity][index].mean())
+
+
+def test_to_dict_is_json_without_nan(cold):
+    found = compare(cold)
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert (plain["schema_version"], plain["passed"], plain["sentence"]) == (1, True, found.sentence)
+    assert plain["rows"][0]["fit_p_value"] is None
+    assert plain["prompts"] == list(found.prompts)
+
+
+def test_validate_is_simulate_then_compare():
+    sizes, calls = (6, 8, 10), []
+    found = validate(
+        **POINT, dimension=sizes, samples=4, seed=2, progress=lambda done, total: calls.append(total)
+    )
+    again = compare(simulate(**POINT, dimensions=sizes, samples=4, seed=2))
+    assert found == again or found.to_dict() == again.to_dict()  # NaN is not equal to itself
+    assert calls == [12] * 12
+
+
+def test_threshold_without_ridge_is_refused_before_simulating(monkeypatch):
+    monkeypatch.setattr("validation.crosscheck.simulate", None)
+    with pytest.raises(
+        ValueError, match=r"no finite e_icl at task_diversity = 1 and ridge = 0 .*use ridge > 0"
+    ):
+        validate(task_diversity=1.0, context_length=1.0, ridge=0.0)
+
+
+def test_without_ridge_on_both_sides_of_the_threshold():
+    for tau in (0.5, 3.0):
+        found = compare(
+            simulate(task_diversity=tau, context_length=2.0, ridge=0.0, dimensions=SIZES, samples=48, seed=4)
+        )
+        assert found.passed, found.sentence
+        assert ("chi" in {row.quantity for row in found.rows}) == (tau > 1)
+
+
+def test_without_ridge_the_wrong_side_is_refused():
+    """tau = 1.05 but P < n = D(D+1) at D = 12: the sample interpolates, the theory does not."""
+    samples = simulate(
+        task_diversity=1.05, context_length=2.0, ridge=0.0, dimensions=(12, 30), samples=2, seed=4
+    )
+    with pytest.raises(ValueError, match="dimension 12 has 151 prompts for 156 spins, on the other side"):
+        compare(samples)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dimension": (16,)}, "dimension must hold at least 2 values"),
+        ({"false_alarm": 0.0}, "false_alarm must be finite and > 0"),
+        ({"false_alarm": 1.0}, "false_alarm must be finite"),
+        ({"samples": 1}, "samples must be at least 2"),
+    ],
+)
+def test_bad_input_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        validate(**(POINT | change))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [0.0, 0.5])
+def test_main_job_at_four_dimensions(temperature):
+    found = validate(**POINT, temperature=temperature, dimension=(16, 24, 32, 48), samples=32)
+    assert found.passed, found.sentence
+    assert all(row.fit_p_value > 1e-3 for row in found.rows)

@@ -1,0 +1,115 @@
+"""Extrapolation: exact for polynomials, its interval covers as stated, wrong ways of doing it are caught."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from validation.finite_size import extrapolate, extrapolation_weights
+
+SIZES = (16, 24, 32, 48)
+REPLICATES = 2000
+
+
+@pytest.mark.parametrize(("sizes", "order"), [((16, 24), 1), ((8, 12, 20), 2), (SIZES, 2), (SIZES, 1)])
+def test_polynomials_are_recovered_exactly(sizes, order):
+    coefficients = np.array([0.7, -3.0, 11.0])[: order + 1]
+    exact = np.polynomial.polynomial.polyval(1 / np.array(sizes), coefficients)
+    samples = exact[:, None] + np.array([-0.1, 0.0, 0.1])
+    found = extrapolate(sizes, samples, None if (len(sizes) > 2) == (order == 2) else order)
+    assert found.order == order
+    np.testing.assert_allclose(found.coefficients, coefficients, 1e-10)
+    np.testing.assert_allclose(found.value, coefficients[0], 1e-10)
+    if len(sizes) > order + 1:
+        assert found.fit_p_value == pytest.approx(1.0)
+    else:
+        assert math.isnan(found.fit_p_value)
+
+
+def test_weights_do_not_depend_on_the_data_and_sum_to_one():
+    weights = extrapolation_weights(SIZES, 2)
+    powers = np.vander(1 / np.array(SIZES, dtype=float), 3, increasing=True)
+    np.testing.assert_allclose(weights @ powers, np.eye(3), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("sizes", "order"), [((16, 24), 1), ((12, 18, 30), 2), (SIZES, 2)])
+def test_truncation_bounds_what_a_missing_term_does_to_the_value(sizes, order):
+    last = -3.0
+    for ratio in (-0.2, 0.1, 0.4):
+        coefficients = [0.7, 1.0, last][-order - 1 :] if order == 2 else [0.7, last]
+        exact = np.polynomial.polynomial.polyval(
+            1 / np.array(sizes), [*coefficients, ratio * last * min(sizes)]
+        )
+        found = extrapolate(sizes, exact[:, None] + np.array([-0.1, 0.1]), order)
+        assert 1e-6 < abs(found.value - 0.7) < found.truncation
+
+
+def synthetic(rng: np.random.Generator, samples: int = 12, spread: float = 1.0) -> np.ndarray:
+    """1 + 2/D - 5/D^2; the noise does not follow 1/D exactly, so the fixed weights are not the best ones."""
+    sizes = np.array(SIZES, dtype=float)
+    deviation = spread / sizes * np.array([1.0, 1.6, 0.8, 1.3])
+    mean = 1 + 2 / sizes - 5 / sizes**2
+    return mean[:, None] + deviation[:, None] * rng.standard_normal((sizes.size, samples))
+
+
+def coverage(estimate) -> float:
+    """Fraction of replicates whose nominal 95 % interval holds the true value 1."""
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(REPLICATES):
+        value, error, dof = estimate(synthetic(rng))
+        hits += abs(value - 1) <= stats.t.ppf(0.975, dof) * error
+    return hits / REPLICATES
+
+
+def right(samples):
+    found = extrapolate(SIZES, samples)
+    return found.value, found.standard_error, found.dof
+
+
+def test_nominal_interval_covers_as_stated():
+    assert 0.93 <= coverage(right) <= 0.97
+
+
+def pooled_error(samples):
+    """All samples of all sizes thrown together for one error bar."""
+    return extrapolate(SIZES, samples).value, samples.std(ddof=1) / math.sqrt(samples.size), samples.size - 1
+
+
+def wrong_power(samples):
+    """1/D^2 where 1/D belongs."""
+    found = extrapolate([size**2 for size in SIZES], samples)
+    return found.value, found.standard_error, found.dof
+
+
+def no_extrapolation(samples):
+    return samples[-1].mean(), stats.sem(samples[-1]), samples.shape[1] - 1
+
+
+@pytest.mark.parametrize("wrong", [pooled_error, wrong_power, no_extrapolation])
+def test_wrong_ways_miss_the_stated_coverage(wrong):
+    assert coverage(wrong) < 0.93
+
+
+def test_fit_p_value_is_uniform_for_the_right_polynomial_and_small_for_a_wrong_one():
+    rng = np.random.default_rng(1)
+    p = np.array([extrapolate(SIZES, synthetic(rng)).fit_p_value for _ in range(1000)])
+    assert 0.02 <= np.mean(p < 0.05) <= 0.09  # approximate: the errors are estimated from 12 samples
+    assert extrapolate(SIZES, synthetic(rng, spread=0.01), order=1).fit_p_value < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shape", "order", "message"),
+    [
+        ((16,), (1, 4), None, "at least 2 dimensions"),
+        ((16, 16), (2, 4), None, "dimensions must be distinct"),
+        ((16, 24), (3, 4), None, r"samples must have shape \(2, samples\)"),
+        ((16, 24), (2, 4), 2, "order must be 1 or 2 and below the number of dimensions"),
+        (SIZES, (4, 4), 3, "order must be 1 or 2"),
+        (SIZES, (4, 1), None, "at least 2 independent samples"),
+    ],
+)
+def test_bad_input_is_refused(sizes, shape, order, message):
+    with pytest.raises(ValueError, match=message):
+        extrapolate(sizes, np.zeros(shape), order)

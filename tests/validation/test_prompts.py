@@ -1,0 +1,173 @@
+"""The O(D) law of a prompt is the law of its tokens; and a law that differs is caught."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from numerics.moments import feature_moments
+from validation.prompts import Prompts, draw_prompts
+from validation.statistics import bonferroni_threshold
+
+FALSE_ALARM = 0.01  # of each test below, over all its comparisons together
+CASES = [(2, 1, 0.3, "N"), (3, 4, 0.0, "N+1"), (5, 3, 0.5, "N"), (4, 12, 2.0, "N+1")]
+COUNT = 40_000
+
+
+def draw(case: tuple[int, int, float, str], method: str, seed: int, count: int = COUNT) -> Prompts:
+    dimension, context, label_noise, norm = case
+    return draw_prompts(
+        dimension=dimension,
+        context=context,
+        prompts=count,
+        label_noise=label_noise,
+        norm=norm,
+        method=method,
+        rng=np.random.default_rng(seed),
+    )
+
+
+def statistics_of(data: Prompts) -> dict[str, np.ndarray]:
+    """One number a prompt each, which together tell laws of (block, last entry, query, label) apart."""
+    block, last = data.context[:, :-1], data.context[:, -1]
+    square = np.sum(block**2, axis=1)
+    score = np.sum(block * data.query, axis=1)
+    return {
+        "first component": block[:, 0],
+        "last": last,
+        "block length": np.sqrt(square),
+        "query length": np.sqrt(np.sum(data.query**2, axis=1)),
+        "label": data.label,
+        "score": score,
+        "score label": score * data.label,
+        "ratio": last / np.sqrt(square),
+        "residual": data.label - score,
+    }
+
+
+def moments_of(data: Prompts) -> dict[str, np.ndarray]:
+    found = statistics_of(data)
+    square, last, label = found["block length"] ** 2, found["last"], found["label"]
+    return {
+        **found,
+        "square": square,
+        "last^2": last**2,
+        "label^2": label**2,
+        "square last": square * last,
+        "square label^2": square * label**2,
+        "last label^2": last * label**2,
+        "score^2": found["score"] ** 2,
+        "cross components": data.context[:, 0] * data.context[:, 1] * data.query[:, 0] * data.query[:, 1],
+    }
+
+
+def worst_z(one: Prompts, two: Prompts) -> float:
+    """Largest two-sample |z| over the family of moments."""
+    z = []
+    for first, second in zip(moments_of(one).values(), moments_of(two).values(), strict=True):
+        error = np.sqrt(first.var(ddof=1) / first.size + second.var(ddof=1) / second.size)
+        z.append(abs(first.mean() - second.mean()) / error)
+    return max(z)
+
+
+def smallest_p(one: Prompts, two: Prompts) -> float:
+    """Smallest Kolmogorov-Smirnov p-value over the projections."""
+    pairs = zip(statistics_of(one).values(), statistics_of(two).values(), strict=True)
+    return min(float(stats.ks_2samp(first, second).pvalue) for first, second in pairs)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[tuple[Prompts, Prompts]]:
+    return [
+        (draw(case, "tokens", 2 * index), draw(case, "reduced", 2 * index + 1))
+        for index, case in enumerate(CASES)
+    ]
+
+
+def test_moments_of_the_two_laws_agree(pairs):
+    threshold = bonferroni_threshold(FALSE_ALARM, len(CASES) * len(moments_of(pairs[0][0])))
+    assert max(worst_z(one, two) for one, two in pairs) < threshold
+
+
+def test_distributions_of_the_two_laws_agree(pairs):
+    level = FALSE_ALARM / (len(CASES) * len(statistics_of(pairs[0][0])))
+    assert min(smallest_p(one, two) for one, two in pairs) > level
+
+
+@pytest.mark.parametrize("wrong", ["last entry independent", "orthogonal part too long", "less noise"])
+def test_a_wrong_law_is_caught(pairs, wrong):
+    case, (tokens, reduced) = CASES[2], pairs[2]
+    if wrong == "last entry independent":  # right marginals, wrong joint law
+        context = reduced.context.copy()
+        context[:, -1] = np.roll(context[:, -1], 1)
+        reduced = replace(reduced, context=context)
+    elif (
+        wrong == "orthogonal part too long"
+    ):  # as if not projected orthogonal to the task: one more component
+        context = reduced.context.copy()
+        extra = np.random.default_rng(9).standard_normal(COUNT) * np.sqrt(context[:, -1] / case[1])
+        context[:, 0] += extra
+        reduced = replace(reduced, context=context)
+    else:
+        reduced = draw((*case[:2], 0.9 * case[2], case[3]), "reduced", 5)
+    caught_by_moments = worst_z(tokens, reduced) > bonferroni_threshold(FALSE_ALARM, len(moments_of(tokens)))
+    caught_by_distribution = smallest_p(tokens, reduced) < FALSE_ALARM / len(statistics_of(tokens))
+    assert caught_by_moments
+    assert caught_by_distribution
+
+
+@pytest.mark.parametrize("method", ["reduced", "tokens"])
+def test_second_moments_are_the_exact_ones(method):
+    z = []
+    for index, case in enumerate(CASES):
+        dimension, context, label_noise, norm = case
+        exact = feature_moments(dimension=dimension, context=context, label_noise=label_noise, norm=norm)
+        data = draw(case, method, 100 + index)
+        block = data.context[:, :-1]
+        samples = [
+            (data.label * np.sum(block * data.query, axis=1), exact.signal),
+            (np.sum(block**2, axis=1) * np.sum(data.query**2, axis=1) / dimension, exact.block),
+            (data.context[:, -1] ** 2, exact.last_row),
+            (data.label**2, exact.label),
+        ]
+        z += [(s.mean() - float(e)) / (s.std(ddof=1) / np.sqrt(s.size)) for s, e in samples]
+    assert np.max(np.abs(z)) < bonferroni_threshold(FALSE_ALARM, len(z))
+
+
+def test_same_stream_same_prompts_and_properties():
+    one, two = (draw(CASES[2], "reduced", 3, count=7) for _ in range(2))
+    np.testing.assert_array_equal(one.context, two.context)
+    assert (one.dimension, one.prompts, one.spins, one.context_count) == (5, 7, 30, 3)
+
+
+def test_noiseless_single_token_is_collinear():
+    """With N = 1 and no noise, the block is y x and the last entry y^2: y^2 |x|^2 = |block|^2."""
+    data = draw((3, 1, 0.0, "N"), "tokens", 1, count=50)
+    ratio = np.sum(data.context[:, :-1] ** 2, axis=1) / data.context[:, -1]  # |x|^2
+    reduced = draw((3, 1, 0.0, "N"), "reduced", 2, count=50)
+    assert np.all(ratio > 0)
+    assert np.all(np.sum(reduced.context[:, :-1] ** 2, axis=1) / reduced.context[:, -1] > 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"dimension": 1}, ValueError, "dimension must be at least 2 .*orthogonal"),
+        ({"dimension": 3.5}, ValueError, "dimension must be a whole number, got 3.5"),
+        ({"dimension": "3"}, TypeError, "dimension must be an integer"),
+        ({"dimension": True}, TypeError, "dimension must be an integer"),
+        ({"context": 0}, ValueError, "context must be at least 1"),
+        ({"prompts": 0}, ValueError, "prompts must be at least 1"),
+        ({"prompts": float("nan")}, ValueError, "prompts must be a whole number"),
+        ({"label_noise": -0.1}, ValueError, "label_noise must be finite and >= 0"),
+        ({"label_noise": float("inf")}, ValueError, "label_noise must be finite"),
+        ({"norm": "n"}, ValueError, "norm must be one of N, N\\+1"),
+        ({"method": "dense"}, ValueError, "method must be one of"),
+        ({"rng": 3}, TypeError, "rng must be a numpy.random.Generator"),
+    ],
+)
+def test_bad_input_is_refused(change, error, message):
+    arguments = {"dimension": 3, "context": 4, "prompts": 5, "rng": np.random.default_rng(0)} | change
+    with pytest.raises(error, match=message):
+        draw_prompts(**arguments)

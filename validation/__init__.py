@@ -1,0 +1,20 @@
+"""Finite-size simulation of in-context learning, and its comparison with the theory.
+
+Data flow; every arrow is one function, every noun one small frozen dataclass:
+
+    prompts          draw_prompts          -> Prompts            contexts, queries, labels of a data set
+    features         FeatureOperator       <- Prompts            rank-one features, applied, never stored
+    spin_glass       spin_glass, boltzmann <- Prompts            couplings, fields, the exact measure
+    linear_response  ground_state          <- Prompts            exact mean weights, traces of the inverse
+    observables      measure               -> Observables        order parameters, errors of a data set
+    simulation       simulate              -> FiniteSizeSamples  independent data sets, several dimensions
+    checkpoint       open_checkpoint                             finished samples on disk, to resume from
+    statistics                                                   standard errors, z-scores, thresholds
+    finite_size      extrapolate           -> Extrapolation      value at 1/D -> 0
+    crosscheck       validate              -> Agreement          theory against it, pass or fail
+    figures          plot_extrapolation    <- Agreement          the same comparison as a picture
+    report                                                       one self-contained HTML page
+
+This package imports `numerics` (theory, exact moments, errors) and is imported by `iclglass` only.
+Nothing is imported here, so that reading one module does not load all of them.
+"""

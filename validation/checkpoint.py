@@ -1,0 +1,121 @@
+"""Finished samples on disk, one JSON line each, so that an interrupted simulation resumes where it stopped.
+
+The file is append-only. The first line holds the parameters of the law sampled and the seed; every further
+line one finished sample, named by its dimension and index, which fix its random numbers. So a file serves
+any list of dimensions and any number of samples of the same parameters. Each line is handed to the
+operating system when it is written: a killed process loses at most the line it was writing, and the torn line
+is dropped on resuming.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from numerics.errors import OutputError, ParameterError
+
+__all__ = ["Checkpoint", "open_checkpoint"]
+
+_FORMAT = "iclglass finite-size samples"
+_SCHEMA_VERSION = 1
+
+Key = tuple[int, int]
+"""(dimension, sample index)."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An open file of finished samples. done: values found in the file, by (dimension, sample index)."""
+
+    done: Mapping[Key, Mapping[str, float]]
+    _stream: TextIO | None
+
+    def append(self, key: Key, values: Mapping[str, float]) -> None:
+        """Add one finished sample; does nothing without a file. OutputError if it cannot be written."""
+        if self._stream is None:
+            return
+        # NaN and inf are not JSON; float() reads them back from strings
+        plain = {name: value if -1e309 < value < 1e309 else str(value) for name, value in values.items()}
+        try:
+            self._stream.write(json.dumps({"dimension": key[0], "sample": key[1], "values": plain}) + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise OutputError(f"cannot write checkpoint {self._stream.name}: {error}") from error
+
+
+@contextmanager
+def open_checkpoint(path: str | Path | None, parameters: Mapping[str, object]) -> Iterator[Checkpoint]:
+    """Open or create the file and read what it holds; without a path an empty checkpoint that keeps nothing.
+
+    Raises ParameterError if the file belongs to other parameters (it names them), OutputError if it is no
+    checkpoint, is damaged before its last line, or cannot be read or written. It is never overwritten.
+    """
+    if path is None:
+        yield Checkpoint({}, None)
+        return
+    header = json.dumps({"format": _FORMAT, "schema_version": _SCHEMA_VERSION, "parameters": dict(parameters)}) + "\n"
+    file = Path(path)
+    try:
+        content = file.read_bytes() if file.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        if not whole and not header.encode().startswith(content):
+            raise _foreign(file)
+        done = _parse(file, whole.decode("utf-8"), parameters) if whole else {}
+        stream = file.open("a", encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise _foreign(file) from error
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"cannot open checkpoint {file}: {error}; choose another path") from error
+    with stream:
+        stream.truncate(len(whole))
+        if not whole:
+            stream.write(header)
+            stream.flush()
+        yield Checkpoint(done, stream)
+
+
+def _foreign(file: Path) -> OutputError:
+    return OutputError(f"{file} is not a checkpoint of this program; choose another path")
+
+
+def _parse(file: Path, text: str, parameters: Mapping[str, object]) -> dict[Key, dict[str, float]]:
+    """Samples by key, from the whole lines of a file."""
+    first, *lines = text.splitlines()
+    try:
+        header = json.loads(first)
+        found = header["parameters"] if header["format"] == _FORMAT else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise _foreign(file) from error
+    if not isinstance(found, dict):
+        raise _foreign(file)
+    if header.get("schema_version") != _SCHEMA_VERSION:
+        raise OutputError(
+            f"{file} has schema version {header.get('schema_version')}, this program reads {_SCHEMA_VERSION}"
+        )
+    differences = [
+        f"{name} is {found.get(name)!r} there and {parameters.get(name)!r} here"
+        for name in sorted({*found, *parameters})
+        if found.get(name) != parameters.get(name)
+    ]
+    if differences:
+        raise ParameterError(
+            f"checkpoint {file} belongs to other parameters: {'; '.join(differences)}; "
+            "choose another path or the same parameters"
+        )
+    done: dict[Key, dict[str, float]] = {}
+    for number, line in enumerate(lines, start=2):
+        try:
+            entry = json.loads(line)
+            key = int(entry["dimension"]), int(entry["sample"])
+            done[key] = {str(name): float(value) for name, value in entry["values"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise OutputError(
+                f"checkpoint {file} is damaged at line {number}; remove that line, and its sample is drawn again"
+            ) from error
+    return done

@@ -1,0 +1,362 @@
+"""Theory against finite-size Monte Carlo: simulate, extrapolate in 1/D, compare, pass or fail.
+
+The asymptotic theory holds at D -> infinity; a simulation has D = 16..48, where 1/D corrections are many
+error bars. So what is compared is the extrapolation. At dimension D the integers P and N are rounded, so
+the simulation runs at (tau_D, alpha_D) = (P/D^2, N/D), not at (tau, alpha): the gap
+
+    g(D) = simulated mean at D - theory(tau_D, alpha_D)  =  g + a/D (+ b/D^2)
+
+is extrapolated, which removes the rounding, and g is tested against 0 for every quantity. z = g/(its
+standard error); the threshold for |z| is a Student t quantile whose Bonferroni correction makes the
+false-alarm rate of the whole family of quantities the stated one. A gap beyond it is forgiven only up to the
+truncation of the polynomial (see `validation.finite_size`), which is reported in every row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from numerics.arguments import check_real
+from numerics.errors import ParameterError
+from numerics.saddle_point import solve
+from validation.finite_size import extrapolate
+from validation.observables import QUANTITIES
+from validation.simulation import FiniteSizeSamples, simulate
+from validation.statistics import (
+    bonferroni_threshold,
+    mean_and_error,
+    smallest_detectable_bias,
+    z_score,
+)
+
+__all__ = ["Agreement", "QuantityAgreement", "SizeComparison", "Theory", "compare", "validate"]
+
+FloatArray = NDArray[np.float64]
+
+ROUND_OFF = 1e-10
+"""A gap below this fraction of E y_t^2 is rounding: e_train is 0 for ridge = 0 and tau < 1."""
+
+POWER = 0.9
+"""Probability with which a bias of the reported smallest detectable size would have failed the check."""
+
+DUPLICATES_AT_ZERO_TEMPERATURE = ("q_self", "e_icl_gibbs", "free_energy", "entropy")
+"""At T = 0 these are q, e_icl and energy once more, and entropy does not exist."""
+
+
+class Theory(Protocol):
+    """A theory: from parameters, which broadcast, to an object with one array attribute a quantity."""
+
+    def __call__(
+        self,
+        *,
+        task_diversity: ArrayLike,
+        context_length: ArrayLike,
+        label_noise: ArrayLike,
+        ridge: ArrayLike,
+        temperature: ArrayLike,
+    ) -> object: ...
+
+
+@dataclass(frozen=True)
+class SizeComparison:
+    """One quantity at one dimension, against the asymptotic theory; not part of the verdict.
+
+    mean, standard_error : over the independent data sets.    theory : at (P/D^2, N/D).    z : their gap in
+    errors.
+    """
+
+    dimension: int
+    mean: float
+    standard_error: float
+    theory: float
+    z: float
+
+
+@dataclass(frozen=True)
+class QuantityAgreement:
+    """One quantity: the theory at D -> infinity against the simulation extrapolated to it.
+
+    extrapolated : theory plus the extrapolated gap.    coefficients : of the gap, g + a/D (+ b/D^2).
+    threshold : |z| from which the quantity disagrees, were the polynomial exact; truncation : what its
+    first missing term may add to the gap. It agrees if |gap| < threshold standard_error + truncation.
+    smallest_detectable_bias : see `POWER`.
+    fit_p_value : of the polynomial in 1/D; NaN with too few dimensions to test it.
+    """
+
+    quantity: str
+    theory: float
+    extrapolated: float
+    standard_error: float
+    dof: float
+    z: float
+    threshold: float
+    agrees: bool
+    truncation: float
+    smallest_detectable_bias: float
+    fit_p_value: float
+    coefficients: tuple[float, ...]
+    sizes: tuple[SizeComparison, ...]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Result of a cross-check: the parameters, the integers used, and one row a quantity.
+
+    dimensions, prompts, contexts : D, P, N.    order : degree of the polynomial in 1/D.
+    false_alarm : probability that a correct theory fails.    rows : the quantities compared.
+    """
+
+    task_diversity: float
+    context_length: float
+    label_noise: float
+    ridge: float
+    temperature: float
+    norm: str
+    seed: int
+    samples: int
+    dimensions: tuple[int, ...]
+    prompts: tuple[int, ...]
+    contexts: tuple[int, ...]
+    order: int
+    false_alarm: float
+    rows: tuple[QuantityAgreement, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every quantity agrees."""
+        return all(row.agrees for row in self.rows)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        names = ", ".join(row.quantity for row in self.rows)
+        sizes = ", ".join(map(str, self.dimensions))
+        polynomial = "value + a/D" if self.order == 1 else "value + a/D + b/D^2"
+        off = [
+            str(dimension)
+            for index, dimension in enumerate(self.dimensions)
+            if any(abs(row.sizes[index].z) >= row.threshold for row in self.rows)
+        ]
+        single = (
+            f"The extrapolation is checked, not any single dimension: at D = {', '.join(off)} the simulation "
+            "differs from the asymptotic theory by more than the threshold, as 1/D corrections make it."
+            if off
+            else "The extrapolation is checked; the 1/D correction is beyond the threshold at no dimension."
+        )
+        if self.passed:
+            verdict = "Theory and simulation agree"
+        else:
+            failed = ", ".join(f"{row.quantity} (z = {row.z:+.1f})" for row in self.rows if not row.agrees)
+            verdict = f"Theory and simulation disagree in {failed}"
+        return (
+            f"{verdict}: the values of {names} extrapolated to D -> infinity ({polynomial} from D = {sizes}, "
+            f"{self.samples} data sets each) were compared with the asymptotic theory, at a false-alarm rate "
+            f"of {self.false_alarm:g} for all {len(self.rows)} together and with an allowance for the "
+            f"polynomial's first missing term. {single}"
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything as JSON-safe values: NaN and infinities are None."""
+        plain = {name: _json_safe(value) for name, value in asdict(self).items()}
+        return {"schema_version": 1, "passed": self.passed, "sentence": self.sentence, **plain}
+
+
+def validate(
+    *,
+    task_diversity: float,
+    context_length: float,
+    label_noise: float = 0.0,
+    ridge: float = 0.1,
+    temperature: float = 0.0,
+    dimension: Sequence[int] = (16, 24, 32),
+    samples: int = 32,
+    seed: int = 0,
+    norm: str = "N",
+    false_alarm: float = 0.01,
+    theory: Theory = solve,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    checkpoint: str | Path | None = None,
+) -> Agreement:
+    """Simulate, extrapolate and compare with the theory; parameters as in `validation.simulation.simulate`.
+
+    dimension: at least two distinct ones. false_alarm: probability with which a correct theory fails, for all
+    quantities together. theory: any function with the signature `Theory`.
+    Raises what `simulate` and `compare` raise; disagreement is a result (`passed` is False), not an error.
+
+    >>> found = validate(task_diversity=2, context_length=1, dimension=(6, 8, 12), samples=16)
+    >>> found.prompts, [row.quantity for row in found.rows]
+    ((72, 128, 288), ['m', 'q', 'chi', 'e_icl', 'e_train', 'contrast', 'energy'])
+    """
+    false_alarm = check_real("false_alarm", false_alarm, minimum=0.0, above=True, maximum=1.0)
+    if isinstance(dimension, Sequence) and len(dimension) < 2:
+        raise ParameterError(f"dimension must hold at least 2 values to extrapolate in 1/D, got {list(dimension)}")
+    _refuse_undefined_theory(task_diversity, context_length, label_noise, ridge, temperature, theory)
+    found = simulate(
+        task_diversity=task_diversity,
+        context_length=context_length,
+        label_noise=label_noise,
+        ridge=ridge,
+        temperature=temperature,
+        norm=norm,
+        dimensions=dimension,
+        samples=samples,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    return compare(found, false_alarm=false_alarm, theory=theory)
+
+
+def _refuse_undefined_theory(
+    task_diversity: float,
+    context_length: float,
+    label_noise: float,
+    ridge: float,
+    temperature: float,
+    theory: Theory,
+) -> None:
+    """ParameterError, before anything is simulated, where the theory has no number: ridge = 0 at tau = 1."""
+    solution = theory(
+        task_diversity=np.asarray([task_diversity]),
+        context_length=np.asarray([context_length]),
+        label_noise=label_noise,
+        ridge=ridge,
+        temperature=temperature,
+    )
+    if not np.all(np.isfinite(_attribute(solution, "e_icl"))):
+        raise ParameterError(
+            f"the theory has no finite e_icl at task_diversity = {task_diversity:g} and ridge = {ridge:g} "
+            "(without ridge it diverges at the interpolation threshold, task_diversity = 1); use ridge > 0 "
+            "or another task_diversity"
+        )
+
+
+def compare(samples: FiniteSizeSamples, *, false_alarm: float = 0.01, theory: Theory = solve) -> Agreement:
+    """Compare finished samples with a theory; the second half of `validate`.
+
+    Compared are the quantities finite in theory and in every sample, less `DUPLICATES_AT_ZERO_TEMPERATURE`
+    at T = 0. ParameterError if with ridge = 0 a dimension lies on the other side of the interpolation
+    threshold P = n than the theory, or if the theory has no number.
+    """
+    dimensions = np.array(samples.dimensions, dtype=np.float64)
+    solution = theory(
+        task_diversity=np.concatenate([[samples.task_diversity], np.array(samples.prompts) / dimensions**2]),
+        context_length=np.concatenate([[samples.context_length], np.array(samples.contexts) / dimensions]),
+        label_noise=samples.label_noise,
+        ridge=samples.ridge,
+        temperature=samples.temperature,
+    )
+    _refuse_other_side(samples)
+    predictions = {name: _attribute(solution, name) for name in QUANTITIES}
+    compared = [
+        name
+        for name in QUANTITIES
+        if np.all(np.isfinite(predictions[name]))
+        and np.all(np.isfinite(samples.values[name]))
+        and not (samples.temperature == 0 and name in DUPLICATES_AT_ZERO_TEMPERATURE)
+    ]
+    if "e_icl" not in compared:
+        raise ParameterError(
+            f"the theory or a sample has no finite e_icl at task_diversity = {samples.task_diversity:g}, "
+            f"ridge = {samples.ridge:g}; use ridge > 0 or another task_diversity"
+        )
+    scale = ROUND_OFF * (1 + samples.label_noise)
+    rows = tuple(
+        _compare_quantity(name, samples, predictions[name], false_alarm, len(compared), scale) for name in compared
+    )
+    return Agreement(
+        task_diversity=samples.task_diversity,
+        context_length=samples.context_length,
+        label_noise=samples.label_noise,
+        ridge=samples.ridge,
+        temperature=samples.temperature,
+        norm=samples.norm,
+        seed=samples.seed,
+        samples=samples.samples,
+        dimensions=samples.dimensions,
+        prompts=samples.prompts,
+        contexts=samples.contexts,
+        order=len(rows[0].coefficients) - 1,
+        false_alarm=false_alarm,
+        rows=rows,
+    )
+
+
+def _compare_quantity(
+    name: str,
+    samples: FiniteSizeSamples,
+    predictions: FloatArray,
+    false_alarm: float,
+    comparisons: int,
+    round_off: float,
+) -> QuantityAgreement:
+    """One row; predictions: theory at the parameters asked for, then at the integers of each dimension."""
+    values = samples.values[name]
+    gap = extrapolate(samples.dimensions, values - predictions[1:, None])
+    threshold = bonferroni_threshold(false_alarm, comparisons, gap.dof)
+    means, errors = mean_and_error(values)
+    z = z_score(gap.value, gap.standard_error)
+    return QuantityAgreement(
+        quantity=name,
+        theory=float(predictions[0]),
+        extrapolated=float(predictions[0]) + gap.value,
+        standard_error=gap.standard_error,
+        dof=gap.dof,
+        z=z,
+        threshold=threshold,
+        agrees=abs(gap.value) < max(threshold * gap.standard_error + gap.truncation, round_off),
+        truncation=gap.truncation,
+        smallest_detectable_bias=gap.truncation
+        + smallest_detectable_bias(gap.standard_error, threshold, gap.dof, POWER),
+        fit_p_value=gap.fit_p_value,
+        coefficients=tuple(gap.coefficients.tolist()),
+        sizes=tuple(
+            SizeComparison(
+                dimension=dimension,
+                mean=float(mean),
+                standard_error=float(error),
+                theory=float(prediction),
+                z=z_score(float(mean - prediction), float(error)),
+            )
+            for dimension, mean, error, prediction in zip(
+                samples.dimensions, means, errors, predictions[1:], strict=True
+            )
+        ),
+    )
+
+
+def _refuse_other_side(samples: FiniteSizeSamples) -> None:
+    """Without ridge the threshold is at P = n = D(D+1), not D^2: just above tau = 1 a small D is below."""
+    if samples.ridge > 0:
+        return
+    for dimension, prompts in zip(samples.dimensions, samples.prompts, strict=True):
+        if (samples.task_diversity > 1) != (prompts > dimension * (dimension + 1)):
+            raise ParameterError(
+                f"with ridge = 0, dimension {dimension} has {prompts} prompts for "
+                f"{dimension * (dimension + 1)} spins, on the other side of the interpolation threshold than "
+                f"task_diversity = {samples.task_diversity:g} at infinite dimension; use larger dimensions "
+                "or ridge > 0"
+            )
+
+
+def _attribute(solution: object, name: str) -> FloatArray:
+    return np.asarray(getattr(solution, name), dtype=np.float64)
+
+
+def _json_safe(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_safe(item) for item in value]
+    return value

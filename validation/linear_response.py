@@ -1,0 +1,229 @@
+"""Mean weights and linear response of one data set, by the cheapest of three exact roads.
+
+The ground state of H is W = A^{-1} h with A = S^T S/P + lambda0 (see `spin_glass`); its response to a
+field is A^{-1}.
+
+    primal   Cholesky of A, n x n; best for P > n
+    dual     Cholesky of K = S S^T + P lambda0, P x P; best for P < n:  W = S^T K^{-1} y
+    cg       conjugate gradients on A W = h, matrix free, O(P D) memory; the mean only, certified
+
+For lambda0 = 0 and P >= n, W is the least-squares solution (primal, cg). For lambda0 = 0 and P < n, H has a
+continuum of minima; the limit lambda0 -> 0 is the one of minimum norm, S^T (S S^T)^{-1} y, which the dual
+road gives.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from numerics.arguments import check_choice, check_count, check_real
+from numerics.errors import ConvergenceError, ParameterError
+from validation.features import FeatureOperator
+from validation.prompts import Prompts
+from validation.spin_glass import hessian
+
+__all__ = ["LinearResponse", "cheapest", "ground_state", "linear_response"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearResponse:
+    """Ground state and response of one data set.
+
+    weights : (D+1, D), W = A^{-1} h.    method : "primal" or "dual", the road taken.
+    log_determinant : ln det A over all n spins.
+    block_trace, last_row_trace : trace of A^{-1} over the D x D block of spins and over the last row.
+    With zero modes (lambda0 = 0 and P < n) these are -inf and inf.
+    """
+
+    weights: FloatArray
+    method: str
+    log_determinant: float
+    block_trace: float
+    last_row_trace: float
+
+
+def ground_state(
+    prompts: Prompts,
+    ridge0: float,
+    method: str = "auto",
+    *,
+    tolerance: float = 1e-10,
+    max_iterations: int | None = None,
+) -> FloatArray:
+    """The weights (D+1, D) of least energy; ridge0 is lambda0, unscaled.
+
+    method "auto" takes the cheaper of "primal" and "dual"; "cg" is matrix free. ridge0 = 0 means least
+    squares for P >= n, minimum norm for P < n ("auto" and "dual" only).
+    For "cg", |h - A W| <= tolerance |h| is computed anew for the W returned; ConvergenceError if it does
+    not hold after max_iterations (default 10 n).
+
+    >>> from validation.prompts import draw_prompts
+    >>> data = draw_prompts(dimension=3, context=6, prompts=30, rng=np.random.default_rng(1))
+    >>> direct, krylov = (ground_state(data, 0.1, method) for method in ("primal", "cg"))
+    >>> bool(np.allclose(direct, krylov, rtol=0, atol=1e-8))
+    True
+    """
+    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
+    method = check_choice("method", method, ("auto", "primal", "dual", "cg"))
+    if method == "auto":
+        method = cheapest(prompts.dimension, prompts.prompts, ridge0)
+    _refuse_singular(prompts, ridge0, method)
+    features = FeatureOperator(prompts.context, prompts.query)
+    if method == "primal":
+        return _primal_solve(_primal_factor(prompts, ridge0), prompts)
+    if method == "dual":
+        return features.adjoint(_dual_solve(_dual_factor(features, ridge0), prompts.label))
+    tolerance = check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0)
+    limit = 10 * prompts.spins if max_iterations is None else max_iterations
+    limit = check_count("max_iterations", limit, minimum=1)
+    return _conjugate_gradients(features, prompts.label, ridge0, tolerance, limit)
+
+
+def linear_response(prompts: Prompts, ridge0: float, method: str = "auto") -> LinearResponse:
+    """Ground state, ln det A and the two traces of A^{-1}, by "auto", "primal" or "dual": one Cholesky."""
+    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
+    method = check_choice("method", method, ("auto", "primal", "dual"))
+    if method == "auto":
+        method = cheapest(prompts.dimension, prompts.prompts, ridge0)
+    _refuse_singular(prompts, ridge0, method)
+    return _primal_response(prompts, ridge0) if method == "primal" else _dual_response(prompts, ridge0)
+
+
+def cheapest(dimension: int, prompts: int, ridge0: float) -> str:
+    """The road with fewer floating-point operations; with ridge0 = 0 the only one that exists."""
+    spins = dimension * (dimension + 1)
+    if ridge0 == 0:
+        return "primal" if prompts >= spins else "dual"
+    primal = spins**2 * prompts / 2 + 2 * spins**3 / 3  # half the Hessian's entries; Cholesky; triangular inverse
+    dual = 2 * prompts**3 / 3 + 5 * prompts**2 * dimension
+    return "primal" if primal < dual else "dual"
+
+
+def _refuse_singular(prompts: Prompts, ridge0: float, method: str) -> None:
+    count, spins = prompts.prompts, prompts.spins
+    if ridge0 > 0:
+        return
+    if method in ("primal", "cg") and count < spins:
+        raise ParameterError(
+            f"ridge0 = 0 with {count} prompts and {spins} spins leaves A singular for method {method!r}; "
+            "use ridge0 > 0, at least as many prompts as spins, or method 'dual' for the minimum norm"
+        )
+    if method == "dual" and count > spins:
+        raise ParameterError(
+            f"ridge0 = 0 with {count} prompts and {spins} spins leaves S S^T singular; use method 'primal'"
+        )
+
+
+def _cholesky(matrix: FloatArray, name: str) -> FloatArray:
+    """Lower Cholesky factor in Fortran order; overwrites the matrix; leaves rubbish above the diagonal."""
+    factor, info = lapack.dpotrf(matrix.T, lower=1, clean=0, overwrite_a=1)
+    if info != 0:
+        raise ConvergenceError(f"{name} is not positive definite to working precision; use a larger ridge0")
+    return np.asarray(factor)
+
+
+def _log_determinant(factor: FloatArray) -> float:
+    return 2 * float(np.sum(np.log(np.diagonal(factor))))
+
+
+def _inverse_factor_squares(factor: FloatArray) -> FloatArray:
+    """Diagonal of the inverse from the lower factor L: column sums of squares of L^{-1}. Overwrites L."""
+    inverse, _ = lapack.dtrtri(factor, lower=1, overwrite_c=1)
+    size = inverse.shape[0]
+    return np.array([inverse[i:, i] @ inverse[i:, i] for i in range(size)])
+
+
+def _primal_factor(prompts: Prompts, ridge0: float) -> FloatArray:
+    matrix = hessian(prompts)
+    matrix.flat[:: prompts.spins + 1] += ridge0
+    return _cholesky(matrix, "A = S^T S/P + ridge0")
+
+
+def _primal_solve(factor: FloatArray, prompts: Prompts) -> FloatArray:
+    fields = FeatureOperator(prompts.context, prompts.query).adjoint(prompts.label) / prompts.prompts
+    solution, _ = lapack.dpotrs(factor, fields.ravel(), lower=1)
+    return np.asarray(solution).reshape(fields.shape)
+
+
+def _primal_response(prompts: Prompts, ridge0: float) -> LinearResponse:
+    factor = _primal_factor(prompts, ridge0)
+    weights = _primal_solve(factor, prompts)
+    log_determinant = _log_determinant(factor)
+    diagonal = _inverse_factor_squares(factor)
+    block = prompts.dimension**2  # vec(W) runs row by row, so the last row comes last
+    return LinearResponse(
+        weights, "primal", log_determinant, float(np.sum(diagonal[:block])), float(np.sum(diagonal[block:]))
+    )
+
+
+def _dual_factor(features: FeatureOperator, ridge0: float) -> FloatArray:
+    matrix = features.gram()
+    matrix.flat[:: matrix.shape[0] + 1] += ridge0 * matrix.shape[0]
+    return _cholesky(matrix, "S S^T + P ridge0")
+
+
+def _dual_solve(factor: FloatArray, label: FloatArray) -> FloatArray:
+    solution, _ = lapack.dpotrs(factor, label, lower=1)
+    return np.asarray(solution).ravel()
+
+
+def _dual_response(prompts: Prompts, ridge0: float) -> LinearResponse:
+    """With K = S S^T + P lambda0 and S_1, S_2 the columns of the block and of the last row:
+
+    ln det A = ln det K - P ln P + (n - P) ln lambda0,   Tr_2 A^{-1} = (D - Tr K^{-1} S_2 S_2^T)/lambda0,
+    Tr A^{-1} = (n - P)/lambda0 + P Tr K^{-1}            (Woodbury)
+    """
+    features = FeatureOperator(prompts.context, prompts.query)
+    count, spins = features.shape
+    factor = _dual_factor(features, ridge0)
+    weights = features.adjoint(_dual_solve(factor, prompts.label))
+    if ridge0 == 0 and count < spins:  # n - P zero modes; they reach both groups of spins
+        return LinearResponse(weights, "dual", -math.inf, math.inf, math.inf)
+    log_determinant = _log_determinant(factor) - count * math.log(count)
+    if ridge0 == 0:  # P = n: A^{-1} is P times the pseudo-inverse of S^T S; there is no ridge to divide by
+        raise ParameterError(f"ridge0 = 0 with as many prompts as spins ({count}): use method 'primal'")
+    log_determinant += (spins - count) * math.log(ridge0)
+    last = prompts.context[:, -1:] * prompts.query  # S_2, shape (P, D)
+    whitened, _ = lapack.dtrtrs(factor, last, lower=1)
+    last_trace = (prompts.dimension - float(np.sum(np.square(whitened)))) / ridge0
+    total = (spins - count) / ridge0 + count * float(np.sum(_inverse_factor_squares(factor)))
+    return LinearResponse(weights, "dual", log_determinant, total - last_trace, last_trace)
+
+
+def _conjugate_gradients(
+    features: FeatureOperator, label: FloatArray, ridge0: float, tolerance: float, max_iterations: int
+) -> FloatArray:
+    """Conjugate gradients preconditioned by A's diagonal: the last row is of another order than the block."""
+    from scipy.sparse.linalg import LinearOperator, cg  # here: the direct roads do not need it
+
+    count, spins = features.shape
+    shape = features.weight_shape
+    fields = (features.adjoint(label) / count).ravel()
+    diagonal = features.diagonal().ravel() + ridge0
+
+    def apply(vector: FloatArray) -> FloatArray:
+        spins_of = np.reshape(vector, shape)
+        return (features.adjoint(features.predict(spins_of)) / count + ridge0 * spins_of).ravel()
+
+    matrix = LinearOperator(shape=(spins, spins), dtype=np.float64, matvec=apply)
+    inverse_diagonal = LinearOperator(
+        shape=(spins, spins), dtype=np.float64, matvec=lambda vector: np.ravel(vector) / diagonal
+    )
+    # the recursion's residual drifts from the true one: aim below the tolerance, then certify the true one
+    solution, _ = cg(matrix, fields, rtol=tolerance / 10, atol=0.0, maxiter=max_iterations, M=inverse_diagonal)
+    scale = float(np.linalg.norm(fields))
+    residual = float(np.linalg.norm(fields - apply(solution)))
+    if not residual <= tolerance * scale:
+        raise ConvergenceError(
+            f"conjugate gradients reached a relative residual of {residual / scale:.2e} after at most "
+            f"{max_iterations} iterations, wanted {tolerance:.2e}; allow more iterations, a larger ridge0 or "
+            "tolerance, or use method 'auto'"
+        )
+    return np.asarray(solution).reshape(shape)

@@ -1,0 +1,129 @@
+"""Order parameters and errors of one data set, in the scaled variables of the theory.
+
+With lambda0 = ridge/D and beta = D^2/temperature, W the exact mean weights, "block" their first D
+rows, "last" the last row, A = S^T S/P + lambda0:
+
+    m = Tr W_block/D       q = |W_block|^2/D       chi = Tr_block A^{-1}/D^3       q_self = q + T chi
+    e_icl = E (y_t - s.W)^2 over a new prompt
+          = label - 2 signal m + block q + last_row |W_last|^2
+    e_icl_gibbs = e_icl + (T/D^2) (block/D Tr_block A^{-1} + last_row Tr_last A^{-1}),
+                  the mean of the same for weights drawn from exp(-beta H)
+    e_train = mean over the data set of (y_t - s.W)^2
+    energy = <H> = H(W) + n T/(2 D^2)
+    contrast = sum_i W_ii/(sqrt(D+1) |W|)          (SG Fig. 4a)
+    free_energy = -(T/D^2) ln Z                    entropy = (energy - free_energy)/T
+
+`numerics.moments.feature_moments` gives signal, block, last_row and label exactly at finite D and N, so e_icl
+is the population error, free of sampling noise over test prompts.
+
+The measure of ln Z. The theory integrates over sqrt(D) W on the block. The last row is not part of the theory
+at D -> infinity, and A is of order one there, not 1/D: its spins are of order 1/D and their natural variable
+is D W. With sqrt(D) W for the last row too, ln Z/D^2 would carry -ln(D)/(2D), which vanishes as D -> infinity
+but is no power of 1/D, and no extrapolation in powers of 1/D could remove it. The choice sets the zero of the
+entropy of D among D(D+1) spins; it changes no derivative of the free energy.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from numerics.arguments import check_real
+from numerics.errors import ParameterError
+from numerics.moments import feature_moments
+from validation.features import FeatureOperator
+from validation.linear_response import linear_response
+from validation.prompts import Prompts
+
+__all__ = ["QUANTITIES", "Observables", "measure"]
+
+
+@dataclass(frozen=True)
+class Observables:
+    """Quantities of one data set; names and scaling are those of `numerics.saddle_point.Solution`.
+
+    NaN where the quantity does not exist (entropy at T = 0), inf where it diverges (chi for ridge = 0 and P
+    < n).
+    """
+
+    m: float
+    q: float
+    q_self: float
+    chi: float
+    e_icl: float
+    e_icl_gibbs: float
+    e_train: float
+    contrast: float
+    free_energy: float
+    energy: float
+    entropy: float
+
+
+QUANTITIES: tuple[str, ...] = tuple(field.name for field in fields(Observables))
+
+
+def measure(prompts: Prompts, *, ridge: float, temperature: float = 0.0, method: str = "auto") -> Observables:
+    """Measure every quantity of one data set.
+
+    ridge = D lambda0 >= 0 and temperature = D^2/beta >= 0 are the scaled ones; method is that of
+    `validation.linear_response.linear_response`. With ridge = 0 and fewer prompts than spins the weights
+    are those of minimum norm; temperature must then be 0 (ParameterError: the measure cannot be
+    normalised).
+
+    >>> from validation.prompts import draw_prompts
+    >>> data = draw_prompts(dimension=8, context=16, prompts=128, rng=np.random.default_rng(1))
+    >>> found = measure(data, ridge=0.1)
+    >>> found.q_self == found.q, found.e_train < found.e_icl
+    (True, True)
+    """
+    ridge = check_real("ridge", ridge, minimum=0.0)
+    temperature = check_real("temperature", temperature, minimum=0.0)
+    dimension, spins = prompts.dimension, prompts.spins
+    ridge0 = ridge / dimension
+    if temperature > 0 and ridge == 0 and prompts.prompts < spins:
+        raise ParameterError(
+            f"ridge = 0 with {prompts.prompts} prompts and {spins} spins at temperature {temperature:g}: the "
+            "measure cannot be normalised; use ridge > 0, more prompts or temperature 0"
+        )
+    response = linear_response(prompts, ridge0, method)
+    weights = response.weights
+    block, last = weights[:dimension], weights[dimension]
+
+    moments = feature_moments(
+        dimension=dimension, context=prompts.context_count, label_noise=prompts.label_noise, norm=prompts.norm
+    )
+    m = float(np.trace(block)) / dimension
+    q = float(np.sum(block**2)) / dimension
+    last_norm = float(last @ last)
+    chi = response.block_trace / dimension**3
+    e_icl = moments.label - 2 * moments.signal * m + moments.block * q + moments.last_row * last_norm
+
+    residual = prompts.label - FeatureOperator(prompts.context, prompts.query).predict(weights)
+    e_train = float(np.mean(residual**2))
+    norm = q * dimension + last_norm
+    energy = (e_train + ridge0 * norm) / 2
+    contrast = m * dimension / math.sqrt((dimension + 1) * norm) if norm > 0 else math.nan
+    if temperature == 0:
+        return Observables(m, q, q, chi, e_icl, e_icl, e_train, contrast, energy, energy, math.nan)
+
+    spread = moments.block / dimension * response.block_trace + moments.last_row * response.last_row_trace
+    # ln Z = -beta H(W) + sum of (1/2) ln(2 pi T/D^2) - (1/2) ln det A, plus the logarithm of each spin's unit
+    units = dimension**2 * math.log(dimension) / 2 + dimension * math.log(dimension)
+    log_gaussian = 0.5 * (spins * math.log(2 * math.pi * temperature / dimension**2) - response.log_determinant)
+    free_energy = energy - temperature / dimension**2 * (log_gaussian + units)
+    mean_energy = energy + spins * temperature / (2 * dimension**2)
+    return Observables(
+        m=m,
+        q=q,
+        q_self=q + temperature * chi,
+        chi=chi,
+        e_icl=e_icl,
+        e_icl_gibbs=e_icl + temperature / dimension**2 * spread,
+        e_train=e_train,
+        contrast=contrast,
+        free_energy=free_energy,
+        energy=mean_energy,
+        entropy=(mean_energy - free_energy) / temperature,
+    )

@@ -1,0 +1,177 @@
+"""Prompts of linear regression in context, drawn exactly from their law.
+
+One prompt is a context of N labelled tokens and one query (SG section II; LU section 2):
+
+    x_k ~ N(0, I_D),  w ~ N(0, I_D),  y_k = w.x_k / sqrt(D) + sqrt(rho) eps_k,   k = 1..N
+    query X ~ N(0, I_D),              y_t = w.X   / sqrt(D) + sqrt(rho) eps_t
+
+Every prompt has its own task w. Linear attention sees the context only through
+
+    C_m = sum_k y_k x_{k,m}  (m <= D),     C_{D+1} = sum_k y_k^2,     U = C / norm.
+
+The law of C at cost O(D) a prompt (this project; for rho = 0 the idea is in LU's code)
+----------------------------------------------------------------------------------------
+Condition on w; write n = w/|w|, t = |w|/sqrt(D), and split each token as x_k = g_k n + z_k, with z_k
+orthogonal to n. The g_k ~ N(0, 1) and the z_k (standard normal in the D - 1 dimensions orthogonal to w) are
+independent. Collect the tokens' components in g = (g_1..g_N) and the noise in eps. The label vector is
+y = t g + sqrt(rho) eps: it does not depend on the z_k.
+
+1. Split the noise along and across g: e = eps.g/|g| ~ N(0, 1) and |eps - e g/|g||^2 = X3 ~ chi2_{N-1}
+   (0 for N = 1), both independent of g, whose squared norm is X1 ~ chi2_N.
+2. With r = t sqrt(X1) + sqrt(rho) e, the component of y along g/|g|:
+
+       y.g   = sqrt(X1) r                = t X1 + sqrt(rho X1) e
+       |y|^2 = r^2 + rho X3              = t^2 X1 + 2 t sqrt(rho X1) e + rho (e^2 + X3)
+
+3. The component of (C_1..C_D) along n is sum_k y_k g_k = y.g. The rest is sum_k y_k z_k: given y, a sum of
+   independent normals, that is |y| times one standard normal vector orthogonal to w. And C_{D+1} = |y|^2.
+
+So (X1, e, X3) and one normal vector replace N D normals, for any N. The sums of squares are written in the
+factored form of step 2, which cannot become negative by rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics.arguments import check_choice, check_count, check_real
+from numerics.errors import ParameterError, ParameterTypeError
+
+__all__ = ["METHODS", "NORMS", "Prompts", "draw_prompts"]
+
+FloatArray = NDArray[np.float64]
+
+NORMS = ("N", "N+1")
+METHODS = ("reduced", "tokens")
+
+_CHUNK_ELEMENTS = 1 << 20
+"""Tokens' entries held at once by method "tokens": bounds its memory whatever N is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """One data set of P prompts in D dimensions.
+
+    context : (P, D+1), U = C/norm. The last column is the mean of the squared labels.
+    query : (P, D), the query tokens X.
+    label : (P,), the labels y_t of the queries, noise included.
+    context_count : N, labelled tokens in a prompt.
+    label_noise : rho, variance of the noise on every label.
+    norm : "N" (LU, half of SG's code) or "N+1" (the other half: the query counts).
+    """
+
+    context: FloatArray
+    query: FloatArray
+    label: FloatArray
+    context_count: int
+    label_noise: float
+    norm: str
+
+    def __post_init__(self) -> None:
+        count, dimension = self.query.shape
+        if self.context.shape != (count, dimension + 1) or self.label.shape != (count,):
+            raise ParameterError(
+                f"shapes of prompts do not fit: context {self.context.shape}, query {self.query.shape}, "
+                f"label {self.label.shape}; want (P, D+1), (P, D), (P,)"
+            )
+
+    @property
+    def dimension(self) -> int:
+        """Token dimension D."""
+        return int(self.query.shape[1])
+
+    @property
+    def prompts(self) -> int:
+        """Number of prompts P."""
+        return int(self.query.shape[0])
+
+    @property
+    def spins(self) -> int:
+        """Number n = D(D+1) of active spins (the query's masked label switches the last column of W off)."""
+        return self.dimension * (self.dimension + 1)
+
+
+def draw_prompts(
+    *,
+    dimension: int,
+    context: int,
+    prompts: int,
+    label_noise: float = 0.0,
+    norm: str = "N",
+    method: str = "reduced",
+    rng: np.random.Generator,
+) -> Prompts:
+    """Draw P independent prompts, each with its own task.
+
+    dimension D >= 2, context N >= 1, prompts P >= 1, label_noise rho >= 0; norm "N" or "N+1". method
+    "reduced" uses the exact law in the module's docstring, O(P D) time and memory; method "tokens" draws
+    all N tokens of each prompt, O(P N D) time, O(P D) memory: the slow obvious version the other one is
+    tested against. The two give the same law, not the same numbers.
+
+    Raises ParameterError or ParameterTypeError (a ValueError or TypeError) for a value outside its range.
+
+    >>> data = draw_prompts(dimension=4, context=8, prompts=3, rng=np.random.default_rng(1))
+    >>> data.context.shape, data.query.shape, data.label.shape, data.spins
+    ((3, 5), (3, 4), (3,), 20)
+    """
+    dimension = check_count(
+        "dimension",
+        dimension,
+        minimum=2,
+        reason="in one dimension tokens have no part orthogonal to the task",
+    )
+    context = check_count("context", context, minimum=1)
+    prompts = check_count("prompts", prompts, minimum=1)
+    label_noise = check_real("label_noise", label_noise, minimum=0.0)
+    norm = check_choice("norm", norm, NORMS)
+    method = check_choice("method", method, METHODS)
+    if not isinstance(rng, np.random.Generator):
+        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+
+    task = rng.standard_normal((prompts, dimension))
+    query = rng.standard_normal((prompts, dimension))
+    label = np.einsum("pd,pd->p", task, query) / np.sqrt(dimension)
+    label += np.sqrt(label_noise) * rng.standard_normal(prompts)
+    sums = _reduced_sums if method == "reduced" else _token_sums
+    scores = sums(task, context, label_noise, rng)
+    scores /= context if norm == "N" else context + 1
+    return Prompts(scores, query, label, context, label_noise, norm)
+
+
+def _reduced_sums(task: FloatArray, context: int, label_noise: float, rng: np.random.Generator) -> FloatArray:
+    """C of shape (P, D+1) from its law given the tasks; the steps are those of the module's docstring."""
+    prompts, dimension = task.shape
+    length = np.sqrt(np.einsum("pd,pd->p", task, task))
+    direction = task / length[:, None]
+    along = np.sqrt(rng.chisquare(context, prompts))  # |g| = sqrt(X1)
+    noise = np.sqrt(label_noise) * rng.standard_normal(prompts)  # sqrt(rho) e
+    across = rng.chisquare(context - 1, prompts) if context > 1 else np.zeros(prompts)  # X3
+    projection = length / np.sqrt(dimension) * along + noise  # r
+    label_square = projection**2 + label_noise * across  # |y|^2
+
+    result = np.empty((prompts, dimension + 1))
+    normal = rng.standard_normal((prompts, dimension))
+    normal -= np.einsum("pd,pd->p", normal, direction)[:, None] * direction
+    normal *= np.sqrt(label_square)[:, None]
+    direction *= (along * projection)[:, None]
+    np.add(normal, direction, out=result[:, :dimension])
+    result[:, dimension] = label_square
+    return result
+
+
+def _token_sums(task: FloatArray, context: int, label_noise: float, rng: np.random.Generator) -> FloatArray:
+    """C of shape (P, D+1) from all N tokens of each prompt, a few prompts at a time."""
+    prompts, dimension = task.shape
+    result = np.empty((prompts, dimension + 1))
+    step = max(1, _CHUNK_ELEMENTS // (context * dimension))
+    for start in range(0, prompts, step):
+        part = slice(start, min(start + step, prompts))
+        tokens = rng.standard_normal((part.stop - start, context, dimension))
+        labels = np.einsum("pkd,pd->pk", tokens, task[part]) / np.sqrt(dimension)
+        labels += np.sqrt(label_noise) * rng.standard_normal(labels.shape)
+        result[part, :dimension] = np.einsum("pk,pkd->pd", labels, tokens)
+        result[part, dimension] = np.einsum("pk,pk->p", labels, labels)
+    return result

@@ -1,0 +1,117 @@
+"""One self-contained HTML page: pictures inline, opens offline, readable on a phone."""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from numerics.storage import replacing
+
+__all__ = ["equation", "paragraph", "picture", "preformatted", "table", "verdict", "write_page"]
+
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 56rem; margin: 0 auto;
+       padding: 1rem; }
+h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin-top: 2.5rem; border-top: 1px solid #ccc;
+     padding-top: 1rem; }
+figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
+figcaption, .note { color: #555; font-size: .9rem; }
+.wide { overflow-x: auto; } .wide img { max-width: none; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+.verdict { padding: .8rem 1rem; border-left: .4rem solid; background: #f5f5f5; }
+.pass { border-color: #009E73; } .fail { border-color: #D55E00; }
+pre { overflow-x: auto; background: #f5f5f5; padding: .8rem; font-size: .85rem; }
+"""
+
+
+def paragraph(text: str, *, note: bool = False) -> str:
+    """Escaped text as a paragraph.
+
+    Examples:
+        >>> paragraph("a < b")
+        '<p>a &lt; b</p>'
+    """
+    return f'<p class="note">{html.escape(text)}</p>' if note else f"<p>{html.escape(text)}</p>"
+
+
+def verdict(text: str, *, passed: bool) -> str:
+    """A box that says pass or fail in words and colour."""
+    word = "PASS" if passed else "FAIL"
+    return f'<p class="verdict {word.lower()}"><strong>{word}.</strong> {html.escape(text)}</p>'
+
+
+def preformatted(text: str) -> str:
+    """Text kept as it is."""
+    return f"<pre>{html.escape(text)}</pre>"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table that scrolls sideways where the screen is narrow."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    body = "\n".join(line(row, "td") for row in rows)
+    return f'<div class="wide"><table>\n<thead>{line(header, "th")}</thead>\n<tbody>{body}</tbody></table></div>'
+
+
+def picture(path: Path, caption: str) -> str:
+    """A PNG file, inline, with its caption (which is its alternative text, too).
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    text = html.escape(caption, quote=True)
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+
+
+def equation(latex: str, text: str) -> str:
+    """A formula drawn as inline SVG, with the same as text for those who cannot see it.
+
+    Raises:
+        ValueError: LaTeX beyond what matplotlib's mathtext draws.
+    """
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.mathtext import math_to_image
+
+    buffer = io.BytesIO()
+    math_to_image(f"${latex}$", buffer, prop=FontProperties(size=16), format="svg")
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    alternative = html.escape(text, quote=True)
+    return f'<div class="wide"><img alt="{alternative}" src="data:image/svg+xml;base64,{data}"></div>'
+
+
+def write_page(path: Path, *, title: str, sections: Sequence[tuple[str, Sequence[str]]], force: bool = False) -> None:
+    """Write the page: a title, then a heading and its parts for each section.
+
+    Args:
+        path: file to write, atomically.
+        title: heading of the page.
+        sections: (heading, parts), parts made by the functions of this module.
+        force: replace an existing file.
+
+    Raises:
+        OutputError: the file exists, or cannot be written.
+    """
+    body = []
+    for heading, parts in sections:
+        body += [f"<h2>{html.escape(heading)}</h2>", *parts]
+    page = "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>",
+            f"<body><h1>{html.escape(title)}</h1>",
+            *body,
+            "</body></html>",
+            "",
+        ]
+    )
+    with replacing(path, force=force) as temporary:
+        temporary.write_text(page, encoding="utf-8")

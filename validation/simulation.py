@@ -1,0 +1,229 @@
+"""Independent data sets at several dimensions, each measured exactly.
+
+At dimension D there are P = round(tau D^2) prompts with N = round(alpha D) labelled tokens; the integers
+used are part of the result. Every data set has its own random stream, fixed by (seed, D, sample index) and
+nothing else: any subset, in any order, gives the same numbers.
+
+Data sets are shared out to threads, each with a single-threaded BLAS: the linear algebra runs outside
+Python's lock, two threads with one BLAS thread each are several times faster than one with two on a busy
+machine, and the rounding does not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from numerics.arguments import check_choice, check_count, check_real
+from numerics.errors import ParameterError, ParameterTypeError
+from validation.checkpoint import open_checkpoint
+from validation.linear_response import cheapest
+from validation.observables import QUANTITIES, measure
+from validation.prompts import NORMS, draw_prompts
+
+__all__ = ["FiniteSizeSamples", "estimate_memory", "simulate", "system_size"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class FiniteSizeSamples:
+    """Quantities of independent data sets at several dimensions, and all that is needed to draw them again.
+
+    dimensions, prompts, contexts : D, P and N, the integers used, in ascending order of D.
+    values : quantity -> array (sizes, samples); names and scaling as in `validation.observables.Observables`.
+    """
+
+    task_diversity: float
+    context_length: float
+    label_noise: float
+    ridge: float
+    temperature: float
+    norm: str
+    seed: int
+    samples: int
+    dimensions: tuple[int, ...]
+    prompts: tuple[int, ...]
+    contexts: tuple[int, ...]
+    values: Mapping[str, FloatArray]
+
+
+def system_size(task_diversity: float, context_length: float, dimension: int) -> tuple[int, int]:
+    """(P, N) at dimension D: round(tau D^2) and round(alpha D); ParameterError if either is 0.
+
+    >>> system_size(2.0, 1.0, 16)
+    (512, 16)
+    """
+    prompts, context = round(task_diversity * dimension**2), round(context_length * dimension)
+    for name, symbol, count, usable in (
+        ("task_diversity", "P = round(tau D^2)", prompts, math.sqrt(0.5 / task_diversity)),
+        ("context_length", "N = round(alpha D)", context, 0.5 / context_length),
+    ):
+        if count == 0:  # halves are rounded to even, so 1/2 itself is rounded to 0
+            raise ParameterError(
+                f"{name} gives {symbol} = 0 at dimension {dimension}; "
+                f"the smallest usable dimension is {math.floor(usable) + 1}"
+            )
+    return prompts, context
+
+
+def estimate_memory(
+    *, dimension: int, prompts: int, ridge: float = 0.1, sizes: int = 1, samples: int = 1, workers: int = 1
+) -> int:
+    """Bytes that a simulation needs: one workspace of the largest dimension for each worker, and all results.
+
+    The primal road needs an n x n matrix and its distinct products, n = D(D+1); the dual road two P x P
+    matrices.
+
+    >>> estimate_memory(dimension=100, prompts=20000) > 8 * 10100**2
+    True
+    """
+    spins = dimension * (dimension + 1)
+    matrix = 1.5 * spins**2 + 2**22 if cheapest(dimension, prompts, ridge) == "primal" else 2.1 * prompts**2
+    data = 8 * prompts * (dimension + 1)
+    results = 3 * sizes * samples * len(QUANTITIES)
+    return int(8 * (workers * (matrix + data) + results))
+
+
+def simulate(
+    *,
+    task_diversity: float,
+    context_length: float,
+    label_noise: float = 0.0,
+    ridge: float = 0.1,
+    temperature: float = 0.0,
+    norm: str = "N",
+    dimensions: Sequence[int] = (16, 24, 32),
+    samples: int = 32,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    checkpoint: str | Path | None = None,
+) -> FiniteSizeSamples:
+    """Draw and measure `samples` independent data sets at each dimension.
+
+    task_diversity tau > 0, context_length alpha > 0, label_noise rho >= 0, ridge lam >= 0, temperature T >=
+    0 are the scaled parameters of the theory; dimensions are distinct and >= 2, samples >= 2, seed >= 0.
+    workers: threads, by default one for each core; the result does not depend on it, except through memory.
+    progress is called with (samples done, samples in all) after each. checkpoint is a file that keeps
+    finished samples (see `validation.checkpoint`); an interrupt leaves it complete up to the last one.
+
+    Raises ParameterError or ParameterTypeError for bad values, for sizes that round to zero prompts or
+    tokens, and when the memory estimate exceeds what is available; OutputError for an unusable checkpoint
+    file.
+
+    >>> found = simulate(task_diversity=2, context_length=1, dimensions=(4, 6), samples=3)
+    >>> found.prompts, found.contexts, found.values["m"].shape
+    ((32, 72), (4, 6), (2, 3))
+    """
+    task_diversity = check_real("task_diversity", task_diversity, minimum=0.0, above=True)
+    context_length = check_real("context_length", context_length, minimum=0.0, above=True)
+    label_noise = check_real("label_noise", label_noise, minimum=0.0)
+    ridge = check_real("ridge", ridge, minimum=0.0)
+    temperature = check_real("temperature", temperature, minimum=0.0)
+    norm = check_choice("norm", norm, NORMS)
+    seed = check_count("seed", seed, minimum=0)
+    samples = check_count("samples", samples, minimum=2, reason="a standard error needs two")
+    sizes = _check_dimensions(dimensions)
+    counts = [system_size(task_diversity, context_length, size) for size in sizes]
+    threads = check_count("workers", psutil.cpu_count() or 1 if workers is None else workers, minimum=1)
+    _refuse_memory(sizes[-1], counts[-1][0], ridge, len(sizes), samples, threads)
+
+    parameters: dict[str, float | str | int] = {
+        "task_diversity": task_diversity,
+        "context_length": context_length,
+        "label_noise": label_noise,
+        "ridge": ridge,
+        "temperature": temperature,
+        "norm": norm,
+        "seed": seed,
+    }
+
+    def draw_and_measure(dimension: int, prompts: int, context: int, index: int) -> dict[str, float]:
+        stream = np.random.SeedSequence(entropy=seed, spawn_key=(dimension, index))
+        data = draw_prompts(
+            dimension=dimension,
+            context=context,
+            prompts=prompts,
+            label_noise=label_noise,
+            norm=norm,
+            rng=np.random.default_rng(stream),
+        )
+        return asdict(measure(data, ridge=ridge, temperature=temperature))
+
+    values = {name: np.full((len(sizes), samples), math.nan) for name in QUANTITIES}
+    finished, total = 0, len(sizes) * samples
+    with open_checkpoint(checkpoint, parameters) as store, threadpool_limits(limits=1, user_api="blas"):
+        pool = ThreadPoolExecutor(max_workers=threads)
+        try:
+            pending = {}
+            for row, (dimension, (prompts, context)) in enumerate(zip(sizes, counts, strict=True)):
+                for index in range(samples):
+                    known = store.done.get((dimension, index))
+                    if known is None:
+                        job = pool.submit(draw_and_measure, dimension, prompts, context, index)
+                        pending[job] = row, dimension, index
+                        continue
+                    for name in QUANTITIES:
+                        values[name][row, index] = known[name]
+                    finished += 1
+            if progress is not None and finished:
+                progress(finished, total)
+            for job in as_completed(pending):
+                row, dimension, index = pending[job]
+                found = job.result()
+                store.append((dimension, index), found)
+                for name in QUANTITIES:
+                    values[name][row, index] = found[name]
+                finished += 1
+                if progress is not None:
+                    progress(finished, total)
+        finally:  # after an interrupt or an error: finish what runs, start nothing more
+            pool.shutdown(wait=True, cancel_futures=True)
+    return FiniteSizeSamples(
+        task_diversity=task_diversity,
+        context_length=context_length,
+        label_noise=label_noise,
+        ridge=ridge,
+        temperature=temperature,
+        norm=norm,
+        seed=seed,
+        samples=samples,
+        dimensions=sizes,
+        prompts=tuple(prompts for prompts, _ in counts),
+        contexts=tuple(context for _, context in counts),
+        values=values,
+    )
+
+
+def _check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
+    """Distinct dimensions in ascending order."""
+    if not isinstance(dimensions, Sequence):
+        raise ParameterTypeError(f"dimensions must be a sequence of integers, got {type(dimensions).__name__}")
+    sizes = sorted(check_count("dimension", size, minimum=2) for size in dimensions)
+    if not sizes:
+        raise ParameterError("dimensions must not be empty; give at least one, two for an extrapolation")
+    if len(set(sizes)) != len(sizes):
+        raise ParameterError(f"dimensions must be distinct, got {list(dimensions)}")
+    return tuple(sizes)
+
+
+def _refuse_memory(dimension: int, prompts: int, ridge: float, sizes: int, samples: int, workers: int) -> None:
+    needed = estimate_memory(
+        dimension=dimension, prompts=prompts, ridge=ridge, sizes=sizes, samples=samples, workers=workers
+    )
+    available = psutil.virtual_memory().available
+    if needed > available:
+        raise ParameterError(
+            f"{sizes} x {samples} samples up to dimension {dimension} with {prompts} prompts on {workers} "
+            f"workers need about {needed / 1e9:.3g} GB and {available / 1e9:.3g} GB are available; use "
+            "smaller dimensions, fewer samples or fewer workers"
+        )
