@@ -34,9 +34,9 @@ def closed_form(tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: An
     s = numpy.sqrt(d**2 + 4*ell*tau)
     h = (1/2)*s + (1/2)*abs(d)
     z = 2*tau/(ell*tau + s + tau + 1)
-    z_bar = numpy.select([numpy.greater_equal(d, 0),True], [ell*tau/h,h], default=numpy.nan)
-    r = numpy.select([numpy.greater_equal(d, 0),True], [h*z/tau,ell*z/h], default=numpy.nan)
-    inverse_chi = numpy.select([numpy.greater_equal(d, 0),True], [a*h/tau,lam/h], default=numpy.nan)
+    z_bar = numpy.where(numpy.greater_equal(d, 0), ell*tau/h, h)
+    r = numpy.where(numpy.greater_equal(d, 0), h*z/tau, ell*z/h)
+    inverse_chi = numpy.where(numpy.greater_equal(d, 0), a*h/tau, lam/h)
     m = z/a
     replicon = s*z/tau
     e_idg = (rho + (b + z_bar**2)/a)/replicon
@@ -156,7 +156,7 @@ def gradients(tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any)
     s = numpy.sqrt(d**2 + 4*ell*tau)
     h = (1/2)*s + (1/2)*abs(d)
     z = 2*tau/(ell*tau + s + tau + 1)
-    z_bar = numpy.select([numpy.greater_equal(d, 0),True], [ell*tau/h,h], default=numpy.nan)
+    z_bar = numpy.where(numpy.greater_equal(d, 0), ell*tau/h, h)
     m = z/a
     replicon = s*z/tau
     e_idg = (rho + (b + z_bar**2)/a)/replicon

@@ -22,7 +22,7 @@ __all__ = ["OBSERVABLES", "Solution", "solve", "solve_points"]
 
 Array = NDArray[np.float64]
 
-_BLOCK = 1 << 15
+_BLOCK = 1 << 14
 _RESIDUAL_TOLERANCE = 1e-10
 # Rounding of one residual: a few operations on terms of order one.
 _ROUNDING = 16 * float(np.finfo(np.float64).eps)
@@ -162,16 +162,19 @@ def solve_points(given: Mapping[str, ArrayLike | None], *, method: str = "closed
     order = ("task_diversity", "context_length", "test_context_length", "label_noise", "ridge", "temperature")
     flat = [parameters[name].reshape(-1) for name in order]
     size = flat[0].size
-    blocks = []
-    for start in range(0, max(size, 1), _BLOCK):
+    names = [field.name for field in fields(Solution)]
+    result: dict[str, NDArray[Any]] = {
+        name: np.empty(size, dtype=np.int8 if name == "status" else np.float64) for name in names
+    }
+    for start in range(0, size, _BLOCK):
+        block = slice(start, start + _BLOCK)
         with np.errstate(all="ignore"):
-            blocks.append(_solve_block(_METHODS[method], [array[start : start + _BLOCK] for array in flat]))
-
-    def joined(name: str) -> Any:
-        # [()] turns a result without axes into a NumPy scalar, as NumPy's own functions do.
-        return np.concatenate([block[name] for block in blocks]).reshape(shape)[()]
-
-    return Solution(**{field.name: joined(field.name) for field in fields(Solution)})
+            values = _solve_block(_METHODS[method], [array[block] for array in flat])
+        for name in names:
+            result[name][block] = values[name]
+    # [()] turns a result without axes into a NumPy scalar, as NumPy's own functions do.
+    arrays: dict[str, Any] = {name: array.reshape(shape)[()] for name, array in result.items()}
+    return Solution(**arrays)
 
 
 def _solve_block(method: Callable[..., dict[str, Array]], parameters: list[Array]) -> dict[str, NDArray[Any]]:
@@ -197,15 +200,19 @@ def _solve_block(method: Callable[..., dict[str, Array]], parameters: list[Array
     status[~finite] = Status.NOT_FINITE
     status[(tau == 1) & (lam == 0)] = Status.DIVERGES
     failed = status != Status.CONVERGED
-    for array in values.values():
-        array[failed] = np.nan
+    if failed.any():
+        for array in values.values():
+            array[failed] = np.nan
     return {**values, "status": status}
 
 
-def _named(function: str, outputs: tuple[Array, ...], shape: tuple[int, ...]) -> dict[str, Array]:
+def _named(function: str, outputs: tuple[Any, ...], shape: tuple[int, ...]) -> dict[str, Array]:
     """Outputs by name; constants come back scalar and are broadcast."""
     names = generated_numpy.OUTPUTS[function]
-    return {name: np.array(np.broadcast_to(value, shape)) for name, value in zip(names, outputs, strict=True)}
+    return {
+        name: value if np.shape(value) == shape else np.array(np.broadcast_to(value, shape))
+        for name, value in zip(names, outputs, strict=True)
+    }
 
 
 def _closed_form(*parameters: Array) -> dict[str, Array]:

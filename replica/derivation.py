@@ -198,10 +198,9 @@ def _stages(derivation: Derivation) -> tuple[Stage, ...]:
             "action",
             "n replicas, averaged over the prompts",
             "At fixed spins, label and predictions have a covariance that depends on the spins only through "
-            "m = Tr W/D and Q_ab = Tr W^a (W^b)^T/D. Gaussian equivalence takes them to be Gaussian at large D; prompts "
-            "are then averaged in closed form, here written out for two replicas with replica-symmetric overlaps. "
-            "The last row has a "
-            "fraction 1/D of the spins and drops out as D -> infinity.",
+            "m = Tr W/D and Q_ab = Tr W^a (W^b)^T/D. Gaussian equivalence takes them to be Gaussian at large D; "
+            "prompts are then averaged in closed form, here written out for two replicas with replica-symmetric "
+            "overlaps. The last row has a fraction 1/D of the spins and drops out as D -> infinity.",
             (
                 _equation("cov(y,y)", action.label),
                 _equation("cov(y,f)", action.signal * S.m),
