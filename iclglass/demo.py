@@ -117,14 +117,11 @@ def _report(
     *,
     force: bool,
 ) -> None:
-    import sympy as sp
-
     from numerics.storage import PROVENANCE
-    from replica import symbols
     from replica.render import equation_latex
     from validation.report import equation, paragraph, picture, preformatted, table, verdict, write_page
 
-    functional = sp.Eq(symbols.phi, derivation.free_energy.functional)
+    functional = derivation.stage("free-energy").equations[-1]
     formulas = [functional, derivation.system.a_definition, *derivation.saddle_point]
     header, rows = agreement_rows(agreement)
     origin = json.loads(str(curves.attrs[PROVENANCE]))

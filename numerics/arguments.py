@@ -21,7 +21,7 @@ def check_count(name: str, value: object, *, minimum: int, reason: str = "") -> 
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ParameterTypeError(f"{name} must be an integer, got {type(value).__name__} {value!r}")
-    number = float(value)
+    number = _double(value)
     if not math.isfinite(number) or not number.is_integer():
         raise ParameterError(f"{name} must be a whole number, got {value!r}; round it")
     count = int(value) if isinstance(value, Integral) else int(number)
@@ -39,12 +39,20 @@ def check_real(name: str, value: object, *, minimum: float, above: bool = False,
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ParameterTypeError(f"{name} must be a real number, got {type(value).__name__} {value!r}")
-    number = float(value)
+    number = _double(value)
     low = number > minimum if above else number >= minimum
     if not (math.isfinite(number) and low and number < maximum):
         bounds = f"{'>' if above else '>='} {minimum:g}" + (f" and < {maximum:g}" if maximum < math.inf else "")
         raise ParameterError(f"{name} must be finite and {bounds}, got {value!r}")
     return number
+
+
+def _double(value: Real) -> float:
+    """The value as a float; infinite when it is beyond the range of one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return -math.inf if value < 0 else math.inf
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> str:

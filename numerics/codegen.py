@@ -10,6 +10,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import sympy as sp
@@ -206,8 +207,11 @@ def compile_function(
         ValueError: an expression has a symbol that is neither argument nor definition.
     """
     expressions = [value for _, value in function.outputs]
-    declared = {*function.arguments, *(symbol for symbol, _ in function.definitions or ())}
-    undeclared = {symbol for value in expressions for symbol in value.free_symbols} - declared
+    declared, undeclared = set(function.arguments), set()
+    for symbol, value in function.definitions or ():
+        undeclared |= value.free_symbols - declared
+        declared.add(symbol)
+    undeclared |= {symbol for value in expressions for symbol in value.free_symbols} - declared
     if undeclared:
         raise ValueError(f"{function.name}: {sorted(map(str, undeclared))} are neither arguments nor definitions")
     definitions = function.definitions
@@ -226,7 +230,8 @@ def compile_function(
     return sp.lambdify(
         function.arguments,
         expressions,
-        modules=backend,
+        # The printer writes qualified names, so the backend must be known by its own name, too.
+        modules=[{backend: import_module(backend)}, backend],
         printer=printer,
         cse=own if definitions is not None else cse,
         docstring_limit=0,

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from numerics import generated_numpy
-from numerics.arguments import check_choice, check_count
-from numerics.parameters import real
+from numerics.arguments import check_choice, check_count, check_real
 
 __all__ = ["FeatureMoments", "feature_moments"]
 
@@ -47,5 +46,5 @@ def feature_moments(*, dimension: int, context: int, label_noise: float, norm: s
     size, tokens = check_count("dimension", dimension, minimum=1), check_count("context", context, minimum=1)
     check_choice("norm", norm, ("N", "N+1"))
     divisor = tokens if norm == "N" else tokens + 1
-    values = generated_numpy.feature_moments(size, tokens, divisor, float(real("label_noise", label_noise)))
+    values = generated_numpy.feature_moments(size, tokens, divisor, check_real("label_noise", label_noise, minimum=0))
     return FeatureMoments(**dict(zip(generated_numpy.OUTPUTS["feature_moments"], map(float, values), strict=True)))

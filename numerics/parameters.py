@@ -133,7 +133,9 @@ def real(name: str, value: ArrayLike) -> NDArray[np.float64]:
         raise ParameterTypeError(
             f"{name} = {value!r} must be a real number or an array of real numbers, not {array.dtype}"
         )
-    array = array.astype(np.float64)
+    # A long double beyond the range becomes infinite and is refused below.
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float64)
     low_enough = array >= 0 if parameter.zero_allowed else array > 0
     bad = ~(np.isfinite(array) & low_enough)
     if bad.any():

@@ -187,18 +187,37 @@ def _differences(system: SaddlePointSystem, form: ClosedForm) -> list[tuple[str,
     identities.append(("replicon = 1 - z^2/tau", S.replicon - 1 + S.z**2 / S.tau))
     identities.append(("lam chi", outputs["lam_chi"] - S.lam * S.chi))
     identities.append(("1/chi", S.inverse_chi * S.chi - 1))
+    # What is both defined and put out, under one name.
+    defined = {str(symbol): symbol for symbol, _ in form.definitions}
+    identities += [(name, outputs[name] - defined[name]) for name in outputs if name in defined]
     for name, natural in system.observables:
         difference = outputs[name] - natural
         # The contrast is a square root of positive quantities: compare squares.
         if name == "contrast":
             difference = outputs[name] ** 2 - natural**2
         identities.append((name, difference))
-    results = []
+    results = _parameters(system, form)
     for above in (True, False):
         for name, identity in identities:
             value = _rational(identity.replace(log1p, lambda u: sp.log(1 + u)), form, above=above)
             results.append((name, _vanishing(value)))
     return results
+
+
+def _parameters(system: SaddlePointSystem, form: ClosedForm) -> list[tuple[str, sp.Expr]]:
+    """The definitions that `_rational` trades for z and b: checked in the parameters they are made of."""
+    definitions = dict(form.definitions)
+    feature = system.a_definition.rhs
+    a = definitions[S.a].subs(S.b, definitions[S.b])
+    checks = {
+        "a": a - feature,
+        "b": definitions[S.b] - feature + 1,
+        "b_test": definitions[S.b_test] - feature.subs(S.alpha, S.alpha_test) + 1,
+        "ell": definitions[S.ell] * S.a - S.lam,
+        "h above": definitions[S.h].subs(sp.Abs(S.d), S.d) - (S.s + S.d) / 2,
+        "h below": definitions[S.h].subs(sp.Abs(S.d), -S.d) - (S.s - S.d) / 2,
+    }
+    return [(f"the definition of {name}", sp.cancel(sp.together(value))) for name, value in checks.items()]
 
 
 def _vanishing(expression: sp.Expr) -> sp.Expr:

@@ -67,7 +67,11 @@ def pairings(size: int) -> tuple[tuple[tuple[int, int], ...], ...]:
     return tuple(pair(tuple(range(size))))
 
 
-def expectation(expression: sp.Expr, variances: Mapping[sp.IndexedBase, sp.Expr]) -> sp.Expr:
+def expectation(
+    expression: sp.Expr,
+    variances: Mapping[sp.IndexedBase, sp.Expr],
+    covariances: Mapping[sp.IndexedBase, sp.IndexedBase] | None = None,
+) -> sp.Expr:
     """Average a polynomial in independent centred Gaussian fields, exactly.
 
     Equation: Isserlis' theorem, see the module's docstring.
@@ -76,6 +80,9 @@ def expectation(expression: sp.Expr, variances: Mapping[sp.IndexedBase, sp.Expr]
         expression: polynomial in Indexed factors, with Sum over ranges (index, 1, size); indices that no Sum
             binds are free.
         variances: variance of one entry of each random field. Indexed factors of other bases are not random.
+        covariances: fields with one index that are averaged over a given ensemble instead, with second moment
+            E[g_i g_j] = R[i, j], R symmetric. Exact for expressions of second order in them; higher orders are
+            contracted as for a Gaussian.
 
     Returns:
         The average: rational in the sizes, Kronecker deltas of the free indices, and sums over the factors
@@ -95,7 +102,7 @@ def expectation(expression: sp.Expr, variances: Mapping[sp.IndexedBase, sp.Expr]
     fresh = (sp.Symbol(f"_{number}", integer=True) for number in count())
     total = sp.S.Zero
     for monomial in _monomials(sp.sympify(expression), fresh):
-        total += _contract(monomial, variances)
+        total += _contract(monomial, variances, covariances or {})
     return sp.expand(total)
 
 
@@ -141,11 +148,15 @@ def _product(lists: Sequence[list[_Monomial]]) -> list[_Monomial]:
     return result
 
 
-def _contract(monomial: _Monomial, variances: Mapping[sp.IndexedBase, sp.Expr]) -> sp.Expr:
+def _contract(
+    monomial: _Monomial,
+    variances: Mapping[sp.IndexedBase, sp.Expr],
+    covariances: Mapping[sp.IndexedBase, sp.IndexedBase],
+) -> sp.Expr:
     random: dict[sp.IndexedBase, list[sp.Indexed]] = {}
     fixed: list[sp.Indexed] = []
     for factor in monomial.factors:
-        if factor.base in variances:
+        if factor.base in variances or factor.base in covariances:
             random.setdefault(factor.base, []).append(factor)
         else:
             fixed.append(factor)
@@ -154,23 +165,27 @@ def _contract(monomial: _Monomial, variances: Mapping[sp.IndexedBase, sp.Expr]) 
 
     weight = monomial.coefficient
     for base, factors in random.items():
-        weight *= variances[base] ** (len(factors) // 2)
+        weight *= variances.get(base, sp.S.One) ** (len(factors) // 2)
     # Contractions that tie the indices in the same way are counted, not added one by one.
     tally: Counter[sp.Expr] = Counter()
-    ties: Counter[frozenset[frozenset[sp.Expr]]] = Counter()
+    ties: Counter[tuple[frozenset[frozenset[sp.Expr]], tuple[sp.Indexed, ...]]] = Counter()
     indices = {index for factor in monomial.factors for index in factor.indices}
     indices.update(index for index, _ in monomial.ranges)
     groups = list(random.values())
     for choice in product(*(pairings(len(group)) for group in groups)):
-        pairs = (
-            (left, right)
-            for group, pairing in zip(groups, choice, strict=True)
-            for i, j in pairing
-            for left, right in zip(group[i].indices, group[j].indices, strict=True)
-        )
-        ties[_classes(indices, pairs)] += 1
-    for classes, multiplicity in ties.items():
-        tally[_value(classes, dict(monomial.ranges), fixed)] += multiplicity
+        pairs: list[tuple[sp.Expr, sp.Expr]] = []
+        joined = list(fixed)
+        for group, pairing in zip(groups, choice, strict=True):
+            for i, j in pairing:
+                if group[0].base in covariances:
+                    # A covariance joins two indices without tying them: R[i, j] stays as a factor.
+                    joined.append(covariances[group[0].base][(*group[i].indices, *group[j].indices)])
+                else:
+                    pairs += zip(group[i].indices, group[j].indices, strict=True)
+        ties[_classes(indices, pairs), tuple(joined)] += 1
+    symmetric = frozenset(covariances.values())
+    for (classes, factors), multiplicity in ties.items():
+        tally[_value(classes, dict(monomial.ranges), factors, symmetric)] += multiplicity
     return weight * sp.Add(*(multiplicity * value for value, multiplicity in tally.items()))
 
 
@@ -196,6 +211,7 @@ def _value(
     classes: frozenset[frozenset[sp.Expr]],
     ranges: Mapping[sp.Symbol, sp.Expr],
     fixed: Sequence[sp.Indexed],
+    symmetric: frozenset[sp.IndexedBase],
 ) -> sp.Expr:
     value = sp.S.One
     rename: dict[sp.Expr, sp.Expr] = {}
@@ -217,7 +233,13 @@ def _value(
             value *= ranges[bound[0]]
     if not fixed:
         return value
-    return value * _canonical_sum([factor.xreplace(rename) for factor in fixed], still_summed)
+    factors = [factor.xreplace(rename) for factor in fixed]
+    turned = [
+        [factor.base[tuple(reversed(factor.indices))] if factor.base in symmetric else factor for factor in factors],
+        factors,
+    ]
+    # R[i, j] = R[j, i]: of the two ways to write the sum the one that sorts first is kept.
+    return value * min((_canonical_sum(way, still_summed) for way in turned), key=str)
 
 
 def _canonical_sum(factors: list[sp.Indexed], ranges: Mapping[sp.Expr, sp.Expr]) -> sp.Expr:

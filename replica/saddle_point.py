@@ -91,7 +91,7 @@ def _observables(action: ReplicatedAction, energy: FreeEnergy) -> dict[str, sp.E
         "e_icl": icl,
         "e_icl_gibbs": icl + test_feature * S.T * S.chi,
         "e_idg": prediction_error(action, S.a),
-        "e_train": sp.simplify(2 * loss_energy.subs(S.T, 0)),
+        "e_train": sp.simplify(2 * loss_energy.subs(S.T, 0) / action.loss_form[1, 1]),
         "contrast": S.m / sp.sqrt(S.q),
         "energy": total,
         "free_energy": -S.T * functional,

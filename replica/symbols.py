@@ -176,5 +176,18 @@ replicon = _symbol(
     nonnegative=True,
 )
 
+_POOL = "Pools of tasks"
+kappa = _symbol("kappa", r"\kappa", "distinct tasks K/D in the pool", "> 0", _POOL, positive=True)
+R = _field("R", "R", "second moment of the pool's tasks, (1/K) sum w w^T", _POOL)
+eigenvalue = _symbol("r_pool", "r_R", "eigenvalue of R", ">= 0", _POOL, positive=True)
+density = sp.Function("p")
+strength = _symbol("t_pool", r"\bar t", "mean squared task entry, Tr R/D", "> 0", _POOL, positive=True)
+b_pool = _symbol("b_pool", "b_R", "variance of a feature along an eigenvector of R", "> 0", _POOL, positive=True)
+omega = _symbol(
+    "omega", r"\omega", "screening of one prompt, 1/(1 + leverage)", "0 <= omega <= 1", _POOL, positive=True
+)
+nu = _symbol("nu", r"\nu", "effective ridge lam/omega", ">= lam", _POOL, positive=True)
+gamma = _symbol("gamma", r"\gamma", "1 - replicon of a pool", "< 1", _POOL, nonnegative=True)
+
 NOTATION: tuple[Notation, ...] = tuple(_table)
 LATEX: dict[sp.Basic, str] = {entry.symbol: entry.latex for entry in NOTATION}

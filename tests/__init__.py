@@ -1,0 +1,1 @@
+"""Tests, one folder a layer; modules mirror the names of what they test."""

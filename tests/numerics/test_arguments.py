@@ -1,0 +1,76 @@
+"""Checks of counts, reals and choices."""
+
+import contextlib
+import math
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from numerics.arguments import check_choice, check_count, check_real
+from numerics.errors import ParameterError, ParameterTypeError
+
+
+@pytest.mark.parametrize("value", [True, "3", b"3", None, 1j, [1], np.array([2]), Decimal(2), object], ids=repr)
+def test_wrong_types(value):
+    with pytest.raises(ParameterTypeError, match=f"samples must be an integer, got {type(value).__name__}"):
+        check_count("samples", value, minimum=1)
+    with pytest.raises(ParameterTypeError, match=f"ridge must be a real number, got {type(value).__name__}"):
+        check_real("ridge", value, minimum=0)
+
+
+@pytest.mark.parametrize("value", [1.5, math.nan, math.inf, -math.inf, 0.999999, Fraction(1, 2)], ids=str)
+def test_counts_are_whole(value):
+    with pytest.raises(ParameterError, match=r"samples must be a whole number, got .*; round it"):
+        check_count("samples", value, minimum=1)
+
+
+@pytest.mark.parametrize("value", [0, -1, -(10**30)], ids=str)
+def test_counts_have_a_minimum(value):
+    with pytest.raises(ParameterError, match=rf"samples must be at least 1 \(one says nothing\), got {value}"):
+        check_count("samples", value, minimum=1, reason="one says nothing")
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)], ids=["huge", "minus huge"])
+def test_counts_beyond_a_double_are_refused_or_exact(value):
+    if value < 0:
+        with pytest.raises(ParameterError, match="samples"):
+            check_count("samples", value, minimum=1)
+    else:
+        # A digit count or a seed may be any whole number; a refusal must be a ParameterError.
+        with contextlib.suppress(ParameterError):
+            assert check_count("samples", value, minimum=1) == value
+    with pytest.raises(ParameterError, match="ridge"):
+        check_real("ridge", value, minimum=0)
+
+
+def test_counts():
+    for value in (3, 3.0, np.int16(3), np.float32(3), Fraction(3)):
+        count = check_count("samples", value, minimum=3)
+        assert count == 3
+        assert type(count) is int
+    # Not through a double: every digit stays.
+    assert check_count("seed", 2**63 + 1, minimum=0) == 2**63 + 1
+
+
+def test_reals():
+    assert check_real("ridge", np.float32(0.5), minimum=0) == 0.5
+    assert check_real("ridge", 0, minimum=0) == 0
+    for value, options in (
+        (0, {"minimum": 0, "above": True}),
+        (-1e-300, {"minimum": 0}),
+        (1, {"minimum": 0, "maximum": 1}),
+        (math.nan, {"minimum": 0}),
+        (math.inf, {"minimum": 0}),
+    ):
+        with pytest.raises(ParameterError, match="ridge must be finite and"):
+            check_real("ridge", value, **options)
+
+
+def test_choices():
+    assert check_choice("norm", "N", ("N", "N+1")) == "N"
+    with pytest.raises(ParameterError, match="norm must be one of N, N\\+1, got 'n'"):
+        check_choice("norm", "n", ("N", "N+1"))
+    with pytest.raises(ParameterTypeError, match="got NoneType None"):
+        check_choice("norm", None, ("N", "N+1"))

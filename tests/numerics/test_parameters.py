@@ -1,0 +1,170 @@
+"""Validation: every bad value refused with its name, its value and a remedy."""
+
+import math
+
+import numpy as np
+import pytest
+
+from numerics.errors import ParameterError, ParameterTypeError
+from numerics.parameters import PARAMETERS, broadcast, closest, real
+from numerics.precision import solve_digits
+from numerics.saddle_point import solve
+
+NAMES = tuple(PARAMETERS)
+POSITIVE = ("task_diversity", "context_length", "test_context_length")
+GOOD = {"task_diversity": 2.0, "context_length": 1.0}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1, -1e-300, -5.0], ids=str)
+def test_out_of_range(name, value):
+    with pytest.raises(ParameterError) as caught:
+        solve(**{**GOOD, name: value})
+    message = str(caught.value)
+    assert f"{name} = {float(value)}" in message
+    assert PARAMETERS[name].range in message
+    assert PARAMETERS[name].remedy in message
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_zero(name):
+    if name in POSITIVE:
+        with pytest.raises(ParameterError, match=rf"{name} = 0\.0 must be finite and > 0: "):
+            solve(**{**GOOD, name: 0})
+    else:
+        assert np.isfinite(solve(**{**GOOD, name: 0}).m)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "1",
+        b"1",
+        True,
+        np.True_,
+        1j,
+        object(),
+        {"a": 1},
+        {1.0},
+        [1, "2"],
+        [1, None],
+        [True, False],
+        [1, 2 + 0j],
+        np.array([1, 2], dtype=object),
+        np.array(["2020-01-01"], dtype="datetime64[D]"),
+        10**400,
+        [[1, 2], [3]],
+        [[1, 2], 3],
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_wrong_type(name, value):
+    with pytest.raises(ParameterTypeError) as caught:
+        solve(**{**GOOD, name: value})
+    message = str(caught.value)
+    assert message.startswith(name)
+    assert "must be a" in message
+
+
+def test_one_bad_value_in_an_array_is_named():
+    with pytest.raises(ParameterError, match=r"ridge = -3\.0 must be finite and >= 0"):
+        solve(**GOOD, ridge=[[0.1, 0.2], [-3, 0.3]])
+
+
+def test_numbers_too_large_for_a_double():
+    huge = np.longdouble("1e4000")
+    if np.isinf(huge):
+        pytest.skip("long double is a double on this platform")
+    with pytest.raises(ParameterError, match="task_diversity"):
+        solve(task_diversity=huge, context_length=1)
+
+
+@pytest.mark.parametrize("name", ["task_diversity", "context_length"])
+def test_required(name):
+    values = {key: value for key, value in GOOD.items() if key != name}
+    with pytest.raises(ParameterTypeError, match=f"{name} is required: {PARAMETERS[name].meaning.split()[0]}"):
+        broadcast(values)
+    with pytest.raises(ParameterTypeError, match=f"{name} is required"):
+        solve(**values, **{name: None})
+    with pytest.raises(TypeError, match=name):
+        solve(**values)
+
+
+def test_shapes_that_do_not_broadcast():
+    with pytest.raises(ParameterError, match=r"do not broadcast: task_diversity \(2,\), context_length \(3,\)"):
+        solve(task_diversity=[1, 2], context_length=[1, 2, 3])
+
+
+def test_an_unknown_keyword():
+    with pytest.raises(TypeError, match="task_diversty"):
+        solve(task_diversty=1, context_length=1)
+
+
+def test_defaults():
+    values = broadcast(GOOD)
+    assert set(values) == set(NAMES)
+    found = {name: float(value) for name, value in values.items()}
+    assert found == {
+        "task_diversity": 2.0,
+        "context_length": 1.0,
+        "label_noise": 0.0,
+        "ridge": 0.1,
+        "temperature": 0.0,
+        "test_context_length": 1.0,
+    }
+
+
+def test_broadcast_shapes():
+    values = broadcast({"task_diversity": np.ones((2, 1)), "context_length": [1, 2, 3], "ridge": None})
+    assert {value.shape for value in values.values()} == {(2, 3)}
+    np.testing.assert_array_equal(values["test_context_length"], values["context_length"])
+
+
+def test_real_returns_doubles_of_any_shape():
+    assert real("ridge", 1).dtype == np.float64
+    assert real("ridge", np.float32(0.5)).shape == ()
+    assert real("ridge", []).shape == (0,)
+    # Negative zero is zero.
+    assert real("ridge", -0.0) == 0
+
+
+def test_closest():
+    assert closest("task_diversty", NAMES) == "; did you mean 'task_diversity'?"
+    assert closest("xyz", ["m", "q"]) == "; known: m, q"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "value", ["nan", "inf", "-inf", "-1", "one", "", "1/0", "--1", -1, -0.5, math.nan, math.inf], ids=repr
+)
+def test_digits_out_of_range(name, value):
+    with pytest.raises(ParameterError) as caught:
+        solve_digits(digits=10, **{**GOOD, name: value})
+    message = str(caught.value)
+    assert message.startswith(f"{name} = ")
+    assert PARAMETERS[name].remedy in message
+
+
+@pytest.mark.parametrize("value", [True, 1j, [1], b"1", np.array([1.0])], ids=repr)
+def test_digits_wrong_type(value):
+    with pytest.raises(ParameterTypeError, match=r"ridge = .* must be a number or its decimal string"):
+        solve_digits(digits=10, **GOOD, ridge=value)
+
+
+@pytest.mark.parametrize("value", ["1e999999999", "1e-999999999", "1e10001"])
+def test_digits_absurd_exponents(value):
+    with pytest.raises(ParameterError, match="ridge"):
+        solve_digits(digits=10, **GOOD, ridge=value)
+
+
+@pytest.mark.parametrize("value", [0, -3, 100_001, 10**9, 2.5, math.nan])
+def test_digits_count(value):
+    with pytest.raises(ParameterError, match="digits"):
+        solve_digits(digits=value, **GOOD)
+
+
+@pytest.mark.parametrize("value", ["40", None, True])
+def test_digits_count_type(value):
+    with pytest.raises(ParameterTypeError, match="digits must be an integer"):
+        solve_digits(digits=value, **GOOD)

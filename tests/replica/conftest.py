@@ -1,0 +1,10 @@
+"""The default derivation, made once."""
+
+import pytest
+
+from replica.derivation import derive
+
+
+@pytest.fixture(scope="session")
+def derivation():
+    return derive()

@@ -1,0 +1,134 @@
+"""The closed form: proved, so that breaking any definition or output is refused; and checked by numbers."""
+
+import pytest
+import sympy as sp
+from sympy.codegen.cfunctions import log1p
+
+from replica import closed_form as module
+from replica import symbols as S
+from replica.action import replicate
+from replica.closed_form import branch, closed_form
+from replica.free_energy import free_energy
+from replica.model import linear_attention
+from replica.saddle_point import saddle_point
+
+FAST = {"b", "b_test", "z", "chi", "e_icl", "m", "free_energy"}  # the proof takes a second: the others are slow tests
+
+
+def names(items):
+    return [pytest.param(str(key), marks=() if str(key) in FAST else pytest.mark.slow) for key, _ in items]
+
+
+DEFINED = names(module._definitions())
+OUTPUTS = names(module._outputs())
+THERMAL = names(module._thermal_outputs())
+
+
+def broken(items, target, change):
+    return tuple((key, change(value) if str(key) == target else value) for key, value in items)
+
+
+def double(value):
+    if isinstance(value, sp.Piecewise):
+        return sp.Piecewise(*((2 * expression, condition) for expression, condition in value.args))
+    return 2 * value
+
+
+def refused(monkeypatch, derivation, function, target, change):
+    replaced = broken(getattr(module, function)(), target, change)
+    assert replaced != getattr(module, function)()
+    monkeypatch.setattr(module, function, lambda: replaced)
+    with pytest.raises(ValueError, match=r"the closed form fails|does not hold"):
+        closed_form(derivation.system)
+
+
+@pytest.mark.parametrize("name", DEFINED)
+def test_a_wrong_factor_in_any_definition_is_refused(monkeypatch, derivation, name):
+    refused(monkeypatch, derivation, "_definitions", name, double)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["d", "s", "z", "e_idg", "e_icl"])
+def test_a_wrong_sign_in_a_definition_is_refused(monkeypatch, derivation, name):
+    signs = {
+        "d": lambda _: S.delta - S.ell * S.tau,
+        "s": lambda _: sp.sqrt(S.d**2 - 4 * S.ell * S.tau),
+        "z": lambda _: 2 * S.tau / (1 + S.tau + S.ell * S.tau - S.s),
+        "e_idg": lambda _: (S.rho + (S.b - S.z_bar**2) / S.a) / S.replicon,
+        "e_icl": lambda value: value.subs(S.b_test, -S.b_test),
+    }
+    refused(monkeypatch, derivation, "_definitions", name, signs[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["z_bar", "r", "chi", "inverse_chi"])
+@pytest.mark.parametrize("above", [True, False])
+def test_one_wrong_branch_is_refused(monkeypatch, derivation, name, above):
+    def swap(value):
+        parts = [branch(value, above=True), branch(value, above=False)]
+        parts[0 if above else 1] *= 2
+        return sp.Piecewise((parts[0], S.d >= 0), (parts[1], True))
+
+    refused(monkeypatch, derivation, "_definitions", name, swap)
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_wrong_output_is_refused(monkeypatch, derivation, name):
+    """z and inverse_chi, too: they are handed on to the thermal functions."""
+    refused(monkeypatch, derivation, "_outputs", name, double)
+
+
+@pytest.mark.parametrize("name", THERMAL)
+def test_a_wrong_thermal_output_is_refused(monkeypatch, derivation, name):
+    refused(monkeypatch, derivation, "_thermal_outputs", name, double)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["free_energy", "entropy"])
+def test_a_wrong_logarithm_is_refused(monkeypatch, derivation, name):
+    """Not only the rational part is compared: a factor inside the logarithm must be seen."""
+    refused(
+        monkeypatch,
+        derivation,
+        "_thermal_outputs",
+        name,
+        lambda value: value.replace(log1p, lambda argument: log1p(2 * argument)),
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"prior_precision": 2 * S.lambda0}, id="prior"),
+        pytest.param({"label_noise": 2 * S.rho}, id="noise", marks=pytest.mark.slow),
+        pytest.param({"task_variance": sp.Integer(2)}, id="tasks", marks=pytest.mark.slow),
+    ],
+)
+def test_the_closed_form_is_for_this_model_only(change):
+    action = replicate(linear_attention(**change))
+    with pytest.raises(ValueError, match=r"another model|does not hold"):
+        closed_form(saddle_point(action, free_energy(action)))
+
+
+def test_quadratic_and_its_roots(derivation):
+    form = derivation.closed_form
+    assert sp.expand(form.quadratic - (S.z**2 - (1 + S.tau + S.ell * S.tau) * S.z + S.tau)) == 0
+    physical, other = form.roots
+    assert sp.simplify(physical + other - (1 + S.tau + S.ell * S.tau)) == 0
+    assert sp.simplify(physical * other - S.tau) == 0
+    for tau, ell in (
+        (sp.Rational(1, 3), sp.Rational(1, 7)),
+        (sp.Integer(3), sp.Rational(1, 7)),
+        (sp.Integer(1), sp.Integer(2)),
+    ):
+        low, high = (root.subs({S.tau: tau, S.ell: ell}) for root in form.roots)
+        assert 0 < low < min(1, tau) <= max(1, tau) < high
+
+
+def test_definitions_use_only_earlier_ones(derivation):
+    known = {S.tau, S.alpha, S.alpha_test, S.rho, S.lam, S.T}
+    for symbol, value in derivation.closed_form.definitions:
+        assert value.free_symbols <= known, symbol
+        known.add(symbol)
+    for name, value in derivation.closed_form.outputs + derivation.closed_form.thermal_outputs:
+        assert value.free_symbols <= known, name

@@ -1,0 +1,138 @@
+"""Structure of the code, read from its syntax trees: layers, tools kept to one place, docstrings."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = ("replica", "numerics", "validation", "iclglass")
+SOURCES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "sympify", "parse_expr"}
+FORBIDDEN_MODULES = {"pickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imported(tree):
+    """Full dotted names of everything imported, anywhere in the module."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def roots(tree):
+    return {name.split(".")[0] for name in imported(tree)}
+
+
+def called(tree):
+    """(name, node) of every call, by the last part of the called name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name):
+                yield node.func.id, node
+            elif isinstance(node.func, ast.Attribute):
+                yield node.func.attr, node
+
+
+@pytest.fixture(params=SOURCES, ids=name_of)
+def source(request):
+    return request.param
+
+
+def test_sources_are_found():
+    assert {path.relative_to(ROOT).parts[0] for path in SOURCES} >= {"replica", "numerics", "validation"}
+    assert len(SOURCES) > 20
+
+
+def test_each_layer_imports_only_the_ones_below(source):
+    layer = source.relative_to(ROOT).parts[0]
+    above = set(LAYERS[LAYERS.index(layer) + 1 :])
+    assert not roots(tree_of(source)) & above
+
+
+def test_tests_are_not_imported_by_the_code(source):
+    assert not roots(tree_of(source)) & {"tests", "pytest", "hypothesis"}
+
+
+def test_sympy_only_in_the_symbolic_layer_and_the_code_generator(source):
+    if "sympy" in roots(tree_of(source)):
+        assert source.parent.name == "replica" or name_of(source) == "numerics/codegen.py"
+
+
+def test_the_symbolic_layer_knows_no_numerical_library(source):
+    if source.parent.name == "replica":
+        assert not roots(tree_of(source)) & {"numpy", "scipy", "mpmath", "xarray", "matplotlib", "numerics"}
+
+
+def test_lambdify_only_in_the_code_generator(source):
+    tree = tree_of(source)
+    uses = any(name == "lambdify" for name, _ in called(tree)) or any("lambdify" in name for name in imported(tree))
+    assert not uses or name_of(source) == "numerics/codegen.py"
+
+
+def test_no_evaluation_of_text_and_no_pickle(source):
+    tree = tree_of(source)
+    assert not roots(tree) & FORBIDDEN_MODULES
+    for name, node in called(tree):
+        # sympify(expression) converts Python numbers; of text it would be eval, and text cannot come from users
+        # where no annotation of the function admits str.
+        if name == "sympify":
+            assert source.parent.name == "replica", f"sympify in line {node.lineno}"
+            assert not any(isinstance(arg, (ast.Constant, ast.JoinedStr)) for arg in node.args)
+            continue
+        is_method = isinstance(node.func, ast.Attribute)
+        if name == "compile" and is_method:  # re.compile
+            continue
+        assert name not in FORBIDDEN_CALLS, f"{name} in line {node.lineno}"
+        if name == "load" and is_method and isinstance(node.func.value, ast.Name) and node.func.value.id == "np":
+            allow = [word.value for word in node.keywords if word.arg == "allow_pickle"]
+            assert [word.value for word in allow] == [False], f"np.load in line {node.lineno}"
+
+
+def test_every_public_name_is_defined_and_documented(source):
+    tree = tree_of(source)
+    assert source.stat().st_size == 0 or ast.get_docstring(tree), "the module has no docstring"
+    public, defined, documented, values = set(), set(), set(), set()
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            defined.add(node.name)
+            if ast.get_docstring(node):
+                documented.add(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = {target.id for target in targets if isinstance(target, ast.Name)}
+            values |= names
+            if "__all__" in names:
+                public = set(ast.literal_eval(node.value))
+    # A front door that loads lazily names what it loads under "if TYPE_CHECKING".
+    values |= {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert public <= defined | values
+    assert not (public & defined) - documented
+
+
+def test_public_functions_of_the_theory_have_examples_or_equations():
+    """Every public class and function of replica/ and numerics/ says more than its name."""
+    for path in SOURCES:
+        if path.parent.name not in {"replica", "numerics"}:
+            continue
+        for node in tree_of(path).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                assert len((ast.get_docstring(node) or "").split()) >= 3, f"{name_of(path)}: {node.name}"
