@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics.errors import ConvergenceError, OutputError, ParameterError, ParameterTypeError
     from numerics.fixed_point import Status
-    from numerics.phase_diagram import Line, PhaseDiagram, phase_diagram
+    from numerics.lines import Line
+    from numerics.phase_diagram import PhaseDiagram, phase_diagram
     from numerics.plotting import plot_phase_diagram, plot_sweep
     from numerics.precision import PreciseSolution, solve_digits
     from numerics.saddle_point import Solution, solve
     from numerics.storage import load, save
     from numerics.sweep import sweep
+    from numerics.task_spectrum import TaskSpectrum
     from replica.derivation import Derivation, derive
     from validation.crosscheck import Agreement, validate
 
@@ -42,6 +44,7 @@ __all__ = [
     "PreciseSolution",
     "Solution",
     "Status",
+    "TaskSpectrum",
     "derive",
     "load",
     "phase_diagram",
@@ -58,7 +61,7 @@ _HOME = {
     "Agreement": "validation.crosscheck",
     "ConvergenceError": "numerics.errors",
     "Derivation": "replica.derivation",
-    "Line": "numerics.phase_diagram",
+    "Line": "numerics.lines",
     "OutputError": "numerics.errors",
     "ParameterError": "numerics.errors",
     "ParameterTypeError": "numerics.errors",
@@ -66,6 +69,7 @@ _HOME = {
     "PreciseSolution": "numerics.precision",
     "Solution": "numerics.saddle_point",
     "Status": "numerics.fixed_point",
+    "TaskSpectrum": "numerics.task_spectrum",
     "derive": "replica.derivation",
     "load": "numerics.storage",
     "phase_diagram": "numerics.phase_diagram",

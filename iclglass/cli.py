@@ -38,6 +38,13 @@ def _parameters(convert: Callable[[str, str], object], *, grids: bool) -> tuple[
     return (
         Option(("task-diversity", "tau"), convert, "task diversity P/D^2, > 0", what, required=True),
         Option(("context-length", "alpha"), convert, "context length N/D, > 0", what, required=True),
+        Option(
+            ("distinct-tasks", "kappa"),
+            convert,
+            "distinct tasks K/D in the pool, > 0; inf: one task per prompt",
+            what,
+            convert("kappa", "inf"),
+        ),
         Option(("label-noise", "rho"), convert, "variance of the label noise, >= 0", what, convert("rho", "0")),
         Option(
             ("ridge", "lam"),

@@ -20,7 +20,7 @@ __all__ = ["run"]
 
 SCHEMA_VERSION = 1
 DONE, NOT_CONVERGED, DISAGREE = 0, 3, 4
-_PARAMETERS = ("task_diversity", "context_length", "label_noise", "ridge", "temperature")
+_PARAMETERS = ("task_diversity", "context_length", "distinct_tasks", "label_noise", "ridge", "temperature")
 
 
 def run(name: str, values: Mapping[str, Any]) -> int:
@@ -60,6 +60,9 @@ def _solve(values: Mapping[str, Any]) -> int:
     if values["digits"] is not None:
         from numerics.precision import solve_digits
 
+        if floats["distinct_tasks"] != math.inf:
+            raise ParameterError("--digits needs --kappa inf: only one task per prompt has a closed form")
+        del given["distinct_tasks"]
         precise = solve_digits(digits=values["digits"], **given)
         results: dict[str, Any] = {name: precise.values[name] for name in OBSERVABLES}
         results |= {"residual": None, "error_bound": None}

@@ -4,6 +4,7 @@ Source of the names: the project's interface, README.md. All are dimensionless s
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -24,7 +25,8 @@ class Parameter:
         letter: short name on the command line and of the symbol.
         meaning: one line for help texts and labels.
         symbol: Unicode symbol for axis labels.
-        zero_allowed: whether 0 is in the range; all parameters are finite and not negative.
+        zero_allowed: whether 0 is in the range; no parameter is negative.
+        infinite: whether infinity is in the range.
         default: value when not given; None means required (or another parameter's value, said in ``meaning``).
         remedy: what to do about a value out of range.
     """
@@ -36,11 +38,13 @@ class Parameter:
     zero_allowed: bool
     default: float | None
     remedy: str
+    infinite: bool = False
 
     @property
     def range(self) -> str:
         """The range in words."""
-        return "finite and >= 0" if self.zero_allowed else "finite and > 0"
+        low = ">= 0" if self.zero_allowed else "> 0"
+        return f"{low}, or infinite" if self.infinite else f"finite and {low}"
 
 
 PARAMETERS: dict[str, Parameter] = {
@@ -63,6 +67,16 @@ PARAMETERS: dict[str, Parameter] = {
             False,
             None,
             "take N >= 1 tokens: alpha = N/D > 0",
+        ),
+        Parameter(
+            "distinct_tasks",
+            "kappa",
+            "distinct tasks K/D; infinity: one task per prompt",
+            "κ",
+            False,
+            math.inf,
+            "take K >= 1 tasks, kappa = K/D > 0, or inf for one task per prompt",
+            infinite=True,
         ),
         Parameter("label_noise", "rho", "variance of the label noise", "ρ", True, 0.0, "a variance is not negative"),
         Parameter(
@@ -137,7 +151,8 @@ def real(name: str, value: ArrayLike) -> NDArray[np.float64]:
     with np.errstate(over="ignore"):
         array = array.astype(np.float64)
     low_enough = array >= 0 if parameter.zero_allowed else array > 0
-    bad = ~(np.isfinite(array) & low_enough)
+    bounded = ~np.isnan(array) if parameter.infinite else np.isfinite(array)
+    bad = ~(bounded & low_enough)
     if bad.any():
         value = float(array[bad].flat[0])
         raise ParameterError(f"{name} = {value} must be {parameter.range}: {parameter.remedy}")

@@ -58,6 +58,7 @@ _LABELS = {
 _AXES = {
     "task_diversity": r"task diversity $\tau = P/D^2$",
     "context_length": r"context length $\alpha = N/D$",
+    "distinct_tasks": r"distinct tasks $\kappa = K/D$",
     "label_noise": r"label noise variance $\rho$",
     "ridge": r"ridge $\lambda = D\lambda_0$",
     "temperature": r"temperature $T = D^2/\beta$",
@@ -66,6 +67,7 @@ _AXES = {
 _SHORT = {
     "task_diversity": r"\tau",
     "context_length": r"\alpha",
+    "distinct_tasks": r"\kappa",
     "label_noise": r"\rho",
     "ridge": r"\lambda",
     "temperature": "T",
@@ -244,15 +246,27 @@ def _label(observable: str) -> str:
 
 def _line_label(name: str) -> str:
     kind, _, value = name.partition("=")
-    if kind == "interpolation-threshold":
-        return r"interpolation threshold $\tau = 1$"
+    plain = {
+        "interpolation-threshold": r"interpolation threshold $\tau = 1$",
+        "best-ridge": r"best ridge (least $e_{\mathrm{ICL}}$)",
+        "context-saturation": r"$e_{\mathrm{ICL}}$ stops falling with $\alpha$",
+        "crossover": r"half the memorisation gap $e_{\mathrm{ICL}} - e_{\mathrm{IDG}}$",
+        "memorisation-threshold": r"$\kappa = \min(\tau, 1)$",
+    }
+    if kind in plain:
+        return plain[kind]
     if kind == "contrast":
         return rf"contrast ratio $m/\sqrt{{q}}$ = {value}"
     by_letter = {parameter.letter: key for key, parameter in PARAMETERS.items()}
     axis = by_letter.get(value, value.replace("-", "_"))
-    return rf"{'minimum' if kind == 'minimum' else 'peak'} of $e_{{\mathrm{{ICL}}}}$ along ${_SHORT[axis]}$"
+    return rf"{kind} of $e_{{\mathrm{{ICL}}}}$ along ${_SHORT[axis]}$"
 
 
 def _fixed(dataset: "xr.Dataset", axes: list[str]) -> str:
     names = [name for name in _SHORT if name in dataset.coords and name not in axes]
-    return ", ".join(f"${_SHORT[name]} = {float(dataset[name]):.4g}$" for name in names)
+    values = {name: float(dataset[name]) for name in names}
+    return ", ".join(
+        f"${_SHORT[name]} = {value:.4g}$".replace("inf", r"\infty")
+        for name, value in values.items()
+        if not (name == "distinct_tasks" and np.isinf(value))
+    )

@@ -17,12 +17,23 @@ from numerics import generated_numpy
 from numerics.errors import ConvergenceError, ParameterError
 from numerics.fixed_point import Status, iterate
 from numerics.parameters import broadcast
+from numerics.pool import pool_saddle_point
+from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
 __all__ = ["OBSERVABLES", "Solution", "solve", "solve_points"]
 
 Array = NDArray[np.float64]
 
 _BLOCK = 1 << 14
+_ORDER = (
+    "task_diversity",
+    "context_length",
+    "test_context_length",
+    "label_noise",
+    "ridge",
+    "temperature",
+    "distinct_tasks",
+)
 _RESIDUAL_TOLERANCE = 1e-10
 # Rounding of one residual: a few operations on terms of order one.
 _ROUNDING = 16 * float(np.finfo(np.float64).eps)
@@ -95,10 +106,12 @@ def solve(
     *,
     task_diversity: ArrayLike,
     context_length: ArrayLike,
+    distinct_tasks: ArrayLike = np.inf,
     label_noise: ArrayLike = 0.0,
     ridge: ArrayLike = 0.1,
     temperature: ArrayLike = 0.0,
     test_context_length: ArrayLike | None = None,
+    tasks: TaskSpectrum = ISOTROPIC,
     method: str = "closed-form",
     throw: bool = True,
 ) -> Solution:
@@ -108,17 +121,21 @@ def solve(
 
         1/chi = lam + a/(1 + a chi/tau),  m = chi/(1 + a chi/tau),  q - m^2 = (a/tau) m^2 (1 + rho - 2m + a q)
 
-    Source: this project, notes/derivation.md, for the model of SG (arXiv:2408.02288); tests compare it with the
-    published limits of LU (arXiv:2405.11751).
+    for one task per prompt (distinct_tasks = inf); with a pool of tasks, `numerics.pool`. Source: this project,
+    notes/derivation.md, for the model of SG (arXiv:2408.02288); pools: LU (arXiv:2405.11751), extended here to
+    temperature and to structured tasks.
 
     Args:
         task_diversity: tau = P/D^2 > 0.
         context_length: alpha = N/D > 0.
+        distinct_tasks: kappa = K/D > 0, tasks in the pool that prompts draw from; inf: every prompt has its own.
         label_noise: rho >= 0.
         ridge: lam = D lambda0 >= 0; 0 is the ridgeless limit, exact on both sides of tau = 1.
         temperature: T = D^2/beta >= 0; 0 is the ground state.
         test_context_length: N/D of the test prompts, for e_icl; default as in pretraining.
-        method: "closed-form", or "iteration" to iterate the equations (needs ridge > 0).
+        tasks: covariance spectrum of the tasks, in pretraining and test; default isotropic, variance 1.
+        method: "closed-form" (with a pool: its one scalar equation by bracketed root), or "iteration" to iterate the
+            equations (one isotropic task per prompt, ridge > 0).
         throw: a single point that does not converge raises ConvergenceError; a grid never does. A divergence of
             the theory itself (tau = 1, lam = 0) is an answer, not a failure: NaN with its status.
 
@@ -143,11 +160,13 @@ def solve(
         {
             "task_diversity": task_diversity,
             "context_length": context_length,
+            "distinct_tasks": distinct_tasks,
             "label_noise": label_noise,
             "ridge": ridge,
             "temperature": temperature,
             "test_context_length": test_context_length,
         },
+        tasks=tasks,
         method=method,
     )
     if throw and np.ndim(solution.status) == 0 and solution.status not in (Status.CONVERGED, Status.DIVERGES):
@@ -155,12 +174,15 @@ def solve(
     return solution
 
 
-def solve_points(given: Mapping[str, ArrayLike | None], *, method: str = "closed-form") -> Solution:
+def solve_points(
+    given: Mapping[str, ArrayLike | None], *, tasks: TaskSpectrum = ISOTROPIC, method: str = "closed-form"
+) -> Solution:
     """`solve` with its parameters as a mapping, never raising for a point that did not converge."""
     parameters = broadcast(given)
     shape = parameters["task_diversity"].shape
-    order = ("task_diversity", "context_length", "test_context_length", "label_noise", "ridge", "temperature")
-    flat = [parameters[name].reshape(-1) for name in order]
+    flat = [parameters[name].reshape(-1) for name in _ORDER]
+    if method == "iteration" and not (tasks is ISOTROPIC and np.all(np.isinf(parameters["distinct_tasks"]))):
+        raise ParameterError("method = 'iteration' needs one isotropic task per prompt: use 'closed-form' for pools")
     size = flat[0].size
     names = [field.name for field in fields(Solution)]
     result: dict[str, NDArray[Any]] = {
@@ -169,7 +191,7 @@ def solve_points(given: Mapping[str, ArrayLike | None], *, method: str = "closed
     for start in range(0, size, _BLOCK):
         block = slice(start, start + _BLOCK)
         with np.errstate(all="ignore"):
-            values = _solve_block(_METHODS[method], [array[block] for array in flat])
+            values = _solve_block(method, [array[block] for array in flat], tasks)
         for name in names:
             result[name][block] = values[name]
     # [()] turns a result without axes into a NumPy scalar, as NumPy's own functions do.
@@ -177,9 +199,17 @@ def solve_points(given: Mapping[str, ArrayLike | None], *, method: str = "closed
     return Solution(**arrays)
 
 
-def _solve_block(method: Callable[..., dict[str, Array]], parameters: list[Array]) -> dict[str, NDArray[Any]]:
-    tau, _, _, _, lam, temperature = parameters
-    values = method(*parameters)
+def _solve_block(method: str, parameters: list[Array], tasks: TaskSpectrum) -> dict[str, NDArray[Any]]:
+    tau, _, _, _, lam, temperature, kappa = parameters
+    pooled = np.isfinite(kappa) if tasks is ISOTROPIC else np.ones(kappa.shape, dtype=bool)
+    if pooled.all():
+        values = pool_saddle_point(*parameters, spectrum=tasks)
+    else:
+        values = _METHODS[method](*parameters[:-1])
+        if pooled.any():
+            pools = pool_saddle_point(*(array[pooled] for array in parameters), spectrum=tasks)
+            for name, array in values.items():
+                array[pooled] = pools[name]
     ground_state = (values["e_train"] + lam * values["q"]) / 2
     cold = temperature == 0
     # Below tau = 1 without ridge, chi = inf: flat directions have infinite volume at any T > 0.
@@ -190,12 +220,9 @@ def _solve_block(method: Callable[..., dict[str, Array]], parameters: list[Array
     for name, cold_value in (("q_self", "q"), ("e_icl_gibbs", "e_icl")):
         values[name] = np.where(cold, values[cold_value], values[name])
 
-    inverse_chi, lam_chi = values.pop("inverse_chi"), values.pop("lam_chi")
-    residual, error_bound = _certify(inverse_chi, lam_chi, values["m"], values["q"], parameters)
-    values["residual"], values["error_bound"] = residual, error_bound
-
+    residual = values["residual"]
     status = np.full(tau.shape, Status.CONVERGED, dtype=np.int8)
-    finite = np.isfinite(values["e_icl"]) & np.isfinite(residual) & (inverse_chi >= 0) & (values["q"] > 0)
+    finite = np.isfinite(values["e_icl"]) & np.isfinite(residual) & (values["chi"] > 0) & (values["q"] > 0)
     status[~(residual <= _RESIDUAL_TOLERANCE)] = Status.NOT_CONVERGED
     status[~finite] = Status.NOT_FINITE
     status[(tau == 1) & (lam == 0)] = Status.DIVERGES
@@ -222,7 +249,7 @@ def _closed_form(*parameters: Array) -> dict[str, Array]:
     thermal = generated_numpy.thermal(
         values["inverse_chi"], z, values["q"], values["e_icl"], values["e_train"], *parameters
     )
-    return {**values, **_named("thermal", thermal, shape)}
+    return _certified({**values, **_named("thermal", thermal, shape)}, parameters)
 
 
 def _iterated(*parameters: Array) -> dict[str, Array]:
@@ -238,22 +265,17 @@ def _iterated(*parameters: Array) -> dict[str, Array]:
     # The thermodynamics as derived divides by T; at T = 0 its limit is taken by the caller.
     positive = np.where(temperature > 0, temperature, 1.0)
     outputs = generated_numpy.observables(chi, m, q, tau, alpha, alpha_test, rho, lam, positive)
-    return {
-        **_named("observables", outputs, tau.shape),
-        "m": m,
-        "q": q,
-        "chi": chi,
-        "inverse_chi": 1 / chi,
-        "lam_chi": lam * chi,
-    }
+    values = _named("observables", outputs, tau.shape)
+    return _certified({**values, "m": m, "q": q, "chi": chi, "inverse_chi": 1 / chi, "lam_chi": lam * chi}, parameters)
 
 
 _METHODS: dict[str, Callable[..., dict[str, Array]]] = {"closed-form": _closed_form, "iteration": _iterated}
 
 
-def _certify(inverse_chi: Array, lam_chi: Array, m: Array, q: Array, parameters: list[Array]) -> tuple[Array, Array]:
-    """Residual of the saddle-point equations, and the error bound |J^-1| |residual| (J is triangular)."""
-    outputs = generated_numpy.residuals(inverse_chi, lam_chi, m, q, *parameters)
+def _certified(values: dict[str, Array], parameters: tuple[Array, ...]) -> dict[str, Array]:
+    """Add the residual of the saddle-point equations, and the error bound |J^-1| |residual| (J is triangular)."""
+    inverse_chi, lam_chi = values.pop("inverse_chi"), values.pop("lam_chi")
+    outputs = generated_numpy.residuals(inverse_chi, lam_chi, values["m"], values["q"], *parameters)
     r = dict(zip(generated_numpy.OUTPUTS["residuals"], outputs, strict=True))
     lam = parameters[4]
     product = np.where(r["product"] == 0, 0.0, np.abs(r["product"]) / (lam + inverse_chi * lam_chi))
@@ -262,4 +284,4 @@ def _certify(inverse_chi: Array, lam_chi: Array, m: Array, q: Array, parameters:
     chi_error = (by_chi + product + _ROUNDING) / np.abs(r["d_chi_d_chi"])
     m_error = (by_m + _ROUNDING + np.abs(r["d_m_d_chi"]) * chi_error) / np.abs(r["d_m_d_m"])
     q_error = (by_q + _ROUNDING + np.abs(r["d_q_d_m"]) * m_error) / np.abs(r["d_q_d_q"])
-    return residual, np.maximum(np.maximum(chi_error, m_error), q_error)
+    return {**values, "residual": residual, "error_bound": np.maximum(np.maximum(chi_error, m_error), q_error)}

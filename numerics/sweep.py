@@ -12,6 +12,7 @@ from numerics.fixed_point import Status
 from numerics.parameters import PARAMETERS, real
 from numerics.saddle_point import OBSERVABLES, solve_points
 from numerics.storage import PROVENANCE, provenance
+from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,18 +30,21 @@ def sweep(
     *,
     task_diversity: ArrayLike,
     context_length: ArrayLike,
+    distinct_tasks: ArrayLike = np.inf,
     label_noise: ArrayLike = 0.0,
     ridge: ArrayLike = 0.1,
     temperature: ArrayLike = 0.0,
     test_context_length: ArrayLike | None = None,
+    tasks: TaskSpectrum = ISOTROPIC,
 ) -> "xr.Dataset":
     """Solve over the product of all parameters given as one-dimensional arrays.
 
     Equation and source: `numerics.saddle_point.solve`.
 
     Args:
-        task_diversity, context_length, label_noise, ridge, temperature, test_context_length: a number, or a
-            one-dimensional array, which becomes an axis; ranges as in `solve`.
+        task_diversity, context_length, distinct_tasks, label_noise, ridge, temperature, test_context_length: a
+            number, or a one-dimensional array, which becomes an axis; ranges as in `solve`.
+        tasks: covariance spectrum of the tasks, default isotropic.
 
     Returns:
         xarray.Dataset with one dimension an axis, in the order of the arguments; a variable for every quantity of
@@ -61,6 +65,7 @@ def sweep(
     given: dict[str, ArrayLike] = {
         "task_diversity": task_diversity,
         "context_length": context_length,
+        "distinct_tasks": distinct_tasks,
         "label_noise": label_noise,
         "ridge": ridge,
         "temperature": temperature,
@@ -73,7 +78,7 @@ def sweep(
     for name, value in values.items():
         position = list(axes).index(name) if name in axes else 0
         shaped[name] = value.reshape([-1 if k == position else 1 for k in range(len(axes))]) if axes else value
-    solution = solve_points(shaped)
+    solution = solve_points(shaped, tasks=tasks)
     variables = {}
     for name, text in {**OBSERVABLES, **_DIAGNOSTICS}.items():
         variables[name] = xr.Variable(tuple(axes), getattr(solution, name), {"long_name": text, "units": "1"})

@@ -12,6 +12,7 @@
     limits        lam -> 0, tau = 1, T -> 0
     stability     the replicon
     cavity        the same equations by leaving one prompt and one spin out
+    pool          finite pools of tasks, the spectrum kept abstract
     derivation    the stages in order
     render        text, LaTeX and the generated pages of notes/
 

@@ -10,6 +10,7 @@ closed-form   SaddlePointSystem         -> ClosedForm         elimination
 limits        ClosedForm                -> Limits             lam -> 0, tau = 1, T -> 0
 replicon      ReplicatedAction, system  -> expression         stability of the ansatz
 cavity        Model, FeatureMoments     -> CavityEquations    the same equations by another road
+pool          Model                     -> PoolTheory         finite pools of tasks, spectrum abstract
 """
 
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from replica.disorder import CouplingMoments, FeatureMoments, coupling_moments, 
 from replica.free_energy import FreeEnergy, free_energy
 from replica.limits import Limits, limits
 from replica.model import Model, linear_attention
+from replica.pool import PoolTheory, pool_theory
 from replica.saddle_point import SaddlePointSystem, saddle_point
 from replica.stability import replicon
 
@@ -56,6 +58,7 @@ class Derivation:
     limits: Limits
     replicon: sp.Expr
     cavity: CavityEquations
+    pool: PoolTheory
 
     @property
     def saddle_point(self) -> tuple[sp.Eq, sp.Eq, sp.Eq]:
@@ -124,6 +127,7 @@ def _derive(model: Model) -> Derivation:
         limits=limits(form),
         replicon=replicon(action, system),
         cavity=cavity_equations,
+        pool=pool_theory(model),
     )
 
 
@@ -283,6 +287,24 @@ def _stages(derivation: Derivation) -> tuple[Stage, ...]:
                 derivation.cavity.leverage,
                 derivation.cavity.a_definition,
                 *derivation.cavity.equations,
+            ),
+        ),
+        Stage(
+            "pool",
+            "Finite pools of tasks: every prompt draws one of K = kappa D tasks",
+            "Given the pool, second moments depend on R = (1/K) sum w w^T with spectrum p(r), kept abstract: integrals "
+            "are averages over it. The spins' part splits over the eigenvalues of R. Below: the second moments; b(r); "
+            "the functional with conjugate fields; their stationary values; the equation for the effective ridge nu, "
+            "and omega = lam/nu, gamma and the error on the pool's tasks; then m, q, chi, the error on new tasks, the "
+            "train error, the replicon and the free energy. Every equation is proved against the functional, integrand "
+            "by integrand, and reduces to the saddle point above as kappa -> infinity.",
+            (
+                *derivation.pool.moments,
+                _equation(S.phi, derivation.pool.functional),
+                *(_equation(symbol, value) for symbol, value in derivation.pool.conjugates),
+                *derivation.pool.equations,
+                *derivation.pool.observables,
+                derivation.pool.free_energy,
             ),
         ),
     )

@@ -51,7 +51,7 @@ def free_energy(action: ReplicatedAction) -> FreeEnergy:
     fields = ReplicaSymmetric(S.k_hat - action.spin_precision, -S.q_hat, S.n)
     spins = replica_limit(action.spins(S.m, overlaps, fields, S.m_hat), S.n)
     prompts = replica_limit(action.prompts(S.m, overlaps), S.n)
-    prompts = _collect_error(prompts.subs(S.g, S.betahat / S.tau))
+    prompts = collect_error(prompts.subs(S.g, S.betahat / S.tau))
 
     unknowns = [S.k_hat, S.q_hat, S.m_hat]
     gradients = [sp.diff(spins, unknown) for unknown in (S.q_hat, S.m_hat, S.k_hat)]
@@ -70,7 +70,7 @@ def _tidy(entropy: sp.Expr) -> sp.Expr:
     return logarithms + ridge + sp.collect(rest, 1 / S.Delta)
 
 
-def _collect_error(prompts: sp.Expr) -> sp.Expr:
+def collect_error(prompts: sp.Expr) -> sp.Expr:
     """Write the part without logarithm as one fraction over 1 + betahat a Delta/tau."""
     logarithm = sum((term for term in sp.Add.make_args(sp.expand(prompts)) if term.has(sp.log)), sp.S.Zero)
     screening = 1 + S.betahat * S.a * S.Delta / S.tau

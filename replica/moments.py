@@ -174,7 +174,7 @@ def _contract(
     groups = list(random.values())
     for choice in product(*(pairings(len(group)) for group in groups)):
         pairs: list[tuple[sp.Expr, sp.Expr]] = []
-        joined = list(fixed)
+        joined: list[sp.Indexed] = list(fixed)
         for group, pairing in zip(groups, choice, strict=True):
             for i, j in pairing:
                 if group[0].base in covariances:
@@ -184,8 +184,8 @@ def _contract(
                     pairs += zip(group[i].indices, group[j].indices, strict=True)
         ties[_classes(indices, pairs), tuple(joined)] += 1
     symmetric = frozenset(covariances.values())
-    for (classes, factors), multiplicity in ties.items():
-        tally[_value(classes, dict(monomial.ranges), factors, symmetric)] += multiplicity
+    for (classes, left), multiplicity in ties.items():
+        tally[_value(classes, dict(monomial.ranges), left, symmetric)] += multiplicity
     return weight * sp.Add(*(multiplicity * value for value, multiplicity in tally.items()))
 
 
@@ -233,10 +233,10 @@ def _value(
             value *= ranges[bound[0]]
     if not fixed:
         return value
-    factors = [factor.xreplace(rename) for factor in fixed]
+    tied = [factor.xreplace(rename) for factor in fixed]
     turned = [
-        [factor.base[tuple(reversed(factor.indices))] if factor.base in symmetric else factor for factor in factors],
-        factors,
+        [factor.base[tuple(reversed(factor.indices))] if factor.base in symmetric else factor for factor in tied],
+        tied,
     ]
     # R[i, j] = R[j, i]: of the two ways to write the sum the one that sorts first is kept.
     return value * min((_canonical_sum(way, still_summed) for way in turned), key=str)

@@ -19,6 +19,7 @@ STAGES = [
     "limits",
     "replicon",
     "cavity",
+    "pool",
 ]
 
 

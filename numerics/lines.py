@@ -1,0 +1,186 @@
+r"""Lines located on a grid of two axes: where something crosses, not where the grid happens to be.
+
+A line is the zero set of a function of the two axes. The grid only says between which neighbours the zero lies, and how
+the pieces connect (marching squares, `contourpy`); every vertex is then located on its grid edge by a bracketed root,
+to the last bits. So refining the grid adds vertices and moves none.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics.errors import ParameterError
+from numerics.fixed_point import bracketed_root
+from numerics.gradient import GRADIENT_AXES, gradient
+from numerics.parameters import PARAMETERS, closest
+from numerics.saddle_point import solve_points
+
+__all__ = ["LINE_KINDS", "Line", "locate"]
+
+Array = NDArray[np.float64]
+Point = Mapping[str, Array]
+
+LINE_KINDS = {
+    "interpolation-threshold": "tau = 1, where the replicon vanishes as lam -> 0",
+    "contrast=LEVEL": "where the contrast ratio crosses LEVEL (0 < LEVEL < 1)",
+    "minimum=AXIS": "where e_icl has a local minimum along AXIS",
+    "peak=AXIS": "where e_icl has a local maximum along AXIS (double descent)",
+    "best-ridge": "minimum=ridge by another name: the ridge with the least e_icl",
+    "context-saturation": "minimum=context-length by another name: where e_icl stops decreasing with context length",
+    "crossover": "from memorisation to in-context learning: e_icl - e_idg is half its value for kappa -> 0",
+    "memorisation-threshold": "kappa = min(tau, 1), where the ridgeless limit stops memorising the pool",
+}
+_ALIASES = {"best-ridge": ("minimum", "ridge"), "context-saturation": ("minimum", "context_length")}
+# e_icl - e_idg at this kappa is its kappa -> 0 limit to rounding: corrections are of relative order kappa.
+_NO_TASKS = 1e-30
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A located line: its name as asked for, and its connected parts, each an array (vertices, 2) of (x, y)."""
+
+    name: str
+    parts: tuple[Array, ...]
+
+
+def locate(name: str, *, axes: tuple[str, str], grid: tuple[Array, Array], fixed: Mapping[str, float]) -> Line:
+    """Locate one line.
+
+    Args:
+        name: a kind of `LINE_KINDS`.
+        axes: parameter names of x and y.
+        grid: increasing values of x and of y.
+        fixed: values of the other parameters; ``test_context_length`` missing means: as in pretraining.
+
+    Returns:
+        `Line`, without parts where it does not cross the grid.
+
+    Raises:
+        ParameterError: an unknown kind, or one that needs another level or axis.
+    """
+    kind, _, value = name.partition("=")
+    if kind in _ALIASES and not value:
+        kind, value = _ALIASES[kind]
+    if name == "interpolation-threshold":
+        parts = _curve(axes, grid, "task_diversity", np.ones_like)
+    elif name == "memorisation-threshold":
+        tau = fixed.get("task_diversity", np.nan)
+        parts = _curve(
+            axes,
+            grid,
+            "distinct_tasks",
+            lambda other: np.minimum(other if "task_diversity" in axes else np.full_like(other, tau), 1.0),
+        )
+    elif name == "crossover":
+        parts = _zero_set(_half_gap, axes, grid, fixed)
+    elif kind == "contrast":
+        parts = _zero_set(_contrast(name, value), axes, grid, fixed)
+    elif kind in ("minimum", "peak"):
+        axis = _axis(name, value, axes)
+        slope = gradient(axis, tied="test_context_length" not in (*axes, *fixed))
+        parts = _extrema(_zero_set(slope, axes, grid, fixed), slope, axis, axes, fixed, minimum=kind == "minimum")
+    else:
+        raise ParameterError(f"line {name!r} is unknown{closest(name, LINE_KINDS)}")
+    return Line(name, parts)
+
+
+def _curve(
+    axes: tuple[str, str], grid: tuple[Array, Array], name: str, value: Callable[[Array], Array]
+) -> tuple[Array, ...]:
+    """The part inside the grid of the curve on which the axis ``name`` is a known function of the other axis."""
+    if name not in axes:
+        return ()
+    position = axes.index(name)
+    other = grid[1 - position]
+    known = value(other)
+    inside = (known >= grid[position][0]) & (known <= grid[position][-1])
+    if not inside.any():
+        return ()
+    columns = (known[inside], other[inside]) if position == 0 else (other[inside], known[inside])
+    return (np.stack(columns, axis=1),)
+
+
+def _half_gap(point: Point) -> Array:
+    here = solve_points(point)
+    memorised = solve_points({**point, "distinct_tasks": _NO_TASKS})
+    return np.asarray((here.e_icl - here.e_idg) - (memorised.e_icl - memorised.e_idg) / 2)
+
+
+def _contrast(name: str, value: str) -> Callable[[Point], Array]:
+    try:
+        level = float(value)
+    except ValueError:
+        level = np.nan
+    if not 0 < level < 1:
+        raise ParameterError(f"line {name!r}: the level of the contrast ratio must be a number between 0 and 1")
+    return lambda point: np.asarray(solve_points(point).contrast - level)
+
+
+def _axis(name: str, value: str, axes: tuple[str, str]) -> str:
+    by_letter = {parameter.letter: key for key, parameter in PARAMETERS.items()}
+    axis = by_letter.get(value, value.replace("-", "_"))
+    if axis not in axes or axis not in GRADIENT_AXES:
+        possible = [key for key in axes if key in GRADIENT_AXES]
+        raise ParameterError(f"line {name!r}: the axis must be one of the diagram's, {' or '.join(possible)}")
+    return axis
+
+
+def _point(axes: tuple[str, str], x: Array, y: Array, fixed: Mapping[str, float]) -> dict[str, Array]:
+    point = {name: np.full(np.broadcast_shapes(x.shape, y.shape), value) for name, value in fixed.items()}
+    point[axes[0]], point[axes[1]] = np.broadcast_arrays(x, y)
+    return point
+
+
+def _zero_set(
+    function: Callable[[Point], Array],
+    axes: tuple[str, str],
+    grid: tuple[Array, Array],
+    fixed: Mapping[str, float],
+) -> tuple[Array, ...]:
+    """Connected polylines of the zero set, every vertex a bracketed root on a grid edge."""
+    import contourpy
+
+    x, y = grid
+    values = function(_point(axes, x[None, :], y[:, None], fixed))
+    # Contours of the sign alone: every vertex is the middle of a grid edge, so which edge it is cannot be mistaken.
+    signs = np.ma.masked_array(np.where(values >= 0, 1.0, -1.0), mask=~np.isfinite(values))
+    parts = []
+    for polyline in contourpy.contour_generator(z=signs, line_type="Separate").lines(0.0):
+        part = np.asarray(polyline, dtype=np.float64)
+        low, high = np.floor(part).astype(int), np.ceil(part).astype(int)
+        start, stop = (np.stack([x[index[:, 0]], y[index[:, 1]]], axis=1) for index in (low, high))
+
+        def along(t: Array, x0: Array, y0: Array, x1: Array, y1: Array) -> Array:
+            return function(_point(axes, x0 + t * (x1 - x0), y0 + t * (y1 - y0), fixed))
+
+        ends = (start[:, 0], start[:, 1], stop[:, 0], stop[:, 1])
+        t, found = bracketed_root(along, np.zeros(len(part)), np.ones(len(part)), arguments=ends)
+        vertices = start + t[:, None] * (stop - start)
+        parts.append(vertices[found])
+    return tuple(part for part in parts if len(part))
+
+
+def _extrema(
+    parts: tuple[Array, ...],
+    slope: Callable[[Point], Array],
+    axis: str,
+    axes: tuple[str, str],
+    fixed: Mapping[str, float],
+    *,
+    minimum: bool,
+) -> tuple[Array, ...]:
+    """Those stretches of the zero set of the slope where it rises (minimum) or falls (peak) along the axis."""
+    position = axes.index(axis)
+    result = []
+    for part in parts:
+        step = np.zeros_like(part)
+        step[:, position] = 1e-5 * part[:, position]
+        before, after = (slope(_point(axes, near[:, 0], near[:, 1], fixed)) for near in (part - step, part + step))
+        wanted = (after > before) if minimum else (after < before)
+        cuts = np.flatnonzero(np.diff(wanted.astype(int))) + 1
+        result += [
+            piece for piece, keep in zip(np.split(part, cuts), np.split(wanted, cuts), strict=True) if keep.any()
+        ]
+    return tuple(result)

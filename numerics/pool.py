@@ -1,0 +1,191 @@
+r"""Finite pools of tasks: the saddle point of `replica.pool`, elementwise over grids.
+
+The pool's matrix R = (1/K) sum w w^T of K = kappa D tasks with covariance C has averages in closed form of one number,
+xi(x) = 1/(1 + <c/(x + xi c)>/kappa), with <c_*/(r + x)> = <c_*/(x + xi c)>: no matrix is sampled; kappa = infinity is
+xi = 1. For isotropic tasks xi solves a quadratic (R is then Marchenko-Pastur). With x = c0 + nu, c0 = (t + rho)/alpha,
+the effective ridge nu is the only unknown,
+
+    F(nu) = tau - 1 + nu <1/(r + c0 + nu)> - tau lam/nu = 0,
+
+which rises in nu: one root, bracketed. nu = 0 solves the ridgeless limit only above tau = 1; taking it below is a known
+mistake. All averages are written as sums of positive terms, so none loses digits. Source: LU, arXiv:2405.11751 for
+isotropic pools; derivation, structured tasks, temperature: this project, notes/derivation.md.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics.fixed_point import bracketed_root
+from numerics.task_spectrum import TaskSpectrum
+
+__all__ = ["pool_saddle_point"]
+
+Array = NDArray[np.float64]
+
+_NEWTON_STEPS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class _Averages:
+    """Averages over the pool at x, elementwise: <f> over its spectrum, tested_f weighted by the test covariance.
+
+    inverse <1/(r+x)>, inverse2 <1/(r+x)^2>, linear <r/(r+x)>, linear2 <r/(r+x)^2>, square2 <r^2/(r+x)^2>,
+    log <ln(r+x)>.
+    """
+
+    inverse: Array
+    inverse2: Array
+    linear: Array
+    linear2: Array
+    square2: Array
+    log: Array
+    tested_inverse: Array
+    tested_inverse2: Array
+    tested_linear2: Array
+
+
+def pool_saddle_point(
+    tau: Array,
+    alpha: Array,
+    alpha_test: Array,
+    rho: Array,
+    lam: Array,
+    temperature: Array,
+    kappa: Array,
+    *,
+    spectrum: TaskSpectrum,
+) -> dict[str, Array]:
+    """Saddle point and observables of pools, for one-dimensional arrays of one length.
+
+    Equation: stage ``pool`` of `iclglass derive`. Source: this project, notes/derivation.md.
+
+    Args:
+        tau, alpha, alpha_test, rho, lam, temperature: as in `numerics.saddle_point.solve`, validated.
+        kappa: distinct tasks K/D > 0, infinity included.
+        spectrum: covariance of the tasks.
+
+    Returns:
+        name -> array: the observables of `Solution`, residual and error_bound. Thermal ones hold at T > 0.
+    """
+    strength = spectrum.strength
+    c0 = (strength + rho) / alpha
+    nu = _effective_ridge(tau, lam, c0, kappa, spectrum)
+    x = c0 + nu
+    average = _averages(x, _xi(x, kappa, spectrum), kappa, spectrum)
+
+    ridgeless_above = (lam == 0) & (tau > 1)
+    omega = np.where(ridgeless_above, (tau - 1) / tau, lam / np.where(nu > 0, nu, 1.0))
+    spread = average.linear2 + c0 * average.inverse2
+    replicon = omega + nu * spread / tau
+    e_idg = (rho + x**2 * average.linear2 + c0 * average.square2) / replicon
+    m = average.linear
+    q = average.square2 + e_idg / tau * spread
+    chi = average.inverse / omega
+
+    noise = (spectrum.test_strength + rho) / alpha_test
+    tested_spread = average.tested_linear2 + c0 * average.tested_inverse2
+    e_icl = rho + x**2 * average.tested_inverse2 + e_idg / tau * tested_spread + noise * q
+    e_train = e_idg * omega**2
+    ground_state = (e_train + lam * q) / 2
+    share = average.linear + c0 * average.inverse
+    volume = np.log(2 * np.pi * temperature) + share - average.log + (tau - 1) * np.log(omega)
+    free_energy = ground_state - temperature / 2 * volume
+
+    terms = np.abs(tau - 1) + nu * average.inverse + tau * lam / np.where(nu > 0, nu, 1.0)
+    residual = np.abs(_balance(nu, tau, lam, c0, kappa, spectrum)) / terms
+    slope = nu * spread + tau * lam / np.where(nu > 0, nu, 1.0)
+    residual = np.where(ridgeless_above, 0.0, residual)
+    # d ln(anything)/d ln(nu) is of order one; what divides by the replicon amplifies once more.
+    error_bound = (residual + 32 * np.finfo(np.float64).eps) * (1 + terms / np.where(slope > 0, slope, 1.0)) / replicon
+    return {
+        "m": m,
+        "q": q,
+        "q_self": q + temperature * chi,
+        "chi": chi,
+        "e_icl": e_icl,
+        "e_icl_gibbs": e_icl + temperature / omega * (average.tested_inverse + noise * average.inverse),
+        "e_idg": e_idg,
+        "e_train": e_train,
+        "contrast": m / np.sqrt(q),
+        "free_energy": free_energy,
+        "energy": ground_state + temperature / 2,
+        "entropy": (1 + volume) / 2,
+        "replicon": replicon,
+        "residual": residual,
+        "error_bound": error_bound,
+    }
+
+
+def _xi(x: Array, kappa: Array, spectrum: TaskSpectrum) -> Array:
+    """xi(x) = 1/(1 + <c/(x + xi c)>/kappa), its positive root, at x > 0."""
+    c, weights = spectrum.pretraining, spectrum.weights
+    if c.size == 1:
+        b = x / c[0] + 1 / kappa - 1
+        root = np.sqrt(b**2 + 4 * x / c[0])
+        return np.where(b >= 0, 2 * x / c[0] / (b + root), (root - b) / 2)
+    # In s = x/xi the equation is s - <c s/(s + c)>/kappa = x: convex, so Newton from the right cannot overshoot.
+    s = x + spectrum.strength / kappa
+    for _ in range(_NEWTON_STEPS):
+        share = c / (s[:, None] + c)
+        step = (s - s * (share @ weights) / kappa - x) / (1 - (share**2) @ weights / kappa)
+        s = s - step
+        if np.all(np.abs(step) <= 2 * np.finfo(np.float64).eps * s):
+            break
+    return x / s
+
+
+def _averages(x: Array, xi: Array, kappa: Array, spectrum: TaskSpectrum) -> _Averages:
+    c, tested, weights = spectrum.pretraining, spectrum.test, spectrum.weights
+    pole = 1 / (x[:, None] + xi[:, None] * c)
+    pole2 = pole**2
+    first, second = (c * pole2) @ weights, (c**2 * pole2) @ weights
+    # d xi/dx, by differentiating the equation for xi.
+    slope = xi**2 * first / kappa / (1 - xi**2 * second / kappa)
+    # ln xi + 1 - xi vanishes as 1/kappa^2; with u = 1/xi - 1 it is computed without cancellation in the leading term.
+    u = (c * pole) @ weights / kappa
+    surplus = np.where(np.isinf(kappa), 0.0, np.where(np.isinf(kappa), 1.0, kappa) * (np.log1p(u) - u / (1 + u)))
+    widened = 1 + slope[:, None] * c
+    raised = c * (xi - x * slope)[:, None]
+    return _Averages(
+        inverse=pole @ weights,
+        inverse2=(widened * pole2) @ weights,
+        linear=xi * ((c * pole) @ weights),
+        linear2=(raised * pole2) @ weights,
+        square2=((xi[:, None] ** 2 * c**2 + (x**2 * slope)[:, None] * c) * pole2) @ weights,
+        log=-np.log(pole) @ weights + surplus,
+        tested_inverse=(tested * pole) @ weights,
+        tested_inverse2=(tested * widened * pole2) @ weights,
+        tested_linear2=(tested * raised * pole2) @ weights,
+    )
+
+
+def _balance(nu: Array, tau: Array, lam: Array, c0: Array, kappa: Array, spectrum: TaskSpectrum) -> Array:
+    """F(nu) of the module's docstring."""
+    x = c0 + nu
+    inverse = (1 / (x[:, None] + _xi(x, kappa, spectrum)[:, None] * spectrum.pretraining)) @ spectrum.weights
+    return tau - 1 + nu * inverse - tau * lam / nu
+
+
+def _effective_ridge(tau: Array, lam: Array, c0: Array, kappa: Array, spectrum: TaskSpectrum) -> Array:
+    """The root nu: lam <= nu <= lam + <b>/tau, and nu >= c0 (1 - tau)/tau; 0 in the ridgeless limit above tau = 1."""
+    lower = np.maximum(lam, c0 * (1 - tau) / tau)
+    upper = lam + (spectrum.strength + c0) / tau
+    open_points = lower > 0
+    safe = np.where(open_points, lower, 1.0)
+
+    def in_logarithm(u: Array, *arguments: Array) -> Array:
+        flat = [np.broadcast_to(array, u.shape).ravel() for array in arguments]
+        return _balance(np.exp(u.ravel()), flat[0], flat[1], flat[2], flat[3], spectrum).reshape(u.shape)
+
+    # The bounds are attained in limits; a hair of slack keeps the sign change in spite of rounding.
+    start, stop = np.log(safe) - 1e-9, np.log(np.where(open_points, upper, 2.0)) + 1e-9
+    u, _ = bracketed_root(in_logarithm, start, stop, arguments=(tau, lam, c0, kappa))
+    nu = np.exp(u)
+    # One Newton step in nu removes the rounding of the logarithm.
+    x = c0 + nu
+    average = _averages(x, _xi(x, kappa, spectrum), kappa, spectrum)
+    value = tau - 1 + nu * average.inverse - tau * lam / nu
+    slope = average.linear2 + c0 * average.inverse2 + tau * lam / nu**2
+    return np.where(open_points, nu - value / slope, 0.0)
