@@ -4,6 +4,8 @@
     solve           the saddle point and all observables over arrays of parameters
     solve_digits    one point at any number of digits
     sweep           the product of axes as an xarray.Dataset
+    best_ridge      the ridge with the least error on a new task
+    learning_curve, best_stopping_time: gradient flow from random weights
     phase_diagram   a sweep of two axes with lines located on it
     plot_sweep, plot_phase_diagram
     save, load      datasets to and from netCDF
@@ -17,13 +19,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from numerics.best_ridge import best_ridge
     from numerics.errors import ConvergenceError, OutputError, ParameterError, ParameterTypeError
     from numerics.fixed_point import Status
+    from numerics.learning_curve import LearningCurve, learning_curve
     from numerics.lines import Line
     from numerics.phase_diagram import PhaseDiagram, phase_diagram
     from numerics.plotting import plot_phase_diagram, plot_sweep
     from numerics.precision import PreciseSolution, solve_digits
     from numerics.saddle_point import Solution, solve
+    from numerics.stopping_time import StoppingTime, best_stopping_time
     from numerics.storage import load, save
     from numerics.sweep import sweep
     from numerics.task_spectrum import TaskSpectrum
@@ -36,6 +41,7 @@ __all__ = [
     "Agreement",
     "ConvergenceError",
     "Derivation",
+    "LearningCurve",
     "Line",
     "OutputError",
     "ParameterError",
@@ -44,8 +50,12 @@ __all__ = [
     "PreciseSolution",
     "Solution",
     "Status",
+    "StoppingTime",
     "TaskSpectrum",
+    "best_ridge",
+    "best_stopping_time",
     "derive",
+    "learning_curve",
     "load",
     "phase_diagram",
     "plot_phase_diagram",
@@ -61,6 +71,7 @@ _HOME = {
     "Agreement": "validation.crosscheck",
     "ConvergenceError": "numerics.errors",
     "Derivation": "replica.derivation",
+    "LearningCurve": "numerics.learning_curve",
     "Line": "numerics.lines",
     "OutputError": "numerics.errors",
     "ParameterError": "numerics.errors",
@@ -69,8 +80,12 @@ _HOME = {
     "PreciseSolution": "numerics.precision",
     "Solution": "numerics.saddle_point",
     "Status": "numerics.fixed_point",
+    "StoppingTime": "numerics.stopping_time",
     "TaskSpectrum": "numerics.task_spectrum",
+    "best_ridge": "numerics.best_ridge",
+    "best_stopping_time": "numerics.stopping_time",
     "derive": "replica.derivation",
+    "learning_curve": "numerics.learning_curve",
     "load": "numerics.storage",
     "phase_diagram": "numerics.phase_diagram",
     "plot_phase_diagram": "numerics.plotting",

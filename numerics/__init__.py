@@ -5,14 +5,21 @@
     parameters       the table of parameters: names, ranges, defaults; validation and broadcasting
     codegen          the only lambdify; writes generated_numpy and generated_mpmath
     fixed_point      damped iteration and bracketed roots, status and error bound: knows no physics
+    task_spectrum    covariance spectra of tasks
+    pool             finite pools of tasks
     saddle_point     solve(...): the saddle point and all observables over a grid
     precision        solve_digits(...): one point at any number of digits
     moments          exact second moments of one prompt at finite D and N
     spectrum         Marchenko-Pastur law and the Hessian's eigenvalues
-    sweep            solve over the product of axes, as a labelled dataset
     storage          datasets to and from netCDF, atomically, with provenance
-    phase_diagram    lines located on a sweep of two axes
+    sweep            solve over the product of axes, as a labelled dataset
+    gradient         d e_icl / d parameter
+    best_ridge       the ridge with the least error on a new task
+    lines            lines located on a grid of two axes
+    phase_diagram    a sweep of two axes with its lines
     plotting         pictures of sweeps and phase diagrams
+    learning_curve_averages, learning_curve, stopping_time, learning_curve_plot
+                     gradient flow in time, when to stop, and its picture
 
 Each module uses only those above it and replica/; no simulation is known here.
 """
