@@ -8,7 +8,10 @@ disagree; 5 file missing, damaged or not writable; 130 interrupted (what was don
 """
 
 import argparse
+import difflib
+import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -25,11 +28,12 @@ EXIT_INTERNAL, EXIT_USAGE, EXIT_NOT_CONVERGED, EXIT_DISAGREE, EXIT_FILE, EXIT_IN
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its name (also that of the function in `iclglass.commands`), help and options."""
+    """One command: its name, help, options, and an example for the help text."""
 
     name: str
     help: str
     options: tuple[Option, ...]
+    example: str
 
 
 def _parameters(convert: Callable[[str, str], object], *, grids: bool) -> tuple[Option, ...]:
@@ -69,11 +73,22 @@ def _test_context(convert: Callable[[str, str], object], *, grids: bool) -> Opti
     return Option(("test-context-length",), convert, meaning, what)
 
 
+def _finite_size(convert: Callable[[str, str], object], what: str) -> tuple[Option, Option]:
+    return (
+        Option(
+            ("dimension",), convert, "token dimension D >= 4: finite-size theory; D -> infinity when not given", what
+        ),
+        _NORM,
+    )
+
+
+_NORM = Option(("norm",), text, "divisor of the attention sum at finite D: N or N+1", "N|N+1", default="N")
 _JSON = Option(("json",), text, "print one JSON object", switch=True)
 _FORCE = Option(("force",), text, "replace existing files", switch=True)
 _SWEEP = (
     *_parameters(grid, grids=True),
     _test_context(grid, grids=True),
+    *_finite_size(grid, "D|START:STOP:COUNT"),
     Option(("out",), text, "netCDF file to write", "FILE.nc", required=True),
     Option(("plot",), text, "picture to write: one or two axes", "FILE.png"),
     Option(("observable",), text, "quantity the picture shows", "NAME", default="e_icl"),
@@ -89,7 +104,7 @@ _SAMPLING = (
     ),
     Option(("samples",), integer, "independent data sets at each dimension, >= 2", "COUNT", default=32),
     Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
-    Option(("norm",), text, "divisor of the attention sum: N or N+1", "N|N+1", default="N"),
+    _NORM,
     Option(("false-alarm",), number, "probability that a correct theory fails", "RATE", default=0.01),
     Option(("workers",), integer, "threads; the result does not depend on it (default: one a core)", "COUNT"),
 )
@@ -99,6 +114,7 @@ COMMANDS = (
         "demo",
         "derive, solve across task diversity, phase diagram, cross-check: pictures and a report",
         (Option(("out",), text, "folder to write", "DIR", default="iclglass-demo"), _FORCE),
+        "iclglass demo --out results",
     ),
     Command(
         "derive",
@@ -107,6 +123,7 @@ COMMANDS = (
             Option(("stage",), text, "one stage by name; all when not given", "NAME"),
             Option(("format",), text, "text or latex", "text|latex", default="text"),
         ),
+        "iclglass derive --stage saddle-point",
     ),
     Command(
         "solve",
@@ -114,11 +131,19 @@ COMMANDS = (
         (
             *_parameters(text, grids=False),
             _test_context(text, grids=False),
+            *_finite_size(integer, "D"),
             Option(("digits",), integer, "solve with mpmath to this many digits", "COUNT"),
             _JSON,
         ),
+        "iclglass solve --tau 2 --alpha 1 --lam 0.1 --json",
     ),
-    Command("sweep", "solve over a grid of one or more axes, into a netCDF file", _SWEEP),
+    Command(
+        "sweep",
+        "solve over a grid of one or more axes, into a netCDF file",
+        _SWEEP,
+        "iclglass sweep --tau 0.1:4:200 --alpha 0.2:20:100:log --lam 0.1 --out sweep.nc --plot sweep.png\n"
+        "  (grids: START:STOP:COUNT, both ends included; :log for logarithmic)",
+    ),
     Command(
         "phase-diagram",
         "a sweep of two axes with located lines, and its picture",
@@ -127,12 +152,14 @@ COMMANDS = (
             Option(
                 ("line",),
                 text,
-                "line to locate, repeatable: interpolation-threshold, contrast=LEVEL, minimum=AXIS, peak=AXIS "
+                "line to locate, repeatable: interpolation-threshold, contrast=LEVEL, minimum=AXIS, peak=AXIS, "
+                "best-ridge, context-saturation, crossover, memorisation-threshold "
                 "(default: interpolation-threshold and contrast=0.8)",
                 "LINE",
                 repeat=True,
             ),
         ),
+        "iclglass phase-diagram --tau 0.1:4:200 --alpha 0.2:20:100:log --line peak=tau --out phases.nc",
     ),
     Command(
         "validate",
@@ -150,11 +177,12 @@ COMMANDS = (
             _FORCE,
             _JSON,
         ),
+        "iclglass validate --tau 2 --alpha 1 --lam 0.1 --dimension 16,24,32,48 --samples 32",
     ),
 )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     parser = argparse.ArgumentParser(
         prog="iclglass",
         description="Replica and cavity theory of in-context learning in linear attention.",
@@ -163,14 +191,42 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"iclglass {__version__}")
+    commands = {}
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         sub = subparsers.add_parser(
-            command.name, help=command.help, description=command.help.capitalize() + ".", allow_abbrev=False
+            command.name,
+            help=command.help,
+            description=command.help.capitalize() + ".",
+            epilog=f"example:\n  {command.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
+        commands[command.name] = sub
         add_options(sub, command.options)
         sub.add_argument("--config", metavar="FILE.toml", help="fill options from a TOML file; the command line wins")
-    return parser
+    return parser, commands
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """``--tau -1`` as ``--tau=-1``: argparse takes a negative number for an option, and our messages are clearer."""
+    joined: list[str] = []
+    for argument in arguments:
+        option = bool(joined) and joined[-1].startswith("--") and "=" not in joined[-1]
+        if option and re.fullmatch(r"-(\d|\.\d|inf|nan).*", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _unrecognized(unknown: Sequence[str], command: str) -> str:
+    options = next(entry.options for entry in COMMANDS if entry.name == command)
+    names = [name for option in options for name in option.names]
+    message = f"unrecognized arguments: {' '.join(unknown)}"
+    first = unknown[0].partition("=")[0].lstrip("-")
+    close = ["temperature"] if first == "T" else difflib.get_close_matches(first, names, n=1, cutoff=0.5)
+    return f"{message}; did you mean --{close[0]}?" if close else message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -182,8 +238,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without Greek gets question marks, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
-        given = vars(_parser().parse_args(arguments))
+        parser, subparsers = _parser()
+        namespace, unknown = parser.parse_known_args(_joined(sys.argv[1:] if arguments is None else arguments))
+        if unknown:
+            subparsers[namespace.command].error(_unrecognized(unknown, str(namespace.command)))
+        given = vars(namespace)
     except SystemExit as stop:
         # argparse leaves by itself: 0 after --help, 2 after a usage error.
         return int(stop.code or 0)
@@ -218,7 +282,8 @@ def _run(given: dict[str, object]) -> int:
     from iclglass import commands
 
     code = commands.run(command.name, values)
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     return code
 
 

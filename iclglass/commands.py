@@ -5,7 +5,9 @@ Each function takes the converted options by name and returns an exit code.
 
 import json
 import math
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from numerics.errors import OutputError, ParameterError
 if TYPE_CHECKING:
     from validation.crosscheck import Agreement
 
-__all__ = ["run"]
+__all__ = ["agreement_rows", "agreement_text", "made", "run", "validation_outputs", "write_validation"]
 
 SCHEMA_VERSION = 1
 DONE, NOT_CONVERGED, DISAGREE = 0, 3, 4
@@ -52,54 +54,79 @@ def _derive(values: Mapping[str, Any]) -> int:
 
 def _solve(values: Mapping[str, Any]) -> int:
     from numerics.fixed_point import Status
+    from numerics.parameters import PARAMETERS
     from numerics.saddle_point import OBSERVABLES, solve_points
 
     names = (*_PARAMETERS, "test_context_length")
     given = {name: values[name] for name in names}
-    floats = {name: None if text is None else number(name, text) for name, text in given.items()}
+    by_name = {option: PARAMETERS[option].letter.replace("_", "-") for option in names} | {"temperature": "temperature"}
+    read = _fraction if values["digits"] is not None else number
+    floats = {name: None if text is None else read(by_name[name], text) for name, text in given.items()}
     if values["digits"] is not None:
         from numerics.precision import solve_digits
 
         if floats["distinct_tasks"] != math.inf:
             raise ParameterError("--digits needs --kappa inf: only one task per prompt has a closed form")
-        del given["distinct_tasks"]
-        precise = solve_digits(digits=values["digits"], **given)
+        if values["dimension"] is not None:
+            raise ParameterError("--digits goes without --dimension: the finite-size theory has double precision")
+        exact = {name: text for name, text in given.items() if name != "distinct_tasks"}
+        precise = solve_digits(digits=values["digits"], **exact)
         results: dict[str, Any] = {name: precise.values[name] for name in OBSERVABLES}
         results |= {"residual": None, "error_bound": None}
         status = precise.status
     else:
-        solution = solve_points(floats)
-        results = {name: float(value) for name, value in solution.to_dict().items() if name != "status"}
+        solution = solve_points(floats, dimension=values["dimension"], norm=values["norm"])
+        fields = solution.to_dict()
+        results = {name: float(fields[name]) for name in (*OBSERVABLES, "residual", "error_bound")}
         status = Status(int(solution.status))
     if floats["test_context_length"] is None:
         floats["test_context_length"] = floats["context_length"]
+    # JSON has no infinity, and null would read as 'does not exist'.
+    shown: dict[str, Any] = {name: "inf" if value == math.inf else value for name, value in floats.items()}
+    if values["digits"] is not None:
+        # As typed: a float would round them.
+        shown = {name: str(given[name] if given[name] is not None else given["context_length"]) for name in names}
+    if values["dimension"] is not None:
+        shown |= {"dimension": values["dimension"], "norm": values["norm"]}
+        shown |= {name: int(fields[name]) for name in ("prompts", "context")}
     if values["json"]:
-        _print_json({"parameters": floats, **results, "status": status.sentence})
+        _print_json({"parameters": shown, **results, "status": status.sentence})
     else:
-        for name, value in floats.items():
-            print(f"{name:20s} {value:.12g}")
+        for name, value in shown.items():
+            print(f"{name:20s} {value if isinstance(value, str) else format(value, '.12g')}")
         print()
         for name, value in results.items():
-            text = "-" if value is None else value if isinstance(value, str) else f"{value:.15g}"
+            text = value if isinstance(value, str) else "-" if value is None or value != value else f"{value:.15g}"
             print(f"{name:20s} {text:24s} {OBSERVABLES.get(name, '')}".rstrip())
         print(f"{'status':20s} {status.sentence}")
     return DONE if status == Status.CONVERGED else NOT_CONVERGED
 
 
+def _fraction(name: str, text: str) -> float:
+    """A number, or a fraction p/q, which only --digits takes exactly."""
+    numerator, slash, denominator = text.partition("/")
+    if not slash:
+        return number(name, text)
+    divisor = number(name, denominator)
+    return number(name, numerator) / divisor if divisor else math.nan
+
+
 def _grid_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: values[name] for name in (*_PARAMETERS, "test_context_length")}
+    return {name: values[name] for name in (*_PARAMETERS, "test_context_length", "dimension", "norm")}
 
 
 def _check_outputs(values: Mapping[str, Any]) -> None:
     """Refuse bad names and unwritable outputs before any work."""
-    from numerics.plotting import check_observable
+    from numerics.plotting import check_observable, check_picture
     from numerics.storage import check_writable
 
     check_observable(values["observable"])
+    if values["plot"] is not None:
+        check_picture(values["plot"])
     for path in (values["out"], values["plot"]):
         if path is not None:
             check_writable(path, force=values["force"] or False)
-    if values["plot"] is not None and Path(values["plot"]).absolute() == Path(values["out"]).absolute():
+    if values["plot"] is not None and Path(values["plot"]).resolve() == Path(values["out"]).resolve():
         raise ParameterError(f"--plot and --out both name {values['out']}: choose two names")
 
 
@@ -108,7 +135,7 @@ def _finish(dataset: Any, values: Mapping[str, Any]) -> int:
 
     from numerics.fixed_point import Status
 
-    print(f"wrote {values['out']}" + (f" and {values['plot']}" if values["plot"] is not None else ""))
+    print(f"wrote {values['out']}" + (f" and {values['plot']}" if values["plot"] is not None else ""), file=sys.stderr)
     codes, counts = np.unique(dataset["status"].values, return_counts=True)
     for code, count in zip(codes, counts, strict=True):
         print(f"{count} of {dataset['status'].size} points: {Status(int(code)).sentence}")
@@ -131,15 +158,16 @@ def _sweep(values: Mapping[str, Any]) -> int:
 
 
 def _phase_diagram(values: Mapping[str, Any]) -> int:
-    from numerics.phase_diagram import DEFAULT_LINES, phase_diagram
+    from numerics.phase_diagram import phase_diagram
     from numerics.plotting import draw_phase_diagram, save_figure
     from numerics.storage import save
 
+    if Path(values["out"]).suffix.lower() in (".png", ".pdf", ".svg", ".jpg"):
+        raise ParameterError(f"--out {values['out']} is the netCDF file (*.nc): the picture's name goes to --plot")
     if values["plot"] is None:
         values = {**values, "plot": str(Path(values["out"]).with_suffix(".png"))}
     _check_outputs(values)
-    lines = values["line"] if values["line"] is not None else DEFAULT_LINES
-    diagram = phase_diagram(**_grid_parameters(values), lines=lines)
+    diagram = phase_diagram(**_grid_parameters(values), lines=values["line"])
     figure = draw_phase_diagram(diagram, observable=values["observable"])
     save(diagram.to_dataset(), values["out"], force=values["force"] or False)
     save_figure(figure, values["plot"], force=values["force"] or False)
@@ -155,8 +183,8 @@ def _validate(values: Mapping[str, Any]) -> int:
     from validation.crosscheck import validate
 
     folder = Path(values["out"])
-    outputs = _validation_folder(folder, force=values["force"] or False)
-    with bar("simulating") as advance:
+    outputs = _validation_outputs(folder, force=values["force"] or False)
+    with made(folder), bar("simulating") as advance:
         agreement = validate(
             **{name: values[name] for name in _PARAMETERS},
             dimension=values["dimension"],
@@ -167,25 +195,46 @@ def _validate(values: Mapping[str, Any]) -> int:
             workers=values["workers"],
             progress=advance,
             checkpoint=outputs["samples"],
+            fresh=values["force"] or False,
         )
     write_validation(agreement, outputs)
     if values["json"]:
         _print_json(agreement.to_dict())
     else:
         print(agreement_text(agreement))
-        print(f"wrote {outputs['table']}, {outputs['text']} and {outputs['picture']}")
+    print(f"wrote {outputs['table']}, {outputs['text']} and {outputs['picture']}", file=sys.stderr)
     return DONE if agreement.passed else DISAGREE
 
 
-def _validation_folder(folder: Path, *, force: bool) -> dict[str, Path]:
-    """Names of the outputs; the folder is made. Samples of other parameters are refused, or with force removed."""
+@contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """The folder exists inside the block; if the block fails before anything is in it, it is removed again.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be used as a folder: {error.strerror or error}") from error
+    try:
+        yield
+    except BaseException:
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _validation_outputs(folder: Path, *, force: bool) -> dict[str, Path]:
+    """Names of the outputs, refused if they would replace files that no samples beside them account for."""
     outputs = validation_outputs(folder)
-    if force:
-        outputs["samples"].unlink(missing_ok=True)
+    # Results follow from the samples beside them; without samples they are someone else's.
+    if not force and not outputs["samples"].exists():
+        existing = [path for path in outputs.values() if path.exists()]
+        if existing:
+            raise OutputError(f"{existing[0]} exists: choose another folder with --out, or --force to replace it")
     return outputs
 
 

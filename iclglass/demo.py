@@ -82,11 +82,11 @@ def demo(folder: Path, *, force: bool) -> int:
     from validation.crosscheck import validate
 
     with bar("simulating") as advance:
-        agreement = validate(**_VALIDATION, progress=advance, checkpoint=outputs["samples"])
+        agreement = validate(**_VALIDATION, progress=advance, checkpoint=outputs["samples"], fresh=force)
     write_validation(agreement, outputs)
 
     _report(files, outputs, derivation, curves, agreement, force=force)
-    print(f"wrote {folder}: report.html, " + ", ".join(name for name in files if name != "report.html"))
+    _say(f"wrote {folder}: report.html, " + ", ".join(name for name in files if name != "report.html"))
     print(f"{'PASS' if agreement.passed else 'FAIL'}: {agreement.sentence}")
     print(f"open {files['report.html']}   ({time.perf_counter() - started:.0f} s)")
     return DONE if agreement.passed else DISAGREE
@@ -104,8 +104,6 @@ def _make_folder(folder: Path, files: Sequence[Path], *, force: bool) -> None:
     existing = [path for path in files if path.exists()]
     if existing and not force:
         raise OutputError(f"{existing[0]} exists: choose another folder with --out, or --force to replace its files")
-    for path in existing:
-        path.unlink()
 
 
 def _report(

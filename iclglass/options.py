@@ -116,6 +116,8 @@ def grid(name: str, value: str) -> object:
     start, stop, count = number(name, parts[0]), number(name, parts[1]), integer(name, parts[2])
     if count < 1:
         raise ParameterError(f"{form}: COUNT = {count} must be at least 1")
+    if count == 1 and start != stop:
+        raise ParameterError(f"{form}: COUNT = 1 has no place for two ends; write {parts[0]}, or a larger COUNT")
     if count > MOST_POINTS:
         raise ParameterError(f"{form}: COUNT = {count} must be at most {MOST_POINTS}")
     if not (math.isfinite(start) and math.isfinite(stop)):
@@ -204,6 +206,8 @@ def _config_value(key: str, value: object, option: Option, path: str) -> object:
     if isinstance(value, list):
         if option.repeat:
             return [str(item) for item in value]
+        if option.convert is not integers:
+            raise ParameterError(f"{key!r} = {value!r} in {path} must be a number or a string")
         return ",".join(str(item) for item in value)
     if isinstance(value, (bool, dict)):
         raise ParameterError(f"{key!r} = {value!r} in {path} must be a number or a string")

@@ -32,7 +32,10 @@ class Status(IntEnum):
 
 _SENTENCES = {
     Status.CONVERGED: "converged",
-    Status.DIVERGES: "diverges at the interpolation threshold (tau = 1, lam = 0): take lam > 0 or tau != 1",
+    Status.DIVERGES: (
+        "diverges at the interpolation threshold (lam = 0 with as many prompts as spins; tau = 1 at D -> infinity): "
+        "take lam > 0 or another tau"
+    ),
     Status.NOT_CONVERGED: "not converged: the residual is above the tolerance; allow more iterations",
     Status.NOT_FINITE: "not finite: the parameters are beyond floating-point range; bring them nearer to 1",
 }

@@ -45,7 +45,14 @@ class Line:
     parts: tuple[Array, ...]
 
 
-def locate(name: str, *, axes: tuple[str, str], grid: tuple[Array, Array], fixed: Mapping[str, float]) -> Line:
+def locate(
+    name: str,
+    *,
+    axes: tuple[str, str],
+    grid: tuple[Array, Array],
+    fixed: Mapping[str, float],
+    threshold: float = 1.0,
+) -> Line:
     """Locate one line.
 
     Args:
@@ -53,6 +60,7 @@ def locate(name: str, *, axes: tuple[str, str], grid: tuple[Array, Array], fixed
         axes: parameter names of x and y.
         grid: increasing values of x and of y.
         fixed: values of the other parameters; ``test_context_length`` missing means: as in pretraining.
+        threshold: tau of the interpolation threshold, 1 + 1/D at finite dimension.
 
     Returns:
         `Line`, without parts where it does not cross the grid.
@@ -64,7 +72,7 @@ def locate(name: str, *, axes: tuple[str, str], grid: tuple[Array, Array], fixed
     if kind in _ALIASES and not value:
         kind, value = _ALIASES[kind]
     if name == "interpolation-threshold":
-        parts = _curve(axes, grid, "task_diversity", np.ones_like)
+        parts = _curve(axes, grid, "task_diversity", lambda other: np.full_like(other, threshold))
     elif name == "memorisation-threshold":
         tau = fixed.get("task_diversity", np.nan)
         parts = _curve(

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from numerics.arguments import check_count
 from numerics.errors import ParameterError, ParameterTypeError
+from numerics.finite_size import MINIMUM_DIMENSION
 from numerics.lines import LINE_KINDS, Line, locate
 from numerics.parameters import PARAMETERS
 from numerics.sweep import sweep
@@ -42,7 +44,7 @@ class PhaseDiagram:
             return self.dataset
         dimension = "line_vertex"
         return self.dataset.assign(
-            line_name=(dimension, np.array(names, dtype=object), {"long_name": "name of the located line"}),
+            line_name=(dimension, np.array(names), {"long_name": "name of the located line"}),
             line_part=(
                 dimension,
                 np.array(parts, dtype=np.int64),
@@ -62,7 +64,9 @@ def phase_diagram(
     ridge: ArrayLike = 0.1,
     temperature: ArrayLike = 0.0,
     test_context_length: ArrayLike | None = None,
-    lines: Sequence[str] = DEFAULT_LINES,
+    lines: Sequence[str] | None = None,
+    dimension: int | None = None,
+    norm: str = "N",
 ) -> PhaseDiagram:
     """Sweep two axes and locate lines.
 
@@ -72,7 +76,11 @@ def phase_diagram(
     Args:
         task_diversity, context_length, distinct_tasks, label_noise, ridge, temperature, test_context_length: as in
             `sweep`; exactly two of them are arrays of at least two increasing, finite values.
-        lines: kinds of `numerics.lines.LINE_KINDS`, for instance "contrast=0.9" or "minimum=ridge".
+        lines: kinds of `numerics.lines.LINE_KINDS`, for instance "contrast=0.9" or "minimum=ridge"; default
+            `DEFAULT_LINES`.
+        dimension: token dimension D for the finite-size theory. P and N are then whole numbers and nothing continuous
+            can be located: the only line is the interpolation threshold P = D(D + 1), tau = 1 + 1/D.
+        norm: divisor of the attention sum at finite D.
 
     Returns:
         `PhaseDiagram`. A line that does not cross the grid has no parts. Structure narrower than the grid's spacing
@@ -86,6 +94,10 @@ def phase_diagram(
         >>> [len(part) for part in diagram.lines[0].parts]
         [3]
     """
+    if dimension is not None:
+        dimension = check_count("dimension", dimension, minimum=MINIMUM_DIMENSION, reason="see numerics.finite_size")
+    if lines is None:
+        lines = DEFAULT_LINES if dimension is None else DEFAULT_LINES[:1]
     if isinstance(lines, str) or not isinstance(lines, Sequence) or not all(isinstance(name, str) for name in lines):
         raise ParameterTypeError(f"lines = {lines!r} must be a list of names, as in ['contrast=0.8']")
     dataset = sweep(
@@ -96,7 +108,14 @@ def phase_diagram(
         ridge=ridge,
         temperature=temperature,
         test_context_length=test_context_length,
+        dimension=dimension,
+        norm=norm,
     )
+    if dimension is not None and set(lines) - {"interpolation-threshold"}:
+        raise ParameterError(
+            f"lines = {list(lines)}: at finite dimension P and N are whole numbers, so only 'interpolation-threshold' "
+            "can be located; leave out the others, or dimension"
+        )
     axes = [name for name in PARAMETERS if name in dataset.dims]
     if len(axes) != 2 or any(dataset.sizes[name] < 2 for name in axes):
         raise ParameterError(
@@ -112,5 +131,6 @@ def phase_diagram(
     fixed = {name: float(dataset[name]) for name in PARAMETERS if name in dataset.coords and name not in axes}
     x, y = axes
     grid = (np.asarray(dataset[x].values), np.asarray(dataset[y].values))
-    located = tuple(locate(name, axes=(x, y), grid=grid, fixed=fixed) for name in lines)
+    threshold = 1.0 if dimension is None else 1 + 1 / dimension
+    located = tuple(locate(name, axes=(x, y), grid=grid, fixed=fixed, threshold=threshold) for name in lines)
     return PhaseDiagram(dataset, x, y, located)

@@ -63,6 +63,7 @@ _AXES = {
     "ridge": r"ridge $\lambda = D\lambda_0$",
     "temperature": r"temperature $T = D^2/\beta$",
     "test_context_length": r"test context length $\alpha_*$",
+    "dimension": "token dimension $D$",
 }
 _SHORT = {
     "task_diversity": r"\tau",
@@ -72,6 +73,7 @@ _SHORT = {
     "ridge": r"\lambda",
     "temperature": "T",
     "test_context_length": r"\alpha_*",
+    "dimension": "D",
 }
 
 
@@ -86,12 +88,24 @@ def check_observable(name: str) -> str:
     return name
 
 
-def save_figure(figure: "Figure", path: str | Path, *, force: bool = False) -> None:
-    """Write a figure, atomically, at 150 dots per inch; the ending of the name is the format."""
+def check_picture(path: str | Path) -> str:
+    """The format a picture's name asks for.
+
+    Raises:
+        ParameterError: unknown format.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
     kind = Path(path).suffix.lstrip(".").lower() or "png"
-    known = sorted(figure.canvas.get_supported_filetypes())
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
     if kind not in known:
         raise ParameterError(f"picture format {kind!r} of {path} is unknown; known: {', '.join(known)}")
+    return kind
+
+
+def save_figure(figure: "Figure", path: str | Path, *, force: bool = False) -> None:
+    """Write a figure, atomically, at 150 dots per inch; the ending of the name is the format."""
+    kind = check_picture(path)
     with replacing(path, force=force) as temporary:
         figure.savefig(temporary, dpi=150, format=kind)
 
@@ -115,7 +129,7 @@ def draw_sweep(dataset: "xr.Dataset", *, observable: str = "e_icl") -> "Figure":
         ParameterError: unknown quantity, or not one or two axes.
     """
     check_observable(observable)
-    axes = [name for name in PARAMETERS if name in dataset.dims]
+    axes = [name for name in _AXES if name in dataset.dims]
     if len(axes) == 2:
         return draw_phase_diagram(PhaseDiagram(dataset, axes[0], axes[1], ()), observable=observable)
     if len(axes) != 1:
@@ -141,7 +155,7 @@ def draw_family(dataset: "xr.Dataset", *, observables: tuple[str, ...]) -> "Figu
     """
     from matplotlib.figure import Figure
 
-    axes = [name for name in PARAMETERS if name in dataset.dims]
+    axes = [name for name in _AXES if name in dataset.dims]
     if len(axes) != 2:
         raise ParameterError(f"a family of curves has two axes, not {len(axes)}: fix the others to one value")
     figure = Figure(figsize=(5.2 * len(observables), 4.2), layout="constrained")
@@ -179,11 +193,14 @@ def draw_phase_diagram(diagram: PhaseDiagram, *, observable: str = "e_icl") -> "
     check_observable(observable)
     x, y = diagram.dataset[diagram.x].values, diagram.dataset[diagram.y].values
     values = np.ma.masked_invalid(diagram.dataset[observable].transpose(diagram.y, diagram.x).values)
+    for name, ticks in ((diagram.x, x), (diagram.y, y)):
+        if len(np.unique(ticks)) < 2:
+            raise ParameterError(f"the axis {name} of a map needs two values: give {name} as one number for a curve")
     figure, ax = _figure()
     ax.set_facecolor("0.8")
     steep = values.count() > 0 and values.min() > 0 and values.max() > 30 * values.min()
     norm: Any = LogNorm() if steep else Normalize()
-    mesh = ax.pcolormesh(x, y, values, shading="nearest", cmap="viridis", norm=norm, rasterized=True)
+    mesh = ax.pcolormesh(_edges(x), _edges(y), values, shading="flat", cmap="viridis", norm=norm, rasterized=True)
     figure.colorbar(mesh, ax=ax, label=_label(observable))
     drawn = 0
     for line in diagram.lines:
@@ -229,6 +246,22 @@ def _figure() -> "tuple[Figure, Axes]":
     return figure, figure.add_subplot()
 
 
+def _edges(values: Any) -> Any:
+    """Edges of cells centred on the values, on the scale on which they are drawn."""
+    logarithmic = _geometric(values)
+    centres = np.log(values) if logarithmic else values
+    inner = (centres[1:] + centres[:-1]) / 2
+    edges = np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])
+    return np.exp(edges) if logarithmic else edges
+
+
+def _geometric(values: Any) -> bool:
+    if len(values) < 3 or not np.all(values > 0):
+        return False
+    ratios = values[1:] / values[:-1]
+    return bool(np.allclose(ratios, ratios[0], rtol=1e-6) and not np.isclose(ratios[0], 1))
+
+
 def _scale(setter: Any, values: Any, *, steep: bool = False) -> None:
     """Logarithmic when the values are spaced so, or, for ordinates, when they span more than a decade and a half."""
     finite = np.asarray(values)[np.isfinite(values)]
@@ -247,7 +280,7 @@ def _label(observable: str) -> str:
 def _line_label(name: str) -> str:
     kind, _, value = name.partition("=")
     plain = {
-        "interpolation-threshold": r"interpolation threshold $\tau = 1$",
+        "interpolation-threshold": "interpolation threshold",
         "best-ridge": r"best ridge (least $e_{\mathrm{ICL}}$)",
         "context-saturation": r"$e_{\mathrm{ICL}}$ stops falling with $\alpha$",
         "crossover": r"half the memorisation gap $e_{\mathrm{ICL}} - e_{\mathrm{IDG}}$",

@@ -12,7 +12,7 @@ from numerics import generated_mpmath
 from numerics.arguments import check_count
 from numerics.errors import ParameterError, ParameterTypeError
 from numerics.fixed_point import Status
-from numerics.parameters import PARAMETERS, real
+from numerics.parameters import PARAMETERS
 
 __all__ = ["PreciseSolution", "solve_digits"]
 
@@ -132,5 +132,6 @@ def _fraction(name: str, value: Exact) -> Fraction:
         parameter = PARAMETERS[name]
         raise ParameterError(f"{name} = {value!r} must be {parameter.range}: {parameter.remedy}") from error
     if exact < 0 or (exact == 0 and not PARAMETERS[name].zero_allowed):
-        real(name, float(exact))
+        parameter = PARAMETERS[name]
+        raise ParameterError(f"{name} = {value} must be {parameter.range}: {parameter.remedy}")
     return exact

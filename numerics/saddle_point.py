@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import generated_numpy
+from numerics.arguments import check_choice
 from numerics.errors import ConvergenceError, ParameterError
 from numerics.fixed_point import Status, iterate
 from numerics.parameters import broadcast
@@ -112,6 +113,8 @@ def solve(
     temperature: ArrayLike = 0.0,
     test_context_length: ArrayLike | None = None,
     tasks: TaskSpectrum = ISOTROPIC,
+    dimension: ArrayLike | None = None,
+    norm: str = "N",
     method: str = "closed-form",
     throw: bool = True,
 ) -> Solution:
@@ -134,6 +137,9 @@ def solve(
         temperature: T = D^2/beta >= 0; 0 is the ground state.
         test_context_length: N/D of the test prompts, for e_icl; default as in pretraining.
         tasks: covariance spectrum of the tasks, in pretraining and test; default isotropic, variance 1.
+        dimension: token dimension D for the theory at finite D (`numerics.finite_size`; the result then also holds the
+            integers P and N used); default none, D -> infinity.
+        norm: divisor of the attention sum at finite D, "N" or "N+1".
         method: "closed-form" (with a pool: its one scalar equation by bracketed root), or "iteration" to iterate the
             equations (one isotropic task per prompt, ridge > 0).
         throw: a single point that does not converge raises ConvergenceError; a grid never does. A divergence of
@@ -167,6 +173,8 @@ def solve(
             "test_context_length": test_context_length,
         },
         tasks=tasks,
+        dimension=dimension,
+        norm=norm,
         method=method,
     )
     if throw and np.ndim(solution.status) == 0 and solution.status not in (Status.CONVERGED, Status.DIVERGES):
@@ -175,9 +183,24 @@ def solve(
 
 
 def solve_points(
-    given: Mapping[str, ArrayLike | None], *, tasks: TaskSpectrum = ISOTROPIC, method: str = "closed-form"
+    given: Mapping[str, ArrayLike | None],
+    *,
+    tasks: TaskSpectrum = ISOTROPIC,
+    dimension: ArrayLike | None = None,
+    norm: str = "N",
+    method: str = "closed-form",
 ) -> Solution:
     """`solve` with its parameters as a mapping, never raising for a point that did not converge."""
+    check_choice("norm", norm, ("N", "N+1"))
+    if dimension is not None:
+        if tasks is not ISOTROPIC or method != "closed-form":
+            raise ParameterError(
+                "the finite-size theory has isotropic tasks and one method: leave out tasks and method"
+            )
+        # Imported here: it brings quadrature nodes and scipy, which the theory at D -> infinity does not need.
+        from numerics.finite_size import solve_finite_points
+
+        return solve_finite_points(given, dimension=dimension, norm=norm)
     parameters = broadcast(given)
     shape = parameters["task_diversity"].shape
     flat = [parameters[name].reshape(-1) for name in _ORDER]

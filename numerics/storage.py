@@ -78,6 +78,8 @@ def check_writable(path: str | Path, *, force: bool) -> Path:
     target = Path(path)
     if target.is_dir():
         raise OutputError(f"{target} is a folder: name a file in it")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{target} is a device or pipe, which is never replaced: name a file")
     if target.exists() and not force:
         raise OutputError(f"{target} exists: choose another name, or --force (force=True) to replace it")
     parent = target.parent
@@ -140,7 +142,8 @@ def save(dataset: "xr.Dataset", path: str | Path, *, force: bool = False) -> Non
         OutputError: the file exists, or cannot be written.
     """
     with replacing(path, force=force) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf")
+        # Through memory: on a full disk HDF5 raises RuntimeError and crashes at exit, a plain write says ENOSPC.
+        temporary.write_bytes(dataset.to_netcdf(engine="h5netcdf"))
 
 
 def load(path: str | Path) -> "xr.Dataset":
@@ -149,12 +152,18 @@ def load(path: str | Path) -> "xr.Dataset":
     Raises:
         OutputError: the file is missing, damaged, or was not written by iclglass.
     """
+    import h5py
     import xarray as xr
 
     source = Path(path)
+    if source.is_dir():
+        raise OutputError(f"{source} is a folder: name a file in it")
     if not source.is_file():
         raise OutputError(f"{source} does not exist: check the name")
     try:
+        # h5netcdf complains on stderr when it collects a file whose root it could not open: look first.
+        with h5py.File(source, "r") as file:
+            file["/"]
         with xr.open_dataset(source, engine="h5netcdf") as dataset:
             result = dataset.load()
     except (OSError, ValueError, KeyError, RuntimeError) as error:

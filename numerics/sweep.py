@@ -8,6 +8,7 @@ import psutil
 from numpy.typing import ArrayLike, NDArray
 
 from numerics.errors import ParameterError
+from numerics.finite_size import whole_dimensions
 from numerics.fixed_point import Status
 from numerics.parameters import PARAMETERS, real
 from numerics.saddle_point import OBSERVABLES, solve_points
@@ -24,6 +25,7 @@ _DIAGNOSTICS = {
     "error_bound": "bound on the relative error of chi, m and q",
     "status": "what became of the point",
 }
+_COUNTS = {"prompts": "prompts P = round(tau D^2) used", "context": "labelled tokens N = round(alpha D) used"}
 
 
 def sweep(
@@ -36,6 +38,8 @@ def sweep(
     temperature: ArrayLike = 0.0,
     test_context_length: ArrayLike | None = None,
     tasks: TaskSpectrum = ISOTROPIC,
+    dimension: ArrayLike | None = None,
+    norm: str = "N",
 ) -> "xr.Dataset":
     """Solve over the product of all parameters given as one-dimensional arrays.
 
@@ -45,6 +49,9 @@ def sweep(
         task_diversity, context_length, distinct_tasks, label_noise, ridge, temperature, test_context_length: a
             number, or a one-dimensional array, which becomes an axis; ranges as in `solve`.
         tasks: covariance spectrum of the tasks, default isotropic.
+        dimension: token dimension D, a number or an axis, for the finite-size theory; the integers P and N used are
+            then variables of the dataset. Default none, D -> infinity.
+        norm: divisor of the attention sum at finite D, "N" or "N+1".
 
     Returns:
         xarray.Dataset with one dimension an axis, in the order of the arguments; a variable for every quantity of
@@ -72,34 +79,47 @@ def sweep(
     }
     if test_context_length is not None:
         given["test_context_length"] = test_context_length
+    if dimension is not None:
+        given["dimension"] = dimension
     axes, values = _axes(given)
     _check_memory(axes)
     shaped = {}
     for name, value in values.items():
         position = list(axes).index(name) if name in axes else 0
         shaped[name] = value.reshape([-1 if k == position else 1 for k in range(len(axes))]) if axes else value
-    solution = solve_points(shaped, tasks=tasks)
+    sizes = shaped.pop("dimension", None)
+    solution = solve_points(shaped, tasks=tasks, dimension=sizes, norm=norm)
     variables = {}
     for name, text in {**OBSERVABLES, **_DIAGNOSTICS}.items():
+        variables[name] = xr.Variable(tuple(axes), getattr(solution, name), {"long_name": text, "units": "1"})
+    for name, text in _COUNTS.items() if sizes is not None else ():
         variables[name] = xr.Variable(tuple(axes), getattr(solution, name), {"long_name": text, "units": "1"})
     flags = np.array([status.value for status in Status], dtype=np.int8)
     meanings = " ".join(status.name.lower() for status in Status)
     variables["status"].attrs.update(flag_values=flags, flag_meanings=meanings)
     coordinates = {}
     for name, value in values.items():
-        parameter = PARAMETERS[name]
-        attributes = {"long_name": parameter.meaning, "units": "1", "symbol": parameter.symbol}
+        meaning, symbol = ("token dimension", "D") if name == "dimension" else _described(name)
+        attributes = {"long_name": meaning, "units": "1", "symbol": symbol}
         dims = (name,) if name in axes else ()
         coordinates[name] = xr.Variable(dims, value if name in axes else float(value), attributes)
     parameters = {
         name: value if value.ndim == 0 else [value[0], value[-1], value.size] for name, value in values.items()
     }
-    attributes = {"title": "iclglass sweep", PROVENANCE: provenance(parameters)}
+    recorded = {**parameters, "norm": norm} if sizes is not None else parameters
+    attributes = {"title": "iclglass sweep", PROVENANCE: provenance(recorded)}
     return xr.Dataset(variables, coords=coordinates, attrs=attributes)
 
 
+def _described(name: str) -> tuple[str, str]:
+    return PARAMETERS[name].meaning, PARAMETERS[name].symbol
+
+
 def _axes(given: Mapping[str, ArrayLike]) -> tuple[dict[str, int], dict[str, NDArray[np.float64]]]:
-    values = {name: real(name, value) for name, value in given.items()}
+    values = {
+        name: whole_dimensions(value).astype(np.float64) if name == "dimension" else real(name, value)
+        for name, value in given.items()
+    }
     for name, value in values.items():
         if value.ndim > 1:
             raise ParameterError(f"{name} has {value.ndim} dimensions: an axis is a number or a one-dimensional array")

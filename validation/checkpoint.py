@@ -10,6 +10,7 @@ is dropped on resuming.
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from numerics.errors import OutputError, ParameterError
 __all__ = ["Checkpoint", "open_checkpoint"]
 
 _FORMAT = "iclglass finite-size samples"
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 Key = tuple[int, int]
 """(dimension, sample index)."""
@@ -48,8 +49,12 @@ class Checkpoint:
 
 
 @contextmanager
-def open_checkpoint(path: str | Path | None, parameters: Mapping[str, object]) -> Iterator[Checkpoint]:
+def open_checkpoint(
+    path: str | Path | None, parameters: Mapping[str, object], *, fresh: bool = False
+) -> Iterator[Checkpoint]:
     """Open or create the file and read what it holds; without a path an empty checkpoint that keeps nothing.
+
+    With ``fresh`` what the file holds is dropped: it starts empty.
 
     Raises ParameterError if the file belongs to other parameters (it names them), OutputError if it is no
     checkpoint, is damaged before its last line, or cannot be read or written. It is never overwritten.
@@ -60,6 +65,8 @@ def open_checkpoint(path: str | Path | None, parameters: Mapping[str, object]) -
     header = json.dumps({"format": _FORMAT, "schema_version": _SCHEMA_VERSION, "parameters": dict(parameters)}) + "\n"
     file = Path(path)
     try:
+        if fresh:
+            file.unlink(missing_ok=True)
         content = file.read_bytes() if file.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
         if not whole and not header.encode().startswith(content):
@@ -99,7 +106,7 @@ def _parse(file: Path, text: str, parameters: Mapping[str, object]) -> dict[Key,
             f"{file} has schema version {header.get('schema_version')}, this program reads {_SCHEMA_VERSION}"
         )
     differences = [
-        f"{name} is {found.get(name)!r} there and {parameters.get(name)!r} here"
+        f"{name} is {reprlib.repr(found.get(name))} there and {reprlib.repr(parameters.get(name))} here"
         for name in sorted({*found, *parameters})
         if found.get(name) != parameters.get(name)
     ]

@@ -1,10 +1,11 @@
 """Theory against finite-size Monte Carlo: simulate, extrapolate in 1/D, compare, pass or fail.
 
 The asymptotic theory holds at D -> infinity; a simulation has D = 16..48, where 1/D corrections are many
-error bars. So what is compared is the extrapolation. At dimension D the integers P and N are rounded, so
-the simulation runs at (tau_D, alpha_D) = (P/D^2, N/D), not at (tau, alpha): the gap
+error bars. So what is compared is the extrapolation. At dimension D the integers P, N and K are rounded, so
+the simulation runs at (tau_D, alpha_D, kappa_D) = (P/D^2, N/D, K/D), not at (tau, alpha, kappa), and with D of the
+eigenvalues of a structured task covariance: the gap
 
-    g(D) = simulated mean at D - theory(tau_D, alpha_D)  =  g + a/D (+ b/D^2)
+    g(D) = simulated mean at D - theory(tau_D, alpha_D, kappa_D)  =  g + a/D (+ b/D^2)
 
 is extrapolated, which removes the rounding, and g is tested against 0 for every quantity. z = g/(its
 standard error); the threshold for |z| is a Student t quantile whose Bonferroni correction makes the
@@ -26,8 +27,10 @@ from numpy.typing import ArrayLike, NDArray
 from numerics.arguments import check_real
 from numerics.errors import ParameterError
 from numerics.saddle_point import solve
+from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from validation.finite_size import extrapolate
 from validation.observables import QUANTITIES
+from validation.pools import at_dimension
 from validation.simulation import FiniteSizeSamples, simulate
 from validation.statistics import (
     bonferroni_threshold,
@@ -58,9 +61,12 @@ class Theory(Protocol):
         *,
         task_diversity: ArrayLike,
         context_length: ArrayLike,
+        distinct_tasks: ArrayLike,
         label_noise: ArrayLike,
         ridge: ArrayLike,
         temperature: ArrayLike,
+        test_context_length: ArrayLike | None,
+        tasks: TaskSpectrum,
     ) -> object: ...
 
 
@@ -68,7 +74,7 @@ class Theory(Protocol):
 class SizeComparison:
     """One quantity at one dimension, against the asymptotic theory; not part of the verdict.
 
-    mean, standard_error : over the independent data sets.    theory : at (P/D^2, N/D).    z : their gap in
+    mean, standard_error : over the independent data sets.    theory : at (P/D^2, N/D, K/D).    z : their gap in
     errors.
     """
 
@@ -111,6 +117,8 @@ class Agreement:
 
     dimensions, prompts, contexts : D, P, N.    order : degree of the polynomial in 1/D.
     false_alarm : probability that a correct theory fails.    rows : the quantities compared.
+    task_counts : K; P where every prompt has its own task (distinct_tasks infinite).
+    test_contexts : tokens of a test prompt.    tasks : covariance spectrum, at D its D quantiles.
     """
 
     task_diversity: float
@@ -127,6 +135,11 @@ class Agreement:
     order: int
     false_alarm: float
     rows: tuple[QuantityAgreement, ...]
+    distinct_tasks: float = math.inf
+    task_counts: tuple[int, ...] = ()
+    test_context_length: float | None = None
+    test_contexts: tuple[int, ...] = ()
+    tasks: TaskSpectrum = ISOTROPIC
 
     @property
     def passed(self) -> bool:
@@ -172,9 +185,12 @@ def validate(
     *,
     task_diversity: float,
     context_length: float,
+    distinct_tasks: float = math.inf,
     label_noise: float = 0.0,
     ridge: float = 0.1,
     temperature: float = 0.0,
+    test_context_length: float | None = None,
+    tasks: TaskSpectrum = ISOTROPIC,
     dimension: Sequence[int] = (16, 24, 32),
     samples: int = 32,
     seed: int = 0,
@@ -184,6 +200,7 @@ def validate(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     checkpoint: str | Path | None = None,
+    fresh: bool = False,
 ) -> Agreement:
     """Simulate, extrapolate and compare with the theory; parameters as in `validation.simulation.simulate`.
 
@@ -198,13 +215,29 @@ def validate(
     false_alarm = check_real("false_alarm", false_alarm, minimum=0.0, above=True, maximum=1.0)
     if isinstance(dimension, Sequence) and len(dimension) < 2:
         raise ParameterError(f"dimension must hold at least 2 values to extrapolate in 1/D, got {list(dimension)}")
-    _refuse_undefined_theory(task_diversity, context_length, label_noise, ridge, temperature, theory)
+    _refuse_undefined_theory(
+        task_diversity,
+        context_length,
+        distinct_tasks,
+        label_noise,
+        ridge,
+        temperature,
+        test_context_length,
+        tasks,
+        theory,
+    )
+    if isinstance(dimension, Sequence) and all(isinstance(size, int) for size in dimension):
+        # Known from the integers alone: said before anything is simulated.
+        _refuse_other_side(task_diversity, ridge, dimension)
     found = simulate(
         task_diversity=task_diversity,
         context_length=context_length,
+        distinct_tasks=distinct_tasks,
         label_noise=label_noise,
         ridge=ridge,
         temperature=temperature,
+        test_context_length=test_context_length,
+        tasks=tasks,
         norm=norm,
         dimensions=dimension,
         samples=samples,
@@ -212,6 +245,7 @@ def validate(
         workers=workers,
         progress=progress,
         checkpoint=checkpoint,
+        fresh=fresh,
     )
     return compare(found, false_alarm=false_alarm, theory=theory)
 
@@ -219,18 +253,24 @@ def validate(
 def _refuse_undefined_theory(
     task_diversity: float,
     context_length: float,
+    distinct_tasks: float,
     label_noise: float,
     ridge: float,
     temperature: float,
+    test_context_length: float | None,
+    tasks: TaskSpectrum,
     theory: Theory,
 ) -> None:
     """ParameterError, before anything is simulated, where the theory has no number: ridge = 0 at tau = 1."""
     solution = theory(
         task_diversity=np.asarray([task_diversity]),
         context_length=np.asarray([context_length]),
+        distinct_tasks=distinct_tasks,
         label_noise=label_noise,
         ridge=ridge,
         temperature=temperature,
+        test_context_length=test_context_length,
+        tasks=tasks,
     )
     if not np.all(np.isfinite(_attribute(solution, "e_icl"))):
         raise ParameterError(
@@ -243,26 +283,20 @@ def _refuse_undefined_theory(
 def compare(samples: FiniteSizeSamples, *, false_alarm: float = 0.01, theory: Theory = solve) -> Agreement:
     """Compare finished samples with a theory; the second half of `validate`.
 
-    Compared are the quantities finite in theory and in every sample, less `DUPLICATES_AT_ZERO_TEMPERATURE`
-    at T = 0. ParameterError if with ridge = 0 a dimension lies on the other side of the interpolation
-    threshold P = n than the theory, or if the theory has no number.
+    Compared are the quantities finite in theory and in every sample, less `DUPLICATES_AT_ZERO_TEMPERATURE` at T = 0,
+    and less e_idg where it is e_icl (every prompt has a task of its own, of the law tested on). ParameterError if with
+    ridge = 0 a dimension lies on the other side of the interpolation threshold P = n than the theory, or if the theory
+    has no number.
     """
-    dimensions = np.array(samples.dimensions, dtype=np.float64)
-    solution = theory(
-        task_diversity=np.concatenate([[samples.task_diversity], np.array(samples.prompts) / dimensions**2]),
-        context_length=np.concatenate([[samples.context_length], np.array(samples.contexts) / dimensions]),
-        label_noise=samples.label_noise,
-        ridge=samples.ridge,
-        temperature=samples.temperature,
-    )
-    _refuse_other_side(samples)
-    predictions = {name: _attribute(solution, name) for name in QUANTITIES}
+    predictions = _predictions(samples, theory)
+    _refuse_other_side(samples.task_diversity, samples.ridge, samples.dimensions)
     compared = [
         name
         for name in QUANTITIES
         if np.all(np.isfinite(predictions[name]))
         and np.all(np.isfinite(samples.values[name]))
         and not (samples.temperature == 0 and name in DUPLICATES_AT_ZERO_TEMPERATURE)
+        and not (samples.one_law and name == "e_idg")
     ]
     if "e_icl" not in compared:
         raise ParameterError(
@@ -288,7 +322,43 @@ def compare(samples: FiniteSizeSamples, *, false_alarm: float = 0.01, theory: Th
         order=len(rows[0].coefficients) - 1,
         false_alarm=false_alarm,
         rows=rows,
+        distinct_tasks=samples.distinct_tasks,
+        task_counts=samples.task_counts,
+        test_context_length=samples.test_context_length,
+        test_contexts=samples.test_contexts,
+        tasks=samples.tasks,
     )
+
+
+def _predictions(samples: FiniteSizeSamples, theory: Theory) -> dict[str, FloatArray]:
+    """Quantity -> theory at the parameters asked for, then at the integers and eigenvalues of each dimension."""
+    solutions = [
+        theory(
+            task_diversity=np.array([samples.task_diversity]),
+            context_length=np.array([samples.context_length]),
+            distinct_tasks=samples.distinct_tasks,
+            label_noise=samples.label_noise,
+            ridge=samples.ridge,
+            temperature=samples.temperature,
+            test_context_length=samples.test_context_length,
+            tasks=samples.tasks,
+        )
+    ]
+    for row, dimension in enumerate(samples.dimensions):
+        pooled, tested = math.isfinite(samples.distinct_tasks), samples.test_context_length is not None
+        solutions.append(
+            theory(
+                task_diversity=np.array([samples.prompts[row] / dimension**2]),
+                context_length=np.array([samples.contexts[row] / dimension]),
+                distinct_tasks=samples.task_counts[row] / dimension if pooled else math.inf,
+                label_noise=samples.label_noise,
+                ridge=samples.ridge,
+                temperature=samples.temperature,
+                test_context_length=samples.test_contexts[row] / dimension if tested else None,
+                tasks=samples.tasks if samples.tasks is ISOTROPIC else at_dimension(samples.tasks, dimension),
+            )
+        )
+    return {name: np.concatenate([_attribute(solution, name).ravel() for solution in solutions]) for name in QUANTITIES}
 
 
 def _compare_quantity(
@@ -334,16 +404,17 @@ def _compare_quantity(
     )
 
 
-def _refuse_other_side(samples: FiniteSizeSamples) -> None:
+def _refuse_other_side(task_diversity: float, ridge: float, dimensions: Sequence[int]) -> None:
     """Without ridge the threshold is at P = n = D(D+1), not D^2: just above tau = 1 a small D is below."""
-    if samples.ridge > 0:
+    if ridge > 0:
         return
-    for dimension, prompts in zip(samples.dimensions, samples.prompts, strict=True):
-        if (samples.task_diversity > 1) != (prompts > dimension * (dimension + 1)):
+    for dimension in dimensions:
+        prompts = round(task_diversity * dimension**2)
+        if (task_diversity > 1) != (prompts > dimension * (dimension + 1)):
             raise ParameterError(
                 f"with ridge = 0, dimension {dimension} has {prompts} prompts for "
                 f"{dimension * (dimension + 1)} spins, on the other side of the interpolation threshold than "
-                f"task_diversity = {samples.task_diversity:g} at infinite dimension; use larger dimensions "
+                f"task_diversity = {task_diversity:g} at infinite dimension; use larger dimensions "
                 "or ridge > 0"
             )
 
@@ -353,6 +424,8 @@ def _attribute(solution: object, name: str) -> FloatArray:
 
 
 def _json_safe(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return _json_safe(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -24,6 +24,7 @@ LABELS = {
     "q": r"overlap of two replicas, $q$",
     "chi": r"response, $\chi$",
     "e_icl": "error on a new task",
+    "e_idg": "error on a new prompt of the pool",
     "e_train": "error on the training prompts",
     "contrast": "contrast ratio",
 }
@@ -44,7 +45,7 @@ def draw_extrapolation(agreement: Agreement) -> Figure:
     for panel, row in zip(panels, rows, strict=False):
         _draw_panel(panel, row)
     for panel in panels[len(rows) :]:
-        panel.set_visible(False)
+        panel.remove()
     for panel in panels[max(0, len(rows) - columns) : len(rows)]:
         panel.set_xlabel(r"$1/D$  ($D$: token dimension)")
     handles, labels = panels[0].get_legend_handles_labels()
@@ -64,7 +65,8 @@ def plot_extrapolation(agreement: Agreement, path: str | Path) -> None:
 def _title(agreement: Agreement) -> str:
     parameters = (
         rf"$\tau = {agreement.task_diversity:g}$,  $\alpha = {agreement.context_length:g}$,  "
-        rf"$\rho = {agreement.label_noise:g}$,  $\lambda = {agreement.ridge:g}$,  "
+        + (rf"$\kappa = {agreement.distinct_tasks:g}$,  " if math.isfinite(agreement.distinct_tasks) else "")
+        + rf"$\rho = {agreement.label_noise:g}$,  $\lambda = {agreement.ridge:g}$,  "
         rf"$T = {agreement.temperature:g}$"
     )
     verdict = "agree" if agreement.passed else "DISAGREE"

@@ -39,6 +39,7 @@ class LinearResponse:
     weights : (D+1, D), W = A^{-1} h.    method : "primal" or "dual", the road taken.
     log_determinant : ln det A over all n spins.
     block_trace, last_row_trace : trace of A^{-1} over the D x D block of spins and over the last row.
+    row_traces : (D+1,), the trace over each row of spins, where asked for.
     With zero modes (lambda0 = 0 and P < n) these are -inf and inf.
     """
 
@@ -47,6 +48,7 @@ class LinearResponse:
     log_determinant: float
     block_trace: float
     last_row_trace: float
+    row_traces: FloatArray | None = None
 
 
 def ground_state(
@@ -86,14 +88,17 @@ def ground_state(
     return _conjugate_gradients(features, prompts.label, ridge0, tolerance, limit)
 
 
-def linear_response(prompts: Prompts, ridge0: float, method: str = "auto") -> LinearResponse:
-    """Ground state, ln det A and the two traces of A^{-1}, by "auto", "primal" or "dual": one Cholesky."""
+def linear_response(prompts: Prompts, ridge0: float, method: str = "auto", *, rows: bool = False) -> LinearResponse:
+    """Ground state, ln det A and the two traces of A^{-1}, by "auto", "primal" or "dual": one Cholesky.
+
+    rows: also the trace over each row, at no cost by "primal" and about that of another Cholesky by "dual".
+    """
     ridge0 = check_real("ridge0", ridge0, minimum=0.0)
     method = check_choice("method", method, ("auto", "primal", "dual"))
     if method == "auto":
         method = cheapest(prompts.dimension, prompts.prompts, ridge0)
     _refuse_singular(prompts, ridge0, method)
-    return _primal_response(prompts, ridge0) if method == "primal" else _dual_response(prompts, ridge0)
+    return _primal_response(prompts, ridge0) if method == "primal" else _dual_response(prompts, ridge0, rows)
 
 
 def cheapest(dimension: int, prompts: int, ridge0: float) -> str:
@@ -159,7 +164,12 @@ def _primal_response(prompts: Prompts, ridge0: float) -> LinearResponse:
     diagonal = _inverse_factor_squares(factor)
     block = prompts.dimension**2  # vec(W) runs row by row, so the last row comes last
     return LinearResponse(
-        weights, "primal", log_determinant, float(np.sum(diagonal[:block])), float(np.sum(diagonal[block:]))
+        weights,
+        "primal",
+        log_determinant,
+        float(np.sum(diagonal[:block])),
+        float(np.sum(diagonal[block:])),
+        diagonal.reshape(weights.shape).sum(axis=1),
     )
 
 
@@ -174,7 +184,7 @@ def _dual_solve(factor: FloatArray, label: FloatArray) -> FloatArray:
     return np.asarray(solution).ravel()
 
 
-def _dual_response(prompts: Prompts, ridge0: float) -> LinearResponse:
+def _dual_response(prompts: Prompts, ridge0: float, rows: bool) -> LinearResponse:
     """With K = S S^T + P lambda0 and S_1, S_2 the columns of the block and of the last row:
 
     ln det A = ln det K - P ln P + (n - P) ln lambda0,   Tr_2 A^{-1} = (D - Tr K^{-1} S_2 S_2^T)/lambda0,
@@ -185,16 +195,21 @@ def _dual_response(prompts: Prompts, ridge0: float) -> LinearResponse:
     factor = _dual_factor(features, ridge0)
     weights = features.adjoint(_dual_solve(factor, prompts.label))
     if ridge0 == 0 and count < spins:  # n - P zero modes; they reach both groups of spins
-        return LinearResponse(weights, "dual", -math.inf, math.inf, math.inf)
+        return LinearResponse(weights, "dual", -math.inf, math.inf, math.inf, np.full(weights.shape[0], math.inf))
     log_determinant = _log_determinant(factor) - count * math.log(count)
     if ridge0 == 0:  # P = n: A^{-1} is P times the pseudo-inverse of S^T S; there is no ridge to divide by
         raise ParameterError(f"ridge0 = 0 with as many prompts as spins ({count}): use method 'primal'")
     log_determinant += (spins - count) * math.log(ridge0)
-    last = prompts.context[:, -1:] * prompts.query  # S_2, shape (P, D)
-    whitened, _ = lapack.dtrtrs(factor, last, lower=1)
-    last_trace = (prompts.dimension - float(np.sum(np.square(whitened)))) / ridge0
+    row_traces = np.full(weights.shape[0], math.nan)
+    for row in range(weights.shape[0]) if rows else (-1,):
+        part = prompts.context[:, row, None] * prompts.query  # the row's features; S_2 for the last, (P, D)
+        whitened, _ = lapack.dtrtrs(factor, part, lower=1)
+        row_traces[row] = (prompts.dimension - float(np.sum(np.square(whitened)))) / ridge0
+    last_trace = float(row_traces[-1])
     total = (spins - count) / ridge0 + count * float(np.sum(_inverse_factor_squares(factor)))
-    return LinearResponse(weights, "dual", log_determinant, total - last_trace, last_trace)
+    return LinearResponse(
+        weights, "dual", log_determinant, total - last_trace, last_trace, row_traces if rows else None
+    )
 
 
 def _conjugate_gradients(

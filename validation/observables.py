@@ -4,17 +4,18 @@ With lambda0 = ridge/D and beta = D^2/temperature, W the exact mean weights, "bl
 rows, "last" the last row, A = S^T S/P + lambda0:
 
     m = Tr W_block/D       q = |W_block|^2/D       chi = Tr_block A^{-1}/D^3       q_self = q + T chi
-    e_icl = E (y_t - s.W)^2 over a new prompt
-          = label - 2 signal m + block q + last_row |W_last|^2
-    e_icl_gibbs = e_icl + (T/D^2) (block/D Tr_block A^{-1} + last_row Tr_last A^{-1}),
+    e_icl = E (y_t - s.W)^2 over a new prompt with a new task
+          = label - 2 signal m + block q + last_row |W_last|^2 for isotropic tasks
+    e_icl_gibbs = e_icl + (T/D^2) sum_i E[u_i^2] Tr_row i A^{-1},
                   the mean of the same for weights drawn from exp(-beta H)
+    e_idg = the same over a new prompt of the pretraining law: of the data set's own pool, if there is one
     e_train = mean over the data set of (y_t - s.W)^2
     energy = <H> = H(W) + n T/(2 D^2)
     contrast = sum_i W_ii/(sqrt(D+1) |W|)          (SG Fig. 4a)
     free_energy = -(T/D^2) ln Z                    entropy = (energy - free_energy)/T
 
-`numerics.moments.feature_moments` gives signal, block, last_row and label exactly at finite D and N, so e_icl
-is the population error, free of sampling noise over test prompts.
+`validation.population` gives the second moments of a prompt exactly at finite D and N, so e_icl and e_idg are
+population errors, free of sampling noise over test prompts.
 
 The measure of ln Z. The theory integrates over sqrt(D) W on the block. The last row is not part of the theory
 at D -> infinity, and A is of order one there, not 1/D: its spins are of order 1/D and their natural variable
@@ -29,12 +30,14 @@ import math
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from numerics.arguments import check_real
 from numerics.errors import ParameterError
-from numerics.moments import feature_moments
 from validation.features import FeatureOperator
 from validation.linear_response import linear_response
+from validation.pools import eigenvalues_of
+from validation.population import PromptMoments, gaussian_moments, pool_moments, population_error
 from validation.prompts import Prompts
 
 __all__ = ["QUANTITIES", "Observables", "measure"]
@@ -54,6 +57,7 @@ class Observables:
     chi: float
     e_icl: float
     e_icl_gibbs: float
+    e_idg: float
     e_train: float
     contrast: float
     free_energy: float
@@ -64,13 +68,24 @@ class Observables:
 QUANTITIES: tuple[str, ...] = tuple(field.name for field in fields(Observables))
 
 
-def measure(prompts: Prompts, *, ridge: float, temperature: float = 0.0, method: str = "auto") -> Observables:
+def measure(
+    prompts: Prompts,
+    *,
+    ridge: float,
+    temperature: float = 0.0,
+    method: str = "auto",
+    test_spectrum: ArrayLike | None = None,
+    test_context: int | None = None,
+) -> Observables:
     """Measure every quantity of one data set.
 
     ridge = D lambda0 >= 0 and temperature = D^2/beta >= 0 are the scaled ones; method is that of
     `validation.linear_response.linear_response`. With ridge = 0 and fewer prompts than spins the weights
     are those of minimum norm; temperature must then be 0 (ParameterError: the measure cannot be
     normalised).
+
+    e_icl is for new tasks w_i ~ N(0, test_spectrum_i), by default of variance 1 whatever the pretraining, in prompts
+    of test_context tokens, by default as in pretraining. e_idg is for new prompts of the pretraining law.
 
     >>> from validation.prompts import draw_prompts
     >>> data = draw_prompts(dimension=8, context=16, prompts=128, rng=np.random.default_rng(1))
@@ -87,18 +102,23 @@ def measure(prompts: Prompts, *, ridge: float, temperature: float = 0.0, method:
             f"ridge = 0 with {prompts.prompts} prompts and {spins} spins at temperature {temperature:g}: the "
             "measure cannot be normalised; use ridge > 0, more prompts or temperature 0"
         )
-    response = linear_response(prompts, ridge0, method)
+    isotropic = test_spectrum is None
+    tested = gaussian_moments(
+        np.ones(dimension) if test_spectrum is None else eigenvalues_of(test_spectrum, dimension),
+        context=prompts.context_count if test_context is None else test_context,
+        label_noise=prompts.label_noise,
+        norm=prompts.norm,
+    )
+    response = linear_response(prompts, ridge0, method, rows=temperature > 0 and not isotropic)
     weights = response.weights
     block, last = weights[:dimension], weights[dimension]
 
-    moments = feature_moments(
-        dimension=dimension, context=prompts.context_count, label_noise=prompts.label_noise, norm=prompts.norm
-    )
     m = float(np.trace(block)) / dimension
     q = float(np.sum(block**2)) / dimension
     last_norm = float(last @ last)
     chi = response.block_trace / dimension**3
-    e_icl = moments.label - 2 * moments.signal * m + moments.block * q + moments.last_row * last_norm
+    e_icl = population_error(weights, tested)
+    e_idg = population_error(weights, _pretraining_moments(prompts))
 
     residual = prompts.label - FeatureOperator(prompts.context, prompts.query).predict(weights)
     e_train = float(np.mean(residual**2))
@@ -106,9 +126,13 @@ def measure(prompts: Prompts, *, ridge: float, temperature: float = 0.0, method:
     energy = (e_train + ridge0 * norm) / 2
     contrast = m * dimension / math.sqrt((dimension + 1) * norm) if norm > 0 else math.nan
     if temperature == 0:
-        return Observables(m, q, q, chi, e_icl, e_icl, e_train, contrast, energy, energy, math.nan)
+        return Observables(m, q, q, chi, e_icl, e_icl, e_idg, e_train, contrast, energy, energy, math.nan)
 
-    spread = moments.block / dimension * response.block_trace + moments.last_row * response.last_row_trace
+    variances = np.diagonal(tested.second)
+    if isotropic or response.row_traces is None:  # the rows of the block are alike
+        spread = float(variances[0] * response.block_trace + variances[-1] * response.last_row_trace)
+    else:
+        spread = float(variances @ response.row_traces)
     # ln Z = -beta H(W) + sum of (1/2) ln(2 pi T/D^2) - (1/2) ln det A, plus the logarithm of each spin's unit
     units = dimension**2 * math.log(dimension) / 2 + dimension * math.log(dimension)
     log_gaussian = 0.5 * (spins * math.log(2 * math.pi * temperature / dimension**2) - response.log_determinant)
@@ -121,9 +145,22 @@ def measure(prompts: Prompts, *, ridge: float, temperature: float = 0.0, method:
         chi=chi,
         e_icl=e_icl,
         e_icl_gibbs=e_icl + temperature / dimension**2 * spread,
+        e_idg=e_idg,
         e_train=e_train,
         contrast=contrast,
         free_energy=free_energy,
         energy=mean_energy,
         entropy=(mean_energy - free_energy) / temperature,
+    )
+
+
+def _pretraining_moments(prompts: Prompts) -> PromptMoments:
+    """Of a new prompt of the law that the data set was drawn from."""
+    if prompts.tasks is not None:
+        return pool_moments(
+            prompts.tasks, context=prompts.context_count, label_noise=prompts.label_noise, norm=prompts.norm
+        )
+    eigenvalues = np.ones(prompts.dimension) if prompts.spectrum is None else prompts.spectrum
+    return gaussian_moments(
+        eigenvalues, context=prompts.context_count, label_noise=prompts.label_noise, norm=prompts.norm
     )

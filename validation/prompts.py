@@ -5,7 +5,8 @@ One prompt is a context of N labelled tokens and one query (SG section II; LU se
     x_k ~ N(0, I_D),  w ~ N(0, I_D),  y_k = w.x_k / sqrt(D) + sqrt(rho) eps_k,   k = 1..N
     query X ~ N(0, I_D),              y_t = w.X   / sqrt(D) + sqrt(rho) eps_t
 
-Every prompt has its own task w. Linear attention sees the context only through
+Every prompt has its own task w (SG), or draws one of the K tasks of a pool, each with probability 1/K (LU). Linear
+attention sees the context only through
 
     C_m = sum_k y_k x_{k,m}  (m <= D),     C_{D+1} = sum_k y_k^2,     U = C / norm.
 
@@ -35,10 +36,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from numerics.arguments import check_choice, check_count, check_real
 from numerics.errors import ParameterError, ParameterTypeError
+from validation.pools import eigenvalues_of
 
 __all__ = ["METHODS", "NORMS", "Prompts", "draw_prompts"]
 
@@ -61,6 +63,8 @@ class Prompts:
     context_count : N, labelled tokens in a prompt.
     label_noise : rho, variance of the noise on every label.
     norm : "N" (LU, half of SG's code) or "N+1" (the other half: the query counts).
+    tasks : (K, D), the pool the prompts' tasks were drawn from; None: every prompt has its own.
+    spectrum : (D,), variances of the entries of tasks of their own; None: ones, or a pool.
     """
 
     context: FloatArray
@@ -69,6 +73,8 @@ class Prompts:
     context_count: int
     label_noise: float
     norm: str
+    tasks: FloatArray | None = None
+    spectrum: FloatArray | None = None
 
     def __post_init__(self) -> None:
         count, dimension = self.query.shape
@@ -102,14 +108,20 @@ def draw_prompts(
     label_noise: float = 0.0,
     norm: str = "N",
     method: str = "reduced",
+    tasks: FloatArray | None = None,
+    spectrum: ArrayLike | None = None,
     rng: np.random.Generator,
 ) -> Prompts:
-    """Draw P independent prompts, each with its own task.
+    """Draw P independent prompts, each with its own task or with one of a pool.
 
     dimension D >= 2, context N >= 1, prompts P >= 1, label_noise rho >= 0; norm "N" or "N+1". method
     "reduced" uses the exact law in the module's docstring, O(P D) time and memory; method "tokens" draws
     all N tokens of each prompt, O(P N D) time, O(P D) memory: the slow obvious version the other one is
     tested against. The two give the same law, not the same numbers.
+
+    tasks: a pool, (K, D) (see `validation.pools.draw_pool`): each prompt draws one of the K tasks at random,
+    independently, each with probability 1/K. Without a pool every prompt has a task of its own, with independent
+    entries w_i ~ N(0, spectrum_i), by default of variance 1.
 
     Raises ParameterError or ParameterTypeError (a ValueError or TypeError) for a value outside its range.
 
@@ -131,21 +143,49 @@ def draw_prompts(
     if not isinstance(rng, np.random.Generator):
         raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
 
-    task = rng.standard_normal((prompts, dimension))
+    task, pool, eigenvalues = _tasks(dimension, prompts, tasks, spectrum, rng)
     query = rng.standard_normal((prompts, dimension))
     label = np.einsum("pd,pd->p", task, query) / np.sqrt(dimension)
     label += np.sqrt(label_noise) * rng.standard_normal(prompts)
     sums = _reduced_sums if method == "reduced" else _token_sums
     scores = sums(task, context, label_noise, rng)
     scores /= context if norm == "N" else context + 1
-    return Prompts(scores, query, label, context, label_noise, norm)
+    return Prompts(scores, query, label, context, label_noise, norm, pool, eigenvalues)
+
+
+def _tasks(
+    dimension: int,
+    prompts: int,
+    tasks: FloatArray | None,
+    spectrum: ArrayLike | None,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
+    """One task a prompt, (P, D); and the pool, or the variances, that they come from."""
+    if tasks is None:
+        eigenvalues = None if spectrum is None else eigenvalues_of(spectrum, dimension)
+        own: FloatArray = rng.standard_normal((prompts, dimension))
+        if eigenvalues is not None:
+            own *= np.sqrt(eigenvalues)
+        return own, None, eigenvalues
+    if spectrum is not None:
+        raise ParameterError("spectrum is of tasks of their own: draw the pool with it, and leave it out here")
+    pool = np.asarray(tasks)
+    if pool.dtype.kind not in "iuf":
+        raise ParameterTypeError(f"tasks must hold real numbers, not {pool.dtype}")
+    if pool.ndim != 2 or pool.shape[0] == 0 or pool.shape[1] != dimension:
+        raise ParameterError(f"tasks must have shape (K, {dimension}) with K >= 1, got {pool.shape}")
+    if not np.all(np.isfinite(pool)):
+        raise ParameterError("tasks must be finite")
+    pool = pool.astype(np.float64)
+    return pool[rng.integers(pool.shape[0], size=prompts)], pool, None
 
 
 def _reduced_sums(task: FloatArray, context: int, label_noise: float, rng: np.random.Generator) -> FloatArray:
     """C of shape (P, D+1) from its law given the tasks; the steps are those of the module's docstring."""
     prompts, dimension = task.shape
     length = np.sqrt(np.einsum("pd,pd->p", task, task))
-    direction = task / length[:, None]
+    # The task zero has no direction: nothing is projected out, which is its law (t = 0).
+    direction = task / np.where(length > 0, length, 1.0)[:, None]
     along = np.sqrt(rng.chisquare(context, prompts))  # |g| = sqrt(X1)
     noise = np.sqrt(label_noise) * rng.standard_normal(prompts)  # sqrt(rho) e
     across = rng.chisquare(context - 1, prompts) if context > 1 else np.zeros(prompts)  # X3

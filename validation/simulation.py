@@ -1,8 +1,9 @@
 """Independent data sets at several dimensions, each measured exactly.
 
-At dimension D there are P = round(tau D^2) prompts with N = round(alpha D) labelled tokens; the integers
-used are part of the result. Every data set has its own random stream, fixed by (seed, D, sample index) and
-nothing else: any subset, in any order, gives the same numbers.
+At dimension D there are P = round(tau D^2) prompts with N = round(alpha D) labelled tokens. Tasks come from a pool
+of K = round(kappa D), drawn anew for every data set, or are their own (kappa infinite). The integers used are part of
+the result. Every data set has its own random stream, fixed by (seed, D, sample index) and nothing else: any subset, in
+any order, gives the same numbers.
 
 Data sets are shared out to threads, each with a single-threaded BLAS: the linear algebra runs outside
 Python's lock, two threads with one BLAS thread each are several times faster than one with two on a busy
@@ -24,12 +25,15 @@ from threadpoolctl import threadpool_limits
 
 from numerics.arguments import check_choice, check_count, check_real
 from numerics.errors import ParameterError, ParameterTypeError
+from numerics.parameters import real
+from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from validation.checkpoint import open_checkpoint
 from validation.linear_response import cheapest
 from validation.observables import QUANTITIES, measure
+from validation.pools import at_dimension, draw_pool
 from validation.prompts import NORMS, draw_prompts
 
-__all__ = ["FiniteSizeSamples", "estimate_memory", "simulate", "system_size"]
+__all__ = ["FiniteSizeSamples", "estimate_memory", "pool_size", "simulate", "system_size"]
 
 FloatArray = NDArray[np.float64]
 
@@ -40,6 +44,9 @@ class FiniteSizeSamples:
 
     dimensions, prompts, contexts : D, P and N, the integers used, in ascending order of D.
     values : quantity -> array (sizes, samples); names and scaling as in `validation.observables.Observables`.
+    task_counts : K, tasks in the pool of each dimension; P where every prompt has its own (distinct_tasks infinite).
+    test_contexts : tokens in a test prompt; N if test_context_length is None.
+    tasks : covariance spectrum; at dimension D its D quantiles are used (`validation.pools.at_dimension`).
     """
 
     task_diversity: float
@@ -54,6 +61,17 @@ class FiniteSizeSamples:
     prompts: tuple[int, ...]
     contexts: tuple[int, ...]
     values: Mapping[str, FloatArray]
+    distinct_tasks: float
+    task_counts: tuple[int, ...]
+    test_context_length: float | None
+    test_contexts: tuple[int, ...]
+    tasks: TaskSpectrum
+
+    @property
+    def one_law(self) -> bool:
+        """Whether new tasks and new prompts of the pretraining law are the same, so that e_idg = e_icl."""
+        same_tasks = bool(np.all(self.tasks.test == self.tasks.pretraining))
+        return math.isinf(self.distinct_tasks) and self.test_contexts == self.contexts and same_tasks
 
 
 def system_size(task_diversity: float, context_length: float, dimension: int) -> tuple[int, int]:
@@ -73,6 +91,30 @@ def system_size(task_diversity: float, context_length: float, dimension: int) ->
                 f"the smallest usable dimension is {math.floor(usable) + 1}"
             )
     return prompts, context
+
+
+def pool_size(distinct_tasks: float, dimension: int, prompts: int) -> int:
+    """K = round(kappa D) at dimension D with P prompts, and P for infinite kappa; ParameterError if 0 or above P.
+
+    >>> pool_size(0.5, 16, 512), pool_size(math.inf, 16, 512)
+    (8, 512)
+    """
+    if math.isinf(distinct_tasks):
+        return prompts
+    # A pool beyond the integers is beyond any P.
+    count = round(distinct_tasks * dimension) if distinct_tasks < 2**62 else 2**62
+    if count == 0:
+        raise ParameterError(
+            f"distinct_tasks = {distinct_tasks:g} gives K = round(kappa D) = 0 tasks at dimension {dimension}; "
+            f"the smallest usable dimension is {math.floor(0.5 / distinct_tasks) + 1}"
+        )
+    if count > prompts:
+        raise ParameterError(
+            f"distinct_tasks = {distinct_tasks:g} gives K = {count} tasks at dimension {dimension}, more than its P = "
+            f"{prompts} prompts; use larger dimensions, a larger task_diversity, fewer distinct_tasks, or inf for one "
+            "task per prompt"
+        )
+    return count
 
 
 def estimate_memory(
@@ -97,9 +139,12 @@ def simulate(
     *,
     task_diversity: float,
     context_length: float,
+    distinct_tasks: float = math.inf,
     label_noise: float = 0.0,
     ridge: float = 0.1,
     temperature: float = 0.0,
+    test_context_length: float | None = None,
+    tasks: TaskSpectrum = ISOTROPIC,
     norm: str = "N",
     dimensions: Sequence[int] = (16, 24, 32),
     samples: int = 32,
@@ -107,18 +152,22 @@ def simulate(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     checkpoint: str | Path | None = None,
+    fresh: bool = False,
 ) -> FiniteSizeSamples:
     """Draw and measure `samples` independent data sets at each dimension.
 
     task_diversity tau > 0, context_length alpha > 0, label_noise rho >= 0, ridge lam >= 0, temperature T >=
     0 are the scaled parameters of the theory; dimensions are distinct and >= 2, samples >= 2, seed >= 0.
+    distinct_tasks kappa > 0: every data set has a pool of its own of K = round(kappa D) tasks, of which each prompt
+    draws one; infinite: every prompt has its own task. test_context_length: N/D of test prompts, by default as in
+    pretraining. tasks: covariance spectrum of tasks in pretraining and test.
     workers: threads, by default one for each core; the result does not depend on it, except through memory.
     progress is called with (samples done, samples in all) after each. checkpoint is a file that keeps
     finished samples (see `validation.checkpoint`); an interrupt leaves it complete up to the last one.
 
-    Raises ParameterError or ParameterTypeError for bad values, for sizes that round to zero prompts or
-    tokens, and when the memory estimate exceeds what is available; OutputError for an unusable checkpoint
-    file.
+    Raises ParameterError or ParameterTypeError for bad values, for sizes that round to zero prompts, tokens or tasks,
+    for more tasks than prompts, and when the memory estimate exceeds what is available; OutputError for an unusable
+    checkpoint file.
 
     >>> found = simulate(task_diversity=2, context_length=1, dimensions=(4, 6), samples=3)
     >>> found.prompts, found.contexts, found.values["m"].shape
@@ -128,48 +177,75 @@ def simulate(
     context_length = check_real("context_length", context_length, minimum=0.0, above=True)
     label_noise = check_real("label_noise", label_noise, minimum=0.0)
     ridge = check_real("ridge", ridge, minimum=0.0)
+    distinct_tasks = _check_distinct_tasks(distinct_tasks)
+    if test_context_length is not None:
+        test_context_length = check_real("test_context_length", test_context_length, minimum=0.0, above=True)
+    if not isinstance(tasks, TaskSpectrum):
+        raise ParameterTypeError(f"tasks must be a TaskSpectrum, got {type(tasks).__name__}")
     temperature = check_real("temperature", temperature, minimum=0.0)
     norm = check_choice("norm", norm, NORMS)
     seed = check_count("seed", seed, minimum=0)
     samples = check_count("samples", samples, minimum=2, reason="a standard error needs two")
     sizes = _check_dimensions(dimensions)
     counts = [system_size(task_diversity, context_length, size) for size in sizes]
+    pools = [pool_size(distinct_tasks, size, prompts) for size, (prompts, _) in zip(sizes, counts, strict=True)]
+    test_contexts = [
+        context if test_context_length is None else _test_context(test_context_length, size)
+        for size, (_, context) in zip(sizes, counts, strict=True)
+    ]
+    spectra = {size: at_dimension(tasks, size) for size in sizes}
     threads = check_count("workers", psutil.cpu_count() or 1 if workers is None else workers, minimum=1)
     _refuse_memory(sizes[-1], counts[-1][0], ridge, len(sizes), samples, threads)
 
-    parameters: dict[str, float | str | int] = {
+    parameters: dict[str, object] = {
         "task_diversity": task_diversity,
         "context_length": context_length,
+        "distinct_tasks": "inf" if math.isinf(distinct_tasks) else distinct_tasks,  # infinity is not JSON
         "label_noise": label_noise,
         "ridge": ridge,
         "temperature": temperature,
+        "test_context_length": test_context_length,
+        "tasks": _describe(tasks),
         "norm": norm,
         "seed": seed,
     }
 
-    def draw_and_measure(dimension: int, prompts: int, context: int, index: int) -> dict[str, float]:
-        stream = np.random.SeedSequence(entropy=seed, spawn_key=(dimension, index))
+    def draw_and_measure(row: int, index: int) -> dict[str, float]:
+        dimension, (prompts, context), spectrum = sizes[row], counts[row], spectra[sizes[row]]
+        rng = np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(dimension, index)))
+        covariance, pool = spectrum.pretraining, None
+        if math.isfinite(distinct_tasks):
+            pool = draw_pool(dimension=dimension, count=pools[row], spectrum=covariance, rng=rng)
         data = draw_prompts(
             dimension=dimension,
             context=context,
             prompts=prompts,
             label_noise=label_noise,
             norm=norm,
-            rng=np.random.default_rng(stream),
+            tasks=pool,
+            spectrum=None if pool is not None or np.all(covariance == 1) else covariance,
+            rng=rng,
         )
-        return asdict(measure(data, ridge=ridge, temperature=temperature))
+        found = measure(
+            data,
+            ridge=ridge,
+            temperature=temperature,
+            test_spectrum=None if np.all(spectrum.test == 1) else spectrum.test,
+            test_context=test_contexts[row],
+        )
+        return asdict(found)
 
     values = {name: np.full((len(sizes), samples), math.nan) for name in QUANTITIES}
     finished, total = 0, len(sizes) * samples
-    with open_checkpoint(checkpoint, parameters) as store, threadpool_limits(limits=1, user_api="blas"):
-        pool = ThreadPoolExecutor(max_workers=threads)
+    with open_checkpoint(checkpoint, parameters, fresh=fresh) as store, threadpool_limits(limits=1, user_api="blas"):
+        threads_pool = ThreadPoolExecutor(max_workers=threads)
         try:
             pending = {}
-            for row, (dimension, (prompts, context)) in enumerate(zip(sizes, counts, strict=True)):
+            for row, dimension in enumerate(sizes):
                 for index in range(samples):
                     known = store.done.get((dimension, index))
                     if known is None:
-                        job = pool.submit(draw_and_measure, dimension, prompts, context, index)
+                        job = threads_pool.submit(draw_and_measure, row, index)
                         pending[job] = row, dimension, index
                         continue
                     for name in QUANTITIES:
@@ -187,7 +263,7 @@ def simulate(
                 if progress is not None:
                     progress(finished, total)
         finally:  # after an interrupt or an error: finish what runs, start nothing more
-            pool.shutdown(wait=True, cancel_futures=True)
+            threads_pool.shutdown(wait=True, cancel_futures=True)
     return FiniteSizeSamples(
         task_diversity=task_diversity,
         context_length=context_length,
@@ -201,7 +277,36 @@ def simulate(
         prompts=tuple(prompts for prompts, _ in counts),
         contexts=tuple(context for _, context in counts),
         values=values,
+        distinct_tasks=distinct_tasks,
+        task_counts=tuple(pools),
+        test_context_length=test_context_length,
+        test_contexts=tuple(test_contexts),
+        tasks=tasks,
     )
+
+
+def _check_distinct_tasks(value: float) -> float:
+    array = real("distinct_tasks", value)
+    if array.ndim:
+        raise ParameterTypeError(f"distinct_tasks must be one number, got {array.size}")
+    return float(array)
+
+
+def _test_context(test_context_length: float, dimension: int) -> int:
+    count = round(test_context_length * dimension)
+    if count == 0:
+        raise ParameterError(
+            f"test_context_length gives round(alpha_test D) = 0 at dimension {dimension}; "
+            f"the smallest usable dimension is {math.floor(0.5 / test_context_length) + 1}"
+        )
+    return count
+
+
+def _describe(tasks: TaskSpectrum) -> object:
+    """The spectrum for a checkpoint's header, as JSON."""
+    if np.all(tasks.pretraining == 1) and np.all(tasks.test == 1):
+        return "isotropic"
+    return {field: getattr(tasks, field).tolist() for field in ("pretraining", "test", "weights")}
 
 
 def _check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:

@@ -1,0 +1,1 @@
+"""Examples. ``python -m examples.figures`` makes every picture of the README and the notes again."""

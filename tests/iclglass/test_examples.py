@@ -1,0 +1,124 @@
+"""What the README shows works: its Python runs, its commands parse, its links and its promises hold."""
+
+import argparse
+import io
+import re
+import shlex
+import subprocess
+import sys
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import pytest
+
+from iclglass.cli import COMMANDS
+from iclglass.options import add_options, resolve
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+
+
+def text():
+    return README.read_text(encoding="utf-8")
+
+
+def blocks(language):
+    """The fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text(), re.M | re.S)
+
+
+def commands():
+    """Every line of the README that calls iclglass, in blocks and between backticks, without redirections."""
+    found = [
+        line
+        for language in ("console", "bash", "sh", "text", "")
+        for block in blocks(language)
+        for line in block.splitlines()
+    ]
+    found += re.findall(r"`(iclglass [^`]+)`", text())
+    lines = [re.sub(r"\s+[>|].*", "", line.removeprefix("$ ").strip()) for line in found]
+    return sorted({line for line in lines if re.match(r"iclglass\b", line)})
+
+
+def test_there_is_a_readme_with_code_and_commands():
+    assert README.is_file()
+    assert blocks("python")
+    assert len(commands()) >= 5
+    assert any(line.startswith("iclglass demo") for line in commands())
+
+
+@pytest.mark.parametrize("line", commands() if README.is_file() else ["README.md is missing"])
+def test_every_command_of_the_readme_parses(line):
+    """Up to the values: they are converted, so a wrong grid or a missing required option fails, too."""
+    program, name, *arguments = shlex.split(line, comments=True)
+    assert program == "iclglass"
+    if name in ("--help", "--version"):
+        return
+    (command,) = [command for command in COMMANDS if command.name == name]
+    parser = argparse.ArgumentParser(prog=line, allow_abbrev=False)
+    add_options(parser, command.options)
+    parser.add_argument("--config")
+    with redirect_stderr(io.StringIO()) as complaints:
+        try:
+            given = vars(parser.parse_args(arguments))
+        except SystemExit:
+            pytest.fail(f"{line}: {complaints.getvalue()}")
+    resolve(given, command.options, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(blocks("python")) if README.is_file() else 1))
+def test_every_python_block_of_the_readme_runs_without_a_warning(number, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", blocks("python")[number]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [line for line in (commands() if README.is_file() else []) if "demo" not in line])
+def test_every_command_of_the_readme_runs_without_a_warning(line, tmp_path):
+    if "--config" in line or "..." in line:
+        pytest.fail(f"{line}: not a command that can be run")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", *shlex.split(line, comments=True)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text())
+    local = [target for target in targets if not target.startswith(("http:", "https:", "mailto:"))]
+    assert local
+    for target in local:
+        assert (ROOT / target).exists(), target
+
+
+def test_every_link_within_the_page_leads_to_a_heading():
+    headings = {
+        re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.*)$", text(), re.M)
+    }
+    for anchor in re.findall(r"\]\(#([^)]+)\)", text()):
+        assert anchor in headings, anchor
+
+
+def test_every_option_named_in_the_readme_exists():
+    known = {f"--{name}" for command in COMMANDS for option in command.options for name in option.names}
+    known |= {"--config", "--help", "--version"}
+    shown = {
+        option
+        for line in [*commands(), *re.findall(r"`(--[^`]+)`", text())]
+        for option in re.findall(r"--[a-z][a-z-]*", line)
+    }
+    assert shown <= known

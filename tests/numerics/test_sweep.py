@@ -1,0 +1,185 @@
+"""A sweep is solve over the product of its axes, labelled, with failures marked and its origin recorded."""
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numerics.errors import ParameterError, ParameterTypeError
+from numerics.fixed_point import Status
+from numerics.parameters import PARAMETERS
+from numerics.saddle_point import OBSERVABLES, solve
+from numerics.storage import PROVENANCE
+from numerics.sweep import sweep
+
+DIAGNOSTICS = {"residual", "error_bound", "status"}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return sweep(task_diversity=[0.5, 1.0, 2.0], context_length=1.5, ridge=[0.0, 0.1], temperature=0.3)
+
+
+def test_dimensions_are_the_arrays_in_the_order_of_the_arguments(dataset):
+    assert tuple(dataset.sizes.items()) == (("task_diversity", 3), ("ridge", 2))
+    for variable in dataset.data_vars.values():
+        assert variable.dims == ("task_diversity", "ridge")
+
+
+def test_the_order_of_the_keywords_does_not_matter():
+    one = sweep(ridge=[0.1, 0.2], task_diversity=[1.0, 2.0, 3.0], context_length=1)
+    assert tuple(one.sizes) == ("task_diversity", "ridge")
+
+
+def test_every_quantity_is_a_variable_with_its_meaning(dataset):
+    assert set(dataset.data_vars) == {*OBSERVABLES, *DIAGNOSTICS}
+    for name, variable in dataset.data_vars.items():
+        assert variable.dtype == (np.int8 if name == "status" else np.float64)
+        assert variable.attrs["units"] == "1"
+        assert variable.attrs["long_name"] == OBSERVABLES.get(name, variable.attrs["long_name"])
+        assert len(variable.attrs["long_name"].split()) >= 1
+
+
+def test_every_parameter_is_a_coordinate_with_symbol_and_meaning(dataset):
+    assert set(dataset.coords) == set(PARAMETERS) - {"test_context_length"}
+    for name, coordinate in dataset.coords.items():
+        assert coordinate.dtype == np.float64
+        assert coordinate.attrs == {
+            "long_name": PARAMETERS[name].meaning,
+            "units": "1",
+            "symbol": PARAMETERS[name].symbol,
+        }
+    assert dataset.task_diversity.values.tolist() == [0.5, 1.0, 2.0]
+    assert dataset.context_length.ndim == 0
+    assert float(dataset.context_length) == 1.5
+    assert float(dataset.label_noise) == 0
+
+
+def test_a_test_context_length_is_a_coordinate_only_when_given():
+    given_ = sweep(task_diversity=2, context_length=1, test_context_length=[1.0, 5.0])
+    assert tuple(given_.sizes) == ("test_context_length",)
+    assert float(given_.e_icl[0]) == float(sweep(task_diversity=2, context_length=1).e_icl)
+    assert float(given_.e_icl[1]) < float(given_.e_icl[0])
+
+
+def test_no_axis_at_all_is_a_dataset_of_one_point():
+    point = sweep(task_diversity=3, context_length=5, ridge=1)
+    assert point.sizes == {}
+    assert point.e_icl.shape == ()
+    assert float(point.e_icl) == pytest.approx(9 / 22, rel=1e-14)
+
+
+def test_status_carries_its_meaning(dataset):
+    attributes = dataset.status.attrs
+    assert attributes["flag_values"].dtype == np.int8
+    words = attributes["flag_meanings"].split()
+    assert dict(zip(attributes["flag_values"].tolist(), words, strict=True)) == {
+        status.value: status.name.lower() for status in Status
+    }
+
+
+def test_a_failed_point_is_nan_in_every_quantity_with_its_status(dataset):
+    failed = dataset.sel(task_diversity=1.0, ridge=0.0)
+    assert int(failed.status) == Status.DIVERGES
+    for name in {*OBSERVABLES, *DIAGNOSTICS} - {"status"}:
+        assert math.isnan(float(failed[name])), name
+    assert int((dataset.status == Status.CONVERGED).sum()) == 5
+
+
+def test_no_finite_number_has_a_failed_status():
+    grid = sweep(
+        task_diversity=[1e-300, 1e-3, 1.0, 1e3, 1e300],
+        context_length=[1e-300, 1e-2, 1e4, 1e300],
+        ridge=[0.0, 1e-300, 1e-12, 1e300],
+        temperature=[0.0, 1e300],
+    )
+    failed = grid.status != Status.CONVERGED
+    assert bool(failed.any())
+    for name in {*OBSERVABLES, "residual", "error_bound"}:
+        assert not bool(np.isfinite(grid[name]).where(failed, False).any()), name
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_every_value_is_that_of_solve_at_its_coordinates(data):
+    axes = {
+        "task_diversity": st.floats(0.01, 100),
+        "context_length": st.floats(0.01, 100),
+        "label_noise": st.floats(0, 10),
+        "ridge": st.floats(0, 10),
+        "temperature": st.floats(0, 10),
+        "test_context_length": st.floats(0.01, 100),
+    }
+    given_ = {
+        name: data.draw(st.one_of(values, st.lists(values, min_size=1, max_size=3)), label=name)
+        for name, values in axes.items()
+    }
+    dataset = sweep(**given_)
+    assert list(dataset.sizes) == [name for name in axes if isinstance(given_[name], list)]
+    chosen = {name: data.draw(st.integers(0, size - 1), label=name) for name, size in dataset.sizes.items()}
+    point = dataset.isel(chosen)
+    alone = solve(**{name: float(point[name]) for name in axes}, throw=False)
+    for name in point.data_vars:
+        np.testing.assert_array_equal(point[name].values, getattr(alone, name), err_msg=name)
+
+
+def test_provenance_is_one_json_string_with_all_that_is_needed():
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    grid = np.linspace(0.5, 2, 7)
+    dataset = sweep(task_diversity=grid, context_length=2, label_noise=0.25)
+    assert dataset.attrs["title"]
+    assert isinstance(dataset.attrs[PROVENANCE], str)
+    record = json.loads(dataset.attrs[PROVENANCE])
+    assert set(record) == {"versions", "git_revision", "parameters", "seed", "time"}
+    assert {"python", "iclglass", "numpy", "scipy", "sympy", "xarray", "h5netcdf"} <= set(record["versions"])
+    assert record["parameters"]["task_diversity"] == [0.5, 2.0, 7]
+    assert record["parameters"]["label_noise"] == 0.25
+    assert record["parameters"]["ridge"] == 0.1
+    assert record["seed"] is None
+    assert before <= datetime.fromisoformat(record["time"]) <= datetime.now(UTC)
+
+
+def test_input_arrays_are_left_alone():
+    grid = np.array([0.5, 2.0])
+    grid.flags.writeable = False
+    sweep(task_diversity=grid, context_length=1)
+    assert grid.tolist() == [0.5, 2.0]
+
+
+def test_integers_are_numbers():
+    assert sweep(task_diversity=np.arange(1, 4), context_length=1).task_diversity.dtype == np.float64
+
+
+def test_more_points_than_memory_are_refused_with_the_estimate():
+    axis = np.linspace(0.1, 4, 200_000)
+    with pytest.raises(ParameterError, match=r"40000000000 grid points need about \d+\.\d GiB, .* GiB are free"):
+        sweep(task_diversity=axis, context_length=axis)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task_diversity": []}, "task_diversity is an empty axis: give at least one value"),
+        ({"task_diversity": [[1.0, 2.0]]}, "task_diversity has 2 dimensions"),
+        ({"task_diversity": [1.0, 0.0]}, r"task_diversity = 0\.0 must be finite and > 0"),
+        ({"context_length": -1}, r"context_length = -1\.0 must be finite and > 0"),
+        ({"label_noise": math.nan}, "label_noise = nan must be finite and >= 0"),
+        ({"ridge": math.inf}, "ridge = inf must be finite and >= 0"),
+        ({"temperature": [-1e-3]}, r"temperature = -0\.001"),
+        ({"test_context_length": 0}, r"test_context_length = 0\.0"),
+    ],
+)
+def test_bad_values_are_refused_by_name(changes, message):
+    with pytest.raises(ParameterError, match=message):
+        sweep(**{"task_diversity": 1.0, "context_length": 1.0, **changes})
+
+
+@pytest.mark.parametrize("value", ["1", True, None, 1j, ["a"], [[1], [2, 3]], {}])
+@pytest.mark.parametrize("name", ["task_diversity", "label_noise", "ridge"])
+def test_wrong_types_are_type_errors(name, value):
+    with pytest.raises(ParameterTypeError, match=name):
+        sweep(**{"task_diversity": 1.0, "context_length": 1.0, name: value})

@@ -1,0 +1,111 @@
+r"""Exact population error of given weights on new prompts, at finite D and N: second moments of one prompt.
+
+With s2 = |w|^2/D + rho the variance of a label given the task w, C_i = sum_k y_k x_{k,i}, C_{D+1} = sum_k y_k^2, and
+E[x_k y_k] = w/sqrt(D), Isserlis' theorem over the N independent tokens gives (i, j <= D; this project)
+
+    E[C_i | w]             = N w_i/sqrt(D)                      E[C_{D+1} | w]     = N s2
+    E[C_i C_j | w]         = N s2 delta_ij + N (N+1) w_i w_j/D
+    E[C_i C_{D+1} | w]     = N (N+2) s2 w_i/sqrt(D)             E[C_{D+1}^2 | w]   = N (N+2) s2^2
+
+Averaged over the law of w, with u = C/norm and s = u (x) X, the error of weights W, (D+1, D), on a new prompt is
+
+    E (y_t - s.W)^2 = E y_t^2 - 2 sum_ij E[u_i w_j]/sqrt(D) W_ij + Tr W^T E[u u^T] W
+
+For centred Gaussian tasks the terms between the block and the last row vanish: they are odd in w. For a given pool of K
+tasks they are averages over those K tasks and do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics.arguments import check_choice, check_count, check_real
+from numerics.errors import ParameterError
+
+__all__ = ["PromptMoments", "gaussian_moments", "pool_moments", "population_error"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PromptMoments:
+    """Second moments of one prompt.
+
+    label : E y_t^2.    signal : (D+1, D), E[y_t s_ij].    second : (D+1, D+1), E[u u^T]; E[s_ij s_kl] is
+    second_ik delta_jl.
+    """
+
+    label: float
+    signal: FloatArray
+    second: FloatArray
+
+
+def pool_moments(tasks: FloatArray, *, context: int, label_noise: float, norm: str) -> PromptMoments:
+    """Moments of prompts whose task is one of the rows of tasks, (K, D), each with probability 1/K.
+
+    >>> tasks = np.array([[1.0, 0.0], [0.0, 2.0]])
+    >>> found = pool_moments(tasks, context=4, label_noise=0.0, norm="N")
+    >>> found.label, found.signal[:2].tolist()
+    (1.25, [[0.25, 0.0], [0.0, 1.0]])
+    """
+    count, dimension = tasks.shape
+    label_noise = check_real("label_noise", label_noise, minimum=0.0)
+    squares = np.einsum("kd,kd->k", tasks, tasks) / dimension + label_noise
+    return _assemble(
+        covariance=tasks.T @ tasks / (count * dimension),
+        square=float(np.mean(squares)),
+        weighted=squares @ tasks / (count * np.sqrt(dimension)),
+        fourth=float(np.mean(squares**2)),
+        context=context,
+        norm=norm,
+    )
+
+
+def gaussian_moments(eigenvalues: FloatArray, *, context: int, label_noise: float, norm: str) -> PromptMoments:
+    """Moments of prompts with a task of their own, w_i ~ N(0, eigenvalues_i), i = 1..D.
+
+    At unit eigenvalues these are `numerics.moments.feature_moments`.
+
+    >>> found = gaussian_moments(np.ones(10), context=20, label_noise=0.0, norm="N")
+    >>> round(10 * float(found.second[0, 0]), 12)
+    1.55
+    """
+    dimension = eigenvalues.size
+    square = float(np.mean(eigenvalues)) + check_real("label_noise", label_noise, minimum=0.0)
+    return _assemble(
+        covariance=np.diag(eigenvalues / dimension),
+        square=square,
+        weighted=np.zeros(dimension),
+        fourth=square**2 + 2 * float(np.sum(eigenvalues**2)) / dimension**2,
+        context=context,
+        norm=norm,
+    )
+
+
+def population_error(weights: FloatArray, moments: PromptMoments) -> float:
+    """E (y_t - s.W)^2 over a new prompt, for weights W of shape (D+1, D)."""
+    if weights.shape != moments.signal.shape:
+        raise ParameterError(f"weights must have shape {moments.signal.shape}, got {weights.shape}")
+    linear = float(np.sum(moments.signal * weights))
+    return moments.label - 2 * linear + float(np.sum(weights * (moments.second @ weights)))
+
+
+def _assemble(
+    *, covariance: FloatArray, square: float, weighted: FloatArray, fourth: float, context: int, norm: str
+) -> PromptMoments:
+    """From averages over tasks of w w^T/D, s2, s2 w/sqrt(D) and s2^2."""
+    tokens = check_count("context", context, minimum=1)
+    divisor = tokens if check_choice("norm", norm, ("N", "N+1")) == "N" else tokens + 1
+    dimension = weighted.size
+    signal = np.empty((dimension + 1, dimension))
+    signal[:dimension] = tokens / divisor * covariance
+    signal[dimension] = tokens / divisor * weighted
+    second = np.empty((dimension + 1, dimension + 1))
+    second[:dimension, :dimension] = tokens * ((tokens + 1) * covariance + square * np.eye(dimension))
+    second[:dimension, dimension] = second[dimension, :dimension] = tokens * (tokens + 2) * weighted
+    second[dimension, dimension] = tokens * (tokens + 2) * fourth
+    second /= divisor**2
+    return PromptMoments(square, signal, second)
