@@ -77,9 +77,7 @@ def test_no_single_dimension_agrees(cold):
         changed_quantity("m", np.negative),
         changed_quantity("chi", lambda chi: 1.1 * chi),
         changed_quantity("energy", lambda energy: 2 * energy),
-        changed_theory(
-            context_length=lambda alpha: np.asarray(alpha) / 1.2
-        ),  # a = 1 + (1 + rho)/alpha, 10 % off
+        changed_theory(context_length=lambda alpha: np.asarray(alpha) / 1.2),  # a = 1 + (1 + rho)/alpha, 10 % off
         changed_theory(ridge=lambda ridge: 2 * np.asarray(ridge)),  # lambda0/2 lost
         changed_theory(task_diversity=lambda tau: np.asarray(tau) / 2),  # P counted by halves
     ],
@@ -141,9 +139,7 @@ def test_rounding_of_the_integers_is_removed():
     assert found.passed, found.sentence
     row = found.rows[0]
     for size, prompts, context in zip(row.sizes, found.prompts, found.contexts, strict=True):
-        exact = solve(
-            task_diversity=prompts / size.dimension**2, context_length=context / size.dimension, ridge=0.3
-        )
+        exact = solve(task_diversity=prompts / size.dimension**2, context_length=context / size.dimension, ridge=0.3)
         assert size.theory == pytest.approx(float(exact.m), rel=1e-12)
 
 
@@ -169,9 +165,7 @@ def test_to_dict_is_json_without_nan(cold):
 
 def test_validate_is_simulate_then_compare():
     sizes, calls = (6, 8, 10), []
-    found = validate(
-        **POINT, dimension=sizes, samples=4, seed=2, progress=lambda done, total: calls.append(total)
-    )
+    found = validate(**POINT, dimension=sizes, samples=4, seed=2, progress=lambda done, total: calls.append(total))
     again = compare(simulate(**POINT, dimensions=sizes, samples=4, seed=2))
     assert found == again or found.to_dict() == again.to_dict()  # NaN is not equal to itself
     assert calls == [12] * 12
@@ -179,9 +173,7 @@ def test_validate_is_simulate_then_compare():
 
 def test_threshold_without_ridge_is_refused_before_simulating(monkeypatch):
     monkeypatch.setattr("validation.crosscheck.simulate", None)
-    with pytest.raises(
-        ValueError, match=r"no finite e_icl at task_diversity = 1 and ridge = 0 .*use ridge > 0"
-    ):
+    with pytest.raises(ValueError, match=r"no finite e_icl at task_diversity = 1 and ridge = 0 .*use ridge > 0"):
         validate(task_diversity=1.0, context_length=1.0, ridge=0.0)
 
 
@@ -196,9 +188,7 @@ def test_without_ridge_on_both_sides_of_the_threshold():
 
 def test_without_ridge_the_wrong_side_is_refused():
     """tau = 1.05 but P < n = D(D+1) at D = 12: the sample interpolates, the theory does not."""
-    samples = simulate(
-        task_diversity=1.05, context_length=2.0, ridge=0.0, dimensions=(12, 30), samples=2, seed=4
-    )
+    samples = simulate(task_diversity=1.05, context_length=2.0, ridge=0.0, dimensions=(12, 30), samples=2, seed=4)
     with pytest.raises(ValueError, match="dimension 12 has 151 prompts for 156 spins, on the other side"):
         compare(samples)
 

@@ -12,9 +12,7 @@ RTOL = 1e-12  # two orders of summation in double precision
 
 def operator(prompts: int, dimension: int, seed: int = 0) -> FeatureOperator:
     rng = np.random.default_rng(seed)
-    return FeatureOperator(
-        rng.standard_normal((prompts, dimension + 1)), rng.standard_normal((prompts, dimension))
-    )
+    return FeatureOperator(rng.standard_normal((prompts, dimension + 1)), rng.standard_normal((prompts, dimension)))
 
 
 @pytest.mark.parametrize(("prompts", "dimension"), [(1, 2), (7, 3), (40, 5)])

@@ -26,9 +26,7 @@ def agreement(quantities=tuple(LABELS), sizes=(16, 24, 32), order=2) -> Agreemen
             smallest_detectable_bias=0.2,
             fit_p_value=0.5,
             coefficients=coefficients,
-            sizes=tuple(
-                SizeComparison(size, 1.1 + index + 1 / size, 0.01, 1.05 + index, 5.0) for size in sizes
-            ),
+            sizes=tuple(SizeComparison(size, 1.1 + index + 1 / size, 0.01, 1.05 + index, 5.0) for size in sizes),
         )
         for index, name in enumerate(quantities)
     )

@@ -38,9 +38,7 @@ def test_truncation_bounds_what_a_missing_term_does_to_the_value(sizes, order):
     last = -3.0
     for ratio in (-0.2, 0.1, 0.4):
         coefficients = [0.7, 1.0, last][-order - 1 :] if order == 2 else [0.7, last]
-        exact = np.polynomial.polynomial.polyval(
-            1 / np.array(sizes), [*coefficients, ratio * last * min(sizes)]
-        )
+        exact = np.polynomial.polynomial.polyval(1 / np.array(sizes), [*coefficients, ratio * last * min(sizes)])
         found = extrapolate(sizes, exact[:, None] + np.array([-0.1, 0.1]), order)
         assert 1e-6 < abs(found.value - 0.7) < found.truncation
 

@@ -79,10 +79,7 @@ def smallest_p(one: Prompts, two: Prompts) -> float:
 
 @pytest.fixture(scope="module")
 def pairs() -> list[tuple[Prompts, Prompts]]:
-    return [
-        (draw(case, "tokens", 2 * index), draw(case, "reduced", 2 * index + 1))
-        for index, case in enumerate(CASES)
-    ]
+    return [(draw(case, "tokens", 2 * index), draw(case, "reduced", 2 * index + 1)) for index, case in enumerate(CASES)]
 
 
 def test_moments_of_the_two_laws_agree(pairs):
@@ -102,9 +99,7 @@ def test_a_wrong_law_is_caught(pairs, wrong):
         context = reduced.context.copy()
         context[:, -1] = np.roll(context[:, -1], 1)
         reduced = replace(reduced, context=context)
-    elif (
-        wrong == "orthogonal part too long"
-    ):  # as if not projected orthogonal to the task: one more component
+    elif wrong == "orthogonal part too long":  # as if not projected orthogonal to the task: one more component
         context = reduced.context.copy()
         extra = np.random.default_rng(9).standard_normal(COUNT) * np.sqrt(context[:, -1] / case[1])
         context[:, 0] += extra

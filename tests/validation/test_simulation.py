@@ -122,16 +122,12 @@ def test_other_parameters_are_refused_with_the_difference_named(tmp_path):
     file = tmp_path / "samples.jsonl"
     run(checkpoint=file)
     before = file.read_bytes()
-    with pytest.raises(
-        ParameterError, match=r"ridge is 0\.2 there and 0\.3 here; seed is 7 there and 8 here"
-    ):
+    with pytest.raises(ParameterError, match=r"ridge is 0\.2 there and 0\.3 here; seed is 7 there and 8 here"):
         run(checkpoint=file, ridge=0.3, seed=8)
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    "content", [b"hello\n", b"hello", b"{}\n", b"[1]\n", b"\xff\xfe\n", b'{"format": 3}\n']
-)
+@pytest.mark.parametrize("content", [b"hello\n", b"hello", b"{}\n", b"[1]\n", b"\xff\xfe\n", b'{"format": 3}\n'])
 def test_foreign_file_is_refused_and_kept(tmp_path, content):
     file = tmp_path / "notes.txt"
     file.write_bytes(content)

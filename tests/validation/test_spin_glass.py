@@ -46,9 +46,7 @@ def test_couplings_and_fields_are_their_definitions():
         np.testing.assert_allclose(glass.fields[i], np.mean(data.label * dense[:, i]), RTOL, 1e-12)
         np.testing.assert_allclose(glass.onsite[i], 0.5 + np.mean(dense[:, i] ** 2), RTOL)
         for j in set(range(data.spins)) - {i}:
-            np.testing.assert_allclose(
-                glass.couplings[i, j], -np.mean(dense[:, i] * dense[:, j]), RTOL, 1e-12
-            )
+            np.testing.assert_allclose(glass.couplings[i, j], -np.mean(dense[:, i] * dense[:, j]), RTOL, 1e-12)
 
 
 def test_hessian_is_the_dense_product_over_any_number_of_chunks(monkeypatch):
@@ -83,9 +81,7 @@ def test_all_roads_to_the_ground_state_agree(prompts, ridge0):
     data = draw(5, prompts)
     exact = boltzmann(data, ridge0=ridge0, beta=1.0).mean
     for method in ("auto", "primal", "dual", "cg"):
-        np.testing.assert_allclose(
-            ground_state(data, ridge0, method), exact, rtol=0, atol=1e-8, err_msg=method
-        )
+        np.testing.assert_allclose(ground_state(data, ridge0, method), exact, rtol=0, atol=1e-8, err_msg=method)
 
 
 @pytest.mark.parametrize("prompts", [5, 30, 31, 200])
