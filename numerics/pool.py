@@ -131,7 +131,8 @@ def _xi(x: Array, kappa: Array, spectrum: TaskSpectrum) -> Array:
         share = c / (s[:, None] + c)
         step = (s - s * (share @ weights) / kappa - x) / (1 - (share**2) @ weights / kappa)
         s = s - step
-        if np.all(np.abs(step) <= 2 * np.finfo(np.float64).eps * s):
+        # A few times the rounding of one step, below which the steps do not shrink any more.
+        if np.all(np.abs(step) <= 64 * np.finfo(np.float64).eps * s):
             break
     return x / s
 

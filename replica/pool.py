@@ -220,6 +220,13 @@ def _prove(theory: PoolTheory) -> None:
     # One task per prompt: the equations of replica.saddle_point.
     a = 1 + (1 + S.rho) / S.alpha
     chi = 1 / (omega * (a + nu))
+    share = b / (b + nu)
+    _require(_integrand(sp.expand(1 - stated[S.omega])) - share / S.tau, "omega")
+    _require(_integrand(sp.expand(nu - stated[S.lam])) - nu * share / S.tau, "lam")
+    _require(_integrand(stated[S.gamma]) - share**2 / S.tau, "gamma")
+    test = 1 + (1 + S.rho) / S.alpha_test
+    _require(observed[S.e_icl] - (1 + S.rho - 2 * S.m + test * S.q), "e_icl")
+    _require(observed[S.replicon] - 1 + S.gamma, "the replicon")
     # One spin at the saddle point: mean, and the part of its second moment that replicas share.
     precision = b * S.betahat * omega + S.betahat * S.lam
     spin = ReplicaSymmetric(precision, -b * S.betahat**2 * omega**2 * S.e_idg / S.tau, S.n).inverse()
