@@ -105,7 +105,7 @@ _SAMPLING = (
     Option(("samples",), integer, "independent data sets at each dimension, >= 2", "COUNT", default=32),
     Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
     _NORM,
-    Option(("false-alarm",), number, "probability that a correct theory fails", "RATE", default=0.01),
+    Option(("false-alarm",), number, "probability, at most, that a correct theory fails", "RATE", default=0.01),
     Option(("workers",), integer, "threads; the result does not depend on it (default: one a core)", "COUNT"),
 )
 
@@ -166,6 +166,7 @@ COMMANDS = (
         "theory against finite-size Monte Carlo: extrapolation in 1/D, z-scores, pass or fail",
         (
             *_parameters(number, grids=False),
+            _test_context(number, grids=False),
             *_SAMPLING,
             Option(
                 ("out",),

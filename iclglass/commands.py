@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iclglass import __version__
 from iclglass.options import number
 from numerics.errors import OutputError, ParameterError
 
@@ -186,7 +185,7 @@ def _validate(values: Mapping[str, Any]) -> int:
     outputs = _validation_outputs(folder, force=values["force"] or False)
     with made(folder), bar("simulating") as advance:
         agreement = validate(
-            **{name: values[name] for name in _PARAMETERS},
+            **{name: values[name] for name in (*_PARAMETERS, "test_context_length")},
             dimension=values["dimension"],
             samples=values["samples"],
             seed=values["seed"],
@@ -251,11 +250,14 @@ def validation_outputs(folder: Path) -> dict[str, Path]:
 def write_validation(agreement: "Agreement", outputs: Mapping[str, Path]) -> None:
     """Write table, text and picture; they follow from the samples, so a rerun may replace them."""
     from numerics.plotting import save_figure
-    from numerics.storage import replacing
+    from numerics.storage import provenance, replacing
     from validation.figures import draw_extrapolation
 
     with replacing(outputs["table"], force=True) as temporary:
-        temporary.write_text(_json({**agreement.to_dict(), "version": __version__}) + "\n", encoding="utf-8")
+        origin = json.loads(provenance({}, seed=agreement.seed))
+        # Without the time, so that a resumed run gives the same file as one that was not interrupted.
+        record = {**agreement.to_dict(), "provenance": {key: origin[key] for key in ("versions", "git_revision")}}
+        temporary.write_text(_json(record) + "\n", encoding="utf-8")
     with replacing(outputs["text"], force=True) as temporary:
         temporary.write_text(agreement_text(agreement) + "\n", encoding="utf-8")
     save_figure(draw_extrapolation(agreement), outputs["picture"], force=True)

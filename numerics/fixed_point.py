@@ -36,8 +36,12 @@ _SENTENCES = {
         "diverges at the interpolation threshold (lam = 0 with as many prompts as spins; tau = 1 at D -> infinity): "
         "take lam > 0 or another tau"
     ),
-    Status.NOT_CONVERGED: "not converged: the residual is above the tolerance; allow more iterations",
-    Status.NOT_FINITE: "not finite: the parameters are beyond floating-point range; bring them nearer to 1",
+    Status.NOT_CONVERGED: (
+        "not converged: the residual is above the tolerance; use method 'closed-form', or solve_digits for one point"
+    ),
+    Status.NOT_FINITE: (
+        "not finite: beyond floating-point range, or no root in the bracket; bring the parameters nearer to 1"
+    ),
 }
 
 

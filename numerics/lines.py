@@ -166,7 +166,9 @@ def _zero_set(
         ends = (start[:, 0], start[:, 1], stop[:, 0], stop[:, 1])
         t, found = bracketed_root(along, np.zeros(len(part)), np.ones(len(part)), arguments=ends)
         vertices = start + t[:, None] * (stop - start)
-        parts.append(vertices[found])
+        # Where a vertex was not found the line is cut, not joined across the gap.
+        runs = np.split(np.arange(len(part)), np.flatnonzero(np.diff(found.astype(int))) + 1)
+        parts += [vertices[run] for run in runs if found[run].all()]
     return tuple(part for part in parts if len(part))
 
 

@@ -9,7 +9,7 @@ the effective ridge nu is the only unknown,
 
 which rises in nu: one root, bracketed. nu = 0 solves the ridgeless limit only above tau = 1; taking it below is a known
 mistake. All averages are written as sums of positive terms, so none loses digits. Source: LU, arXiv:2405.11751 for
-isotropic pools; derivation, structured tasks, temperature: this project, notes/derivation.md.
+isotropic pools; temperature: this project, notes/derivation.md; structured tasks: this project, notes/pools.md.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numerics.fixed_point import bracketed_root
-from numerics.task_spectrum import TaskSpectrum
+from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
-__all__ = ["pool_saddle_point"]
+__all__ = ["balance_and_error", "effective_ridge", "pool_saddle_point"]
 
 Array = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ def pool_saddle_point(
     """
     strength = spectrum.strength
     c0 = (strength + rho) / alpha
-    nu = _effective_ridge(tau, lam, c0, kappa, spectrum)
+    nu = effective_ridge(tau, lam, c0, kappa, spectrum)
     x = c0 + nu
     average = _averages(x, _xi(x, kappa, spectrum), kappa, spectrum)
 
@@ -97,7 +97,7 @@ def pool_saddle_point(
     residual = np.abs(_balance(nu, tau, lam, c0, kappa, spectrum)) / terms
     slope = nu * spread + tau * lam / np.where(nu > 0, nu, 1.0)
     residual = np.where(ridgeless_above, 0.0, residual)
-    # d ln(anything)/d ln(nu) is of order one; what divides by the replicon amplifies once more.
+    # An estimate: d ln(anything)/d ln(nu) is of order one; what divides by the replicon amplifies once more.
     error_bound = (residual + 32 * np.finfo(np.float64).eps) * (1 + terms / np.where(slope > 0, slope, 1.0)) / replicon
     return {
         "m": m,
@@ -116,6 +116,35 @@ def pool_saddle_point(
         "residual": residual,
         "error_bound": error_bound,
     }
+
+
+def balance_and_error(
+    nu: Array,
+    tau: Array,
+    alpha: Array,
+    alpha_test: Array,
+    rho: Array,
+    lam: Array,
+    kappa: Array,
+    *,
+    above: NDArray[np.bool_],
+) -> tuple[Array, Array]:
+    """F(nu) and e_icl as explicit functions of nu and the parameters, for isotropic tasks; smooth on relative scales.
+
+    On the saddle point F = 0. For derivatives: nu is held fixed while a parameter moves, so nothing is as steep as the
+    peak at the interpolation threshold, which comes in through dnu alone. ``above`` (tau well above 1) chooses one
+    of two functions that agree on F = 0; it stays the same while a derivative is taken.
+    """
+    c0 = (1 + rho) / alpha
+    x = c0 + nu
+    average = _averages(x, _xi(x, kappa, ISOTROPIC), kappa, ISOTROPIC)
+    # Two ways to write omega that agree where F = 0; the first suits tau well above 1.
+    omega = np.where(above, (tau - 1 + nu * average.inverse) / tau, lam / nu)
+    spread = average.linear2 + c0 * average.inverse2
+    e_idg = (rho + x**2 * average.linear2 + c0 * average.square2) / (omega + nu * spread / tau)
+    q = average.square2 + e_idg / tau * spread
+    e_icl = rho + x**2 * average.inverse2 + e_idg / tau * spread + (1 + rho) / alpha_test * q
+    return tau - 1 + nu * average.inverse - tau * lam / nu, e_icl
 
 
 def _xi(x: Array, kappa: Array, spectrum: TaskSpectrum) -> Array:
@@ -169,8 +198,11 @@ def _balance(nu: Array, tau: Array, lam: Array, c0: Array, kappa: Array, spectru
     return tau - 1 + nu * inverse - tau * lam / nu
 
 
-def _effective_ridge(tau: Array, lam: Array, c0: Array, kappa: Array, spectrum: TaskSpectrum) -> Array:
-    """The root nu: lam <= nu <= lam + <b>/tau, and nu >= c0 (1 - tau)/tau; 0 in the ridgeless limit above tau = 1."""
+def effective_ridge(tau: Array, lam: Array, c0: Array, kappa: Array, spectrum: TaskSpectrum) -> Array:
+    """The root nu of F; 0 in the ridgeless limit above tau = 1.
+
+    Bracket: lam <= nu <= lam + <b>/tau, because 0 <= <b/(b + nu)> <= <b>/nu, and nu >= c0 (1 - tau)/tau.
+    """
     lower = np.maximum(lam, c0 * (1 - tau) / tau)
     upper = lam + (spectrum.strength + c0) / tau
     open_points = lower > 0

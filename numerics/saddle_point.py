@@ -178,7 +178,10 @@ def solve(
         method=method,
     )
     if throw and np.ndim(solution.status) == 0 and solution.status not in (Status.CONVERGED, Status.DIVERGES):
-        raise ConvergenceError(Status(int(solution.status)).sentence)
+        raise ConvergenceError(
+            f"task_diversity = {task_diversity!r}, context_length = {context_length!r}, ridge = {ridge!r}: "
+            f"{Status(int(solution.status)).sentence}"
+        )
     return solution
 
 
@@ -204,6 +207,8 @@ def solve_points(
     parameters = broadcast(given)
     shape = parameters["task_diversity"].shape
     flat = [parameters[name].reshape(-1) for name in _ORDER]
+    if method == "iteration" and np.any(parameters["ridge"] == 0):
+        raise ParameterError("method = 'iteration' needs ridge > 0: use 'closed-form' for the ridgeless limit")
     if method == "iteration" and not (tasks is ISOTROPIC and np.all(np.isinf(parameters["distinct_tasks"]))):
         raise ParameterError("method = 'iteration' needs one isotropic task per prompt: use 'closed-form' for pools")
     size = flat[0].size

@@ -296,8 +296,9 @@ def _stages(derivation: Derivation) -> tuple[Stage, ...]:
             "are averages over it. The spins' part splits over the eigenvalues of R. Below: the second moments; b(r); "
             "the functional with conjugate fields; their stationary values; the equation for the effective ridge nu, "
             "and omega = lam/nu, gamma and the error on the pool's tasks; then m, q, chi, the error on new tasks, the "
-            "train error, the replicon and the free energy. Every equation is proved against the functional, integrand "
-            "by integrand, and reduces to the saddle point above as kappa -> infinity.",
+            "train error, the replicon and the free energy. The stationary point is proved against the functional, "
+            "integrand by integrand, and reduces to the saddle point above as kappa -> infinity; train error and free "
+            "energy are tested numerically.",
             (
                 *derivation.pool.moments,
                 _equation(S.phi, derivation.pool.functional),

@@ -181,7 +181,12 @@ def _solution(feature: sp.Expr) -> tuple[tuple[sp.Eq, ...], tuple[sp.Eq, ...], s
 
 
 def _prove(theory: PoolTheory) -> None:
-    """Every stated equation against the functional, integrand by integrand, and against one task per prompt."""
+    """The stationary point against the functional, integrand by integrand, and its limit of one task per prompt.
+
+    Proved: the conjugate fields; Delta, m and Q as averages; chi, Tr W/D and q from one spin; the equations for
+    omega, lam and gamma in terms of the share <b/(b + nu)>. The train error and the free energy are not proved here:
+    tests hold them against the functional numerically and against exact determinants of finite systems.
+    """
     b, r, nu, omega = theory.feature, S.eigenvalue, S.nu, S.omega
     conjugates = dict(theory.conjugates)
     error = S.strength + S.rho - 2 * S.m + S.q

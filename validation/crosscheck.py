@@ -9,8 +9,9 @@ eigenvalues of a structured task covariance: the gap
 
 is extrapolated, which removes the rounding, and g is tested against 0 for every quantity. z = g/(its
 standard error); the threshold for |z| is a Student t quantile whose Bonferroni correction makes the
-false-alarm rate of the whole family of quantities the stated one. A gap beyond it is forgiven only up to the
-truncation of the polynomial (see `validation.finite_size`), which is reported in every row.
+false-alarm rate of the whole family of quantities at most the stated one. A gap beyond it is forgiven only up to
+the truncation of the polynomial (see `validation.finite_size`), which is reported in every row. A quantity that is
+finite on one side only, theory or simulation, disagrees.
 """
 
 from __future__ import annotations
@@ -90,10 +91,11 @@ class QuantityAgreement:
     """One quantity: the theory at D -> infinity against the simulation extrapolated to it.
 
     extrapolated : theory plus the extrapolated gap.    coefficients : of the gap, g + a/D (+ b/D^2).
-    threshold : |z| from which the quantity disagrees, were the polynomial exact; truncation : what its
-    first missing term may add to the gap. It agrees if |gap| < threshold standard_error + truncation.
-    smallest_detectable_bias : see `POWER`.
+    threshold : |z| from which the quantity disagrees, were the polynomial exact; truncation : allowance for
+    what its first missing term adds to the gap. It agrees if |gap| < threshold standard_error + truncation.
+    smallest_detectable_bias : see `POWER`; truncation included.
     fit_p_value : of the polynomial in 1/D; NaN with too few dimensions to test it.
+    Where theory or simulation is not finite there is no gap: agrees is False, z infinite, what cannot be computed NaN.
     """
 
     quantity: str
@@ -116,7 +118,8 @@ class Agreement:
     """Result of a cross-check: the parameters, the integers used, and one row a quantity.
 
     dimensions, prompts, contexts : D, P, N.    order : degree of the polynomial in 1/D.
-    false_alarm : probability that a correct theory fails.    rows : the quantities compared.
+    false_alarm : a correct theory fails with at most this probability.    rows : the quantities compared.
+    left_out : quantities that were not: at these parameters they repeat another one, do not exist or diverge.
     task_counts : K; P where every prompt has its own task (distinct_tasks infinite).
     test_contexts : tokens of a test prompt.    tasks : covariance spectrum, at D its D quantiles.
     """
@@ -140,6 +143,7 @@ class Agreement:
     test_context_length: float | None = None
     test_contexts: tuple[int, ...] = ()
     tasks: TaskSpectrum = ISOTROPIC
+    left_out: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -155,7 +159,7 @@ class Agreement:
         off = [
             str(dimension)
             for index, dimension in enumerate(self.dimensions)
-            if any(abs(row.sizes[index].z) >= row.threshold for row in self.rows)
+            if any(row.threshold <= abs(row.sizes[index].z) < math.inf for row in self.rows)
         ]
         single = (
             f"The extrapolation is checked, not any single dimension: at D = {', '.join(off)} the simulation "
@@ -166,13 +170,23 @@ class Agreement:
         if self.passed:
             verdict = "Theory and simulation agree"
         else:
-            failed = ", ".join(f"{row.quantity} (z = {row.z:+.1f})" for row in self.rows if not row.agrees)
+            failed = ", ".join(f"{row.quantity} ({_reason(row)})" for row in self.rows if not row.agrees)
             verdict = f"Theory and simulation disagree in {failed}"
+        weak = (
+            " Two dimensions cannot test the curvature in 1/D, and make a weak check: use three or more."
+            if len(self.dimensions) == 2
+            else ""
+        )
+        left_out = (
+            f" Left out, as here they repeat another quantity, do not exist or diverge: {', '.join(self.left_out)}."
+            if self.left_out
+            else ""
+        )
         return (
             f"{verdict}: the values of {names} extrapolated to D -> infinity ({polynomial} from D = {sizes}, "
             f"{self.samples} data sets each) were compared with the asymptotic theory, at a false-alarm rate "
-            f"of {self.false_alarm:g} for all {len(self.rows)} together and with an allowance for the "
-            f"polynomial's first missing term. {single}"
+            f"of at most {self.false_alarm:g} for all {len(self.rows)} together and with an allowance for the "
+            f"polynomial's first missing term. {single}{weak}{left_out}"
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -204,8 +218,9 @@ def validate(
 ) -> Agreement:
     """Simulate, extrapolate and compare with the theory; parameters as in `validation.simulation.simulate`.
 
-    dimension: at least two distinct ones. false_alarm: probability with which a correct theory fails, for all
-    quantities together. theory: any function with the signature `Theory`.
+    dimension: at least two distinct ones; two cannot test the curvature in 1/D and make a weak check. false_alarm: a
+    correct theory fails with at most this probability, all quantities together. theory: any function with the
+    signature `Theory`.
     Raises what `simulate` and `compare` raise; disagreement is a result (`passed` is False), not an error.
 
     >>> found = validate(task_diversity=2, context_length=1, dimension=(6, 8, 12), samples=16)
@@ -283,22 +298,17 @@ def _refuse_undefined_theory(
 def compare(samples: FiniteSizeSamples, *, false_alarm: float = 0.01, theory: Theory = solve) -> Agreement:
     """Compare finished samples with a theory; the second half of `validate`.
 
-    Compared are the quantities finite in theory and in every sample, less `DUPLICATES_AT_ZERO_TEMPERATURE` at T = 0,
-    and less e_idg where it is e_icl (every prompt has a task of its own, of the law tested on). ParameterError if with
-    ridge = 0 a dimension lies on the other side of the interpolation threshold P = n than the theory, or if the theory
-    has no number.
+    Compared is every quantity, less `DUPLICATES_AT_ZERO_TEMPERATURE` at T = 0, less e_idg where it is e_icl (every
+    prompt has a task of its own, of the law tested on), and less what is finite neither in the theory at any size nor
+    in any sample: chi for ridge = 0 and task_diversity < 1. They are listed in `left_out`. Any other number that is not
+    finite makes its quantity disagree. ParameterError if with ridge = 0 a dimension lies on the other side of the
+    interpolation threshold P = n than the theory, or if the theory or a sample has no finite e_icl.
     """
     predictions = _predictions(samples, theory)
     _refuse_other_side(samples.task_diversity, samples.ridge, samples.dimensions)
-    compared = [
-        name
-        for name in QUANTITIES
-        if np.all(np.isfinite(predictions[name]))
-        and np.all(np.isfinite(samples.values[name]))
-        and not (samples.temperature == 0 and name in DUPLICATES_AT_ZERO_TEMPERATURE)
-        and not (samples.one_law and name == "e_idg")
-    ]
-    if "e_icl" not in compared:
+    left_out = tuple(name for name in QUANTITIES if _is_left_out(name, samples, predictions[name]))
+    compared = [name for name in QUANTITIES if name not in left_out]
+    if "e_icl" not in compared or not _is_finite("e_icl", samples, predictions["e_icl"]):
         raise ParameterError(
             f"the theory or a sample has no finite e_icl at task_diversity = {samples.task_diversity:g}, "
             f"ridge = {samples.ridge:g}; use ridge > 0 or another task_diversity"
@@ -319,7 +329,7 @@ def compare(samples: FiniteSizeSamples, *, false_alarm: float = 0.01, theory: Th
         dimensions=samples.dimensions,
         prompts=samples.prompts,
         contexts=samples.contexts,
-        order=len(rows[0].coefficients) - 1,
+        order=_order(samples.dimensions),
         false_alarm=false_alarm,
         rows=rows,
         distinct_tasks=samples.distinct_tasks,
@@ -327,7 +337,40 @@ def compare(samples: FiniteSizeSamples, *, false_alarm: float = 0.01, theory: Th
         test_context_length=samples.test_context_length,
         test_contexts=samples.test_contexts,
         tasks=samples.tasks,
+        left_out=left_out,
     )
+
+
+def _is_finite(name: str, samples: FiniteSizeSamples, predictions: FloatArray) -> bool:
+    return bool(np.all(np.isfinite(predictions)) and np.all(np.isfinite(samples.values[name])))
+
+
+def _is_left_out(name: str, samples: FiniteSizeSamples, predictions: FloatArray) -> bool:
+    """Whether a quantity does not exist, diverges on both sides, or repeats another one.
+
+    One that should repeat another but is finite on one side only does not: it is compared, and disagrees.
+    """
+    if samples.temperature == 0 and name == "entropy":
+        return True
+    if not np.any(np.isfinite(predictions)) and not np.any(np.isfinite(samples.values[name])):
+        return True
+    repeats = (samples.temperature == 0 and name in DUPLICATES_AT_ZERO_TEMPERATURE) or (
+        samples.one_law and name == "e_idg"
+    )
+    return repeats and _is_finite(name, samples, predictions)
+
+
+def _order(dimensions: Sequence[int]) -> int:
+    """Degree of the polynomial in 1/D, the default of `validation.finite_size.extrapolate`."""
+    return 2 if len(dimensions) >= 3 else 1
+
+
+def _reason(row: QuantityAgreement) -> str:
+    """Why a row disagrees, in words."""
+    if math.isfinite(row.extrapolated):
+        return f"z = {row.z:+.1f}"
+    in_theory = math.isfinite(row.theory) and all(math.isfinite(size.theory) for size in row.sizes)
+    return "not finite in the simulation" if in_theory else "not finite in the theory"
 
 
 def _predictions(samples: FiniteSizeSamples, theory: Theory) -> dict[str, FloatArray]:
@@ -371,7 +414,9 @@ def _compare_quantity(
 ) -> QuantityAgreement:
     """One row; predictions: theory at the parameters asked for, then at the integers of each dimension."""
     values = samples.values[name]
-    gap = extrapolate(samples.dimensions, values - predictions[1:, None])
+    if not _is_finite(name, samples, predictions):
+        return _disagreement(name, samples, predictions, bonferroni_threshold(false_alarm, comparisons))
+    gap = extrapolate(samples.dimensions, values - predictions[1:, None], _order(samples.dimensions))
     threshold = bonferroni_threshold(false_alarm, comparisons, gap.dof)
     means, errors = mean_and_error(values)
     z = z_score(gap.value, gap.standard_error)
@@ -401,6 +446,36 @@ def _compare_quantity(
                 samples.dimensions, means, errors, predictions[1:], strict=True
             )
         ),
+    )
+
+
+def _disagreement(
+    name: str, samples: FiniteSizeSamples, predictions: FloatArray, threshold: float
+) -> QuantityAgreement:
+    """The row of a quantity with a number that is not finite, in theory or simulation: it cannot agree."""
+    sizes = []
+    for index, dimension in enumerate(samples.dimensions):
+        values, prediction = samples.values[name][index], float(predictions[index + 1])
+        mean, error = (
+            (float(part) for part in mean_and_error(values)) if np.all(np.isfinite(values)) else (math.nan, math.nan)
+        )
+        gap = mean - prediction
+        z = z_score(gap, error) if math.isfinite(gap) else math.inf
+        sizes.append(SizeComparison(dimension=dimension, mean=mean, standard_error=error, theory=prediction, z=z))
+    return QuantityAgreement(
+        quantity=name,
+        theory=float(predictions[0]),
+        extrapolated=math.nan,
+        standard_error=math.nan,
+        dof=math.nan,
+        z=math.inf,
+        threshold=threshold,
+        agrees=False,
+        truncation=math.nan,
+        smallest_detectable_bias=math.nan,
+        fit_p_value=math.nan,
+        coefficients=(math.nan,) * (_order(samples.dimensions) + 1),
+        sizes=tuple(sizes),
     )
 
 

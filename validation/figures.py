@@ -72,7 +72,7 @@ def _title(agreement: Agreement) -> str:
     verdict = "agree" if agreement.passed else "DISAGREE"
     return (
         f"{parameters}\ntheory and extrapolation {verdict} "
-        f"(false-alarm rate {agreement.false_alarm:g}, {agreement.samples} data sets a point)"
+        f"(false-alarm rate at most {agreement.false_alarm:g}, {agreement.samples} data sets a point)"
     )
 
 

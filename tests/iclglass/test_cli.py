@@ -432,7 +432,7 @@ def test_validate_json_is_the_written_table(run):
     assert record["rows"][0]["fit_p_value"] is None
     assert {row["quantity"] for row in record["rows"]} <= set(OBSERVABLES)
     written = strict(Path("v/validation.json").read_text())
-    assert written.pop("version") == iclglass.__version__
+    assert written.pop("provenance")["versions"]["iclglass"] == iclglass.__version__
     assert written == record
 
 

@@ -315,12 +315,17 @@ class TestIteration:
             assert getattr(iterated, name) == pytest.approx(getattr(closed, name), rel=ITERATION), name
 
     def test_a_single_point_that_does_not_converge_raises(self):
-        hard = {"task_diversity": 0.5, "context_length": 1.0, "ridge": 0.0, "method": "iteration"}
+        # Near the threshold the iteration slows down without bound: its steps shrink before it has arrived.
+        hard = {"task_diversity": 1.0, "context_length": 1.0, "ridge": 1e-14, "method": "iteration"}
         with pytest.raises(ConvergenceError, match=r"not converged|not finite"):
             solve(**hard)
         solution = solve(**hard, throw=False)
         assert solution.status in (Status.NOT_CONVERGED, Status.NOT_FINITE)
         assert np.isnan(solution.m)
+
+    def test_the_iteration_needs_a_ridge(self):
+        with pytest.raises(ParameterError, match="needs ridge > 0"):
+            solve(task_diversity=2.0, context_length=1.0, ridge=0.0, method="iteration")
 
     def test_an_unknown_method(self):
         with pytest.raises(ParameterError, match="method = 'newton' must be one of 'closed-form', 'iteration'"):

@@ -10,6 +10,7 @@ import pytest
 
 from numerics.saddle_point import solve
 from validation.crosscheck import compare, validate
+from validation.figures import plot_extrapolation
 from validation.observables import QUANTITIES
 from validation.simulation import simulate
 
@@ -68,7 +69,8 @@ def test_no_single_dimension_agrees(cold):
     for index in range(len(SIZES)):
         assert max(abs(row.sizes[index].z) for row in found.rows) > 10
     assert "The extrapolation is checked, not any single dimension: at D = 12, 18, 30" in found.sentence
-    assert "false-alarm rate of 0.01 for all 7 together" in found.sentence
+    assert "false-alarm rate of at most 0.01 for all 7 together" in found.sentence
+    assert "Two dimensions" not in found.sentence
 
 
 @pytest.mark.parametrize(
@@ -98,6 +100,92 @@ def test_a_broken_theory_fails(cold, theory):
 )
 def test_wrong_temperature_noise_or_measure_fails(warm, theory):
     assert not compare(warm, theory=theory).passed
+
+
+def not_a_number(value):
+    return np.full_like(value, math.nan)
+
+
+def test_a_theory_without_numbers_fails(cold, warm):
+    """NaN for everything but e_icl: nothing else can be compared, and that is not agreement."""
+
+    def theory(**parameters):
+        solution = solve(**parameters)
+        values = {name: not_a_number(getattr(solution, name)) for name in QUANTITIES}
+        return SimpleNamespace(**(values | {"e_icl": solution.e_icl}))
+
+    for samples in (cold, warm):
+        found = compare(samples, theory=theory)
+        assert [row.quantity for row in found.rows if row.agrees] == ["e_icl"]
+        assert "m (not finite in the theory)" in found.sentence
+
+
+@pytest.mark.parametrize("name", [name for name in QUANTITIES if name != "e_icl"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_theory_without_one_number_fails(warm, name, value):
+    """Also where the quantity would only have repeated another one (e_idg)."""
+    found = compare(warm, theory=changed_quantity(name, lambda exact: np.full_like(exact, value)))
+    assert [row.quantity for row in found.rows if not row.agrees] == [name]
+    assert not found.passed
+
+
+@pytest.mark.parametrize("name", ["m", "chi", "q_self", "e_idg"])
+def test_a_theory_without_one_number_fails_at_zero_temperature(cold, name):
+    assert not compare(cold, theory=changed_quantity(name, not_a_number)).passed
+
+
+def test_a_theory_without_a_number_at_one_dimension_fails(cold):
+    """The dimension 18 has P/D^2 = 2 like the others: told apart by the order of the calls."""
+    calls = []
+
+    def theory(**parameters):
+        calls.append(1)
+        return changed_quantity("m", not_a_number)(**parameters) if len(calls) == 3 else solve(**parameters)
+
+    row = compare(cold, theory=theory).rows[0]
+    assert (row.quantity, row.agrees) == ("m", False)
+    assert [math.isfinite(size.z) for size in row.sizes] == [True, False, True]
+
+
+def test_a_sample_without_a_number_fails(cold):
+    values = {name: array.copy() for name, array in cold.values.items()}
+    values["q"][1, 5] = math.inf
+    found = compare(replace(cold, values=values))
+    assert not found.passed
+    assert "disagree in q (not finite in the simulation)" in found.sentence
+
+
+def test_divergence_in_the_theory_alone_fails():
+    """chi diverges for ridge = 0 below the threshold, but not in these samples."""
+    samples = simulate(task_diversity=0.5, context_length=2.0, ridge=0.0, dimensions=(6, 8, 10), samples=4, seed=4)
+    assert "chi" in compare(samples).left_out
+    found = compare(replace(samples, values=dict(samples.values) | {"chi": samples.values["m"]}))
+    assert [row.agrees for row in found.rows if row.quantity == "chi"] == [False]
+    found = compare(samples, theory=changed_quantity("chi", np.ones_like))
+    assert [row.agrees for row in found.rows if row.quantity == "chi"] == [False]
+
+
+def test_a_row_without_a_number_can_be_written_and_drawn(cold, tmp_path):
+    found = compare(cold, theory=changed_quantity("chi", not_a_number))
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    row = plain["rows"][2]
+    assert (row["quantity"], row["agrees"], row["z"], row["theory"]) == ("chi", False, None, None)
+    assert len(row["coefficients"]) == 3
+    plot_extrapolation(found, tmp_path / "picture.png")
+
+
+def test_what_is_left_out_is_listed(cold, warm):
+    found = compare(cold)
+    assert found.left_out == ("q_self", "e_icl_gibbs", "e_idg", "free_energy", "entropy")
+    assert "do not exist or diverge: q_self, e_icl_gibbs, e_idg, free_energy, entropy." in found.sentence
+    assert found.to_dict()["left_out"] == list(found.left_out)
+    assert {row.quantity for row in found.rows} | set(found.left_out) == set(QUANTITIES)
+    assert compare(warm).left_out == ("e_idg",)
+
+
+def test_two_dimensions_are_said_to_be_a_weak_check():
+    samples = simulate(**POINT, dimensions=(6, 8), samples=4, seed=2)
+    assert "Two dimensions cannot test the curvature in 1/D, and make a weak check" in compare(samples).sentence
 
 
 def test_wrong_power_of_the_dimension_fails(cold):
