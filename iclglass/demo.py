@@ -148,6 +148,7 @@ def _report(
                         files["sweep.png"],
                         "Error on a new task and contrast ratio against task diversity, for four ridges. Near tau = 1 "
                         "the number of prompts equals the number of weights: without ridge the error diverges there.",
+                        panels=True,
                     )
                 ],
             ),
@@ -168,6 +169,7 @@ def _report(
                     picture(
                         outputs["picture"],
                         "Simulated means against 1/D, their extrapolation, and the theory at 1/D = 0.",
+                        panels=True,
                     ),
                     paragraph(
                         "Every data set has P = tau D^2 prompts and is solved exactly; error bars are over independent "

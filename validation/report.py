@@ -18,7 +18,7 @@ h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin-top:
      padding-top: 1rem; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
 figcaption, .note { color: #555; font-size: .9rem; }
-.wide { overflow-x: auto; } .wide img { max-width: none; }
+.wide { overflow-x: auto; } .wide img { max-width: none; } .wide img.panels { width: 100%; min-width: 42rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
@@ -59,15 +59,19 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="wide"><table>\n<thead>{line(header, "th")}</thead>\n<tbody>{body}</tbody></table></div>'
 
 
-def picture(path: Path, caption: str) -> str:
+def picture(path: Path, caption: str, *, panels: bool = False) -> str:
     """A PNG file, inline, with its caption (which is its alternative text, too).
+
+    With ``panels`` it keeps a readable size on a narrow screen and scrolls sideways.
 
     Raises:
         OSError: the file cannot be read.
     """
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     text = html.escape(caption, quote=True)
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+    source = f'alt="{text}" src="data:image/png;base64,{data}"'
+    image = f'<div class="wide"><img class="panels" {source}></div>' if panels else f"<img {source}>"
+    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
 
 
 def equation(latex: str, text: str) -> str:
