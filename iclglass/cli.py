@@ -198,7 +198,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         sub = subparsers.add_parser(
             command.name,
             help=command.help,
-            description=command.help.capitalize() + ".",
+            description=command.help[0].upper() + command.help[1:] + ".",
             epilog=f"example:\n  {command.example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics import generated_numpy
 from numerics.arguments import check_choice
-from numerics.errors import ConvergenceError, ParameterError
+from numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
 from numerics.fixed_point import Status, iterate
 from numerics.parameters import broadcast
 from numerics.pool import pool_saddle_point
@@ -195,6 +195,8 @@ def solve_points(
 ) -> Solution:
     """`solve` with its parameters as a mapping, never raising for a point that did not converge."""
     check_choice("norm", norm, ("N", "N+1"))
+    if not isinstance(tasks, TaskSpectrum):
+        raise ParameterTypeError(f"tasks = {tasks!r} must be a TaskSpectrum, as TaskSpectrum.from_eigenvalues makes it")
     if dimension is not None:
         if tasks is not ISOTROPIC or method != "closed-form":
             raise ParameterError(

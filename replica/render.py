@@ -84,7 +84,8 @@ def _prose(text: str) -> str:
         ("->", r"$\to$"),
     ):
         text = text.replace(old, new)
-    return text
+    # What is left of < and > is an inequality, which text fonts print as another sign.
+    return text.replace("<", "$<$").replace(">", "$>$")
 
 
 def derivation_markdown(derivation: Derivation) -> str:

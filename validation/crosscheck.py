@@ -47,6 +47,9 @@ FloatArray = NDArray[np.float64]
 ROUND_OFF = 1e-10
 """A gap below this fraction of E y_t^2 is rounding: e_train is 0 for ridge = 0 and tau < 1."""
 
+SMALLEST = 4
+"""Smallest dimension that is extrapolated from."""
+
 POWER = 0.9
 """Probability with which a bias of the reported smallest detectable size would have failed the check."""
 
@@ -183,7 +186,7 @@ class Agreement:
             else ""
         )
         return (
-            f"{verdict}: the values of {names} extrapolated to D -> infinity ({polynomial} from D = {sizes}, "
+            f"{verdict}: the values of {names} extrapolated to D -> infinity ({polynomial} from D = {sizes}; "
             f"{self.samples} data sets each) were compared with the asymptotic theory, at a false-alarm rate "
             f"of at most {self.false_alarm:g} for all {len(self.rows)} together and with an allowance for the "
             f"polynomial's first missing term. {single}{weak}{left_out}"
@@ -230,6 +233,11 @@ def validate(
     false_alarm = check_real("false_alarm", false_alarm, minimum=0.0, above=True, maximum=1.0)
     if isinstance(dimension, Sequence) and len(dimension) < 2:
         raise ParameterError(f"dimension must hold at least 2 values to extrapolate in 1/D, got {list(dimension)}")
+    if isinstance(dimension, Sequence) and any(isinstance(size, int) and 2 <= size < SMALLEST for size in dimension):
+        raise ParameterError(
+            f"dimension = {list(dimension)} must be >= {SMALLEST}: below, terms beyond the polynomial in 1/D are not "
+            "small and the stated false-alarm rate does not hold"
+        )
     _refuse_undefined_theory(
         task_diversity,
         context_length,
