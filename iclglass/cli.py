@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from iclglass import __version__
 from iclglass.options import Option, add_options, grid, integer, integers, number, resolve, text
-from numerics.errors import ConvergenceError, OutputError, ParameterError, ParameterTypeError
+from numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
 
 __all__ = ["COMMANDS", "main"]
 
@@ -262,9 +262,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone; what is left in the buffer must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OutputError as error:
-        return _fail(error, EXIT_FILE)
     except OSError as error:
+        # OutputError included: it is an OSError.
         return _fail(error, EXIT_FILE)
     except KeyboardInterrupt:
         print("iclglass: interrupted; what was finished is kept", file=sys.stderr)
