@@ -180,6 +180,12 @@ class Agreement:
             if len(self.dimensions) == 2
             else ""
         )
+        blind = [row.quantity for row in self.rows if row.agrees and row.smallest_detectable_bias >= abs(row.theory)]
+        if blind:
+            weak += (
+                f" Inconclusive for {', '.join(blind)}: an error of 100 % could have passed; take more samples or "
+                "larger dimensions."
+            )
         left_out = (
             f" Left out, as here they repeat another quantity, do not exist or diverge: {', '.join(self.left_out)}."
             if self.left_out

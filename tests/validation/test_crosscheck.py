@@ -301,3 +301,14 @@ def test_main_job_at_four_dimensions(temperature):
     found = validate(**POINT, temperature=temperature, dimension=(16, 24, 32, 48), samples=32)
     assert found.passed, found.sentence
     assert all(row.fit_p_value > 1e-3 for row in found.rows)
+
+
+def test_a_pass_that_could_not_have_seen_an_error_of_its_own_size_says_so():
+    """Few samples at the sharp peak: the bias that would have been seen exceeds the value itself."""
+    found = validate(task_diversity=1, context_length=1, ridge=0.001, dimension=(6, 8, 12), samples=6)
+    blind = [row.quantity for row in found.rows if row.agrees and row.smallest_detectable_bias >= abs(row.theory)]
+    assert blind
+    assert f"Inconclusive for {', '.join(blind)}: an error of 100 % could have passed" in found.sentence
+    assert all(row.smallest_detectable_bias > 0 for row in found.rows)
+    strong = validate(task_diversity=2, context_length=1, dimension=(8, 12, 18), samples=100)
+    assert "Inconclusive" not in strong.sentence
