@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import root
 
+from numerics.instance.features import FeatureOperator
 from numerics.saddle_point import solve
-from validation.features import FeatureOperator
 from validation.prompts import draw_prompts
 
 

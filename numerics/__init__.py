@@ -18,8 +18,11 @@
     lines            lines located on a grid of two axes
     phase_diagram    a sweep of two axes with its lines
     plotting         pictures of sweeps and phase diagrams
+    gamma_quadrature, finite_size
+                     the theory at finite D
     learning_curve_averages, learning_curve, stopping_time, learning_curve_plot
                      gradient flow in time, when to stop, and its picture
+    instance         one data set: its prompts, couplings and Boltzmann measure
 
 Each module uses only those above it and replica/; no simulation is known here.
 """

@@ -4,9 +4,6 @@ Data flow; every arrow is one function, every noun one small frozen dataclass:
 
     pools            draw_pool                                   tasks of a pool; a spectrum's D eigenvalues
     prompts          draw_prompts          -> Prompts            contexts, queries, labels of a data set
-    features         FeatureOperator       <- Prompts            rank-one features, applied, never stored
-    spin_glass       spin_glass, boltzmann <- Prompts            couplings, fields, the exact measure
-    linear_response  ground_state          <- Prompts            exact mean weights, traces of the inverse
     population       population_error      <- PromptMoments      exact errors on new prompts, at finite D and N
     observables      measure               -> Observables        order parameters, errors of a data set
     simulation       simulate              -> FiniteSizeSamples  independent data sets, several dimensions

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics.arguments import check_count, check_real
 from numerics.errors import ParameterError
-from validation.features import FeatureOperator
+from numerics.instance.features import FeatureOperator
 from validation.prompts import Prompts
 
 __all__ = ["gradient_descent", "gradient_flow", "initial_weights"]
@@ -45,7 +45,7 @@ def gradient_flow(prompts: Prompts, ridge0: float, times: ArrayLike, *, start: F
     ridge0 is lambda0, unscaled; times >= 0 are in units of D, infinity allowed; start (D+1, D), default 0. At
     infinite time these are the weights of least energy, without ridge those nearest to the start.
 
-    >>> from validation.linear_response import ground_state
+    >>> from numerics.instance.linear_response import ground_state
     >>> from validation.prompts import draw_prompts
     >>> data = draw_prompts(dimension=3, context=6, prompts=30, rng=np.random.default_rng(1))
     >>> early, late = gradient_flow(data, 0.1, [0, np.inf])

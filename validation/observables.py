@@ -34,8 +34,8 @@ from numpy.typing import ArrayLike
 
 from numerics.arguments import check_real
 from numerics.errors import ParameterError
-from validation.features import FeatureOperator
-from validation.linear_response import linear_response
+from numerics.instance.features import FeatureOperator
+from numerics.instance.linear_response import linear_response
 from validation.pools import eigenvalues_of
 from validation.population import PromptMoments, gaussian_moments, pool_moments, population_error
 from validation.prompts import Prompts
@@ -80,7 +80,7 @@ def measure(
     """Measure every quantity of one data set.
 
     ridge = D lambda0 >= 0 and temperature = D^2/beta >= 0 are the scaled ones; method is that of
-    `validation.linear_response.linear_response`. With ridge = 0 and fewer prompts than spins the weights
+    `numerics.instance.linear_response.linear_response`. With ridge = 0 and fewer prompts than spins the weights
     are those of minimum norm; temperature must then be 0 (ParameterError: the measure cannot be
     normalised).
 

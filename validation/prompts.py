@@ -40,6 +40,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics.arguments import check_choice, check_count, check_real
 from numerics.errors import ParameterError, ParameterTypeError
+from numerics.instance.data import Instance
 from validation.pools import eigenvalues_of
 
 __all__ = ["METHODS", "NORMS", "Prompts", "draw_prompts"]
@@ -54,7 +55,7 @@ _CHUNK_ELEMENTS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class Prompts:
+class Prompts(Instance):
     """One data set of P prompts in D dimensions.
 
     context : (P, D+1), U = C/norm. The last column is the mean of the squared labels.
@@ -67,37 +68,11 @@ class Prompts:
     spectrum : (D,), variances of the entries of tasks of their own; None: ones, or a pool.
     """
 
-    context: FloatArray
-    query: FloatArray
-    label: FloatArray
     context_count: int
     label_noise: float
     norm: str
     tasks: FloatArray | None = None
     spectrum: FloatArray | None = None
-
-    def __post_init__(self) -> None:
-        count, dimension = self.query.shape
-        if self.context.shape != (count, dimension + 1) or self.label.shape != (count,):
-            raise ParameterError(
-                f"shapes of prompts do not fit: context {self.context.shape}, query {self.query.shape}, "
-                f"label {self.label.shape}; want (P, D+1), (P, D), (P,)"
-            )
-
-    @property
-    def dimension(self) -> int:
-        """Token dimension D."""
-        return int(self.query.shape[1])
-
-    @property
-    def prompts(self) -> int:
-        """Number of prompts P."""
-        return int(self.query.shape[0])
-
-    @property
-    def spins(self) -> int:
-        """Number n = D(D+1) of active spins (the query's masked label switches the last column of W off)."""
-        return self.dimension * (self.dimension + 1)
 
 
 def draw_prompts(

@@ -25,10 +25,10 @@ from threadpoolctl import threadpool_limits
 
 from numerics.arguments import check_choice, check_count, check_real
 from numerics.errors import ParameterError, ParameterTypeError
+from numerics.instance.linear_response import cheapest
 from numerics.parameters import real
 from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from validation.checkpoint import open_checkpoint
-from validation.linear_response import cheapest
 from validation.observables import QUANTITIES, measure
 from validation.pools import at_dimension, draw_pool
 from validation.prompts import NORMS, draw_prompts

@@ -6,13 +6,13 @@ import scipy.linalg
 from threadpoolctl import threadpool_limits
 
 from numerics.errors import ParameterError
+from numerics.instance.features import FeatureOperator
+from numerics.instance.spin_glass import energy, hessian
 from numerics.learning_curve import learning_curve
 from numerics.moments import feature_moments
-from validation.features import FeatureOperator
 from validation.finite_size import extrapolate
 from validation.gradient_flow import gradient_descent, gradient_flow, initial_weights
 from validation.prompts import draw_prompts
-from validation.spin_glass import energy, hessian
 from validation.statistics import bonferroni_threshold
 
 QUANTITIES = ("m", "q", "e_icl", "e_train")

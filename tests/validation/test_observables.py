@@ -6,12 +6,12 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from numerics.instance.features import FeatureOperator
+from numerics.instance.linear_response import ground_state
+from numerics.instance.spin_glass import boltzmann, energy
 from numerics.moments import feature_moments
-from validation.features import FeatureOperator
-from validation.linear_response import ground_state
 from validation.observables import QUANTITIES, measure
 from validation.prompts import Prompts, draw_prompts
-from validation.spin_glass import boltzmann, energy
 from validation.statistics import bonferroni_threshold
 
 FALSE_ALARM = 0.01

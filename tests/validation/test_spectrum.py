@@ -5,6 +5,7 @@ import pytest
 from scipy.integrate import quad
 from threadpoolctl import threadpool_limits
 
+from numerics.instance.spin_glass import hessian_eigenvalues
 from numerics.moments import feature_moments
 from numerics.spectrum import (
     marchenko_pastur_density,
@@ -14,7 +15,6 @@ from numerics.spectrum import (
 from validation.finite_size import extrapolate
 from validation.prompts import draw_prompts
 from validation.simulation import system_size
-from validation.spin_glass import hessian_eigenvalues
 from validation.statistics import bonferroni_threshold, mean_and_error, z_score
 
 ALPHA, NOISE = 2.0, 0.3

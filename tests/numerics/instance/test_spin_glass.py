@@ -5,10 +5,10 @@ import pytest
 from scipy import stats
 
 from numerics.errors import ConvergenceError
-from validation.features import FeatureOperator
-from validation.linear_response import cheapest, ground_state, linear_response
+from numerics.instance.features import FeatureOperator
+from numerics.instance.linear_response import cheapest, ground_state, linear_response
+from numerics.instance.spin_glass import boltzmann, energy, hessian, hessian_eigenvalues, spin_glass
 from validation.prompts import Prompts, draw_prompts
-from validation.spin_glass import boltzmann, energy, hessian, hessian_eigenvalues, spin_glass
 
 RTOL = 1e-9  # well-conditioned solves in double precision
 
@@ -53,7 +53,7 @@ def test_hessian_is_the_dense_product_over_any_number_of_chunks(monkeypatch):
     data = draw(4, 50)
     dense = dense_of(data)
     whole = hessian(data)
-    monkeypatch.setattr("validation.spin_glass._CHUNK_ELEMENTS", 3 * 25)
+    monkeypatch.setattr("numerics.instance.spin_glass._CHUNK_ELEMENTS", 3 * 25)
     np.testing.assert_allclose(hessian(data), whole, RTOL, 1e-12)
     np.testing.assert_allclose(whole, dense.T @ dense / 50, RTOL, 1e-12)
 

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from validation.features import FeatureOperator
+from numerics.instance.features import FeatureOperator
 
 RTOL = 1e-12  # two orders of summation in double precision
 

@@ -23,9 +23,9 @@ from scipy.linalg import lapack
 
 from numerics.arguments import check_choice, check_count, check_real
 from numerics.errors import ConvergenceError, ParameterError
-from validation.features import FeatureOperator
-from validation.prompts import Prompts
-from validation.spin_glass import hessian
+from numerics.instance.data import Instance
+from numerics.instance.features import FeatureOperator
+from numerics.instance.spin_glass import hessian
 
 __all__ = ["LinearResponse", "cheapest", "ground_state", "linear_response"]
 
@@ -52,7 +52,7 @@ class LinearResponse:
 
 
 def ground_state(
-    prompts: Prompts,
+    prompts: Instance,
     ridge0: float,
     method: str = "auto",
     *,
@@ -66,8 +66,8 @@ def ground_state(
     For "cg", |h - A W| <= tolerance |h| is computed anew for the W returned; ConvergenceError if it does
     not hold after max_iterations (default 10 n).
 
-    >>> from validation.prompts import draw_prompts
-    >>> data = draw_prompts(dimension=3, context=6, prompts=30, rng=np.random.default_rng(1))
+    >>> rng = np.random.default_rng(1)
+    >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
     >>> direct, krylov = (ground_state(data, 0.1, method) for method in ("primal", "cg"))
     >>> bool(np.allclose(direct, krylov, rtol=0, atol=1e-8))
     True
@@ -77,7 +77,7 @@ def ground_state(
     if method == "auto":
         method = cheapest(prompts.dimension, prompts.prompts, ridge0)
     _refuse_singular(prompts, ridge0, method)
-    features = FeatureOperator(prompts.context, prompts.query)
+    features = prompts.features
     if method == "primal":
         return _primal_solve(_primal_factor(prompts, ridge0), prompts)
     if method == "dual":
@@ -88,7 +88,7 @@ def ground_state(
     return _conjugate_gradients(features, prompts.label, ridge0, tolerance, limit)
 
 
-def linear_response(prompts: Prompts, ridge0: float, method: str = "auto", *, rows: bool = False) -> LinearResponse:
+def linear_response(prompts: Instance, ridge0: float, method: str = "auto", *, rows: bool = False) -> LinearResponse:
     """Ground state, ln det A and the two traces of A^{-1}, by "auto", "primal" or "dual": one Cholesky.
 
     rows: also the trace over each row, at no cost by "primal" and about that of another Cholesky by "dual".
@@ -111,7 +111,7 @@ def cheapest(dimension: int, prompts: int, ridge0: float) -> str:
     return "primal" if primal < dual else "dual"
 
 
-def _refuse_singular(prompts: Prompts, ridge0: float, method: str) -> None:
+def _refuse_singular(prompts: Instance, ridge0: float, method: str) -> None:
     count, spins = prompts.prompts, prompts.spins
     if ridge0 > 0:
         return
@@ -145,19 +145,19 @@ def _inverse_factor_squares(factor: FloatArray) -> FloatArray:
     return np.array([inverse[i:, i] @ inverse[i:, i] for i in range(size)])
 
 
-def _primal_factor(prompts: Prompts, ridge0: float) -> FloatArray:
+def _primal_factor(prompts: Instance, ridge0: float) -> FloatArray:
     matrix = hessian(prompts)
     matrix.flat[:: prompts.spins + 1] += ridge0
     return _cholesky(matrix, "A = S^T S/P + ridge0")
 
 
-def _primal_solve(factor: FloatArray, prompts: Prompts) -> FloatArray:
-    fields = FeatureOperator(prompts.context, prompts.query).adjoint(prompts.label) / prompts.prompts
+def _primal_solve(factor: FloatArray, prompts: Instance) -> FloatArray:
+    fields = prompts.features.adjoint(prompts.label) / prompts.prompts
     solution, _ = lapack.dpotrs(factor, fields.ravel(), lower=1)
     return np.asarray(solution).reshape(fields.shape)
 
 
-def _primal_response(prompts: Prompts, ridge0: float) -> LinearResponse:
+def _primal_response(prompts: Instance, ridge0: float) -> LinearResponse:
     factor = _primal_factor(prompts, ridge0)
     weights = _primal_solve(factor, prompts)
     log_determinant = _log_determinant(factor)
@@ -184,13 +184,13 @@ def _dual_solve(factor: FloatArray, label: FloatArray) -> FloatArray:
     return np.asarray(solution).ravel()
 
 
-def _dual_response(prompts: Prompts, ridge0: float, rows: bool) -> LinearResponse:
+def _dual_response(prompts: Instance, ridge0: float, rows: bool) -> LinearResponse:
     """With K = S S^T + P lambda0 and S_1, S_2 the columns of the block and of the last row:
 
     ln det A = ln det K - P ln P + (n - P) ln lambda0,   Tr_2 A^{-1} = (D - Tr K^{-1} S_2 S_2^T)/lambda0,
     Tr A^{-1} = (n - P)/lambda0 + P Tr K^{-1}            (Woodbury)
     """
-    features = FeatureOperator(prompts.context, prompts.query)
+    features = prompts.features
     count, spins = features.shape
     factor = _dual_factor(features, ridge0)
     weights = features.adjoint(_dual_solve(factor, prompts.label))

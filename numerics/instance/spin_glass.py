@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from numerics.arguments import check_real
 from numerics.errors import ParameterError
-from validation.features import FeatureOperator
-from validation.prompts import Prompts
+from numerics.instance.data import Instance
 
 __all__ = [
     "BoltzmannMeasure",
@@ -74,16 +73,16 @@ class BoltzmannMeasure:
     log_partition: float
 
 
-def spin_glass(prompts: Prompts, ridge0: float) -> SpinGlass:
+def spin_glass(prompts: Instance, ridge0: float) -> SpinGlass:
     """Couplings, fields and on-site terms of one data set, O(n^2) memory; ridge0 is lambda0, unscaled.
 
-    >>> data = Prompts(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 0.0]]), np.array([2.0]), 1, 0.0, "N")
+    >>> data = Instance(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 0.0]]), np.array([2.0]))
     >>> glass = spin_glass(data, ridge0=0.5)
     >>> float(glass.couplings[0, 2]), glass.energy(np.zeros(6))
     (-2.0, 2.0)
     """
     ridge0 = check_real("ridge0", ridge0, minimum=0.0)
-    features = FeatureOperator(prompts.context, prompts.query)
+    features = prompts.features
     couplings = -hessian(prompts)
     onsite = ridge0 - np.diagonal(couplings)
     np.fill_diagonal(couplings, 0.0)
@@ -91,13 +90,13 @@ def spin_glass(prompts: Prompts, ridge0: float) -> SpinGlass:
     return SpinGlass(couplings, fields, onsite, float(np.mean(prompts.label**2)) / 2)
 
 
-def energy(prompts: Prompts, weights: FloatArray, ridge0: float) -> float:
+def energy(prompts: Instance, weights: FloatArray, ridge0: float) -> float:
     """H of weights (D+1, D) as loss: half the mean squared residual plus (lambda0/2) |W|^2. Matrix free."""
-    residual = prompts.label - FeatureOperator(prompts.context, prompts.query).predict(weights)
+    residual = prompts.label - prompts.features.predict(weights)
     return float(np.mean(residual**2) + ridge0 * np.sum(weights**2)) / 2
 
 
-def hessian(prompts: Prompts) -> FloatArray:
+def hessian(prompts: Instance) -> FloatArray:
     """S^T S/P, shape (n, n), summed over the prompts a chunk at a time, so that S is not stored.
 
     The entry at (ij, kl) is the mean of u_i u_k x_j x_l: symmetric in i, k and in j, l separately. Only the
@@ -121,7 +120,7 @@ def hessian(prompts: Prompts) -> FloatArray:
     return gathered.reshape(rows * columns, rows * columns)
 
 
-def hessian_eigenvalues(prompts: Prompts) -> FloatArray:
+def hessian_eigenvalues(prompts: Instance) -> FloatArray:
     """Eigenvalues of S^T S/P over all (D+1)^2 spins, ascending; SG Fig. S7 shows their distribution.
 
     The D+1 spins of the masked column have features zero, hence eigenvalue zero. For large D
@@ -132,7 +131,7 @@ def hessian_eigenvalues(prompts: Prompts) -> FloatArray:
     return np.sort(np.concatenate([np.zeros(prompts.dimension + 1), values]))
 
 
-def boltzmann(prompts: Prompts, *, ridge0: float, beta: float) -> BoltzmannMeasure:
+def boltzmann(prompts: Instance, *, ridge0: float, beta: float) -> BoltzmannMeasure:
     """The exact measure of one data set, by dense linear algebra: mean, covariance and ln Z.
 
     ridge0 >= 0 and beta > 0 are SG's unscaled lambda0 and inverse temperature. With ridge0 = 0 there must
@@ -152,7 +151,7 @@ def boltzmann(prompts: Prompts, *, ridge0: float, beta: float) -> BoltzmannMeasu
     matrix = hessian(prompts)
     matrix.flat[:: count + 1] += ridge0
     inverse = np.linalg.inv(matrix)
-    fields = FeatureOperator(prompts.context, prompts.query).adjoint(prompts.label) / prompts.prompts
+    fields = prompts.features.adjoint(prompts.label) / prompts.prompts
     mean = (inverse @ fields.ravel()).reshape(fields.shape)
     log_determinant = float(np.linalg.slogdet(matrix)[1])
     log_partition = -beta * energy(prompts, mean, ridge0) + 0.5 * (count * np.log(2 * np.pi / beta) - log_determinant)
