@@ -1,14 +1,17 @@
 """``python -m examples.figures [DIRECTORY]``: every picture of the README and the notes, from scratch.
 
-The last one simulates for about two minutes; its data go into a netCDF file beside it, which a second run reads.
+The last two simulate for about two minutes each; their data go into netCDF files beside them, which a second run reads.
 """
 
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 import iclglass
 from numerics.learning_curve_plot import draw_learning_curve
@@ -16,10 +19,49 @@ from numerics.plotting import PALETTE, draw_phase_diagram, save_figure
 from numerics.storage import PROVENANCE, load, provenance, save
 from validation.simulation import simulate
 
-_TAUS = (0.3, 0.5, 0.7, 0.85, 1.0, 1.15, 1.3, 1.6, 2.0, 2.5, 3.0, 4.0)
-_SETTING = {"context_length": 2.0, "ridge": 0.1}
 # Data sets a point: the error bars are then about as large as the markers.
 _SAMPLES = {10: 200, 20: 60, 40: 16}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One picture of both theories and the simulation: its axis, where to simulate, where to draw the theory."""
+
+    axis: str
+    points: tuple[float, ...]
+    start: float
+    stop: float
+    logarithmic: bool
+    finite_points: int
+    setting: Mapping[str, float]
+    label: str
+    title: str
+
+
+_COMPARISONS = {
+    "sizes": Comparison(
+        axis="task_diversity",
+        points=(0.3, 0.5, 0.7, 0.85, 1.0, 1.15, 1.3, 1.6, 2.0, 2.5, 3.0, 4.0),
+        start=0.2,
+        stop=4.2,
+        logarithmic=False,
+        finite_points=400,
+        setting={"context_length": 2.0, "ridge": 0.1},
+        label=r"task diversity $\tau = P/D^2$",
+        title=r"$\alpha = 2$, $\rho = 0$, $\lambda = 0.1$",
+    ),
+    "pool-sizes": Comparison(
+        axis="distinct_tasks",
+        points=(0.3, 0.5, 0.8, 1.2, 2.0, 4.0, 8.0),
+        start=0.2,
+        stop=10.0,
+        logarithmic=True,
+        finite_points=25,
+        setting={"task_diversity": 2.0, "context_length": 4.0, "ridge": 0.03, "label_noise": 0.1},
+        label=r"distinct tasks $\kappa = K/D$",
+        title=r"$\tau = 2$, $\alpha = 4$, $\rho = 0.1$, $\lambda = 0.03$",
+    ),
+}
 
 
 def phase_diagrams(folder: Path) -> None:
@@ -61,43 +103,53 @@ def learning_curves(folder: Path) -> None:
     save_figure(figure, folder / "learning-curve.png", force=True)
 
 
-def simulated() -> xr.Dataset:
+def simulated(comparison: Comparison) -> xr.Dataset:
     """Mean and standard error of e_icl over data sets, at D = 10, 20, 40."""
     sizes = list(_SAMPLES)
-    mean = np.empty((len(sizes), len(_TAUS)))
+    mean = np.empty((len(sizes), len(comparison.points)))
     error = np.empty_like(mean)
     for row, (size, samples) in enumerate(_SAMPLES.items()):
-        for column, tau in enumerate(_TAUS):
-            found = simulate(task_diversity=tau, dimensions=(size,), samples=samples, seed=1, **_SETTING)
-            values = found.values["e_icl"][0]
+        for column, value in enumerate(comparison.points):
+            given = {comparison.axis: value, **comparison.setting}
+            values = simulate(**given, dimensions=(size,), samples=samples, seed=1).values["e_icl"][0]
             mean[row, column], error[row, column] = values.mean(), values.std(ddof=1) / np.sqrt(samples)
-            print(f"D = {size}, tau = {tau}: {mean[row, column]:.4f} +- {error[row, column]:.4f}", file=sys.stderr)
-    axes = ("dimension", "task_diversity")
+            found = f"{mean[row, column]:.4f} +- {error[row, column]:.4f}"
+            print(f"D = {size}, {comparison.axis} = {value}: {found}", file=sys.stderr)
+    axes = ("dimension", comparison.axis)
     return xr.Dataset(
         {
             "e_icl": (axes, mean, {"long_name": "mean over data sets", "units": "1"}),
             "standard_error": (axes, error, {"long_name": "standard error of the mean", "units": "1"}),
         },
-        coords={"dimension": sizes, "task_diversity": list(_TAUS)},
-        attrs={PROVENANCE: provenance({**_SETTING, "samples": list(_SAMPLES.values())}, seed=1)},
+        coords={"dimension": sizes, comparison.axis: list(comparison.points)},
+        attrs={PROVENANCE: provenance({**comparison.setting, "samples": list(_SAMPLES.values())}, seed=1)},
     )
 
 
-def three_theories(folder: Path) -> None:
+def three_theories(folder: Path, name: str) -> None:
     """Asymptotic theory, finite-size theory and simulation in one picture."""
-    data = folder / "sizes.nc"
-    dataset = load(data) if data.exists() else simulated()
+    comparison = _COMPARISONS[name]
+    data = folder / f"{name}.nc"
+    dataset = load(data) if data.exists() else simulated(comparison)
     save(dataset, data, force=True)
+
+    def curve(points: int, dimension: int | None) -> tuple[np.ndarray, np.ndarray]:
+        space = np.geomspace if comparison.logarithmic else np.linspace
+        values = space(comparison.start, comparison.stop, points)
+        if dimension is not None and comparison.axis == "distinct_tasks":
+            values = np.unique(np.rint(values * dimension)) / dimension
+        given = {comparison.axis: values, **comparison.setting}
+        return values, iclglass.solve(**given, dimension=dimension).e_icl
+
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.add_subplot()
-    tau = np.linspace(0.2, 4.2, 400)
-    axes.plot(tau, iclglass.solve(task_diversity=tau, **_SETTING).e_icl, color="black", label=r"theory, $D \to \infty$")
+    axes.plot(*curve(400, None), color="black", label=r"theory, $D \to \infty$")
     for size, colour, marker in zip(dataset.dimension.values, PALETTE, "osD", strict=False):
-        theory = iclglass.solve(task_diversity=tau, dimension=int(size), **_SETTING).e_icl
-        axes.plot(tau, theory, color=colour, linestyle="--", label=f"finite-size theory, $D = {size}$")
+        theory = curve(comparison.finite_points, int(size))
+        axes.plot(*theory, color=colour, linestyle="--", label=f"finite-size theory, $D = {size}$")
         here = dataset.sel(dimension=size)
         axes.errorbar(
-            here.task_diversity,
+            here[comparison.axis],
             here.e_icl,
             here.standard_error,
             fmt=marker,
@@ -106,14 +158,17 @@ def three_theories(folder: Path) -> None:
             capsize=2,
             label=f"simulation, $D = {size}$",
         )
-    axes.set_xlabel(r"task diversity $\tau = P/D^2$")
+    if comparison.logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(comparison.label)
     axes.set_ylabel(r"$e_{\mathrm{ICL}}$: squared error on a new task")
-    axes.set_title(
-        rf"$\alpha = {_SETTING['context_length']:g}$, $\rho = 0$, $\lambda = {_SETTING['ridge']:g}$", fontsize="medium"
-    )
+    axes.set_title(comparison.title, fontsize="medium")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    save_figure(figure, folder / "sizes.png", force=True)
+    save_figure(figure, folder / f"{name}.png", force=True)
 
 
 def main(folder: Path) -> None:
@@ -121,7 +176,8 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     phase_diagrams(folder)
     learning_curves(folder)
-    three_theories(folder)
+    for name in _COMPARISONS:
+        three_theories(folder, name)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     derive          the chain from Hamiltonian to saddle-point equations (SymPy)
     solve           the saddle point and all observables over arrays of parameters
     solve_digits    one point at any number of digits
+    solve_given_pool  finite dimension, one given pool of tasks
     sweep           the product of axes as an xarray.Dataset
     best_ridge      the ridge with the least error on a new task
     learning_curve, best_stopping_time: gradient flow from random weights
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics.best_ridge import best_ridge
     from numerics.errors import ConvergenceError, OutputError, ParameterError, ParameterTypeError
+    from numerics.finite_size import solve_given_pool
     from numerics.fixed_point import Status
     from numerics.learning_curve import LearningCurve, learning_curve
     from numerics.lines import Line
@@ -63,6 +65,7 @@ __all__ = [
     "save",
     "solve",
     "solve_digits",
+    "solve_given_pool",
     "sweep",
     "validate",
 ]
@@ -93,6 +96,7 @@ _HOME = {
     "save": "numerics.storage",
     "solve": "numerics.saddle_point",
     "solve_digits": "numerics.precision",
+    "solve_given_pool": "numerics.finite_size",
     "sweep": "numerics.sweep",
     "validate": "validation.crosscheck",
 }

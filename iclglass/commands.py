@@ -87,7 +87,7 @@ def _solve(values: Mapping[str, Any]) -> int:
         shown = {name: str(given[name] if given[name] is not None else given["context_length"]) for name in names}
     if values["dimension"] is not None:
         shown |= {"dimension": values["dimension"], "norm": values["norm"]}
-        shown |= {name: int(fields[name]) for name in ("prompts", "context")}
+        shown |= {name: int(fields[name]) for name in ("prompts", "context", "task_count")}
     if values["json"]:
         _print_json({"parameters": shown, **results, "status": status.sentence})
     else:
@@ -142,12 +142,14 @@ def _finish(dataset: Any, values: Mapping[str, Any]) -> int:
 
 
 def _sweep(values: Mapping[str, Any]) -> int:
+    from iclglass.progress import bar
     from numerics.plotting import draw_sweep, save_figure
     from numerics.storage import save
     from numerics.sweep import sweep
 
     _check_outputs(values)
-    dataset = sweep(**_grid_parameters(values))
+    with bar("solving") as advance:
+        dataset = sweep(**_grid_parameters(values), progress=advance)
     # Drawn before anything is written: a grid that cannot be drawn leaves no half of the output behind.
     figure = draw_sweep(dataset, observable=values["observable"]) if values["plot"] is not None else None
     save(dataset, values["out"], force=values["force"] or False)
@@ -157,6 +159,7 @@ def _sweep(values: Mapping[str, Any]) -> int:
 
 
 def _phase_diagram(values: Mapping[str, Any]) -> int:
+    from iclglass.progress import bar
     from numerics.phase_diagram import phase_diagram
     from numerics.plotting import draw_phase_diagram, save_figure
     from numerics.storage import save
@@ -166,7 +169,8 @@ def _phase_diagram(values: Mapping[str, Any]) -> int:
     if values["plot"] is None:
         values = {**values, "plot": str(Path(values["out"]).with_suffix(".png"))}
     _check_outputs(values)
-    diagram = phase_diagram(**_grid_parameters(values), lines=values["line"])
+    with bar("solving") as advance:
+        diagram = phase_diagram(**_grid_parameters(values), lines=values["line"], progress=advance)
     figure = draw_phase_diagram(diagram, observable=values["observable"])
     save(diagram.to_dataset(), values["out"], force=values["force"] or False)
     save_figure(figure, values["plot"], force=values["force"] or False)

@@ -15,12 +15,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PromptNodes", "chi_square_nodes", "normal_nodes", "prompt_nodes"]
+__all__ = ["PromptNodes", "chi_square_nodes", "normal_nodes", "prompt_nodes", "scalar_nodes"]
 
 Array = NDArray[np.float64]
 
 _GRID = 1500
 """Points of the trapezoidal rule that stands for the law of ln chi^2; far below rounding, its integrand is analytic."""
+
+_NEGLIGIBLE = 1e-10
+"""Part of the averages that all nodes left out may carry."""
 
 _FEW = 3
 """Degrees of freedom up to which (tokens: 1 to 3) the trapezoidal rule beats Gauss at the same number of nodes."""
@@ -102,7 +105,7 @@ class PromptNodes:
     label: Array
 
 
-def _scalar_nodes(freedom: int, refine: int) -> tuple[Array, Array]:
+def scalar_nodes(freedom: int, refine: int) -> tuple[Array, Array]:
     """Nodes for one chi-square variable: the fewer degrees of freedom, the wider its logarithm, the more nodes."""
     if freedom == 0 or freedom > _FEW:
         return chi_square_nodes(freedom, 4 + refine + round(16 / np.sqrt(max(freedom, 1))))
@@ -128,9 +131,9 @@ def prompt_nodes(dimension: int, context: int, divisor: int, label_noise: float,
 
     ``refine`` adds nodes in every dimension: the difference to refine = 0 is the error of the quadrature.
     """
-    task, task_weight = _scalar_nodes(dimension, refine)
+    task, task_weight = scalar_nodes(dimension, refine)
     query, query_weight = task, task_weight
-    labels, labels_weight = _scalar_nodes(context, refine)
+    labels, labels_weight = scalar_nodes(context, refine)
     # only a term of a sum: fewer nodes
     across, across_weight = chi_square_nodes(dimension - 1, max(1 + refine + round(16 / np.sqrt(dimension - 1)), 3))
     noise, noise_weight = normal_nodes(6 + refine) if label_noise > 0 else (np.zeros(1), np.ones(1))
@@ -143,10 +146,16 @@ def prompt_nodes(dimension: int, context: int, divisor: int, label_noise: float,
     ).reshape(-1)
     label_square = (t2 + label_noise) * z
     projection = np.sqrt(t2) * z + np.sqrt(label_noise * z) * zeta
+    block = (projection**2 + label_square * across_) / divisor**2 * x2
+    last = (label_square / divisor) ** 2 * x2
+    # Most nodes of a product lie in its corners and weigh nothing: keep those that carry the averages, of second powers
+    # of the features too.
+    importance = weight * (1 + block / (weight @ block) + last / (weight @ last)) ** 2
+    kept = importance > _NEGLIGIBLE * importance.mean()
     return PromptNodes(
-        weight=weight,
-        block=(projection**2 + label_square * across_) / divisor**2 * x2,
-        last=(label_square / divisor) ** 2 * x2,
-        signal=np.sqrt(t2) * projection / divisor * x2,
-        label=t2 * x2 / dimension + label_noise,
+        weight=weight[kept] / weight[kept].sum(),
+        block=block[kept],
+        last=last[kept],
+        signal=(np.sqrt(t2) * projection / divisor * x2)[kept],
+        label=(t2 * x2 / dimension + label_noise)[kept],
     )

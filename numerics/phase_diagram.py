@@ -1,6 +1,6 @@
 """A sweep of two axes with lines located on it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from numerics.arguments import check_count
 from numerics.errors import ParameterError, ParameterTypeError
 from numerics.finite_size import MINIMUM_DIMENSION
 from numerics.lines import LINE_KINDS, Line, locate
-from numerics.parameters import PARAMETERS
+from numerics.parameters import PARAMETERS, real
 from numerics.sweep import sweep
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def phase_diagram(
     lines: Sequence[str] | None = None,
     dimension: int | None = None,
     norm: str = "N",
+    progress: Callable[[int, int], None] | None = None,
 ) -> PhaseDiagram:
     """Sweep two axes and locate lines.
 
@@ -81,6 +82,7 @@ def phase_diagram(
         dimension: token dimension D for the finite-size theory. P and N are then whole numbers and nothing continuous
             can be located: the only line is the interpolation threshold P = D(D + 1), tau = 1 + 1/D.
         norm: divisor of the attention sum at finite D.
+        progress: as in `sweep`.
 
     Returns:
         `PhaseDiagram`. A line that does not cross the grid has no parts. Structure narrower than the grid's spacing
@@ -100,6 +102,33 @@ def phase_diagram(
         lines = DEFAULT_LINES if dimension is None else DEFAULT_LINES[:1]
     if isinstance(lines, str) or not isinstance(lines, Sequence) or not all(isinstance(name, str) for name in lines):
         raise ParameterTypeError(f"lines = {lines!r} must be a list of names, as in ['contrast=0.8']")
+    if dimension is not None and set(lines) - {"interpolation-threshold"}:
+        raise ParameterError(
+            f"lines = {list(lines)}: at finite dimension P and N are whole numbers, so only 'interpolation-threshold' "
+            "can be located; leave out the others, or dimension"
+        )
+    given = {
+        "task_diversity": task_diversity,
+        "context_length": context_length,
+        "distinct_tasks": distinct_tasks,
+        "label_noise": label_noise,
+        "ridge": ridge,
+        "temperature": temperature,
+        "test_context_length": test_context_length,
+    }
+    # Checked before the sweep, which with pools at finite dimension takes long.
+    checked = {name: real(name, value) for name, value in given.items() if value is not None}
+    axes = {name: values for name, values in checked.items() if values.ndim == 1}
+    if len(axes) != 2 or any(values.size < 2 for values in axes.values()):
+        raise ParameterError(
+            f"a phase diagram needs exactly two axes of at least two values, not {list(axes) or 'none'}: give two "
+            "parameters as grids"
+        )
+    for name, values in axes.items():
+        if not np.all(np.isfinite(values)):
+            raise ParameterError(f"the axis {name} must be finite: infinity has no place on a grid")
+        if not np.all(np.diff(values) > 0):
+            raise ParameterError(f"the axis {name} must increase: sort its values and drop repeated ones")
     dataset = sweep(
         task_diversity=task_diversity,
         context_length=context_length,
@@ -110,27 +139,11 @@ def phase_diagram(
         test_context_length=test_context_length,
         dimension=dimension,
         norm=norm,
+        progress=progress,
     )
-    if dimension is not None and set(lines) - {"interpolation-threshold"}:
-        raise ParameterError(
-            f"lines = {list(lines)}: at finite dimension P and N are whole numbers, so only 'interpolation-threshold' "
-            "can be located; leave out the others, or dimension"
-        )
-    axes = [name for name in PARAMETERS if name in dataset.dims]
-    if len(axes) != 2 or any(dataset.sizes[name] < 2 for name in axes):
-        raise ParameterError(
-            f"a phase diagram needs exactly two axes of at least two values, not {axes or 'none'}: give two parameters "
-            "as grids"
-        )
-    for name in axes:
-        values = dataset[name].values
-        if not np.all(np.isfinite(values)):
-            raise ParameterError(f"the axis {name} must be finite: infinity has no place on a grid")
-        if not np.all(np.diff(values) > 0):
-            raise ParameterError(f"the axis {name} must increase: sort its values and drop repeated ones")
     fixed = {name: float(dataset[name]) for name in PARAMETERS if name in dataset.coords and name not in axes}
     x, y = axes
-    grid = (np.asarray(dataset[x].values), np.asarray(dataset[y].values))
+    grid = (axes[x], axes[y])
     threshold = 1.0 if dimension is None else 1 + 1 / dimension
     located = tuple(locate(name, axes=(x, y), grid=grid, fixed=fixed, threshold=threshold) for name in lines)
     return PhaseDiagram(dataset, x, y, located)

@@ -138,7 +138,8 @@ def solve(
         test_context_length: N/D of the test prompts, for e_icl; default as in pretraining.
         tasks: covariance spectrum of the tasks, in pretraining and test; default isotropic, variance 1.
         dimension: token dimension D for the theory at finite D (`numerics.finite_size`; the result then also holds the
-            integers P and N used); default none, D -> infinity.
+            integers P, N and K used; with a pool of tasks it takes about a second a point, and error_bound is a
+            standard error); default none, D -> infinity.
         norm: divisor of the attention sum at finite D, "N" or "N+1".
         method: "closed-form" (with a pool: its one scalar equation by bracketed root), or "iteration" to iterate the
             equations (one isotropic task per prompt, ridge > 0).
@@ -192,8 +193,12 @@ def solve_points(
     dimension: ArrayLike | None = None,
     norm: str = "N",
     method: str = "closed-form",
+    progress: Callable[[int, int], None] | None = None,
 ) -> Solution:
-    """`solve` with its parameters as a mapping, never raising for a point that did not converge."""
+    """`solve` with its parameters as a mapping, never raising for a point that did not converge.
+
+    ``progress`` is called with (points done, points in all) where that takes time: pools at finite dimension.
+    """
     check_choice("norm", norm, ("N", "N+1"))
     if not isinstance(tasks, TaskSpectrum):
         raise ParameterTypeError(f"tasks = {tasks!r} must be a TaskSpectrum, as TaskSpectrum.from_eigenvalues makes it")
@@ -205,7 +210,7 @@ def solve_points(
         # Imported here: it brings quadrature nodes and scipy, which the theory at D -> infinity does not need.
         from numerics.finite_size import solve_finite_points
 
-        return solve_finite_points(given, dimension=dimension, norm=norm)
+        return solve_finite_points(given, dimension=dimension, norm=norm, progress=progress)
     parameters = broadcast(given)
     shape = parameters["task_diversity"].shape
     flat = [parameters[name].reshape(-1) for name in _ORDER]

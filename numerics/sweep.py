@@ -1,6 +1,6 @@
 """solve over the product of axes, as a labelled dataset."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,11 @@ _DIAGNOSTICS = {
     "error_bound": "bound on the relative error of chi, m and q",
     "status": "what became of the point",
 }
-_COUNTS = {"prompts": "prompts P = round(tau D^2) used", "context": "labelled tokens N = round(alpha D) used"}
+_COUNTS = {
+    "prompts": "prompts P = round(tau D^2) used",
+    "context": "labelled tokens N = round(alpha D) used",
+    "task_count": "distinct tasks K = round(kappa D) used",
+}
 
 
 def sweep(
@@ -40,6 +44,7 @@ def sweep(
     tasks: TaskSpectrum = ISOTROPIC,
     dimension: ArrayLike | None = None,
     norm: str = "N",
+    progress: Callable[[int, int], None] | None = None,
 ) -> "xr.Dataset":
     """Solve over the product of all parameters given as one-dimensional arrays.
 
@@ -49,9 +54,10 @@ def sweep(
         task_diversity, context_length, distinct_tasks, label_noise, ridge, temperature, test_context_length: a
             number, or a one-dimensional array, which becomes an axis; ranges as in `solve`.
         tasks: covariance spectrum of the tasks, default isotropic.
-        dimension: token dimension D, a number or an axis, for the finite-size theory; the integers P and N used are
+        dimension: token dimension D, a number or an axis, for the finite-size theory; the integers P, N and K used are
             then variables of the dataset. Default none, D -> infinity.
         norm: divisor of the attention sum at finite D, "N" or "N+1".
+        progress: called with (points done, points in all) where that takes time: pools at finite dimension.
 
     Returns:
         xarray.Dataset with one dimension an axis, in the order of the arguments; a variable for every quantity of
@@ -88,7 +94,7 @@ def sweep(
         position = list(axes).index(name) if name in axes else 0
         shaped[name] = value.reshape([-1 if k == position else 1 for k in range(len(axes))]) if axes else value
     sizes = shaped.pop("dimension", None)
-    solution = solve_points(shaped, tasks=tasks, dimension=sizes, norm=norm)
+    solution = solve_points(shaped, tasks=tasks, dimension=sizes, norm=norm, progress=progress)
     variables = {}
     for name, text in {**OBSERVABLES, **_DIAGNOSTICS}.items():
         variables[name] = xr.Variable(tuple(axes), getattr(solution, name), {"long_name": text, "units": "1"})

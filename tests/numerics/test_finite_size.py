@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-import numerics.finite_size as module
+import numerics.finite_own_tasks as module
 from numerics import generated_numpy
 from numerics.errors import ParameterError, ParameterTypeError
 from numerics.finite_size import solve_finite

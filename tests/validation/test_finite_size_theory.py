@@ -1,21 +1,24 @@
-"""The finite-size theory against direct simulation, at points and sample sizes fixed in finite_size_points.csv.
+"""The finite-size theory against direct simulation, at points and sample sizes fixed beforehand.
 
-`pytest -s -m slow tests/validation/test_finite_size_theory.py` prints the table that notes/finite_size.md quotes.
+finite_size_points.csv has one task per prompt, finite_pool_points.csv pools of tasks.
+`pytest -s -m slow tests/validation/test_finite_size_theory.py` prints the tables that notes/finite_size.md quotes.
 """
 
 import csv
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from numerics.finite_size import solve_finite
+from numerics.finite_size import solve_finite, solve_given_pool
 from numerics.saddle_point import solve
-from validation.observables import QUANTITIES
+from validation.observables import QUANTITIES, measure
+from validation.prompts import draw_prompts
 from validation.simulation import simulate
 from validation.statistics import mean_and_error
 
-POINTS = Path(__file__).with_name("finite_size_points.csv")
+HERE = Path(__file__).parent
 TEMPERATURE = 0.5
 SEED = 3
 # |z| of one normal comparison: false alarm 6.8e-6 each.
@@ -24,11 +27,14 @@ Z_SCORE = 4.5
 # 8 for the train error below the threshold, where it is small itself (notes/finite_size.md).
 NEGLECTED = {"chi": 3.0, "e_icl_gibbs": 3.0, "q_self": 3.0, "e_train": 8.0}
 NEGLECTED_ELSEWHERE = 2.0
+# Median relative deviation where it is above 1 %: 10 of the 24 points have tau < 1, where e_train is small and its
+# neglected terms are resolved (1.35 % measured, standard errors of 1.0 %).
+MEDIAN = {("finite_pool_points.csv", "e_train"): 0.02}
 HEADLINE = ("m", "q", "e_icl")
 
 
-def read_points():
-    with POINTS.open(encoding="utf-8") as stream:
+def read_points(name):
+    with (HERE / name).open(encoding="utf-8") as stream:
         return [
             {name: text if name == "norm" else float(text) for name, text in row.items()}
             for row in csv.DictReader(stream)
@@ -36,7 +42,10 @@ def read_points():
 
 
 def compare(point, seed=SEED):
-    """Simulated mean and standard error, finite-size and asymptotic theory, for every quantity."""
+    """Simulated mean, standard error of the comparison, both theories, standard error of the simulation alone.
+
+    Averages over pools are sampled in the theory too: that of the comparison holds both.
+    """
     point = dict(point)
     norm, samples, dimension = point.pop("norm"), int(point.pop("samples")), int(point.pop("dimension"))
     found = simulate(**point, norm=norm, temperature=TEMPERATURE, dimensions=(dimension,), samples=samples, seed=seed)
@@ -44,11 +53,36 @@ def compare(point, seed=SEED):
     limit = solve(**point, temperature=TEMPERATURE)
     assert int(finite.prompts) == found.prompts[0]
     assert int(finite.context) == found.contexts[0]
+    assert int(finite.task_count) == found.task_counts[0]
+    sampling = np.nan_to_num(finite.error_bound)
     rows = {}
     for name in QUANTITIES:
         mean, error = mean_and_error(found.values[name][0])
-        rows[name] = np.array([mean, error, getattr(finite, name), getattr(limit, name)])
+        theory = getattr(finite, name)
+        rows[name] = np.array([mean, np.hypot(error, sampling * theory), theory, getattr(limit, name), error])
     return rows
+
+
+def test_given_pool_at_every_quantity():
+    """Data sets that share one pool: the theory solved for that pool, not for the average one."""
+    size, prompts, tokens = 10, 150, 20
+    pool = 1.3 * np.random.default_rng(8).standard_normal((4, size))  # not a typical pool
+    found = []
+    for index in range(400):
+        rng = np.random.default_rng([9, index])
+        data = draw_prompts(dimension=size, context=tokens, prompts=prompts, label_noise=0.2, tasks=pool, rng=rng)
+        found.append(asdict(measure(data, ridge=0.1, temperature=TEMPERATURE)))
+    point = {"task_diversity": 1.5, "context_length": 2.0, "label_noise": 0.2, "ridge": 0.1}
+    theory = solve_given_pool(pool, **point, temperature=TEMPERATURE)
+    typical = solve_finite(**point, dimension=size, distinct_tasks=0.4, temperature=TEMPERATURE)
+    worst = {"given": 0.0, "typical": 0.0}
+    for name in QUANTITIES:
+        mean, error = mean_and_error(np.array([row[name] for row in found]))
+        for label, solution in (("given", theory), ("typical", typical)):
+            row = np.array([mean, np.hypot(error, solution.error_bound * abs(mean)), getattr(solution, name)])
+            worst[label] = max(worst[label], excess(name, row, row[2], size))
+    assert worst["given"] < Z_SCORE, worst
+    assert worst["typical"] > 2 * Z_SCORE, worst
 
 
 def excess(name, row, theory, dimension):
@@ -63,6 +97,7 @@ FAST = [
     {"dimension": 10, "task_diversity": 2.0, "context_length": 1.0, "ridge": 0.1, "label_noise": 0.2, "norm": "N"},
     {"dimension": 10, "task_diversity": 0.5, "context_length": 2.0, "ridge": 0.1, "label_noise": 0.0, "norm": "N+1"},
     {"dimension": 16, "task_diversity": 3.0, "context_length": 0.5, "ridge": 0.03, "label_noise": 0.0, "norm": "N"},
+    {"dimension": 10, "task_diversity": 2.0, "context_length": 2.0, "ridge": 0.1, "distinct_tasks": 0.5, "norm": "N"},
 ]
 
 
@@ -76,10 +111,11 @@ def test_every_quantity_agrees_where_the_asymptotic_theory_does_not(point):
 
 
 @pytest.mark.slow
-def test_fixed_points_by_direct_simulation():
-    """At least 30 points; criteria of the project on m, q, e_icl, whose standard error is at most 1 %."""
-    points = read_points()
-    assert len(points) >= 30
+@pytest.mark.parametrize(("file", "count"), [("finite_size_points.csv", 30), ("finite_pool_points.csv", 24)])
+def test_fixed_points_by_direct_simulation(file, count):
+    """Criteria of the project on m, q, e_icl, whose standard error is at most 1 %."""
+    points = read_points(file)
+    assert len(points) >= count
     assert {point["dimension"] for point in points} == {8, 10, 16, 20, 32}
     tables = [compare(point) for point in points]
     values = {name: np.array([table[name] for table in tables]) for name in QUANTITIES}
@@ -100,7 +136,7 @@ def test_fixed_points_by_direct_simulation():
             )
 
     for name in HEADLINE:
-        mean, error = values[name][:, 0], values[name][:, 1]
+        mean, error = values[name][:, 0], values[name][:, 4]
         assert np.max(error / np.abs(mean)) <= 0.0115  # planned at 0.0085 from a pilot run, itself uncertain by a tenth
         assert np.median(error / np.abs(mean)) <= 0.01
     inside, squares, _, median, _ = figures(HEADLINE, 2)
@@ -110,7 +146,7 @@ def test_fixed_points_by_direct_simulation():
     assert figures(HEADLINE, 3)[1] > 100  # the asymptotic theory fails the same test
     for name in QUANTITIES:
         if name != "free_energy":  # which passes through 0
-            assert figures((name,), 2)[3] <= 0.01, name
+            assert figures((name,), 2)[3] <= MEDIAN.get((file, name), 0.01), name
 
 
 # Li, Bai, Huang, arXiv:2408.02288, Fig. S1a, repository yu-hao-Li/spin-glass-model-of-in-context-learning,
