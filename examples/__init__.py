@@ -1,1 +1,1 @@
-"""Examples. ``python -m examples.figures`` makes every picture of the README and the notes again."""
+"""Examples: ``python -m examples.figures`` and ``python -m examples.message_passing`` make every picture again."""

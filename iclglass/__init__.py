@@ -11,6 +11,10 @@
     plot_sweep, plot_phase_diagram
     save, load      datasets to and from netCDF
     validate        theory against finite-size Monte Carlo
+    Instance, draw_prompts, load_instance, save_instance: one data set, a user's own or drawn
+    solve_instance  means and variances of its Boltzmann measure
+    predict, overlaps, contrast: what that says about new prompts and replicas
+    state_evolution  what message passing will do, step by step
 
 The same as one command: ``iclglass --help``. The science lives in `replica` (symbols), `numerics` (solvers) and
 `validation` (simulation); this package only gives it names. Names are imported when first used.
@@ -24,18 +28,25 @@ if TYPE_CHECKING:
     from numerics.errors import ConvergenceError, OutputError, ParameterError, ParameterTypeError
     from numerics.finite_size import solve_given_pool
     from numerics.fixed_point import Status
+    from numerics.instance.data import Instance
+    from numerics.instance.predictions import Overlaps, Prediction, contrast, overlaps, predict
+    from numerics.instance.solution import InstanceSolution
+    from numerics.instance.solve import solve_instance
+    from numerics.instance.storage import load_instance, save_instance
     from numerics.learning_curve import LearningCurve, learning_curve
     from numerics.lines import Line
     from numerics.phase_diagram import PhaseDiagram, phase_diagram
     from numerics.plotting import plot_phase_diagram, plot_sweep
     from numerics.precision import PreciseSolution, solve_digits
     from numerics.saddle_point import Solution, solve
+    from numerics.state_evolution import StateEvolution, state_evolution
     from numerics.stopping_time import StoppingTime, best_stopping_time
     from numerics.storage import load, save
     from numerics.sweep import sweep
     from numerics.task_spectrum import TaskSpectrum
     from replica.derivation import Derivation, derive
     from validation.crosscheck import Agreement, validate
+    from validation.prompts import draw_prompts
 
 __version__ = "0.1.0"
 
@@ -43,29 +54,42 @@ __all__ = [
     "Agreement",
     "ConvergenceError",
     "Derivation",
+    "Instance",
+    "InstanceSolution",
     "LearningCurve",
     "Line",
     "OutputError",
+    "Overlaps",
     "ParameterError",
     "ParameterTypeError",
     "PhaseDiagram",
     "PreciseSolution",
+    "Prediction",
     "Solution",
+    "StateEvolution",
     "Status",
     "StoppingTime",
     "TaskSpectrum",
     "best_ridge",
     "best_stopping_time",
+    "contrast",
     "derive",
+    "draw_prompts",
     "learning_curve",
     "load",
+    "load_instance",
+    "overlaps",
     "phase_diagram",
     "plot_phase_diagram",
     "plot_sweep",
+    "predict",
     "save",
+    "save_instance",
     "solve",
     "solve_digits",
     "solve_given_pool",
+    "solve_instance",
+    "state_evolution",
     "sweep",
     "validate",
 ]
@@ -74,29 +98,42 @@ _HOME = {
     "Agreement": "validation.crosscheck",
     "ConvergenceError": "numerics.errors",
     "Derivation": "replica.derivation",
+    "Instance": "numerics.instance.data",
+    "InstanceSolution": "numerics.instance.solution",
     "LearningCurve": "numerics.learning_curve",
     "Line": "numerics.lines",
     "OutputError": "numerics.errors",
+    "Overlaps": "numerics.instance.predictions",
     "ParameterError": "numerics.errors",
     "ParameterTypeError": "numerics.errors",
     "PhaseDiagram": "numerics.phase_diagram",
     "PreciseSolution": "numerics.precision",
+    "Prediction": "numerics.instance.predictions",
     "Solution": "numerics.saddle_point",
+    "StateEvolution": "numerics.state_evolution",
     "Status": "numerics.fixed_point",
     "StoppingTime": "numerics.stopping_time",
     "TaskSpectrum": "numerics.task_spectrum",
     "best_ridge": "numerics.best_ridge",
     "best_stopping_time": "numerics.stopping_time",
+    "contrast": "numerics.instance.predictions",
     "derive": "replica.derivation",
+    "draw_prompts": "validation.prompts",
     "learning_curve": "numerics.learning_curve",
     "load": "numerics.storage",
+    "load_instance": "numerics.instance.storage",
+    "overlaps": "numerics.instance.predictions",
     "phase_diagram": "numerics.phase_diagram",
     "plot_phase_diagram": "numerics.plotting",
     "plot_sweep": "numerics.plotting",
+    "predict": "numerics.instance.predictions",
     "save": "numerics.storage",
+    "save_instance": "numerics.instance.storage",
     "solve": "numerics.saddle_point",
     "solve_digits": "numerics.precision",
     "solve_given_pool": "numerics.finite_size",
+    "solve_instance": "numerics.instance.solve",
+    "state_evolution": "numerics.state_evolution",
     "sweep": "numerics.sweep",
     "validate": "validation.crosscheck",
 }

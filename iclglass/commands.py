@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iclglass.options import number
+from iclglass.output import DISAGREE, DONE, NOT_CONVERGED, print_json, to_json
 from numerics.errors import OutputError, ParameterError
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["agreement_rows", "agreement_text", "made", "run", "validation_outputs", "write_validation"]
 
-SCHEMA_VERSION = 1
-DONE, NOT_CONVERGED, DISAGREE = 0, 3, 4
 _PARAMETERS = ("task_diversity", "context_length", "distinct_tasks", "label_noise", "ridge", "temperature")
 
 
@@ -31,6 +30,12 @@ def run(name: str, values: Mapping[str, Any]) -> int:
 
         return demo(Path(values["out"]), force=values["force"] or False)
     return _COMMANDS[name](values)
+
+
+def _instance(values: Mapping[str, Any]) -> int:
+    from iclglass import instance_command
+
+    return instance_command.run(values)
 
 
 def _derive(values: Mapping[str, Any]) -> int:
@@ -89,7 +94,7 @@ def _solve(values: Mapping[str, Any]) -> int:
         shown |= {"dimension": values["dimension"], "norm": values["norm"]}
         shown |= {name: int(fields[name]) for name in ("prompts", "context", "task_count")}
     if values["json"]:
-        _print_json({"parameters": shown, **results, "status": status.sentence})
+        print_json({"parameters": shown, **results, "status": status.sentence})
     else:
         for name, value in shown.items():
             print(f"{name:20s} {value if isinstance(value, str) else format(value, '.12g')}")
@@ -202,7 +207,7 @@ def _validate(values: Mapping[str, Any]) -> int:
         )
     write_validation(agreement, outputs)
     if values["json"]:
-        _print_json(agreement.to_dict())
+        print_json(agreement.to_dict())
     else:
         print(agreement_text(agreement))
     print(f"wrote {outputs['table']}, {outputs['text']} and {outputs['picture']}", file=sys.stderr)
@@ -261,7 +266,7 @@ def write_validation(agreement: "Agreement", outputs: Mapping[str, Path]) -> Non
         origin = json.loads(provenance({}, seed=agreement.seed))
         # Without the time, so that a resumed run gives the same file as one that was not interrupted.
         record = {**agreement.to_dict(), "provenance": {key: origin[key] for key in ("versions", "git_revision")}}
-        temporary.write_text(_json(record) + "\n", encoding="utf-8")
+        temporary.write_text(to_json(record) + "\n", encoding="utf-8")
     with replacing(outputs["text"], force=True) as temporary:
         temporary.write_text(agreement_text(agreement) + "\n", encoding="utf-8")
     save_figure(draw_extrapolation(agreement), outputs["picture"], force=True)
@@ -311,29 +316,11 @@ def agreement_text(agreement: "Agreement") -> str:
     return "\n".join([setting, "", *lines, "", f"{verdict}: {agreement.sentence}"])
 
 
-def _print_json(record: Mapping[str, Any]) -> None:
-    print(_json({"schema_version": SCHEMA_VERSION, **record}))
-
-
-def _json(record: Mapping[str, Any]) -> str:
-    return json.dumps(_plain(record), indent=2, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    """NaN and infinities as null: JSON has neither."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 _COMMANDS: dict[str, Callable[[Mapping[str, Any]], int]] = {
     "derive": _derive,
     "solve": _solve,
     "sweep": _sweep,
     "phase-diagram": _phase_diagram,
     "validate": _validate,
+    "instance": _instance,
 }

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iclglass import __version__
-from iclglass.commands import DISAGREE, DONE, agreement_rows, validation_outputs, write_validation
+from iclglass.commands import agreement_rows, validation_outputs, write_validation
+from iclglass.output import DISAGREE, DONE
 from iclglass.progress import bar
 from numerics.errors import OutputError
 

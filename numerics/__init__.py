@@ -22,7 +22,9 @@
                      the theory at finite D
     learning_curve_averages, learning_curve, stopping_time, learning_curve_plot
                      gradient flow in time, when to stop, and its picture
-    instance         one data set: its prompts, couplings and Boltzmann measure
+    instance         one data set: its prompts, couplings and Boltzmann measure, by linear algebra and message passing
+    state_evolution, state_evolution_plot
+                     what message passing will do, step by step, and its picture
 
 Each module uses only those above it and replica/; no simulation is known here.
 """

@@ -36,6 +36,7 @@ from numerics.arguments import check_real
 from numerics.errors import ParameterError
 from numerics.instance.features import FeatureOperator
 from numerics.instance.linear_response import linear_response
+from numerics.instance.predictions import alignment, contrast_ratio, overlap
 from validation.pools import eigenvalues_of
 from validation.population import PromptMoments, gaussian_moments, pool_moments, population_error
 from validation.prompts import Prompts
@@ -96,6 +97,10 @@ def measure(
     ridge = check_real("ridge", ridge, minimum=0.0)
     temperature = check_real("temperature", temperature, minimum=0.0)
     dimension, spins = prompts.dimension, prompts.spins
+    if prompts.token_covariance is not None:
+        raise ParameterError(
+            "the population errors are those of isotropic tokens: draw prompts without token_covariance"
+        )
     ridge0 = ridge / dimension
     if temperature > 0 and ridge == 0 and prompts.prompts < spins:
         raise ParameterError(
@@ -109,22 +114,17 @@ def measure(
         label_noise=prompts.label_noise,
         norm=prompts.norm,
     )
-    response = linear_response(prompts, ridge0, method, rows=temperature > 0 and not isotropic)
+    response = linear_response(prompts, ridge0, method, diagonal=temperature > 0 and not isotropic)
     weights = response.weights
-    block, last = weights[:dimension], weights[dimension]
-
-    m = float(np.trace(block)) / dimension
-    q = float(np.sum(block**2)) / dimension
-    last_norm = float(last @ last)
+    m, q = alignment(weights), overlap(weights)
     chi = response.block_trace / dimension**3
     e_icl = population_error(weights, tested)
     e_idg = population_error(weights, _pretraining_moments(prompts))
 
     residual = prompts.label - FeatureOperator(prompts.context, prompts.query).predict(weights)
     e_train = float(np.mean(residual**2))
-    norm = q * dimension + last_norm
-    energy = (e_train + ridge0 * norm) / 2
-    contrast = m * dimension / math.sqrt((dimension + 1) * norm) if norm > 0 else math.nan
+    energy = (e_train + ridge0 * float(np.sum(weights**2))) / 2
+    contrast = contrast_ratio(weights)
     if temperature == 0:
         return Observables(m, q, q, chi, e_icl, e_icl, e_idg, e_train, contrast, energy, energy, math.nan)
 

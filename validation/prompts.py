@@ -27,6 +27,10 @@ y = t g + sqrt(rho) eps: it does not depend on the z_k.
 3. The component of (C_1..C_D) along n is sum_k y_k g_k = y.g. The rest is sum_k y_k z_k: given y, a sum of
    independent normals, that is |y| times one standard normal vector orthogonal to w. And C_{D+1} = |y|^2.
 
+Correlated tokens: x_k = L g_k and X = L g_t with L L^T the token covariance and g isotropic. Then
+w.x_k = (L^T w).g_k: the labels are those of isotropic tokens with the task L^T w, C_{D+1} is theirs, (C_1..C_D) is L
+times theirs, and so is the query. O(P D^2) for P prompts.
+
 So (X1, e, X3) and one normal vector replace N D normals, for any N. The sums of squares are written in the
 factored form of step 2, which cannot become negative by rounding.
 """
@@ -40,14 +44,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics.arguments import check_choice, check_count, check_real
 from numerics.errors import ParameterError, ParameterTypeError
-from numerics.instance.data import Instance
+from numerics.instance.data import NORMS, Instance
 from validation.pools import eigenvalues_of
 
 __all__ = ["METHODS", "NORMS", "Prompts", "draw_prompts"]
 
 FloatArray = NDArray[np.float64]
 
-NORMS = ("N", "N+1")
 METHODS = ("reduced", "tokens")
 
 _CHUNK_ELEMENTS = 1 << 20
@@ -66,6 +69,7 @@ class Prompts(Instance):
     norm : "N" (LU, half of SG's code) or "N+1" (the other half: the query counts).
     tasks : (K, D), the pool the prompts' tasks were drawn from; None: every prompt has its own.
     spectrum : (D,), variances of the entries of tasks of their own; None: ones, or a pool.
+    token_covariance : (D, D), of context tokens and query alike; None: the identity.
     """
 
     context_count: int
@@ -73,6 +77,7 @@ class Prompts(Instance):
     norm: str
     tasks: FloatArray | None = None
     spectrum: FloatArray | None = None
+    token_covariance: FloatArray | None = None
 
 
 def draw_prompts(
@@ -85,6 +90,7 @@ def draw_prompts(
     method: str = "reduced",
     tasks: FloatArray | None = None,
     spectrum: ArrayLike | None = None,
+    token_covariance: ArrayLike | None = None,
     rng: np.random.Generator,
 ) -> Prompts:
     """Draw P independent prompts, each with its own task or with one of a pool.
@@ -97,6 +103,10 @@ def draw_prompts(
     tasks: a pool, (K, D) (see `validation.pools.draw_pool`): each prompt draws one of the K tasks at random,
     independently, each with probability 1/K. Without a pool every prompt has a task of its own, with independent
     entries w_i ~ N(0, spectrum_i), by default of variance 1.
+
+    token_covariance: (D, D), symmetric and positive definite, of the context tokens and of the query, by default the
+    identity. Label variance is then Tr(covariance)/D: scale it to trace D to keep labels of order one. (SG Fig. S4
+    intended L L^T; its published code has X L with L lower triangular, whose covariance is L^T L.)
 
     Raises ParameterError or ParameterTypeError (a ValueError or TypeError) for a value outside its range.
 
@@ -118,14 +128,45 @@ def draw_prompts(
     if not isinstance(rng, np.random.Generator):
         raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
 
+    covariance, factor = (None, None) if token_covariance is None else _covariance(token_covariance, dimension)
     task, pool, eigenvalues = _tasks(dimension, prompts, tasks, spectrum, rng)
     query = rng.standard_normal((prompts, dimension))
+    if factor is not None:
+        query = query @ factor.T
     label = np.einsum("pd,pd->p", task, query) / np.sqrt(dimension)
     label += np.sqrt(label_noise) * rng.standard_normal(prompts)
-    sums = _reduced_sums if method == "reduced" else _token_sums
-    scores = sums(task, context, label_noise, rng)
+    if method == "tokens":
+        scores = _token_sums(task, context, label_noise, factor, rng)
+    elif factor is None:
+        scores = _reduced_sums(task, context, label_noise, rng)
+    else:
+        scores = _reduced_sums(task @ factor, context, label_noise, rng)
+        scores[:, :-1] = scores[:, :-1] @ factor.T
     scores /= context if norm == "N" else context + 1
-    return Prompts(scores, query, label, context, label_noise, norm, pool, eigenvalues)
+    return Prompts(scores, query, label, context, label_noise, norm, pool, eigenvalues, covariance)
+
+
+def _covariance(value: ArrayLike, dimension: int) -> tuple[FloatArray, FloatArray]:
+    """A token covariance, checked, and its lower Cholesky factor."""
+    given = np.asarray(value)
+    if given.dtype.kind not in "iuf":
+        raise ParameterTypeError(f"token_covariance must hold real numbers, not {given.dtype}")
+    if given.shape != (dimension, dimension):
+        raise ParameterError(f"token_covariance must have shape {(dimension, dimension)}, got {given.shape}")
+    if not np.all(np.isfinite(given)):
+        raise ParameterError("token_covariance must be finite")
+    covariance = given.astype(np.float64)
+    # a product L L^T is symmetric up to rounding only
+    if np.max(np.abs(covariance - covariance.T)) > 1e-12 * np.max(np.abs(covariance)):
+        raise ParameterError("token_covariance must be symmetric: a factor L of it is not, pass L @ L.T")
+    try:
+        factor = np.linalg.cholesky(covariance).astype(np.float64, copy=False)
+    except np.linalg.LinAlgError as error:
+        lowest = float(np.linalg.eigvalsh(covariance)[0])
+        raise ParameterError(
+            f"token_covariance must be positive definite, its smallest eigenvalue is {lowest:.3g}"
+        ) from error
+    return covariance, factor
 
 
 def _tasks(
@@ -159,8 +200,6 @@ def _reduced_sums(task: FloatArray, context: int, label_noise: float, rng: np.ra
     """C of shape (P, D+1) from its law given the tasks; the steps are those of the module's docstring."""
     prompts, dimension = task.shape
     length = np.sqrt(np.einsum("pd,pd->p", task, task))
-    # The task zero has no direction: nothing is projected out, which is its law (t = 0).
-    direction = task / np.where(length > 0, length, 1.0)[:, None]
     along = np.sqrt(rng.chisquare(context, prompts))  # |g| = sqrt(X1)
     noise = np.sqrt(label_noise) * rng.standard_normal(prompts)  # sqrt(rho) e
     across = rng.chisquare(context - 1, prompts) if context > 1 else np.zeros(prompts)  # X3
@@ -168,23 +207,33 @@ def _reduced_sums(task: FloatArray, context: int, label_noise: float, rng: np.ra
     label_square = projection**2 + label_noise * across  # |y|^2
 
     result = np.empty((prompts, dimension + 1))
-    normal = rng.standard_normal((prompts, dimension))
-    normal -= np.einsum("pd,pd->p", normal, direction)[:, None] * direction
-    normal *= np.sqrt(label_square)[:, None]
-    direction *= (along * projection)[:, None]
-    np.add(normal, direction, out=result[:, :dimension])
+    # A few prompts at a time: nothing beside the data set itself is of its size.
+    step = max(1, _CHUNK_ELEMENTS // (64 * dimension))
+    for start in range(0, prompts, step):
+        part = slice(start, start + step)
+        # The task zero has no direction: nothing is projected out, which is its law (t = 0).
+        direction = task[part] / np.where(length[part] > 0, length[part], 1.0)[:, None]
+        normal = rng.standard_normal(direction.shape)
+        normal -= np.einsum("pd,pd->p", normal, direction)[:, None] * direction
+        normal *= np.sqrt(label_square[part])[:, None]
+        direction *= (along[part] * projection[part])[:, None]
+        np.add(normal, direction, out=result[part, :dimension])
     result[:, dimension] = label_square
     return result
 
 
-def _token_sums(task: FloatArray, context: int, label_noise: float, rng: np.random.Generator) -> FloatArray:
-    """C of shape (P, D+1) from all N tokens of each prompt, a few prompts at a time."""
+def _token_sums(
+    task: FloatArray, context: int, label_noise: float, factor: FloatArray | None, rng: np.random.Generator
+) -> FloatArray:
+    """C of shape (P, D+1) from all N tokens of each prompt, a few prompts at a time; factor L of their covariance."""
     prompts, dimension = task.shape
     result = np.empty((prompts, dimension + 1))
     step = max(1, _CHUNK_ELEMENTS // (context * dimension))
     for start in range(0, prompts, step):
         part = slice(start, min(start + step, prompts))
         tokens = rng.standard_normal((part.stop - start, context, dimension))
+        if factor is not None:
+            tokens = tokens @ factor.T
         labels = np.einsum("pkd,pd->pk", tokens, task[part]) / np.sqrt(dimension)
         labels += np.sqrt(label_noise) * rng.standard_normal(labels.shape)
         result[part, :dimension] = np.einsum("pk,pkd->pd", labels, tokens)

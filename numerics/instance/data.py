@@ -5,14 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from numerics.errors import ParameterError
+from numerics.arguments import check_choice
+from numerics.errors import ParameterError, ParameterTypeError
 from numerics.instance.features import FeatureOperator
 
-__all__ = ["Instance"]
+__all__ = ["NORMS", "Instance"]
 
 FloatArray = NDArray[np.float64]
+
+NORMS = ("N", "N+1")
+"""What the context's sums are divided by: N (LU, half of SG's code) or N + 1 (the other half: the query counts)."""
+
+_CHUNK_ELEMENTS = 1 << 20
+"""Tokens' entries multiplied at once: bounds the temporaries whatever the number of prompts is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +29,13 @@ class Instance:
     context : (P, D+1), U = C/norm; the last column is the sum of the squared labels over norm.
     query : (P, D), the query tokens X.
     label : (P,), the labels y_t of the queries.
+
+    The arrays may be the user's own. They are kept as they are, without a copy, when they are contiguous and all
+    float64 or all float32 (half the memory; products are then taken in single precision, sums over prompts and the
+    right-hand side of the cavity equations in double). Integers and other floating-point types become float64.
+
+    Raises ParameterError (a ValueError) for shapes that do not fit, P = 0, D = 0, NaN or infinity, with the array and
+    the index; ParameterTypeError (a TypeError) for complex numbers and anything else that is not a real number.
 
     >>> data = Instance(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 0.0]]), np.array([2.0]))
     >>> data.prompts, data.dimension, data.spins
@@ -33,12 +47,42 @@ class Instance:
     label: FloatArray
 
     def __post_init__(self) -> None:
-        count, dimension = self.query.shape
-        if self.context.shape != (count, dimension + 1) or self.label.shape != (count,):
-            raise ParameterError(
-                f"shapes of prompts do not fit: context {self.context.shape}, query {self.query.shape}, "
-                f"label {self.label.shape}; want (P, D+1), (P, D), (P,)"
-            )
+        arrays = {name: _real(name, getattr(self, name)) for name in ("context", "query", "label")}
+        _check_shapes(arrays)
+        for name, array in _of_one_precision(arrays).items():
+            object.__setattr__(self, name, array)
+
+    @staticmethod
+    def from_tokens(
+        tokens: ArrayLike, labels: ArrayLike, query: ArrayLike, label: ArrayLike, *, norm: str = "N"
+    ) -> Instance:
+        """The data set of prompts given token by token: U_m = sum_k y_k x_km/norm, U_{D+1} = sum_k y_k^2/norm.
+
+        tokens : (P, N, D).    labels : (P, N), y_k.    query : (P, D).    label : (P,), y_t.
+        norm : "N" or "N+1", see SG section II and `NORMS`.
+
+        Types and errors are those of `Instance`. Single-precision tokens are summed in double.
+
+        >>> data = Instance.from_tokens([[[1, 0], [0, 2]]], [[3, 1]], [[1, 1]], [4])
+        >>> data.context
+        array([[1.5, 1. , 5. ]])
+        """
+        norm = check_choice("norm", norm, NORMS)
+        given = {"tokens": tokens, "labels": labels, "query": query, "label": label}
+        arrays = {name: _real(name, value) for name, value in given.items()}
+        _check_shapes(arrays)
+        arrays = _of_one_precision(arrays)
+        points, values = arrays["tokens"], arrays["labels"]
+        prompts, count, dimension = points.shape
+        context = np.empty((prompts, dimension + 1), dtype=points.dtype)
+        step = max(1, _CHUNK_ELEMENTS // (count * dimension))
+        for start in range(0, prompts, step):
+            part = slice(start, start + step)
+            weight = values[part].astype(np.float64, copy=False)
+            context[part, :-1] = np.einsum("pk,pkd->pd", weight, points[part])
+            context[part, -1] = np.einsum("pk,pk->p", weight, weight)
+        context /= count if norm == "N" else count + 1
+        return Instance(context, arrays["query"], arrays["label"])
 
     @property
     def dimension(self) -> int:
@@ -59,3 +103,79 @@ class Instance:
     def features(self) -> FeatureOperator:
         """The feature matrix S as an operator."""
         return FeatureOperator(self.context, self.query)
+
+    def as_float32(self) -> Instance:
+        """The same data in single precision: half the memory, every number rounded to 6e-8 of itself.
+
+        Raises ParameterError for a number beyond the range of single precision.
+
+        >>> data = Instance(np.array([[1.0, 2.0]]), np.array([[1.0]]), np.array([0.1]))
+        >>> data.as_float32().label
+        array([0.1], dtype=float32)
+        """
+        with np.errstate(over="ignore"):  # what overflows is refused below, with its index
+            single = [getattr(self, name).astype(np.float32) for name in ("context", "query", "label")]
+        return Instance(*single)
+
+
+_SHAPES = {
+    "context": ("P", "D+1"),
+    "tokens": ("P", "N", "D"),
+    "labels": ("P", "N"),
+    "query": ("P", "D"),
+    "label": ("P",),
+}
+
+
+def _real(name: str, value: object) -> FloatArray:
+    """The value as an array of real numbers of any floating-point type; refused where that would lose something."""
+    if np.ma.isMaskedArray(value):
+        raise ParameterTypeError(f"{name} is a masked array: drop the prompts with masked entries, or fill them")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ParameterTypeError(f"{name} is not an array: {error}") from error
+    if array.dtype.kind == "c":
+        raise ParameterTypeError(
+            f"{name} is complex ({array.dtype}): weights, tokens and labels are real in this model; pass the real part"
+        )
+    if array.dtype.kind not in "iuf":
+        raise ParameterTypeError(f"{name} must hold real numbers, got {array.dtype}")
+    return array
+
+
+def _check_shapes(arrays: dict[str, FloatArray]) -> None:
+    """Every array against the letters of `_SHAPES`; P and D are those of the query, N that of the tokens."""
+    found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+    wanted = ", ".join(f"{name} ({', '.join(_SHAPES[name])}{',' * (len(_SHAPES[name]) == 1)})" for name in arrays)
+    message = f"shapes of prompts do not fit: {found}; want {wanted}"
+    if any(array.ndim != len(_SHAPES[name]) for name, array in arrays.items()):
+        raise ParameterError(message)
+    prompts, dimension = arrays["query"].shape
+    sizes = {"P": prompts, "D": dimension, "D+1": dimension + 1}
+    if "tokens" in arrays:
+        sizes["N"] = arrays["tokens"].shape[1]
+    if any(array.shape != tuple(sizes[letter] for letter in _SHAPES[name]) for name, array in arrays.items()):
+        raise ParameterError(message)
+    empty = [letter for letter, size in sizes.items() if size == 0]
+    if empty:
+        raise ParameterError(f"{empty[0]} = 0: a data set needs at least one prompt, dimension and token; {found}")
+
+
+def _of_one_precision(arrays: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    """Contiguous arrays, all float32 or all float64, with finite entries only."""
+    single = all(array.dtype == np.float32 for array in arrays.values())
+    result: dict[str, FloatArray] = {}
+    for name, array in arrays.items():
+        with np.errstate(over="ignore"):  # extended precision beyond float64 is refused below, as infinite
+            result[name] = np.ascontiguousarray(array, dtype=np.float32 if single else np.float64)
+        finite = np.isfinite(result[name])
+        if not finite.all():
+            index = tuple(int(i) for i in np.argwhere(~finite)[0])
+            where = ", ".join(map(str, index))
+            more = finite.size - int(finite.sum()) - 1
+            others = f" ({more} more like it)" if more else ""
+            raise ParameterError(
+                f"{name}[{where}] is {array[index]}{others}: every entry must be finite; drop such prompts"
+            )
+    return result

@@ -9,7 +9,9 @@ field is A^{-1}.
 
 For lambda0 = 0 and P >= n, W is the least-squares solution (primal, cg). For lambda0 = 0 and P < n, H has a
 continuum of minima; the limit lambda0 -> 0 is the one of minimum norm, S^T (S S^T)^{-1} y, which the dual
-road gives.
+road and cg give.
+
+Data in single precision are converted: the direct roads compute in double.
 """
 
 from __future__ import annotations
@@ -25,11 +27,19 @@ from numerics.arguments import check_choice, check_count, check_real
 from numerics.errors import ConvergenceError, ParameterError
 from numerics.instance.data import Instance
 from numerics.instance.features import FeatureOperator
+from numerics.instance.krylov import response_solve
 from numerics.instance.spin_glass import hessian
 
-__all__ = ["LinearResponse", "cheapest", "ground_state", "linear_response"]
+__all__ = ["LinearResponse", "cheapest", "ground_state", "linear_response", "quadratic_forms"]
 
 FloatArray = NDArray[np.float64]
+
+
+_ZERO_MODE = 1e-8
+"""Squared component in the null space below which a spin counts as outside it: the square root of rounding."""
+
+_FORM_ELEMENTS = 1 << 22
+"""Features of new prompts, or overlaps with them, held at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +49,9 @@ class LinearResponse:
     weights : (D+1, D), W = A^{-1} h.    method : "primal" or "dual", the road taken.
     log_determinant : ln det A over all n spins.
     block_trace, last_row_trace : trace of A^{-1} over the D x D block of spins and over the last row.
-    row_traces : (D+1,), the trace over each row of spins, where asked for.
-    With zero modes (lambda0 = 0 and P < n) these are -inf and inf.
+    diagonal : (D+1, D), the diagonal of A^{-1}, where asked for.
+    With zero modes (lambda0 = 0 and P < n) these are -inf and inf; but a spin that no zero mode reaches keeps a
+    finite entry of the diagonal, the one of the pseudo-inverse.
     """
 
     weights: FloatArray
@@ -48,7 +59,12 @@ class LinearResponse:
     log_determinant: float
     block_trace: float
     last_row_trace: float
-    row_traces: FloatArray | None = None
+    diagonal: FloatArray | None = None
+
+    @property
+    def row_traces(self) -> FloatArray | None:
+        """(D+1,), the trace of A^{-1} over each row of spins, where the diagonal was asked for."""
+        return None if self.diagonal is None else self.diagonal.sum(axis=1)
 
 
 def ground_state(
@@ -62,7 +78,7 @@ def ground_state(
     """The weights (D+1, D) of least energy; ridge0 is lambda0, unscaled.
 
     method "auto" takes the cheaper of "primal" and "dual"; "cg" is matrix free. ridge0 = 0 means least
-    squares for P >= n, minimum norm for P < n ("auto" and "dual" only).
+    squares for P >= n, minimum norm for P < n (not by "primal").
     For "cg", |h - A W| <= tolerance |h| is computed anew for the W returned; ConvergenceError if it does
     not hold after max_iterations (default 10 n).
 
@@ -81,24 +97,66 @@ def ground_state(
     if method == "primal":
         return _primal_solve(_primal_factor(prompts, ridge0), prompts)
     if method == "dual":
-        return features.adjoint(_dual_solve(_dual_factor(features, ridge0), prompts.label))
+        return features.in_double().adjoint(_dual_solve(_dual_factor(features, ridge0), prompts.label))
     tolerance = check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0)
     limit = 10 * prompts.spins if max_iterations is None else max_iterations
     limit = check_count("max_iterations", limit, minimum=1)
     return _conjugate_gradients(features, prompts.label, ridge0, tolerance, limit)
 
 
-def linear_response(prompts: Instance, ridge0: float, method: str = "auto", *, rows: bool = False) -> LinearResponse:
+def linear_response(
+    prompts: Instance, ridge0: float, method: str = "auto", *, diagonal: bool = False
+) -> LinearResponse:
     """Ground state, ln det A and the two traces of A^{-1}, by "auto", "primal" or "dual": one Cholesky.
 
-    rows: also the trace over each row, at no cost by "primal" and about that of another Cholesky by "dual".
+    diagonal: also that of A^{-1}, at no cost by "primal" and for n P^2 operations by "dual".
+
+    >>> rng = np.random.default_rng(1)
+    >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
+    >>> one, two = (linear_response(data, 0.1, method, diagonal=True) for method in ("primal", "dual"))
+    >>> bool(np.allclose(one.diagonal, two.diagonal))
+    True
     """
     ridge0 = check_real("ridge0", ridge0, minimum=0.0)
     method = check_choice("method", method, ("auto", "primal", "dual"))
     if method == "auto":
         method = cheapest(prompts.dimension, prompts.prompts, ridge0)
     _refuse_singular(prompts, ridge0, method)
-    return _primal_response(prompts, ridge0) if method == "primal" else _dual_response(prompts, ridge0, rows)
+    return _primal_response(prompts, ridge0) if method == "primal" else _dual_response(prompts, ridge0, diagonal)
+
+
+def quadratic_forms(
+    prompts: Instance, context: FloatArray, query: FloatArray, ridge0: float, method: str = "auto"
+) -> FloatArray:
+    """s^T A^{-1} s for the features s = u (x) xt of M other prompts, (M,), by "auto", "primal" or "dual".
+
+    context : (M, D+1), u.    query : (M, D), xt. With zero modes (lambda0 = 0 and P < n) inf where one reaches s.
+
+    >>> rng = np.random.default_rng(1)
+    >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
+    >>> one, two = (quadratic_forms(data, data.context, data.query, 0.1, method) for method in ("primal", "dual"))
+    >>> bool(np.allclose(one, two))
+    True
+    """
+    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
+    method = check_choice("method", method, ("auto", "primal", "dual"))
+    if method == "auto":
+        method = cheapest(prompts.dimension, prompts.prompts, ridge0)
+    _refuse_singular(prompts, ridge0, method)
+    features = FeatureOperator(context, query)  # checks the shapes
+    result = np.empty(features.shape[0])
+    factor = _primal_factor(prompts, ridge0) if method == "primal" else _dual_factor(prompts.features, ridge0)
+    step = max(1, _FORM_ELEMENTS // factor.shape[0])
+    for start in range(0, result.size, step):
+        u, x = (array[start : start + step].astype(np.float64, copy=False) for array in (context, query))
+        if method == "primal":
+            whitened, _ = lapack.dtrtrs(factor, FeatureOperator(u, x).dense().T, lower=1)
+            result[start : start + step] = _column_squares(whitened)
+        else:
+            overlaps = (prompts.context @ u.T) * (prompts.query @ x.T)
+            squares = np.einsum("md,md->m", u, u) * np.einsum("md,md->m", x, x)
+            result[start : start + step] = _dual_forms(factor, overlaps, squares, ridge0)
+    return result
 
 
 def cheapest(dimension: int, prompts: int, ridge0: float) -> str:
@@ -115,10 +173,10 @@ def _refuse_singular(prompts: Instance, ridge0: float, method: str) -> None:
     count, spins = prompts.prompts, prompts.spins
     if ridge0 > 0:
         return
-    if method in ("primal", "cg") and count < spins:
+    if method == "primal" and count < spins:
         raise ParameterError(
             f"ridge0 = 0 with {count} prompts and {spins} spins leaves A singular for method {method!r}; "
-            "use ridge0 > 0, at least as many prompts as spins, or method 'dual' for the minimum norm"
+            "use ridge0 > 0, at least as many prompts as spins, or method 'dual' or 'cg' for the minimum norm"
         )
     if method == "dual" and count > spins:
         raise ParameterError(
@@ -152,7 +210,7 @@ def _primal_factor(prompts: Instance, ridge0: float) -> FloatArray:
 
 
 def _primal_solve(factor: FloatArray, prompts: Instance) -> FloatArray:
-    fields = prompts.features.adjoint(prompts.label) / prompts.prompts
+    fields = prompts.features.in_double().adjoint(prompts.label) / prompts.prompts
     solution, _ = lapack.dpotrs(factor, fields.ravel(), lower=1)
     return np.asarray(solution).reshape(fields.shape)
 
@@ -169,76 +227,87 @@ def _primal_response(prompts: Instance, ridge0: float) -> LinearResponse:
         log_determinant,
         float(np.sum(diagonal[:block])),
         float(np.sum(diagonal[block:])),
-        diagonal.reshape(weights.shape).sum(axis=1),
+        diagonal.reshape(weights.shape),
     )
 
 
 def _dual_factor(features: FeatureOperator, ridge0: float) -> FloatArray:
-    matrix = features.gram()
+    matrix = features.in_double().gram()
     matrix.flat[:: matrix.shape[0] + 1] += ridge0 * matrix.shape[0]
     return _cholesky(matrix, "S S^T + P ridge0")
 
 
 def _dual_solve(factor: FloatArray, label: FloatArray) -> FloatArray:
-    solution, _ = lapack.dpotrs(factor, label, lower=1)
+    solution, _ = lapack.dpotrs(factor, label, lower=1)  # converts a label in single precision
     return np.asarray(solution).ravel()
 
 
-def _dual_response(prompts: Instance, ridge0: float, rows: bool) -> LinearResponse:
-    """With K = S S^T + P lambda0 and S_1, S_2 the columns of the block and of the last row:
+def _dual_response(prompts: Instance, ridge0: float, diagonal: bool) -> LinearResponse:
+    """With K = S S^T + P lambda0 and S_2 the columns of the last row:
 
     ln det A = ln det K - P ln P + (n - P) ln lambda0,   Tr_2 A^{-1} = (D - Tr K^{-1} S_2 S_2^T)/lambda0,
     Tr A^{-1} = (n - P)/lambda0 + P Tr K^{-1}            (Woodbury)
     """
-    features = prompts.features
+    features = prompts.features.in_double()
     count, spins = features.shape
     factor = _dual_factor(features, ridge0)
     weights = features.adjoint(_dual_solve(factor, prompts.label))
-    if ridge0 == 0 and count < spins:  # n - P zero modes; they reach both groups of spins
-        return LinearResponse(weights, "dual", -math.inf, math.inf, math.inf, np.full(weights.shape[0], math.inf))
-    log_determinant = _log_determinant(factor) - count * math.log(count)
-    if ridge0 == 0:  # P = n: A^{-1} is P times the pseudo-inverse of S^T S; there is no ridge to divide by
+    singular = ridge0 == 0 and count < spins  # n - P zero modes; they reach both groups of spins
+    if ridge0 == 0 and not singular:  # P = n: A^{-1} is P times the pseudo-inverse; there is no ridge to divide by
         raise ParameterError(f"ridge0 = 0 with as many prompts as spins ({count}): use method 'primal'")
-    log_determinant += (spins - count) * math.log(ridge0)
-    row_traces = np.full(weights.shape[0], math.nan)
-    for row in range(weights.shape[0]) if rows else (-1,):
-        part = prompts.context[:, row, None] * prompts.query  # the row's features; S_2 for the last, (P, D)
-        whitened, _ = lapack.dtrtrs(factor, part, lower=1)
-        row_traces[row] = (prompts.dimension - float(np.sum(np.square(whitened)))) / ridge0
-    last_trace = float(row_traces[-1])
+    first = 0 if diagonal else prompts.dimension
+    inverse = np.array([_dual_row(factor, prompts, row, ridge0) for row in range(first, prompts.dimension + 1)])
+    spread = inverse if diagonal else None
+    if singular:
+        return LinearResponse(weights, "dual", -math.inf, math.inf, math.inf, spread)
+    log_determinant = _log_determinant(factor) - count * math.log(count) + (spins - count) * math.log(ridge0)
+    last_trace = float(inverse[-1].sum())
     total = (spins - count) / ridge0 + count * float(np.sum(_inverse_factor_squares(factor)))
-    return LinearResponse(
-        weights, "dual", log_determinant, total - last_trace, last_trace, row_traces if rows else None
-    )
+    return LinearResponse(weights, "dual", log_determinant, total - last_trace, last_trace, spread)
+
+
+def _dual_row(factor: FloatArray, prompts: Instance, row: int, ridge0: float) -> FloatArray:
+    """One row of the diagonal of A^{-1}, (D,)."""
+    features = prompts.context[:, row, None].astype(np.float64) * prompts.query
+    return _dual_forms(factor, features, np.ones(prompts.dimension), ridge0)
+
+
+def _dual_forms(factor: FloatArray, overlaps: FloatArray, squares: FloatArray, ridge0: float) -> FloatArray:
+    """s^T A^{-1} s for M vectors s, from S s, (P, M), and |s|^2, (M,); L is the factor of K.
+
+    (|s|^2 - (S s)^T K^{-1} S s)/lambda0 (Woodbury); for lambda0 = 0 its limit, which is inf where a zero mode
+    reaches s, else P |K^{-1} S s|^2.
+    """
+    whitened, _ = lapack.dtrtrs(factor, overlaps, lower=1)
+    outside = squares - _column_squares(whitened)
+    if ridge0 > 0:
+        return outside / ridge0
+    result = np.full(squares.shape, math.inf)
+    inside = outside <= _ZERO_MODE * squares
+    if np.any(inside):
+        solved, _ = lapack.dtrtrs(factor, whitened[:, inside], lower=1, trans=1)
+        result[inside] = factor.shape[0] * _column_squares(solved)
+    return result
+
+
+def _column_squares(columns: FloatArray) -> FloatArray:
+    squares: FloatArray = np.einsum("pm,pm->m", columns, columns)
+    return squares
 
 
 def _conjugate_gradients(
     features: FeatureOperator, label: FloatArray, ridge0: float, tolerance: float, max_iterations: int
 ) -> FloatArray:
-    """Conjugate gradients preconditioned by A's diagonal: the last row is of another order than the block."""
-    from scipy.sparse.linalg import LinearOperator, cg  # here: the direct roads do not need it
-
-    count, spins = features.shape
-    shape = features.weight_shape
-    fields = (features.adjoint(label) / count).ravel()
-    diagonal = features.diagonal().ravel() + ridge0
-
-    def apply(vector: FloatArray) -> FloatArray:
-        spins_of = np.reshape(vector, shape)
-        return (features.adjoint(features.predict(spins_of)) / count + ridge0 * spins_of).ravel()
-
-    matrix = LinearOperator(shape=(spins, spins), dtype=np.float64, matvec=apply)
-    inverse_diagonal = LinearOperator(
-        shape=(spins, spins), dtype=np.float64, matvec=lambda vector: np.ravel(vector) / diagonal
+    fields = features.in_double().adjoint(label) / features.shape[0]
+    singular = ridge0 == 0 and features.shape[0] < features.shape[1]
+    found = response_solve(
+        features, fields[None], ridge0, tolerance=tolerance, max_iterations=max_iterations, minimum_norm=singular
     )
-    # the recursion's residual drifts from the true one: aim below the tolerance, then certify the true one
-    solution, _ = cg(matrix, fields, rtol=tolerance / 10, atol=0.0, maxiter=max_iterations, M=inverse_diagonal)
-    scale = float(np.linalg.norm(fields))
-    residual = float(np.linalg.norm(fields - apply(solution)))
-    if not residual <= tolerance * scale:
+    if not found.residual[0] <= tolerance:
         raise ConvergenceError(
-            f"conjugate gradients reached a relative residual of {residual / scale:.2e} after at most "
+            f"conjugate gradients reached a relative residual of {found.residual[0]:.2e} after at most "
             f"{max_iterations} iterations, wanted {tolerance:.2e}; allow more iterations, a larger ridge0 or "
             "tolerance, or use method 'auto'"
         )
-    return np.asarray(solution).reshape(shape)
+    weights: FloatArray = found.weights[0]
+    return weights

@@ -39,6 +39,9 @@ FloatArray = NDArray[np.float64]
 _CHUNK_ELEMENTS = 1 << 21
 """Products of features held at once while the Hessian is summed over prompts."""
 
+_MOST_BYTES = 4e9
+"""Size of an n x n matrix of doubles above which it is refused: n = 22360 spins, D = 149."""
+
 
 @dataclass(frozen=True, eq=False)
 class SpinGlass:
@@ -76,13 +79,15 @@ class BoltzmannMeasure:
 def spin_glass(prompts: Instance, ridge0: float) -> SpinGlass:
     """Couplings, fields and on-site terms of one data set, O(n^2) memory; ridge0 is lambda0, unscaled.
 
+    Raises ParameterError, naming n and the memory, where an n x n matrix would take more than 4 GB (D > 149).
+
     >>> data = Instance(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 0.0]]), np.array([2.0]))
     >>> glass = spin_glass(data, ridge0=0.5)
     >>> float(glass.couplings[0, 2]), glass.energy(np.zeros(6))
     (-2.0, 2.0)
     """
     ridge0 = check_real("ridge0", ridge0, minimum=0.0)
-    features = prompts.features
+    features = prompts.features.in_double()
     couplings = -hessian(prompts)
     onsite = ridge0 - np.diagonal(couplings)
     np.fill_diagonal(couplings, 0.0)
@@ -92,7 +97,7 @@ def spin_glass(prompts: Instance, ridge0: float) -> SpinGlass:
 
 def energy(prompts: Instance, weights: FloatArray, ridge0: float) -> float:
     """H of weights (D+1, D) as loss: half the mean squared residual plus (lambda0/2) |W|^2. Matrix free."""
-    residual = prompts.label - prompts.features.predict(weights)
+    residual = prompts.label - prompts.features.in_double().predict(weights)
     return float(np.mean(residual**2) + ridge0 * np.sum(weights**2)) / 2
 
 
@@ -101,15 +106,17 @@ def hessian(prompts: Instance) -> FloatArray:
 
     The entry at (ij, kl) is the mean of u_i u_k x_j x_l: symmetric in i, k and in j, l separately. Only the
     distinct products of pairs are multiplied, (n/2) x (n/2) instead of n x n, and the full matrix is
-    gathered from them.
+    gathered from them. Raises ParameterError where n x n numbers would take more than 4 GB.
     """
+    _refuse_large(prompts.spins)
     rows, columns = prompts.context.shape[1], prompts.dimension
     i, k = np.triu_indices(rows)
     j, m = np.triu_indices(columns)
     products = np.zeros((i.size, j.size))
     step = max(1, _CHUNK_ELEMENTS // (i.size + j.size))
     for start in range(0, prompts.prompts, step):
-        context, query = prompts.context[start : start + step], prompts.query[start : start + step]
+        part = slice(start, start + step)
+        context, query = (array[part].astype(np.float64, copy=False) for array in (prompts.context, prompts.query))
         products += (context[:, i] * context[:, k]).T @ (query[:, j] * query[:, m])
     products /= prompts.prompts
     outer = np.empty((rows, rows), dtype=np.intp)
@@ -118,6 +125,15 @@ def hessian(prompts: Instance) -> FloatArray:
     inner[j, m] = inner[m, j] = np.arange(j.size)
     gathered = products[outer[:, None, :, None], inner[None, :, None, :]]
     return gathered.reshape(rows * columns, rows * columns)
+
+
+def _refuse_large(spins: int) -> None:
+    needed = 8 * spins**2
+    if needed > _MOST_BYTES:
+        raise ParameterError(
+            f"n = {spins} spins: one n x n matrix takes {needed / 1e9:.1f} GB, above the limit of "
+            f"{_MOST_BYTES / 1e9:.0f} GB; use `Instance.features`, which needs no matrix, or the matrix-free solvers"
+        )
 
 
 def hessian_eigenvalues(prompts: Instance) -> FloatArray:
@@ -151,7 +167,7 @@ def boltzmann(prompts: Instance, *, ridge0: float, beta: float) -> BoltzmannMeas
     matrix = hessian(prompts)
     matrix.flat[:: count + 1] += ridge0
     inverse = np.linalg.inv(matrix)
-    fields = prompts.features.adjoint(prompts.label) / prompts.prompts
+    fields = prompts.features.in_double().adjoint(prompts.label) / prompts.prompts
     mean = (inverse @ fields.ravel()).reshape(fields.shape)
     log_determinant = float(np.linalg.slogdet(matrix)[1])
     log_partition = -beta * energy(prompts, mean, ridge0) + 0.5 * (count * np.log(2 * np.pi / beta) - log_determinant)

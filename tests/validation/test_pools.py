@@ -232,7 +232,7 @@ class TestMeasure:
         second = gaussian_moments(SPECTRUM, context=N, label_noise=RHO, norm="N").second
         spread = np.trace(np.kron(second, np.eye(D)) @ dense.covariance)
         np.testing.assert_allclose(found.e_icl_gibbs, found.e_icl + spread, rtol=1e-9)
-        response = linear_response(data, ridge / D, method, rows=True)
+        response = linear_response(data, ridge / D, method, diagonal=True)
         np.testing.assert_allclose(response.row_traces[:D].sum(), response.block_trace, rtol=1e-10)
         np.testing.assert_allclose(response.row_traces[D], response.last_row_trace, rtol=1e-10)
 

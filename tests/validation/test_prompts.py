@@ -130,6 +130,56 @@ def test_second_moments_are_the_exact_ones(method):
     assert np.max(np.abs(z)) < bonferroni_threshold(FALSE_ALARM, len(z))
 
 
+LOWER = np.array([[1.2, 0.0, 0.0], [0.6, 0.9, 0.0], [-0.4, 0.3, 0.7]])
+COVARIANCE = LOWER @ LOWER.T
+
+
+def correlated(method: str, seed: int, covariance: np.ndarray = COVARIANCE) -> Prompts:
+    return draw_prompts(
+        dimension=3,
+        context=4,
+        prompts=COUNT,
+        label_noise=0.3,
+        method=method,
+        token_covariance=covariance,
+        rng=np.random.default_rng(seed),
+    )
+
+
+def test_correlated_tokens_have_one_law_by_both_methods():
+    one, two = correlated("tokens", 20), correlated("reduced", 21)
+    assert worst_z(one, two) < bonferroni_threshold(FALSE_ALARM, len(moments_of(one)))
+    assert smallest_p(one, two) > FALSE_ALARM / len(statistics_of(one))
+    np.testing.assert_array_equal(one.token_covariance, COVARIANCE)
+
+
+def test_the_transposed_factor_of_the_covariance_is_caught():
+    one, two = correlated("tokens", 20), correlated("reduced", 21, LOWER.T @ LOWER)
+    assert worst_z(one, two) > bonferroni_threshold(FALSE_ALARM, len(moments_of(one)))
+
+
+@pytest.mark.parametrize("method", ["reduced", "tokens"])
+def test_second_moments_of_correlated_tokens(method):
+    """E x x^T = C for the query, and E[y_t u_i x_j] = (C C)_ij/D, by Wick: E[y_t x_j | w] = (C w)_j/sqrt(D)."""
+    data = correlated(method, 22)
+    pairs = np.einsum("pi,pj->pij", data.query, data.query)
+    signal = np.einsum("p,pi,pj->pij", data.label, data.context[:, :-1], data.query)
+    z = [
+        (sample.mean(axis=0) - exact) / (sample.std(axis=0, ddof=1) / np.sqrt(COUNT))
+        for sample, exact in ((pairs, COVARIANCE), (signal, COVARIANCE @ COVARIANCE / 3))
+    ]
+    assert np.max(np.abs(z)) < bonferroni_threshold(FALSE_ALARM, 18)
+
+
+def test_the_identity_as_covariance_changes_nothing():
+    data = [
+        draw_prompts(dimension=3, context=4, prompts=5, token_covariance=covariance, rng=np.random.default_rng(1))
+        for covariance in (None, np.eye(3, dtype=int))
+    ]
+    for name in ("context", "query", "label"):
+        np.testing.assert_allclose(getattr(data[0], name), getattr(data[1], name), rtol=1e-14)
+
+
 def test_same_stream_same_prompts_and_properties():
     one, two = (draw(CASES[2], "reduced", 3, count=7) for _ in range(2))
     np.testing.assert_array_equal(one.context, two.context)
@@ -160,6 +210,11 @@ def test_noiseless_single_token_is_collinear():
         ({"norm": "n"}, ValueError, "norm must be one of N, N\\+1"),
         ({"method": "dense"}, ValueError, "method must be one of"),
         ({"rng": 3}, TypeError, "rng must be a numpy.random.Generator"),
+        ({"token_covariance": np.eye(2)}, ValueError, r"token_covariance must have shape \(3, 3\), got \(2, 2\)"),
+        ({"token_covariance": np.tri(3)}, ValueError, "token_covariance must be symmetric"),
+        ({"token_covariance": np.diag([1, 1, -1])}, ValueError, "positive definite, its smallest eigenvalue is -1"),
+        ({"token_covariance": np.full((3, 3), np.nan)}, ValueError, "token_covariance must be finite"),
+        ({"token_covariance": np.eye(3) * 1j}, TypeError, "token_covariance must hold real numbers"),
     ],
 )
 def test_bad_input_is_refused(change, error, message):

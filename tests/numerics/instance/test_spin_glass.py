@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 
 from numerics.errors import ConvergenceError
+from numerics.instance.data import Instance
 from numerics.instance.features import FeatureOperator
-from numerics.instance.linear_response import cheapest, ground_state, linear_response
+from numerics.instance.linear_response import cheapest, ground_state, linear_response, quadratic_forms
 from numerics.instance.spin_glass import boltzmann, energy, hessian, hessian_eigenvalues, spin_glass
 from validation.prompts import Prompts, draw_prompts
 
@@ -94,6 +95,9 @@ def test_both_roads_to_the_linear_response_agree_with_the_inverse(prompts, ridge
     for method in ("primal", "dual"):
         found = linear_response(data, ridge0, method)
         assert found.method == method
+        assert found.diagonal is None or method == "primal"
+        with_diagonal = linear_response(data, ridge0, method, diagonal=True)
+        np.testing.assert_allclose(with_diagonal.diagonal.ravel(), diagonal, RTOL)
         np.testing.assert_allclose(found.log_determinant, np.linalg.slogdet(matrix)[1], RTOL)
         np.testing.assert_allclose(found.block_trace, diagonal[:25].sum(), RTOL)
         np.testing.assert_allclose(found.last_row_trace, diagonal[25:].sum(), RTOL)
@@ -101,14 +105,14 @@ def test_both_roads_to_the_linear_response_agree_with_the_inverse(prompts, ridge
 
 
 def test_without_ridge_least_squares_or_minimum_norm():
-    for prompts, methods in ((200, ("auto", "primal", "cg")), (12, ("auto", "dual"))):
+    for prompts, methods in ((200, ("auto", "primal", "cg")), (12, ("auto", "dual", "cg"))):
         data = draw(4, prompts)
         exact = np.linalg.lstsq(dense_of(data), data.label, rcond=None)[0]  # of minimum norm when not unique
         for method in methods:
             np.testing.assert_allclose(ground_state(data, 0.0, method).ravel(), exact, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize(("prompts", "method"), [(12, "primal"), (12, "cg"), (200, "dual")])
+@pytest.mark.parametrize(("prompts", "method"), [(12, "primal"), (200, "dual")])
 def test_without_ridge_singular_roads_are_refused(prompts, method):
     with pytest.raises(ValueError, match="singular"):
         ground_state(draw(4, prompts), 0.0, method)
@@ -146,3 +150,47 @@ def test_fraction_of_zero_eigenvalues_is_exact(prompts):
     assert zeros == max(21, 21**2 - prompts)
     dense = dense_of(draw(20, prompts))
     np.testing.assert_allclose(values.sum(), np.sum(dense**2) / prompts, RTOL)
+
+
+def test_matrices_that_do_not_fit_in_memory_are_refused_before_any_work():
+    data = Instance(np.ones((1, 201)), np.ones((1, 200)), np.ones(1))
+    for refused in (hessian, hessian_eigenvalues, lambda x: spin_glass(x, 0.1)):
+        with pytest.raises(
+            ValueError, match=r"n = 40200 spins: one n x n matrix takes 12\.9 GB, above the limit of 4 GB"
+        ):
+            refused(data)
+
+
+@pytest.mark.parametrize("prompts", [12, 60])
+@pytest.mark.parametrize("method", ["primal", "dual"])
+def test_quadratic_forms_are_those_of_the_inverse(prompts, method, monkeypatch):
+    data, fresh = draw(5, prompts), draw(5, 7, seed=1)
+    dense, features = dense_of(data), dense_of(fresh)
+    inverse = np.linalg.inv(dense.T @ dense / prompts + 0.2 * np.eye(data.spins))
+    exact = np.einsum("mi,ij,mj->m", features, inverse, features)
+    np.testing.assert_allclose(quadratic_forms(data, fresh.context, fresh.query, 0.2, method), exact, RTOL)
+    monkeypatch.setattr("numerics.instance.linear_response._FORM_ELEMENTS", 1)
+    np.testing.assert_allclose(quadratic_forms(data, fresh.context, fresh.query, 0.2, method), exact, RTOL)
+
+
+def test_without_ridge_a_form_is_infinite_only_where_a_zero_mode_reaches():
+    """Features of the prompts themselves lie in the range of S^T: there the form is that of the pseudo-inverse."""
+    data, fresh = draw(4, 12), draw(4, 3, seed=1)
+    dense = dense_of(data)
+    pseudo = np.linalg.pinv(dense.T @ dense / 12, hermitian=True)
+    own = quadratic_forms(data, data.context, data.query, 0.0)
+    np.testing.assert_allclose(own, np.einsum("mi,ij,mj->m", dense, pseudo, dense), 1e-7)
+    assert np.all(quadratic_forms(data, fresh.context, fresh.query, 0.0) == np.inf)
+
+
+def test_without_ridge_a_spin_that_no_zero_mode_reaches_keeps_its_variance():
+    """Prompts on two query axes only: P = 6 = (D+1) x 2 fix the spins of those two columns, the third is free."""
+    data = draw(2, 6)
+    query = np.column_stack([data.query, np.zeros(6)])
+    context = np.column_stack([data.context, np.random.default_rng(3).standard_normal(6)])
+    wide = Instance(np.vstack([context, context[:2] * 2]), np.vstack([query, query[::-1][:2]]), np.ones(8))
+    dense = wide.features.dense()
+    found = linear_response(wide, 0.0, "dual", diagonal=True).diagonal
+    pseudo = np.diagonal(np.linalg.pinv(dense.T @ dense / 8, hermitian=True)).reshape(4, 3)
+    assert np.all(found[:, 2] == np.inf)
+    np.testing.assert_allclose(found[:, :2], pseudo[:, :2], 1e-6)

@@ -1,0 +1,208 @@
+"""``iclglass instance``: the Boltzmann measure of one data set, drawn or the user's own."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iclglass.output import DONE, NOT_CONVERGED, print_json
+from numerics.arguments import check_count, check_real
+from numerics.errors import ParameterError
+
+if TYPE_CHECKING:
+    from numerics.fixed_point import Status
+    from numerics.instance.data import Instance
+    from numerics.instance.solution import InstanceSolution
+
+__all__ = ["run"]
+
+_DRAWN = ("dimension", "context", "prompts", "label_noise")
+_MEANINGS = {
+    "m": "magnetization Tr W / D",
+    "q": "overlap of two replicas",
+    "q_self": "self-overlap",
+    "uniqueness": "q/q_self: 1 when all weights are the same solution",
+    "contrast": "contrast ratio",
+    "e_train": "squared error on the prompts given",
+    "e_icl": "squared error on a new task",
+    "free_energy": "-ln Z/beta over the D(D+1) spins",
+}
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A data set, the parameters to report, and the finite-size theory of its law where there is one."""
+
+    instance: "Instance"
+    parameters: Mapping[str, Any]
+    theory: Mapping[str, float]
+    error: Any
+
+
+def run(values: Mapping[str, Any]) -> int:
+    """Draw or read the data set, solve it, print and write what was asked for."""
+    import numpy as np
+
+    from numerics.fixed_point import Status
+    from numerics.instance.predictions import contrast, overlaps
+    from numerics.instance.solve import solve_instance
+
+    check_real("ridge0", values["ridge0"], minimum=0.0)
+    check_real("beta", values["beta"], minimum=0.0, above=True)
+    _check_outputs(values)
+    source = _drawn(values) if values["data"] is None else _read(values)
+    instance = source.instance.as_float32() if values["float32"] else source.instance
+    options = {name: values[name] for name in ("ridge0", "beta", "method", "tolerance", "max_iterations", "damping")}
+    rng = np.random.default_rng(values["seed"] or 0) if values["method"] in ("exact", "published") else None
+    solution = solve_instance(instance, **options, rng=rng)
+
+    weights = solution.mean[:, :-1]
+    order = overlaps(solution)
+    residual = instance.label - instance.features.predict(weights.astype(instance.query.dtype))
+    quantities = {
+        "m": order.m,
+        "q": order.q,
+        "q_self": order.q_self,
+        "uniqueness": order.uniqueness,
+        "contrast": contrast(solution),
+        "e_train": float(np.mean(residual.astype(np.float64) ** 2)),
+        "e_icl": source.error(weights),
+        "free_energy": solution.free_energy,
+    }
+    diagnostics = {
+        "iterations": solution.iterations,
+        "residual": solution.residual,
+        "spectral_radius": solution.spectral_radius,
+    }
+    parameters = {
+        **source.parameters,
+        **{name: value for name, value in options.items() if value is not None},
+        "precision": "float32" if values["float32"] else "float64",
+    }
+    status = Status(int(solution.status))
+    if values["json"]:
+        record = {"parameters": parameters, **quantities, "theory": dict(source.theory), **diagnostics}
+        print_json({**record, "status": _named(status), "reason": solution.reason})
+    else:
+        _print_text(parameters, quantities, source.theory, diagnostics)
+        print(f"{'status':16s} {_named(status)}")
+        print(f"{'reason':16s} {solution.reason}")
+    _write(instance, solution, parameters, values)
+    return DONE if status == Status.CONVERGED else NOT_CONVERGED
+
+
+def _check_outputs(values: Mapping[str, Any]) -> None:
+    """Refuse unwritable outputs before any work."""
+    from numerics.plotting import check_picture
+    from numerics.storage import check_writable
+
+    if values["plot"] is not None:
+        check_picture(values["plot"])
+    if values["out"] is not None and Path(values["out"]).suffix != ".nc":
+        raise ParameterError(f"--out {values['out']} is the netCDF file of the solution: its name must end in .nc")
+    names = [values[name] for name in ("out", "plot", "save_data") if values[name] is not None]
+    for path in names:
+        check_writable(path, force=values["force"] or False)
+    if len({Path(path).resolve() for path in names}) < len(names):
+        raise ParameterError("--out, --plot and --save-data must name different files")
+
+
+def _drawn(values: Mapping[str, Any]) -> _Source:
+    import numpy as np
+
+    from numerics.finite_size import MINIMUM_DIMENSION, solve_finite
+    from validation.population import gaussian_moments, population_error
+    from validation.prompts import draw_prompts
+
+    for name in ("dimension", "context", "prompts"):
+        if values[name] is None:
+            raise ParameterError(f"--{name} is required, or --data FILE for a data set of your own")
+    given = {
+        "dimension": values["dimension"],
+        "context": values["context"],
+        "prompts": values["prompts"],
+        "label_noise": 0.0 if values["label_noise"] is None else values["label_noise"],
+        "norm": values["norm"] or "N",
+    }
+    seed = check_count("seed", values["seed"] or 0, minimum=0)
+    instance = draw_prompts(**given, rng=np.random.default_rng(seed))
+    size = instance.dimension
+    theory: dict[str, float] = {}
+    if size >= MINIMUM_DIMENSION:
+        found = solve_finite(
+            dimension=size,
+            task_diversity=instance.prompts / size**2,
+            context_length=given["context"] / size,
+            label_noise=given["label_noise"],
+            ridge=size * values["ridge0"],
+            temperature=size**2 / values["beta"],
+            norm=given["norm"],
+        )
+        theory = {name: float(getattr(found, name)) for name in ("m", "q", "q_self", "contrast", "e_train", "e_icl")}
+        theory["uniqueness"] = theory["q"] / theory["q_self"]
+    moments = gaussian_moments(
+        np.ones(size), context=given["context"], label_noise=given["label_noise"], norm=given["norm"]
+    )
+    return _Source(instance, {**given, "seed": seed}, theory, lambda weights: population_error(weights, moments))
+
+
+def _read(values: Mapping[str, Any]) -> _Source:
+    from numerics.instance.storage import load_instance
+
+    unused = [f"--{name.replace('_', '-')}" for name in _DRAWN if values[name] is not None]
+    if unused:
+        raise ParameterError(f"{', '.join(unused)} belong to a data set that is drawn: leave them out with --data")
+    instance = load_instance(values["data"], norm=values["norm"])
+    read = {"data": values["data"], "dimension": instance.dimension, "prompts": instance.prompts}
+    # The law of a user's prompts is not known, so neither is the error on new ones.
+    return _Source(instance, read, {}, lambda weights: float("nan"))
+
+
+def _print_text(
+    parameters: Mapping[str, Any],
+    quantities: Mapping[str, float],
+    theory: Mapping[str, float],
+    diagnostics: Mapping[str, float],
+) -> None:
+    for name, value in parameters.items():
+        print(f"{name:16s} {value if isinstance(value, str) else format(value, '.12g')}")
+    heading = "finite-size theory" if theory else ""
+    print(f"\n{'':16s} {'this data set':20s} {heading}".rstrip())
+    for name, value in quantities.items():
+        expected = f"{theory[name]:.6g}" if name in theory else ""
+        print(f"{name:16s} {_number(value, '.10g'):20s} {expected:20s} {_MEANINGS[name]}")
+    print()
+    for name, value in diagnostics.items():
+        print(f"{name:16s} {_number(value, '.3g')}")
+
+
+def _named(status: "Status") -> str:
+    """The status without the sentence, which speaks of the saddle point: the solution has its own reason."""
+    return status.name.lower().replace("_", " ")
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if value != value else format(value, form)
+
+
+def _write(
+    instance: "Instance", solution: "InstanceSolution", parameters: Mapping[str, Any], values: Mapping[str, Any]
+) -> None:
+    force = values["force"] or False
+    if values["save_data"] is not None:
+        from numerics.instance.storage import save_instance
+
+        save_instance(instance, values["save_data"], parameters=parameters, seed=parameters.get("seed"), force=force)
+    if values["out"] is not None:
+        from numerics.instance.storage import save_solution
+
+        save_solution(solution, values["out"], parameters=parameters, seed=parameters.get("seed"), force=force)
+    if values["plot"] is not None:
+        from numerics.instance.plotting import draw_solution
+        from numerics.plotting import save_figure
+
+        save_figure(draw_solution(solution), values["plot"], force=force)
+    written = [str(values[name]) for name in ("save_data", "out", "plot") if values[name] is not None]
+    if written:
+        print(f"wrote {', '.join(written)}", file=sys.stderr)

@@ -1,0 +1,39 @@
+"""What commands print and return: JSON with a schema version, exit codes of finished work."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["DISAGREE", "DONE", "NOT_CONVERGED", "SCHEMA_VERSION", "print_json", "to_json"]
+
+SCHEMA_VERSION = 1
+DONE = 0
+NOT_CONVERGED = 3
+DISAGREE = 4
+
+
+def print_json(record: Mapping[str, Any]) -> None:
+    """Print one JSON object with its schema version."""
+    print(to_json({"schema_version": SCHEMA_VERSION, **record}))
+
+
+def to_json(record: Mapping[str, Any]) -> str:
+    """JSON text; NaN and infinities become null.
+
+    Examples:
+        >>> to_json({"a": float("nan")})
+        '{\\n  "a": null\\n}'
+    """
+    return json.dumps(_plain(record), indent=2, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """NaN and infinities as null: JSON has neither."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

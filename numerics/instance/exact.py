@@ -1,0 +1,245 @@
+"""The exact measure of one data set: dense Cholesky when n or P is small, conjugate gradients when not.
+
+With A = S^T S/P + lambda0 the measure is Gaussian: mean A^{-1} h, covariance A^{-1}/beta (SG section II). By
+
+    primal   Cholesky of A, n x n             means, variances, free energy to rounding
+    dual     Cholesky of S S^T + P lambda0    the same, P x P
+    cg       no matrix, O(P D) memory         means to the tolerance; variances estimated; no free energy
+
+Estimated variances ("cg"). For z of independent signs, z_i (A^{-1} z)_i is an unbiased estimate of (A^{-1})_ii
+(Hutchinson); its noise comes from the entries of A^{-1} off the diagonal. Those are correlated with the entries of A
+off the diagonal, whose diagonal is known: with B = d^{-1/2} A d^{-1/2}, d = diag A, and G = B^{-1},
+
+    G_ii = E[ z_i (G z)_i - c (z_i (B z)_i - 1) ]    for any number c,      (A^{-1})_ii = G_ii/d_i
+
+c is the regression coefficient over the *other* probes, for the block and the last row apart, so that it is independent
+of z and the estimate stays unbiased. The standard error is that of the mean over the probes.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics.arguments import check_choice, check_count, check_real
+from numerics.errors import ParameterError, ParameterTypeError
+from numerics.fixed_point import Status
+from numerics.instance.data import Instance
+from numerics.instance.krylov import KrylovSolution, relative_residual, response_solve
+from numerics.instance.linear_response import cheapest, linear_response
+from numerics.instance.solution import InstanceSolution, with_masked_column
+from numerics.instance.spin_glass import energy
+
+__all__ = ["PROBES", "dense_road", "exact"]
+
+FloatArray = NDArray[np.float64]
+
+PROBES = 16
+"""Probes of the variances by "cg" where none are asked for: standard errors of a few per cent of a variance."""
+
+_DENSE = 4000
+"""Side of the largest matrix that road "auto" factorises: 128 MB, seconds."""
+
+_PROBE_TOLERANCE = 1e-6
+"""Relative residual of the probes' solves: their noise is 1e-2 of a variance, so a bias of 1e-6 cannot be seen."""
+
+_BATCH_ELEMENTS = 1 << 21
+"""Spins of probes solved for together: more share each pass over the data, but a few such stacks are in memory."""
+
+_MAX_ITERATIONS = 10_000
+
+_DIRECT_RESIDUAL = 1e-8
+"""Relative residual above which a Cholesky solve has lost too many digits to be called a solution."""
+
+
+def exact(
+    instance: Instance,
+    *,
+    ridge0: float,
+    beta: float,
+    road: str = "auto",
+    probes: int | None = None,
+    tolerance: float = 1e-12,
+    max_iterations: int | None = None,
+    rng: np.random.Generator | None = None,
+) -> InstanceSolution:
+    """Means and variances of one data set by linear algebra; ridge0 and beta are SG's, unscaled.
+
+    road : "primal", "dual" or "cg", see the module; "auto" takes the cheaper dense one if its matrix is at most 4000 x
+        4000, else "cg".
+    probes : for "cg", right-hand sides spent on the variances, 0 (variances NaN) or at least 2, default 16. Their
+        standard error is in `variance_error` and falls as probes^(-1/2).
+    tolerance : for "cg", |h - A mean| <= tolerance |h|, certified in double precision; else the status is
+        NOT_CONVERGED, with a RuntimeWarning if rounding, not max_iterations (default 10000), is what stopped it.
+    rng : for the probes; a fresh generator by default.
+
+    ridge0 = 0 with P < n (SG's overparametrised side): the measure cannot be normalised. The mean is the limit
+    ridge0 -> 0, the minimum of H of least norm; the variance is inf for every spin that a zero mode reaches ("cg" takes
+    it to reach all of them); the free energy is -inf.
+
+    >>> rng = np.random.default_rng(1)
+    >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
+    >>> dense, krylov = (exact(data, ridge0=0.1, beta=2.0, road=road, rng=rng) for road in ("primal", "cg"))
+    >>> bool(np.allclose(dense.mean, krylov.mean, rtol=0, atol=1e-10)), krylov.status.name
+    (True, 'CONVERGED')
+    """
+    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
+    beta = check_real("beta", beta, minimum=0.0, above=True)
+    tolerance = check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0)
+    limit = check_count("max_iterations", _MAX_ITERATIONS if max_iterations is None else max_iterations, minimum=1)
+    road = check_choice("road", road, ("auto", "primal", "dual", "cg"))
+    if probes is not None:
+        probes = check_count("probes", probes, minimum=0)
+        if probes == 1:
+            raise ParameterError("probes must be 0 or at least 2, got 1: one probe has no standard error")
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    if road == "auto":
+        road = dense_road(instance, ridge0) or "cg"
+    if road != "cg":
+        return _dense(instance, ridge0, beta, road)
+    count = PROBES if probes is None else probes
+    return _krylov(instance, ridge0, beta, count, tolerance, limit, np.random.default_rng(rng))
+
+
+def dense_road(instance: Instance, ridge0: float) -> str | None:
+    """The cheaper of "primal" and "dual", or None where its matrix is larger than 4000 x 4000."""
+    road = cheapest(instance.dimension, instance.prompts, ridge0)
+    size = instance.spins if road == "primal" else instance.prompts
+    return road if size <= _DENSE else None
+
+
+def _dense(instance: Instance, ridge0: float, beta: float, road: str) -> InstanceSolution:
+    response = linear_response(instance, ridge0, road, diagonal=True)
+    assert response.diagonal is not None  # asked for
+    volume = instance.spins * math.log(2 * math.pi / beta) - response.log_determinant
+    matrix = "A" if road == "primal" else "S S^T + P ridge0"
+    residual = relative_residual(instance, response.weights, ridge0)
+    good = residual <= _DIRECT_RESIDUAL
+    reason = f"direct: Cholesky of {matrix}" if good else f"{matrix} is too ill-conditioned for Cholesky: raise ridge0"
+    return InstanceSolution(
+        method="exact",
+        mean=with_masked_column(response.weights, 0.0),
+        variance=with_masked_column(response.diagonal / beta, _prior(ridge0, beta)),
+        variance_error=np.zeros((instance.dimension + 1,) * 2),
+        free_energy=energy(instance, response.weights, ridge0) - volume / (2 * beta),
+        iterations=0,
+        residual=residual,
+        status=Status.CONVERGED if good else Status.NOT_CONVERGED,
+        reason=reason + _zero_modes(instance, ridge0),
+        spectral_radius=math.nan,
+        history=np.zeros(0),
+    )
+
+
+def _krylov(
+    instance: Instance,
+    ridge0: float,
+    beta: float,
+    probes: int,
+    tolerance: float,
+    limit: int,
+    rng: np.random.Generator,
+) -> InstanceSolution:
+    features = instance.features
+    fields = features.in_double().adjoint(instance.label) / instance.prompts
+    singular = _is_singular(instance, ridge0)
+    found = response_solve(
+        features, fields[None], ridge0, tolerance=tolerance, max_iterations=limit, minimum_norm=singular
+    )
+    if singular:
+        diagonal, error = np.full(fields.shape, math.inf), np.zeros(fields.shape)
+    elif probes == 0:
+        diagonal, error = np.full(fields.shape, math.nan), np.full(fields.shape, math.nan)
+    else:
+        diagonal, error = _estimated_diagonal(instance, ridge0, probes, limit, rng)
+    residual = float(found.residual[0])
+    reason = _reason(found, residual, tolerance, features.arithmetic.name) + _zero_modes(instance, ridge0)
+    return InstanceSolution(
+        method="exact",
+        mean=with_masked_column(found.weights[0], 0.0),
+        variance=with_masked_column(diagonal / beta, _prior(ridge0, beta)),
+        variance_error=with_masked_column(error / beta, 0.0),
+        free_energy=-math.inf if singular else math.nan,
+        iterations=found.iterations,
+        residual=residual,
+        status=Status.CONVERGED if residual <= tolerance else Status.NOT_CONVERGED,
+        reason=reason,
+        spectral_radius=math.nan,
+        history=found.history,
+    )
+
+
+def _reason(found: KrylovSolution, residual: float, tolerance: float, arithmetic: str) -> str:
+    if residual <= tolerance:
+        return f"conjugate gradients reached a residual of {residual:.1e}, certified in double precision"
+    if not found.stalled:
+        return f"conjugate gradients stopped at max_iterations = {found.iterations} with a residual of {residual:.1e}"
+    reason = f"rounding of {arithmetic} products holds the residual at {residual:.1e}, above the {tolerance:.1e} wanted"
+    remedy = (
+        "; use float64 data or a larger ridge0" if arithmetic == "float32" else "; use a larger ridge0 or tolerance"
+    )
+    warnings.warn(reason + remedy, RuntimeWarning, stacklevel=4)
+    return reason + remedy
+
+
+def _estimated_diagonal(
+    instance: Instance, ridge0: float, probes: int, limit: int, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Unbiased estimate of the diagonal of A^{-1}, (D+1, D), and its standard error; the module has the formula."""
+    features = instance.features
+    scale = np.sqrt(features.diagonal() + ridge0)
+    if not np.all(scale > 0):  # with P >= n and no ridge, a feature that is always zero
+        return np.full(scale.shape, math.inf), np.zeros(scale.shape)
+    plain, control = (np.empty((probes, *scale.shape)) for _ in range(2))
+    batch = max(1, _BATCH_ELEMENTS // instance.spins)
+    for start in range(0, probes, batch):
+        part = slice(start, min(start + batch, probes))
+        signs = rng.choice([-1.0, 1.0], size=(part.stop - start, *scale.shape))
+        solved = response_solve(features, signs * scale, ridge0, tolerance=_PROBE_TOLERANCE, max_iterations=limit)
+        if np.any(solved.residual > _PROBE_TOLERANCE):  # a variance from it would have an error not in its error bar
+            return np.full(scale.shape, math.nan), np.full(scale.shape, math.nan)
+        plain[part] = signs * scale * solved.weights
+        image = features.normal(signs / scale) / instance.prompts + ridge0 * signs / scale
+        control[part] = signs * image / scale - 1
+    for rows in (slice(0, instance.dimension), slice(instance.dimension, None)):
+        plain[:, rows] -= _coefficients(plain[:, rows], control[:, rows])[:, None, None] * control[:, rows]
+    error = np.std(plain, axis=0, ddof=1) / math.sqrt(probes)
+    return np.mean(plain, axis=0) / scale**2, error / scale**2
+
+
+def _coefficients(plain: FloatArray, control: FloatArray) -> FloatArray:
+    """For each probe, the regression coefficient of plain on control over the other probes, (probes,).
+
+    control has mean zero; taking the mean off plain as well only lowers the coefficient's noise.
+    """
+
+    def others(left: FloatArray, right: FloatArray) -> FloatArray:
+        each: FloatArray = np.einsum("kij,kij->k", left, right)
+        return each.sum() - each
+
+    ones = np.ones_like(plain)
+    products = others(plain, control) - others(plain, ones) * others(control, ones) / others(ones, ones)
+    squares = others(control, control)
+    return np.divide(products, squares, out=np.zeros_like(squares), where=squares > 0)
+
+
+def _is_singular(instance: Instance, ridge0: float) -> bool:
+    return ridge0 == 0 and instance.prompts < instance.spins
+
+
+def _prior(ridge0: float, beta: float) -> float:
+    """Variance of a spin that no prompt reaches."""
+    return 1 / (beta * ridge0) if ridge0 > 0 else math.inf
+
+
+def _zero_modes(instance: Instance, ridge0: float) -> str:
+    if not _is_singular(instance, ridge0):
+        return ""
+    return (
+        f"; ridge0 = 0 with {instance.prompts} prompts and {instance.spins} spins leaves zero modes: the mean is the "
+        "one of minimum norm, variances along them are infinite"
+    )

@@ -1,0 +1,170 @@
+r"""Generalised approximate message passing on one data set: messages on the P prompts, not on the pairs of spins.
+
+The measure exp(-beta H) is a factor graph: every prompt mu is a Gaussian factor for y - s.W of variance P/beta, every
+spin has a Gaussian prior of precision beta lambda0. Belief propagation between prompts and spins, relaxed for features
+of which each is small (Kabashima 2003; Rangan, arXiv:1010.5141; for these features this project,
+notes/message_passing.md), with v_i = beta Var(sigma_i), (S*S)_{mu i} = s_{mu i}^2 and everything divided by beta:
+
+    c = S*S v/P                      response of a prompt's prediction to its own label
+    b = (S*S)^T (1/(1 + c))/P        precision a spin receives from the prompts
+    v = 1/(lambda0 + b)
+    z = (y - S m + c z)/(1 + c)      residual of the prompt; c z is the reaction term (Onsager)
+    m = v (b m + S^T z/P)
+
+- Fixed point: z = y - S m, hence lambda0 m = S^T (y - S m)/P: the mean is A^{-1} h, exactly, for any features.
+- beta has dropped out: it divides the variances v/beta at the end and nothing else, so beta -> infinity is harmless.
+- v is of order 1/D accurate. The map v -> v increases and is scalable, so its iteration converges to its only positive
+  fixed point from anywhere, undamped.
+- Features here are rank-one tensors with fluctuating norms: c and b are kept for each prompt and each spin.
+- S*S = (U*U) x (X*X) row by row: the cost is that of two or three operator pairs a step, the memory O(P D).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics.arguments import check_count, check_real
+from numerics.errors import ParameterError
+from numerics.fixed_point import Status
+from numerics.instance.data import Instance
+from numerics.instance.solution import InstanceSolution, diverged_solution, pack_solution
+from numerics.instance.spin_glass import energy
+from numerics.instance.stability import gamp_radius, reactions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["gamp"]
+
+FloatArray = NDArray[np.float64]
+
+_BLOCK = 25
+"""Steps, at damping 0, whose largest residual is compared: complex eigenvalues make single ones swing by decades."""
+_GROWTH = 10.0
+"""A block's largest residual may rise to this many times the least one before damping is raised."""
+_DAMPING_STEP = 0.15
+"""Each rise closes this fraction of the distance to damping 1."""
+_LOST = 1e6
+"""Relative residual at which an iteration has diverged."""
+
+
+def gamp(
+    instance: Instance,
+    *,
+    ridge0: float,
+    beta: float,
+    tolerance: float = 1e-12,
+    max_iterations: int = 20_000,
+    damping: float | None = None,
+    callback: Callable[[int, FloatArray, FloatArray], None] | None = None,
+) -> InstanceSolution:
+    """Means and variances of the spins by generalised AMP; equations in the module's docstring. Matrix free.
+
+    Args:
+        instance: the data set.
+        ridge0: lambda0 >= 0, unscaled; 0 needs at least as many prompts as spins.
+        beta: inverse temperature > 0, unscaled.
+        tolerance: converged when |h - A m|/|h|, computed from m alone, and the change of every variance, relative, are
+            at most this.
+        max_iterations: steps at the most.
+        damping: weight of the old state (m, z) in [0, 1), kept fixed; 0 is the plain iteration that state evolution
+            describes. Default: start at 0; when the largest residual of a block of steps is ten times that of the best
+            block, go back to the best state and raise the damping by 15 % of what is missing to 1. Some damping below 1
+            always works (notes/message_passing.md), and at D -> infinity none is needed.
+        callback: called as callback(step, mean, scaled_variance) after each step, step = 1, 2, ..; arrays (D+1, D) not
+            to be written to; scaled_variance is beta times the variance. The start (step 0) is mean 0, z = 0 and scaled
+            variance 1/(lambda0 + mean of s^2). The adaptive damping may repeat steps from an earlier state.
+
+    Returns:
+        `InstanceSolution`, method "gamp": free_energy is Bethe's; history is |h - A m|/|h| after each step;
+        spectral_radius is computed when the iteration diverges.
+
+    Raises:
+        ParameterError, ParameterTypeError: a value out of range.
+
+    >>> rng = np.random.default_rng(1)
+    >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
+    >>> solution = gamp(data, ridge0=0.1, beta=10.0)
+    >>> solution.status.name, solution.residual < 1e-12
+    ('CONVERGED', True)
+    """
+    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
+    beta = check_real("beta", beta, minimum=0.0, above=True)
+    tolerance = check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0)
+    limit = check_count("max_iterations", max_iterations, minimum=1)
+    weight = 0.0 if damping is None else check_real("damping", damping, minimum=0.0, maximum=1.0)
+    count = instance.prompts
+    if ridge0 == 0 and count < instance.spins:
+        raise ParameterError(
+            f"ridge0 = 0 with {count} prompts and {instance.spins} spins: the measure cannot be normalised; "
+            "use ridge0 > 0, or method 'exact' for the mean of minimum norm"
+        )
+    features, label = instance.features.in_double(), instance.label
+    squares = features.squares()
+    fields = features.adjoint(label) / count
+    scale = float(np.linalg.norm(fields)) or 1.0
+    mean, message, predicted = np.zeros(features.weight_shape), np.zeros(count), np.zeros(count)
+    variance = 1 / (ridge0 + features.diagonal())
+    response = drag = np.zeros(0)
+    # Largest residual of a block of steps, state at its end. The first block may overshoot: little ridge, few prompts.
+    best = (_LOST / _GROWTH, mean, message, predicted)
+    block = 0
+    change = math.inf
+    history: list[float] = []
+    for step in range(1, limit + 1):
+        if change > 0:  # the variances do not depend on the means: they end by repeating themselves to the last bit
+            response, drag = reactions(squares, variance)
+            old_variance, variance = variance, 1 / (ridge0 + drag)
+            change = float(np.max(np.abs(variance / old_variance - 1)))
+        message = weight * message + (1 - weight) * (label - predicted + response * message) / (1 + response)
+        mean = weight * mean + (1 - weight) * variance * (drag * mean + features.adjoint(message) / count)
+        predicted = features.predict(mean)
+        residual = float(np.linalg.norm(features.adjoint(label - predicted) / count - ridge0 * mean)) / scale
+        history.append(residual)
+        if callback is not None:
+            callback(step, mean, variance)
+        if residual <= tolerance and change <= tolerance:
+            break
+        if damping is not None:
+            if not residual <= _LOST:
+                break
+        elif step - block >= _BLOCK / (1 - weight):
+            peak = float(np.max(history[block:]))
+            block = step
+            if peak <= best[0]:
+                best = (peak, mean, message, predicted)
+            elif not peak <= _GROWTH * best[0]:
+                _, mean, message, predicted = best
+                weight += _DAMPING_STEP * (1 - weight)
+    ended = residual <= tolerance and change <= tolerance
+    steps = f"residual {residual:.1e} and last change of the variances {change:.1e} after {len(history)} steps"
+    steps += f" with damping {weight:.2g}"
+    if ended or residual <= _LOST:
+        status = Status.CONVERGED if ended else Status.NOT_CONVERGED
+        return pack_solution(
+            "gamp",
+            mean=mean,
+            variance=variance / beta,
+            masked_variance=1 / (beta * ridge0) if ridge0 > 0 else math.inf,
+            free_energy=_bethe_free_energy(instance, ridge0, beta, mean, variance, response),
+            residual=residual,
+            status=status,
+            reason=steps if ended else f"{steps}: allow more steps, or use method 'exact'",
+            history=history,
+        )
+    radius = gamp_radius(instance, ridge0=ridge0, scaled_variance=variance, damping=weight)
+    reason = f"the linearised iteration has spectral radius {radius:.3f} at damping {weight:.2g}: use damping=None"
+    return diverged_solution("gamp", instance.dimension, reason=reason, radius=radius, history=history)
+
+
+def _bethe_free_energy(
+    instance: Instance, ridge0: float, beta: float, mean: FloatArray, variance: FloatArray, response: FloatArray
+) -> float:
+    """-ln Z/beta with ln det A -> -sum_i (ln v_i + 1 - lambda0 v_i) + sum_mu ln(1 + c_mu), stationary in v."""
+    determinant = float(np.sum(ridge0 * variance - 1 - np.log(variance)) + np.sum(np.log1p(response)))
+    constant = mean.size * math.log(2 * math.pi / beta)
+    return energy(instance, mean, ridge0) - (constant - determinant) / (2 * beta)

@@ -1,0 +1,193 @@
+"""Solves with A = S^T S/P + lambda0 without storing it: preconditioned conjugate gradients, many right-hand sides.
+
+Preconditioner. Features are rank-one tensors u (x) xt, so the closest guess of S^T S/P that knows only second moments
+is a Kronecker product, M = (mean of u u^T) (x) (mean of xt xt^T) + lambda0, inverted by the eigenvectors of its two
+small factors at O(D^3) a time. It takes away what does not depend on the prompts' number: the last row, which is of
+another order than the block, and any covariance of the tokens. What is left is A's Marchenko-Pastur spread.
+
+Refinement. The recursion's residual drifts from the true one, in single precision soon. So each solve is repeated on
+the true residual, taken in double precision whatever the data are, until that residual, not the recursion's, is small
+enough or stops falling.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics.instance.data import Instance
+from numerics.instance.features import FeatureOperator
+
+__all__ = ["KrylovSolution", "relative_residual", "response_solve"]
+
+FloatArray = NDArray[np.float64]
+Map = Callable[[FloatArray], FloatArray]
+
+_GAIN = {4: 1e-4, 8: 1e-10}
+"""Factor by which one run may lower the residual before it is taken anew, by the item size of the data: above
+the rounding of one product, about 1e-7 and 1e-16, by the growth of the drift over a run."""
+
+_NOISY = 10
+"""Prompts for each dimension below which sampled second moments are taken to be diagonal."""
+
+_STALLED = 0.5
+"""A run that leaves more than this of the true residual has met rounding, not the system."""
+
+
+@dataclass(frozen=True, eq=False)
+class KrylovSolution:
+    """Solutions of A W = h for K right-hand sides.
+
+    weights : (K, D+1, D).    residual : (K,), |h - A W|/|h| in double precision (0 for h = 0).
+    iterations : steps of the slowest.    history : (iterations,), the largest of the recursion's relative residuals.
+    stalled : rounding, not the limit of iterations, ended it above the tolerance.
+    """
+
+    weights: FloatArray
+    residual: FloatArray
+    iterations: int
+    history: FloatArray
+    stalled: bool
+
+
+def response_solve(
+    features: FeatureOperator,
+    fields: FloatArray,
+    ridge0: float,
+    *,
+    tolerance: float,
+    max_iterations: int,
+    minimum_norm: bool = False,
+) -> KrylovSolution:
+    """Solve (S^T S/P + ridge0) W = h for a stack of fields h, (K, D+1, D).
+
+    minimum_norm: no preconditioner, so that with a singular A the limit ridge0 -> 0 is found, the W of minimum norm
+    (h must be in the range of S^T, as S^T y/P is).
+
+    >>> rng = np.random.default_rng(1)
+    >>> features = FeatureOperator(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)))
+    >>> found = response_solve(features, np.ones((1, 4, 3)), 0.1, tolerance=1e-12, max_iterations=100)
+    >>> bool(np.allclose(features.normal(found.weights) / 30 + 0.1 * found.weights, 1))
+    True
+    """
+    count = features.shape[0]
+    double = features.in_double()
+
+    def apply(weights: FloatArray) -> FloatArray:
+        return features.normal(weights) / count + ridge0 * weights
+
+    def residual_of(weights: FloatArray) -> FloatArray:
+        product = double.normal(weights)
+        product /= -count
+        product -= ridge0 * weights
+        product += fields
+        return product
+
+    precondition = _identity if minimum_norm else _kronecker_inverse(features, ridge0)
+    scale = _norms(fields)
+    scale[scale == 0] = 1.0
+    weights = np.zeros(fields.shape)
+    residual = np.array(fields, dtype=np.float64)
+    relative = _norms(residual) / scale
+    history: list[float] = []
+    gain = _GAIN[features.arithmetic.itemsize]
+    stalled = False
+    while np.any(relative > tolerance) and len(history) < max_iterations and not stalled:
+        target = np.maximum(tolerance / 2, gain * relative) * scale
+        step = _conjugate_gradients(apply, precondition, residual, target, scale, history, max_iterations)
+        attempt = weights + step
+        residual_anew = residual_of(attempt)
+        relative_anew = _norms(residual_anew) / scale
+        worse = relative_anew > relative
+        attempt[worse], residual_anew[worse], relative_anew[worse] = weights[worse], residual[worse], relative[worse]
+        open_ones = relative > tolerance
+        stalled = bool(np.any(relative_anew[open_ones] > _STALLED * relative[open_ones]))
+        stalled &= len(history) < max_iterations
+        weights, residual, relative = attempt, residual_anew, relative_anew
+        stalled &= bool(np.any(relative > tolerance))
+    return KrylovSolution(weights, relative, len(history), np.array(history), stalled)
+
+
+def relative_residual(instance: Instance, weights: FloatArray, ridge0: float) -> float:
+    """|h - A W|/|h| of weights (D+1, D), h = S^T y/P, in double precision whatever the data are; |A W| for h = 0."""
+    features = instance.features.in_double()
+    fields = features.adjoint(instance.label) / instance.prompts
+    difference = fields - features.normal(weights) / instance.prompts - ridge0 * weights
+    scale = float(np.linalg.norm(fields))
+    return float(np.linalg.norm(difference)) / (scale if scale > 0 else 1.0)
+
+
+def _conjugate_gradients(
+    apply: Map,
+    precondition: Map,
+    fields: FloatArray,
+    target: FloatArray,
+    scale: FloatArray,
+    history: list[float],
+    max_iterations: int,
+) -> FloatArray:
+    """One run from zero: K independent recursions that share each pass over the data; one that is done leaves.
+
+    target : (K,), the norm of the residual to reach. history is appended to, and its length is the clock.
+    """
+    solution = np.zeros(fields.shape)
+    active = np.flatnonzero(_norms(fields) > target)
+    residual = fields[active]
+    direction = precondition(residual)
+    product = _dots(residual, direction)
+    while active.size and len(history) < max_iterations:
+        image = apply(direction)
+        step = (product / _dots(direction, image))[:, None, None]
+        solution[active] += step * direction
+        residual = residual - step * image
+        norms = _norms(residual)
+        history.append(float(np.max(norms / scale[active])))
+        keep = norms > target[active]
+        active, residual, direction, product = active[keep], residual[keep], direction[keep], product[keep]
+        conditioned = precondition(residual)
+        previous, product = product, _dots(residual, conditioned)
+        direction = conditioned + (product / previous)[:, None, None] * direction
+    return solution
+
+
+def _kronecker_inverse(features: FeatureOperator, ridge0: float) -> Map:
+    """W -> (C_u (x) C_x + ridge0)^{-1} W, with C_u and C_x the mean of u u^T and of xt xt^T over the prompts."""
+    contexts, queries = map(functools.partial(_shrunk, features), features.second_moments())
+    rows, left = np.linalg.eigh(contexts)
+    columns, right = np.linalg.eigh(queries)
+    eigenvalues = np.outer(rows, columns) + ridge0
+    # Directions that no prompt reaches: without ridge their eigenvalue is zero or its rounding, and so is any residual.
+    floor = float(np.finfo(np.float64).eps) * float(np.max(eigenvalues))
+    inverse = 1 / np.maximum(eigenvalues, floor) if floor > 0 else np.ones_like(eigenvalues)
+
+    def apply(weights: FloatArray) -> FloatArray:
+        rotated = left.T @ weights @ right
+        rotated *= inverse
+        product: FloatArray = left @ rotated @ right.T
+        return product
+
+    return apply
+
+
+def _shrunk(features: FeatureOperator, moments: FloatArray) -> FloatArray:
+    """Second moments with their off-diagonal part scaled down where few prompts leave it mostly noise."""
+    trust = max(0.0, 1 - _NOISY * moments.shape[0] / features.shape[0])
+    return trust * moments + (1 - trust) * np.diag(np.diagonal(moments))
+
+
+def _identity(weights: FloatArray) -> FloatArray:
+    return weights
+
+
+def _dots(left: FloatArray, right: FloatArray) -> FloatArray:
+    products: FloatArray = np.einsum("kij,kij->k", left, right)
+    return products
+
+
+def _norms(stack: FloatArray) -> FloatArray:
+    norms: FloatArray = np.sqrt(_dots(stack, stack))
+    return norms

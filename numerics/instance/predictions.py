@@ -1,0 +1,193 @@
+"""What the measure of one data set says: predictions on new prompts with error bars, overlaps, contrast.
+
+The prediction s.W on a prompt with features s = u (x) xt is Gaussian under exp(-beta H):
+
+    mean s.<W>,    variance s^T A^{-1} s/beta       (A^{-1}/beta is the covariance of the weights, SG section II)
+
+The formulas of the overlaps and of the contrast ratio stand here only; `validation.observables` uses them too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from numerics.arguments import check_choice, check_real
+from numerics.errors import ConvergenceError, ParameterError
+from numerics.instance.data import Instance
+from numerics.instance.exact import dense_road
+from numerics.instance.features import FeatureOperator
+from numerics.instance.krylov import response_solve
+from numerics.instance.linear_response import quadratic_forms
+from numerics.instance.solution import InstanceSolution
+
+__all__ = [
+    "Overlaps",
+    "Prediction",
+    "alignment",
+    "contrast",
+    "contrast_ratio",
+    "overlap",
+    "overlaps",
+    "predict",
+]
+
+FloatArray = NDArray[np.float64]
+
+_TOLERANCE = 1e-8
+"""Relative residual of the solves for error bars where the matrices are too large: a bar needs few digits."""
+
+_BATCH_ELEMENTS = 1 << 21
+"""Spins of the prompts solved for together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Predictions on M prompts.
+
+    mean : (M,), s.<W>.    deviation : (M,), standard deviation of s.W over the Boltzmann measure.
+    kind : "exact", or "diagonal" where the correlations of the weights were left out.
+    """
+
+    mean: FloatArray
+    deviation: FloatArray
+    kind: str
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Order parameters of one data set, block of D x D spins, scaled as in `numerics.saddle_point.Solution`.
+
+    m = Tr <W>/D.    q = |<W>|^2/D, the overlap of two replicas: two weights drawn independently from the measure.
+    q_self = <|W|^2>/D, of one replica with itself.    q_self_error : its standard error, 0 if the variances are exact.
+    uniqueness = q/q_self: 1 when all weights of the measure are the same solution, 0 when they have nothing in common.
+    """
+
+    m: float
+    q: float
+    q_self: float
+    q_self_error: float
+    uniqueness: float
+
+
+def predict(
+    solution: InstanceSolution,
+    context: ArrayLike,
+    query: ArrayLike,
+    *,
+    instance: Instance | None = None,
+    ridge0: float | None = None,
+    beta: float | None = None,
+    kind: str = "exact",
+) -> Prediction:
+    """Mean and standard deviation of the predictions on M prompts.
+
+    context : (M, D+1), u = C/norm.    query : (M, D), xt: as in `Instance`.
+
+    kind "exact" takes the data set, ridge0 and beta that were solved for: sqrt(s^T A^{-1} s/beta), by Cholesky or, for
+    large data sets, by conjugate gradients to a relative residual of 1e-8. kind "diagonal" takes the solution only:
+    sqrt(sum_ij s_ij^2 variance_ij), without the correlations of the weights: right on average over new prompts of
+    isotropic tokens, wrong for one of them, and too large on the prompts of the data set itself. inf where ridge0 = 0
+    leaves a zero mode in the direction of the prompt.
+
+    Raises ParameterError for shapes that do not fit or a missing argument, ConvergenceError where the solves fail.
+
+    >>> from numerics.instance.solve import solve_instance
+    >>> rng = np.random.default_rng(1)
+    >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
+    >>> solution = solve_instance(data, ridge0=0.1, beta=2.0, method="exact")
+    >>> found = predict(solution, data.context, data.query, instance=data, ridge0=0.1, beta=2.0)
+    >>> bool(np.allclose(found.mean, data.features.predict(solution.mean[:, :3])))
+    True
+    """
+    kind = check_choice("kind", kind, ("exact", "diagonal"))
+    dimension = solution.mean.shape[0] - 1
+    contexts, queries = np.asanyarray(context), np.asanyarray(query)
+    prompts = Instance(contexts, queries, np.zeros(queries.shape[:1]))  # checks the arrays
+    if prompts.dimension != dimension:
+        raise ParameterError(f"prompts of dimension {prompts.dimension} for a solution of dimension {dimension}")
+    features = prompts.features.in_double()
+    mean = features.predict(solution.mean[:, :dimension])
+    if kind == "diagonal":
+        with np.errstate(invalid="ignore"):  # 0 times an infinite variance: nothing is known of that product
+            return Prediction(mean, np.sqrt(features.squares().predict(solution.variance[:, :dimension])), kind)
+    if instance is None or ridge0 is None or beta is None:
+        raise ParameterError(
+            "the exact standard deviation needs the instance, ridge0 and beta that were solved for; pass them, or ask "
+            "for kind='diagonal', which leaves out the correlations of the weights"
+        )
+    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
+    beta = check_real("beta", beta, minimum=0.0, above=True)
+    if instance.dimension != dimension:
+        raise ParameterError(f"an instance of dimension {instance.dimension} for a solution of dimension {dimension}")
+    road = dense_road(instance, ridge0)
+    if road is None:
+        forms = _forms_by_solves(instance, features, ridge0)
+    else:
+        forms = quadratic_forms(instance, prompts.context, prompts.query, ridge0, road)
+    return Prediction(mean, np.sqrt(forms / beta), kind)
+
+
+def overlaps(solution: InstanceSolution) -> Overlaps:
+    """Order parameters of the mean and of the variances; see `Overlaps`.
+
+    q_self falls to q as task diversity grows: the data then leave one solution (SG, uniqueness of the solution).
+    """
+    dimension = solution.mean.shape[0] - 1
+    weights = solution.mean[:, :dimension]
+    q = overlap(weights)
+    q_self = q + float(np.sum(solution.variance[:dimension, :dimension])) / dimension
+    error = float(np.linalg.norm(solution.variance_error[:dimension, :dimension])) / dimension
+    return Overlaps(alignment(weights), q, q_self, error, q / q_self if q_self > 0 else math.nan)
+
+
+def contrast(solution: InstanceSolution) -> float:
+    """Contrast ratio of the mean, <W, 1>/(|W| |1|) over the (D+1) x (D+1) matrix (SG Fig. 4a)."""
+    return contrast_ratio(solution.mean[:, :-1])
+
+
+def alignment(weights: FloatArray) -> float:
+    """m = Tr W/D over the block, for weights (D+1, D)."""
+    return float(np.trace(weights[:-1])) / weights.shape[1]
+
+
+def overlap(weights: FloatArray) -> float:
+    """q = |W|^2/D over the block, for weights (D+1, D)."""
+    return float(np.sum(weights[:-1] ** 2)) / weights.shape[1]
+
+
+def contrast_ratio(weights: FloatArray) -> float:
+    """<W, 1>/(|W| |1|) over the (D+1) x (D+1) matrix whose active columns are the weights (D+1, D); NaN for W = 0.
+
+    >>> f"{contrast_ratio(np.array([[2.0, 0.0], [0.0, 2.0], [0.0, 0.0]])) ** 2:.6f}"
+    '0.666667'
+    """
+    norm = float(np.sum(weights**2))
+    return float(np.trace(weights[:-1])) / math.sqrt(weights.shape[0] * norm) if norm > 0 else math.nan
+
+
+def _forms_by_solves(instance: Instance, features: FeatureOperator, ridge0: float) -> FloatArray:
+    """s^T A^{-1} s for M prompts, (M,), by conjugate gradients."""
+    count, spins = features.shape
+    if ridge0 == 0 and instance.prompts < spins:
+        raise ParameterError(
+            f"ridge0 = 0 with {instance.prompts} prompts and {spins} spins: new prompts meet zero modes, where the "
+            "standard deviation is infinite; use ridge0 > 0"
+        )
+    result = np.empty(count)
+    step = max(1, _BATCH_ELEMENTS // spins)
+    for start in range(0, count, step):
+        part = slice(start, start + step)
+        context, query = features.context[part].astype(np.float64), features.query[part].astype(np.float64)
+        tensors = context[:, :, None] * query[:, None, :]
+        found = response_solve(instance.features, tensors, ridge0, tolerance=_TOLERANCE, max_iterations=10_000)
+        if np.any(found.residual > _TOLERANCE):
+            raise ConvergenceError(
+                f"the solves for the error bars stopped at a relative residual of {np.max(found.residual):.1e}, wanted "
+                f"{_TOLERANCE:.0e}; use a larger ridge0, or kind='diagonal'"
+            )
+        result[part] = np.einsum("kij,kij->k", tensors, found.weights)
+    return result

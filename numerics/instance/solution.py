@@ -1,0 +1,108 @@
+"""What every solver of one data set returns: means and variances of the spins, and how far they can be trusted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics.fixed_point import Status
+
+__all__ = ["InstanceSolution", "diverged_solution", "pack_solution", "with_masked_column"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceSolution:
+    """Boltzmann measure exp(-beta H) of the weights of one data set, spin by spin (SG section II).
+
+    With A = S^T S/P + ridge0 and h = S^T y/P the measure is Gaussian: mean A^{-1} h, covariance A^{-1}/beta.
+    Matrices have SG's shape (D+1, D+1); their last column is the one the masked label of the query switches off.
+
+    method : "exact", "gamp", "tap" or "published".
+    mean : (D+1, D+1), last column 0.
+    variance : (D+1, D+1), last column 1/(beta ridge0), the prior (inf at ridge0 = 0).
+    variance_error : (D+1, D+1), standard error of an estimated variance; 0 where it is exact or not estimated.
+    free_energy : -ln Z/beta over the n = D(D+1) active spins, flat measure dW; NaN where the method gives none.
+    iterations : steps of the iteration; 0 for direct linear algebra.
+    residual : |h - A mean|/|h|, computed anew from the mean returned.
+    status, reason : how it ended, and one sentence why; for a divergence the predicted cause.
+    spectral_radius : of the linearised (damped) iteration at its fixed point where computed, else NaN.
+    history : (iterations,), the residual or the change at each step.
+
+    A diverged solution has NaN mean and variance, never a number that is not a solution.
+    """
+
+    method: str
+    mean: FloatArray
+    variance: FloatArray
+    variance_error: FloatArray
+    free_energy: float
+    iterations: int
+    residual: float
+    status: Status
+    reason: str
+    spectral_radius: float
+    history: FloatArray
+
+
+def with_masked_column(active: FloatArray, value: float) -> FloatArray:
+    """The (D+1, D+1) matrix of the active spins (D+1, D), its masked last column filled with a value.
+
+    >>> with_masked_column(np.ones((2, 1)), 0.0).tolist()
+    [[1.0, 0.0], [1.0, 0.0]]
+    """
+    return np.column_stack([active, np.full(active.shape[0], value)])
+
+
+def pack_solution(
+    method: str,
+    *,
+    mean: FloatArray,
+    variance: FloatArray,
+    masked_variance: float,
+    free_energy: float,
+    residual: float,
+    status: Status,
+    reason: str,
+    history: list[float],
+    radius: float = math.nan,
+) -> InstanceSolution:
+    """The common result from means and variances (D+1, D) of the active spins."""
+    rows = mean.shape[0]
+    return InstanceSolution(
+        method=method,
+        mean=with_masked_column(mean, 0.0),
+        variance=with_masked_column(variance, masked_variance),
+        variance_error=np.zeros((rows, rows)),
+        free_energy=free_energy,
+        iterations=len(history),
+        residual=residual,
+        status=status,
+        reason=reason,
+        spectral_radius=radius,
+        history=np.array(history),
+    )
+
+
+def diverged_solution(
+    method: str, dimension: int, *, reason: str, radius: float, history: list[float]
+) -> InstanceSolution:
+    """The result that holds no number but the predicted spectral radius."""
+    nothing = np.full((dimension + 1, dimension + 1), math.nan)
+    return InstanceSolution(
+        method=method,
+        mean=nothing,
+        variance=nothing.copy(),
+        variance_error=nothing.copy(),
+        free_energy=math.nan,
+        iterations=len(history),
+        residual=math.nan,
+        status=Status.DIVERGES,
+        reason=reason,
+        spectral_radius=radius,
+        history=np.array(history),
+    )

@@ -1,0 +1,90 @@
+"""The one entry to every solver of one data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numerics.arguments import check_choice, check_real
+from numerics.errors import ParameterError, ParameterTypeError
+from numerics.instance.data import Instance
+from numerics.instance.solution import InstanceSolution
+
+__all__ = ["METHODS", "solve_instance"]
+
+METHODS = ("gamp", "exact", "tap", "published")
+
+_OPTIONS = {
+    "gamp": ("tolerance", "max_iterations", "damping"),
+    "exact": ("tolerance", "max_iterations", "probes", "rng"),
+    "tap": ("tolerance", "max_iterations", "damping"),
+    "published": ("tolerance", "max_iterations", "damping", "rng"),
+}
+"""What each method can be told; anything else would be ignored silently, so it is refused."""
+
+
+def solve_instance(
+    instance: Instance,
+    *,
+    ridge0: float,
+    beta: float,
+    method: str = "gamp",
+    tolerance: float | None = None,
+    max_iterations: int | None = None,
+    damping: float | None = None,
+    probes: int | None = None,
+    rng: np.random.Generator | None = None,
+) -> InstanceSolution:
+    """Means and variances of the Boltzmann measure exp(-beta H) of one data set (SG section II).
+
+    ridge0 = lambda0 >= 0 and beta > 0 are SG's, unscaled: lambda0 = ridge/D, beta = D^2/temperature.
+
+    method "gamp"       messages on the prompts, `numerics.instance.gamp`: exact means, variances to O(1/D); the default
+           "exact"      linear algebra, `numerics.instance.exact`: any size; probes and rng are for estimated variances
+           "tap"        spin by spin with the reaction term, `numerics.instance.spin_by_spin`: O(n^2) memory
+           "published"  spin by spin as SG's code does it, without the reaction term: biased, may diverge
+
+    The other options default to what the method's own function says; one that the method does not take is refused. A
+    divergence or a lack of convergence is a status of the solution with its reason, not an exception.
+
+    Raises ParameterError or ParameterTypeError (a ValueError or TypeError) for values out of range.
+
+    >>> rng = np.random.default_rng(1)
+    >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
+    >>> solution = solve_instance(data, ridge0=0.1, beta=2.0, method="exact")
+    >>> solution.mean.shape, solution.status.name, bool(solution.residual < 1e-12)
+    ((4, 4), 'CONVERGED', True)
+    """
+    if not isinstance(instance, Instance):
+        raise ParameterTypeError(
+            f"instance must be an Instance, got {type(instance).__name__}; build one with Instance(context, query, "
+            "label) or Instance.from_tokens(...)"
+        )
+    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
+    beta = check_real("beta", beta, minimum=0.0, above=True)
+    method = check_choice("method", method, METHODS)
+    options = {
+        "tolerance": tolerance,
+        "max_iterations": max_iterations,
+        "damping": damping,
+        "probes": probes,
+        "rng": rng,
+    }
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    unknown = [name for name in given if name not in _OPTIONS[method]]
+    if unknown:
+        raise ParameterError(
+            f"method {method!r} takes no {' or '.join(unknown)}; its options are {', '.join(_OPTIONS[method])}"
+        )
+    if method == "exact":
+        from numerics.instance.exact import exact
+
+        return exact(instance, ridge0=ridge0, beta=beta, **given)
+    if method == "gamp":
+        from numerics.instance.gamp import gamp
+
+        return gamp(instance, ridge0=ridge0, beta=beta, **given)
+    from numerics.instance.spin_by_spin import published, tap
+
+    return (tap if method == "tap" else published)(instance, ridge0=ridge0, beta=beta, **given)

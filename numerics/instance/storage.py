@@ -1,0 +1,153 @@
+"""Data sets and solutions as files, .npz and netCDF; data sets also from a user's own .npz. No file can run code."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics.arguments import check_choice
+from numerics.errors import OutputError, ParameterError, ParameterTypeError
+from numerics.instance.data import NORMS, Instance
+from numerics.instance.solution import InstanceSolution
+from numerics.storage import PROVENANCE, load, provenance, replacing, save
+
+__all__ = ["load_instance", "save_instance", "save_solution"]
+
+FloatArray = NDArray[np.float64]
+Variable = tuple[tuple[str, ...], NDArray[Any]]
+
+_REDUCED = ("context", "query", "label")
+_TOKENS = ("tokens", "labels", "query", "label")
+_DAMAGE = (OSError, EOFError, KeyError, MemoryError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
+"""What spoiled bytes of an archive or of an array's header make NumPy and zipfile raise, beside ValueError."""
+
+_DIMENSIONS = {"context": ("prompt", "row"), "query": ("prompt", "column"), "label": ("prompt",)}
+
+
+def save_instance(
+    instance: Instance,
+    path: str | Path,
+    *,
+    parameters: Mapping[str, object] | None = None,
+    seed: int | None = None,
+    force: bool = False,
+) -> None:
+    """Write a data set, U, X and y, to .npz or netCDF (.nc), atomically; its precision survives.
+
+    parameters, seed: what it was drawn from, for the file's provenance. force: replace an existing file.
+
+    Raises OutputError: the file exists or cannot be written; ParameterError: another suffix.
+    """
+    variables = {name: (dimensions, getattr(instance, name)) for name, dimensions in _DIMENSIONS.items()}
+    sizes = {"prompts": instance.prompts, "dimension": instance.dimension}
+    _write(Path(path), variables, {}, provenance({**sizes, **(parameters or {})}, seed=seed), force)
+
+
+def save_solution(
+    solution: InstanceSolution,
+    path: str | Path,
+    *,
+    parameters: Mapping[str, object] | None = None,
+    seed: int | None = None,
+    force: bool = False,
+) -> None:
+    """Write means, variances and how they were reached to .npz or netCDF (.nc), atomically.
+
+    Arrays and numbers are variables under the names of `InstanceSolution`; method, status and reason are text.
+
+    Raises OutputError: the file exists or cannot be written; ParameterError: another suffix.
+    """
+    matrix = ("row", "column")
+    variables: dict[str, Variable] = {
+        name: (matrix, getattr(solution, name)) for name in ("mean", "variance", "variance_error")
+    }
+    variables["history"] = (("iteration",), solution.history)
+    for name in ("free_energy", "iterations", "residual", "spectral_radius"):
+        variables[name] = ((), np.asarray(getattr(solution, name)))
+    text = {"method": solution.method, "status": solution.status.name, "reason": solution.reason}
+    _write(Path(path), variables, text, provenance(parameters or {}, seed=seed), force)
+
+
+def _write(target: Path, variables: Mapping[str, Variable], text: Mapping[str, str], record: str, force: bool) -> None:
+    """Variables with their dimensions, and text: attributes in netCDF, arrays of text in .npz (read without pickle)."""
+    attributes = {**text, PROVENANCE: record}
+    if _suffix(target) == ".npz":
+        arrays: dict[str, Any] = {name: array for name, (_, array) in variables.items()}
+        arrays |= {name: np.array(value) for name, value in attributes.items()}
+        with replacing(target, force=force) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)
+        return
+    import xarray as xr
+
+    save(xr.Dataset(dict(variables), attrs=attributes), target, force=force)
+
+
+def load_instance(path: str | Path, *, norm: str | None = None) -> Instance:
+    """Read a data set from netCDF written by `save_instance`, or from any .npz with the right arrays.
+
+    The .npz may be the user's: context (P, D+1), query (P, D), label (P,); or tokens (P, N, D), labels (P, N),
+    query, label, see `Instance.from_tokens`, which divides by norm, "N" (default) or "N+1". Other arrays are ignored.
+
+    Raises OutputError: the file is missing, damaged, foreign or lacks an array, holds pickled objects (they could run
+    code), or its arrays are no data set; ParameterError: another suffix, or a norm for sums already divided by one.
+    """
+    source = Path(path)
+    if norm is not None:
+        norm = check_choice("norm", norm, NORMS)
+    if _suffix(source) == ".nc":
+        dataset = load(source)
+        arrays = {str(name): np.asarray(variable.values) for name, variable in dataset.variables.items()}
+    else:
+        arrays = _read_npz(source)
+    names = _TOKENS if "tokens" in arrays and "context" not in arrays else _REDUCED
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise OutputError(
+            f"{source} lacks {', '.join(missing)}: it holds {', '.join(sorted(arrays)) or 'nothing'}; a data set needs "
+            f"{', '.join(_REDUCED)} or {', '.join(_TOKENS)}"
+        )
+    if names is _REDUCED and norm is not None:
+        raise ParameterError(
+            f"{source} holds contexts, which are divided by their norm already: leave norm = {norm!r} out"
+        )
+    try:
+        if names is _REDUCED:
+            return Instance(*(arrays[name] for name in names))
+        return Instance.from_tokens(*(arrays[name] for name in names), norm=norm or "N")
+    except (ParameterError, ParameterTypeError) as error:
+        raise OutputError(f"{source} holds no data set: {error}") from error
+
+
+def _suffix(path: Path) -> str:
+    if path.suffix not in (".npz", ".nc"):
+        raise ParameterError(f"{path} must end in .npz or .nc, the two formats of data sets")
+    return path.suffix
+
+
+def _read_npz(source: Path) -> dict[str, FloatArray]:
+    if source.is_dir():
+        raise OutputError(f"{source} is a folder: name a file in it")
+    if not source.is_file():
+        raise OutputError(f"{source} does not exist: check the name")
+    wanted = {*_REDUCED, *_TOKENS}
+    try:
+        if not zipfile.is_zipfile(source):  # np.load would try it as .npy or as a pickle
+            raise OutputError(f"{source} is damaged or not an .npz file: it is not a zip archive")
+        # opened here: np.load forgets to close a file that turns out to be damaged
+        with source.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files if name in wanted}
+    except OutputError:
+        raise
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            raise OutputError(f"{source} holds pickled objects, which could run code: save plain arrays") from error
+        raise OutputError(f"{source} is damaged or not an .npz file: {error}") from error
+    except _DAMAGE as error:
+        raise OutputError(f"{source} is damaged or not an .npz file: {error}") from error
