@@ -16,7 +16,7 @@ if __name__ == "__main__":
     show(footprint.time)
     megabytes = footprint.slow_memory / 1e6, footprint.fast_memory / 1e6
     print(f"{'  peak memory':58s} {megabytes[0]:9.3g} MB {megabytes[1]:9.3g} MB {megabytes[0] / megabytes[1]:9.3g}")
-    for result in (instance.ridge_regression(3600), instance.ridge_regression(600)):
+    for result in (instance.ridge_regression(7200), instance.ridge_regression(1500)):
         if result is None:
             print("scikit-learn is not installed: pip install 'iclglass[benchmarks]' adds its ridge regression")
             break

@@ -173,7 +173,7 @@ class FeatureOperator:
         """
         prompts, dimension = self.query.shape
         # Squares need room for U and X as well.
-        elements = _BLOCK_ELEMENTS // 4 if self.squared else _BLOCK_ELEMENTS
+        elements = _BLOCK_ELEMENTS // 3 if self.squared else _BLOCK_ELEMENTS
         step = min(prompts, max(_LEAST_BLOCK, elements // (dimension * count)))
         room = np.empty((step, count * dimension), dtype=self.arithmetic)
         for start in range(0, prompts, step):

@@ -48,6 +48,8 @@ _GROWTH = 10.0
 """A block's largest residual may rise to this many times the least one before damping is raised."""
 _DAMPING_STEP = 0.15
 """Each rise closes this fraction of the distance to damping 1."""
+_SETTLED = 1e-2
+"""Largest relative change of a variance, over the tolerance, from which on they are kept."""
 _LOST = 1e6
 """Relative residual at which an iteration has diverged."""
 
@@ -80,7 +82,8 @@ def gamp(
             variance 1/(lambda0 + mean of s^2). The adaptive damping may repeat steps from an earlier state.
 
     Returns:
-        `InstanceSolution`, method "gamp": free_energy is Bethe's; history is |h - A m|/|h| after each step;
+        `InstanceSolution`, method "gamp": free_energy is Bethe's; history is |S^T z/P - lambda0 m|/|h| at each step,
+        which costs nothing and is |h - A m|/|h| with the messages z for y - S m; residual is the true one;
         spectral_radius is computed when the iteration diverges.
 
     Raises:
@@ -115,20 +118,27 @@ def gamp(
     block = 0
     change = math.inf
     history: list[float] = []
+
+    def true_residual(weights: FloatArray, predictions: FloatArray) -> float:
+        return float(np.linalg.norm(features.adjoint(label - predictions) / count - ridge0 * weights)) / scale
+
     for step in range(1, limit + 1):
-        if change > 0:  # the variances do not depend on the means: they end by repeating themselves to the last bit
+        if change > _SETTLED * tolerance:  # the variances do not depend on the means
             response, drag = reactions(squares, variance)
             old_variance, variance = variance, 1 / (ridge0 + drag)
             change = float(np.max(np.abs(variance / old_variance - 1)))
         message = weight * message + (1 - weight) * (label - predicted + response * message) / (1 + response)
-        mean = weight * mean + (1 - weight) * variance * (drag * mean + features.adjoint(message) / count)
+        force = features.adjoint(message) / count - ridge0 * mean  # h - A m, but for z in the place of y - S m
+        mean = mean + (1 - weight) * variance * force
         predicted = features.predict(mean)
-        residual = float(np.linalg.norm(features.adjoint(label - predicted) / count - ridge0 * mean)) / scale
+        residual = float(np.linalg.norm(force)) / scale
         history.append(residual)
         if callback is not None:
             callback(step, mean, variance)
         if residual <= tolerance and change <= tolerance:
-            break
+            residual = true_residual(mean, predicted)
+            if residual <= tolerance:
+                break
         if damping is not None:
             if not residual <= _LOST:
                 break
@@ -140,6 +150,8 @@ def gamp(
             elif not peak <= _GROWTH * best[0]:
                 _, mean, message, predicted = best
                 weight += _DAMPING_STEP * (1 - weight)
+    if residual <= _LOST:
+        residual = true_residual(mean, predicted)
     ended = residual <= tolerance and change <= tolerance
     steps = f"residual {residual:.1e} and last change of the variances {change:.1e} after {len(history)} steps"
     steps += f" with damping {weight:.2g}"

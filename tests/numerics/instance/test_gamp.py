@@ -70,7 +70,26 @@ def test_residual_is_that_of_the_mean_returned():
     residual = np.linalg.norm(fields - matrix @ solution.mean[:, :-1].ravel()) / np.linalg.norm(fields)
     assert solution.status is Status.NOT_CONVERGED
     assert solution.history.shape == (4,)
-    np.testing.assert_allclose([solution.residual, solution.history[-1]], residual, rtol=1e-9)
+    np.testing.assert_allclose(solution.residual, residual, rtol=1e-9)
+
+
+def test_history_is_the_residual_with_messages_for_residuals():
+    """What it costs nothing to know: S^T z/P - lambda0 m, from the iterates one by one."""
+    data = draw(5, 60)
+    seen = [np.zeros((6, 5))]
+    scaled = []
+    solution = gamp(
+        data,
+        ridge0=0.1,
+        beta=2.0,
+        max_iterations=4,
+        damping=0.0,
+        callback=lambda _, mean, variance: (seen.append(mean.copy()), scaled.append(variance.copy())),
+    )
+    fields = data.features.adjoint(data.label) / data.prompts
+    steps = [(after - before) / variance for before, after, variance in zip(seen, seen[1:], scaled, strict=False)]
+    expected = [np.linalg.norm(step) / np.linalg.norm(fields) for step in steps]
+    np.testing.assert_allclose(solution.history, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.4])
