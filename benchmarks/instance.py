@@ -96,7 +96,10 @@ def from_nothing(dimension: int = 20, context: int = 100, prompts: int = 10_000)
 
 
 def ridge_regression(prompts: int, dimension: int = 60) -> Pair | None:
-    """The mean weights: scikit-learn's Ridge on the explicit features against `gamp`, which gives the variances too; None without it."""
+    """The mean weights: scikit-learn's Ridge on the explicit features against `gamp`; None without scikit-learn.
+
+    `gamp` gives the variances too.
+    """
     try:
         from sklearn.linear_model import Ridge
     except ImportError:
