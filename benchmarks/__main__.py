@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import instance, pairs
+from benchmarks import instance, pairs, samplers
 
 if __name__ == "__main__":
     print(f"{'pair':58s} {'slow':>12s} {'fast':>12s} {'ratio':>9s}")
@@ -22,5 +22,11 @@ if __name__ == "__main__":
             break
         show(result)
     print(f"\n10^6 points, all quantities: {pairs.million_points():.2f} s")
+    for dimension in (10, 20):
+        print(f"\n{'effective samples of the worst spin, four chains':58s} {'ESS':>12s} {'time':>12s} {'ESS/s':>9s}")
+        for rate in samplers.effective_samples(dimension):
+            name = f"{rate.name}, n = {rate.spins}"
+            print(f"{name:58s} {rate.effective:12.0f} {rate.seconds:10.3g} s {rate.rate:9.3g}")
+    print(f"\n{samplers.large_exact()}")
     if "large" in sys.argv[1:]:
         print(instance.large_instance())

@@ -1,1 +1,1 @@
-"""Examples: ``python -m examples.figures`` and ``python -m examples.message_passing`` make every picture again."""
+"""Examples: ``python -m examples.figures``, ``.message_passing`` and ``.training`` make every picture again."""

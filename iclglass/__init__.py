@@ -15,6 +15,8 @@
     solve_instance  means and variances of its Boltzmann measure
     predict, overlaps, contrast: what that says about new prompts and replicas
     state_evolution  what message passing will do, step by step
+    sample, diagnose  draws from the Boltzmann measure, and whether they can be trusted
+    train           the linear attention layer trained by gradient descent
 
 The same as one command: ``iclglass --help``. The science lives in `replica` (symbols), `numerics` (solvers) and
 `validation` (simulation); this package only gives it names. Names are imported when first used.
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
     from replica.derivation import Derivation, derive
     from validation.crosscheck import Agreement, validate
     from validation.prompts import draw_prompts
+    from validation.samplers.diagnostics import diagnose
+    from validation.samplers.sampling import Samples, sample
+    from validation.training.loop import train
+    from validation.training.run import TrainingRun
 
 __version__ = "0.1.0"
 
@@ -65,15 +71,18 @@ __all__ = [
     "PhaseDiagram",
     "PreciseSolution",
     "Prediction",
+    "Samples",
     "Solution",
     "StateEvolution",
     "Status",
     "StoppingTime",
     "TaskSpectrum",
+    "TrainingRun",
     "best_ridge",
     "best_stopping_time",
     "contrast",
     "derive",
+    "diagnose",
     "draw_prompts",
     "learning_curve",
     "load",
@@ -83,6 +92,7 @@ __all__ = [
     "plot_phase_diagram",
     "plot_sweep",
     "predict",
+    "sample",
     "save",
     "save_instance",
     "solve",
@@ -91,6 +101,7 @@ __all__ = [
     "solve_instance",
     "state_evolution",
     "sweep",
+    "train",
     "validate",
 ]
 
@@ -109,15 +120,18 @@ _HOME = {
     "PhaseDiagram": "numerics.phase_diagram",
     "PreciseSolution": "numerics.precision",
     "Prediction": "numerics.instance.predictions",
+    "Samples": "validation.samplers.sampling",
     "Solution": "numerics.saddle_point",
     "StateEvolution": "numerics.state_evolution",
     "Status": "numerics.fixed_point",
     "StoppingTime": "numerics.stopping_time",
     "TaskSpectrum": "numerics.task_spectrum",
+    "TrainingRun": "validation.training.run",
     "best_ridge": "numerics.best_ridge",
     "best_stopping_time": "numerics.stopping_time",
     "contrast": "numerics.instance.predictions",
     "derive": "replica.derivation",
+    "diagnose": "validation.samplers.diagnostics",
     "draw_prompts": "validation.prompts",
     "learning_curve": "numerics.learning_curve",
     "load": "numerics.storage",
@@ -127,6 +141,7 @@ _HOME = {
     "plot_phase_diagram": "numerics.plotting",
     "plot_sweep": "numerics.plotting",
     "predict": "numerics.instance.predictions",
+    "sample": "validation.samplers.sampling",
     "save": "numerics.storage",
     "save_instance": "numerics.instance.storage",
     "solve": "numerics.saddle_point",
@@ -135,6 +150,7 @@ _HOME = {
     "solve_instance": "numerics.instance.solve",
     "state_evolution": "numerics.state_evolution",
     "sweep": "numerics.sweep",
+    "train": "validation.training.loop",
     "validate": "validation.crosscheck",
 }
 

@@ -15,7 +15,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iclglass import __version__
 from iclglass.options import Option, add_options, grid, integer, integers, number, resolve, text
@@ -183,7 +183,13 @@ COMMANDS = (
             Option(("tolerance",), number, "largest relative residual (default: the method's)", "VALUE"),
             Option(("max-iterations",), integer, "most steps (default: the method's)", "COUNT"),
             Option(("damping",), number, "part of the old message kept, 0 <= d < 1 (default: the method's)", "VALUE"),
-            Option(("float32",), text, "single precision: half the memory, residuals of 1e-4 or so", switch=True),
+            Option(
+                ("probes",),
+                integer,
+                "random probes for the variances of method exact at more than 4000 spins; 0: means only (default: 16)",
+                "COUNT",
+            ),
+            Option(("float32",), text, "hold the data in single precision: half the memory while solving", switch=True),
             Option(("out",), text, "netCDF file of means and variances to write", "FILE.nc"),
             Option(("plot",), text, "picture to write: means, variances, convergence", "FILE.png"),
             Option(("save-data",), text, "file to write the data set to", "FILE.npz|.nc"),
@@ -193,12 +199,71 @@ COMMANDS = (
         "iclglass instance --dimension 20 --context 100 --prompts 10000 --ridge0 0.01 --beta 100",
     ),
     Command(
+        "sample",
+        "draws from the Boltzmann measure of one data set, beside what is known of it exactly",
+        (
+            Option(("dimension",), integer, "token dimension D of a data set to draw, >= 2", "D"),
+            Option(("context",), integer, "labelled tokens N in a prompt, >= 1", "N"),
+            Option(("prompts",), integer, "prompts P, each with its own task, >= 1", "P"),
+            Option(("label-noise", "rho"), number, "variance of the label noise, >= 0 (default: 0)", "VALUE"),
+            Option(("norm",), text, "divisor of the attention sum: N or N+1 (default: N)", "N|N+1"),
+            Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
+            Option(("data",), text, "a data set of your own instead, as of the command instance", "FILE.npz|.nc"),
+            Option(("ridge0",), number, "ridge lambda0, >= 0, not scaled with D", "VALUE", required=True),
+            Option(("beta",), number, "inverse temperature, > 0, not scaled with D", "VALUE", required=True),
+            Option(("method",), text, "exact, heat-bath, langevin, mala or hmc", "METHOD", default="exact"),
+            Option(("draws",), integer, "draws of each chain, >= 4", "COUNT", default=1000),
+            Option(("chains",), integer, "independent chains, >= 2", "COUNT", default=4),
+            Option(("warmup",), integer, "steps before the first draw (default: from the spectrum)", "COUNT"),
+            Option(("thin",), integer, "steps from one draw to the next (default: from the spectrum)", "COUNT"),
+            Option(("step",), number, "step of langevin, mala, hmc (default: from the spectrum)", "VALUE"),
+            Option(("out",), text, "netCDF file of the draws to write", "FILE.nc"),
+            Option(("plot",), text, "picture to write: energies and their exact law, overlaps", "FILE.png"),
+            _FORCE,
+            _JSON,
+        ),
+        "iclglass sample --dimension 10 --context 50 --prompts 200 --ridge0 0.01 --beta 1000 --method hmc",
+    ),
+    Command(
+        "train",
+        "the linear attention layer trained on one data set, in SG's unscaled parameters",
+        (
+            Option(("dimension",), integer, "token dimension D of a data set to draw, >= 2", "D"),
+            Option(("context",), integer, "labelled tokens N in a prompt, >= 1", "N"),
+            Option(("prompts",), integer, "prompts P, each with its own task, >= 1", "P"),
+            Option(("label-noise", "rho"), number, "variance of the label noise, >= 0 (default: 0)", "VALUE"),
+            Option(("norm",), text, "divisor of the attention sum: N or N+1 (default: N)", "N|N+1"),
+            Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
+            Option(("data",), text, "a data set of your own instead, as of the command instance", "FILE.npz|.nc"),
+            Option(("ridge0",), number, "ridge lambda0, >= 0, not scaled with D", "VALUE", required=True),
+            Option(("parametrisation",), text, "merged: W; separate: W_k and W_q", "merged|separate", default="merged"),
+            Option(("optimiser",), text, "gd, sgd (with --batch) or adam", "gd|sgd|adam", default="gd"),
+            Option(("steps",), integer, "updates, >= 1", "COUNT", required=True),
+            Option(("learning-rate",), number, "step size, > 0", "VALUE", required=True),
+            Option(("batch",), integer, "prompts at a step, for sgd and adam (default for adam: all)", "COUNT"),
+            Option(("tolerance",), number, "stop at this relative gradient; exit code 3 if not reached", "VALUE"),
+            Option(("backend",), text, "numpy, or torch (extra iclglass[torch])", "numpy|torch", default="numpy"),
+            Option(("out",), text, "file of the run: the same command resumes it", "FILE.npz"),
+            Option(("plot",), text, "picture to write: energy and test error against the step", "FILE.png"),
+            _FORCE,
+            _JSON,
+        ),
+        "iclglass train --dimension 20 --context 100 --prompts 800 --ridge0 0.001 --steps 3000 --learning-rate 0.3",
+    ),
+    Command(
         "validate",
         "theory against finite-size Monte Carlo: extrapolation in 1/D, z-scores, pass or fail",
         (
-            *_parameters(number, grids=False),
+            *(replace(option, required=False) for option in _parameters(number, grids=False)),
             _test_context(number, grids=False),
             *_SAMPLING,
+            Option(
+                ("suite",),
+                text,
+                "instead of one point the pre-registered points, coverage and negative controls, with a page: "
+                "standard (2 minutes) or full (20)",
+                "standard|full",
+            ),
             Option(
                 ("out",),
                 text,
@@ -289,6 +354,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, EXIT_USAGE)
     except ConvergenceError as error:
         return _fail(error, EXIT_NOT_CONVERGED)
+    except MemoryError as error:
+        return _fail(ParameterError(f"not enough memory: {error}; take smaller sizes"), EXIT_USAGE)
     except BrokenPipeError:
         # The reader of our output has gone; what is left in the buffer must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -38,6 +38,18 @@ def _instance(values: Mapping[str, Any]) -> int:
     return instance_command.run(values)
 
 
+def _train(values: Mapping[str, Any]) -> int:
+    from iclglass import train_command
+
+    return train_command.run(values)
+
+
+def _sample(values: Mapping[str, Any]) -> int:
+    from iclglass import sample_command
+
+    return sample_command.run(values)
+
+
 def _derive(values: Mapping[str, Any]) -> int:
     from replica.derivation import derive
     from replica.render import to_latex, to_text
@@ -59,7 +71,7 @@ def _derive(values: Mapping[str, Any]) -> int:
 def _solve(values: Mapping[str, Any]) -> int:
     from numerics.fixed_point import Status
     from numerics.parameters import PARAMETERS
-    from numerics.saddle_point import OBSERVABLES, solve_points
+    from numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
 
     names = (*_PARAMETERS, "test_context_length")
     given = {name: values[name] for name in names}
@@ -99,9 +111,10 @@ def _solve(values: Mapping[str, Any]) -> int:
         for name, value in shown.items():
             print(f"{name:20s} {value if isinstance(value, str) else format(value, '.12g')}")
         print()
+        meanings = OBSERVABLES | DIAGNOSTICS
         for name, value in results.items():
             text = value if isinstance(value, str) else "-" if value is None or value != value else f"{value:.15g}"
-            print(f"{name:20s} {text:24s} {OBSERVABLES.get(name, '')}".rstrip())
+            print(f"{name:20s} {text:24s} {meanings[name]}".rstrip())
         print(f"{'status':20s} {status.sentence}")
     return DONE if status == Status.CONVERGED else NOT_CONVERGED
 
@@ -187,6 +200,15 @@ def _phase_diagram(values: Mapping[str, Any]) -> int:
 
 
 def _validate(values: Mapping[str, Any]) -> int:
+    if values["suite"] is not None:
+        from iclglass import suite_command
+        from iclglass.cli import COMMANDS
+
+        options = next(command.options for command in COMMANDS if command.name == "validate")
+        return suite_command.run(values, {option.key: option.default for option in options})
+    for name, letter in (("task_diversity", "tau"), ("context_length", "alpha")):
+        if values[name] is None:
+            raise ParameterError(f"--{letter} is required, or --suite standard for the pre-registered points")
     from iclglass.progress import bar
     from validation.crosscheck import validate
 
@@ -323,4 +345,6 @@ _COMMANDS: dict[str, Callable[[Mapping[str, Any]], int]] = {
     "phase-diagram": _phase_diagram,
     "validate": _validate,
     "instance": _instance,
+    "sample": _sample,
+    "train": _train,
 }

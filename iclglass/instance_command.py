@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +50,17 @@ def run(values: Mapping[str, Any]) -> int:
 
     check_real("ridge0", values["ridge0"], minimum=0.0)
     check_real("beta", values["beta"], minimum=0.0, above=True)
+    seed = check_count("seed", values["seed"] or 0, minimum=0)
     _check_outputs(values)
     source = _drawn(values) if values["data"] is None else _read(values)
-    instance = source.instance.as_float32() if values["float32"] else source.instance
-    options = {name: values[name] for name in ("ridge0", "beta", "method", "tolerance", "max_iterations", "damping")}
-    rng = np.random.default_rng(values["seed"] or 0) if values["method"] in ("exact", "published") else None
+    if values["float32"]:
+        source = replace(source, instance=source.instance.as_float32())
+    instance = source.instance
+    options = {
+        name: values[name] for name in ("ridge0", "beta", "method", "tolerance", "max_iterations", "damping", "probes")
+    }
+    # Not the stream the data were drawn from: starts and probes must be independent of them.
+    rng = np.random.default_rng([seed, 1]) if values["method"] in ("exact", "published") else None
     solution = solve_instance(instance, **options, rng=rng)
 
     weights = solution.mean[:, :-1]
@@ -101,6 +107,8 @@ def _check_outputs(values: Mapping[str, Any]) -> None:
         check_picture(values["plot"])
     if values["out"] is not None and Path(values["out"]).suffix != ".nc":
         raise ParameterError(f"--out {values['out']} is the netCDF file of the solution: its name must end in .nc")
+    if values["save_data"] is not None and Path(values["save_data"]).suffix not in (".npz", ".nc"):
+        raise ParameterError(f"--save-data {values['save_data']} must end in .npz or .nc")
     names = [values[name] for name in ("out", "plot", "save_data") if values[name] is not None]
     for path in names:
         check_writable(path, force=values["force"] or False)
@@ -125,7 +133,7 @@ def _drawn(values: Mapping[str, Any]) -> _Source:
         "label_noise": 0.0 if values["label_noise"] is None else values["label_noise"],
         "norm": values["norm"] or "N",
     }
-    seed = check_count("seed", values["seed"] or 0, minimum=0)
+    seed = values["seed"] or 0
     instance = draw_prompts(**given, rng=np.random.default_rng(seed))
     size = instance.dimension
     theory: dict[str, float] = {}
@@ -152,7 +160,9 @@ def _read(values: Mapping[str, Any]) -> _Source:
 
     unused = [f"--{name.replace('_', '-')}" for name in _DRAWN if values[name] is not None]
     if unused:
-        raise ParameterError(f"{', '.join(unused)} belong to a data set that is drawn: leave them out with --data")
+        raise ParameterError(
+            f"--data is a data set of your own: leave out {', '.join(unused)}, which describe one to draw"
+        )
     instance = load_instance(values["data"], norm=values["norm"])
     read = {"data": values["data"], "dimension": instance.dimension, "prompts": instance.prompts}
     # The law of a user's prompts is not known, so neither is the error on new ones.
@@ -189,6 +199,8 @@ def _number(value: float, form: str) -> str:
 def _write(
     instance: "Instance", solution: "InstanceSolution", parameters: Mapping[str, Any], values: Mapping[str, Any]
 ) -> None:
+    import numpy as np
+
     force = values["force"] or False
     if values["save_data"] is not None:
         from numerics.instance.storage import save_instance
@@ -198,11 +210,15 @@ def _write(
         from numerics.instance.storage import save_solution
 
         save_solution(solution, values["out"], parameters=parameters, seed=parameters.get("seed"), force=force)
-    if values["plot"] is not None:
+    drawn = values["plot"] is not None and bool(np.isfinite(solution.mean).all())
+    if drawn:
         from numerics.instance.plotting import draw_solution
         from numerics.plotting import save_figure
 
         save_figure(draw_solution(solution), values["plot"], force=force)
-    written = [str(values[name]) for name in ("save_data", "out", "plot") if values[name] is not None]
+    elif values["plot"] is not None:
+        print(f"iclglass: no picture: {solution.reason}", file=sys.stderr)
+    written = [str(values[name]) for name in ("save_data", "out") if values[name] is not None]
+    written += [str(values["plot"])] if drawn else []
     if written:
         print(f"wrote {', '.join(written)}", file=sys.stderr)

@@ -365,6 +365,8 @@ def _response(features: Array, setting: _Setting) -> tuple[Array, float]:
         tolerance = 0.1 / _FAR**2 if residual > 0.1 else residual / 10
         step = operator.solve(inverse @ (image - response) @ inverse.T, tolerance)
         response = response + metric @ step @ metric.T
+        # Steps are symmetric: what is not of a distant start would stay.
+        response = (response + response.T) / 2
     return best, smallest
 
 

@@ -33,11 +33,12 @@ class Status(IntEnum):
 _SENTENCES = {
     Status.CONVERGED: "converged",
     Status.DIVERGES: (
-        "diverges at the interpolation threshold (lam = 0 with as many prompts as spins; tau = 1 at D -> infinity): "
-        "take lam > 0 or another tau"
+        "diverges at the interpolation threshold without ridge (tau = 1; at finite D as many prompts as spins; there "
+        "also one or two tokens, or a single noiseless task): take lam > 0 or another tau"
     ),
     Status.NOT_CONVERGED: (
-        "not converged: the residual is above the tolerance; use method 'closed-form', or solve_digits for one point"
+        "not converged: the residual is above the tolerance; take a larger ridge, or, if method 'iteration' was asked "
+        "for, 'closed-form'"
     ),
     Status.NOT_FINITE: (
         "not finite: beyond floating-point range, or no root in the bracket; bring the parameters nearer to 1"

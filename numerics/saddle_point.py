@@ -21,7 +21,7 @@ from numerics.parameters import broadcast
 from numerics.pool import pool_saddle_point
 from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
-__all__ = ["OBSERVABLES", "Solution", "solve", "solve_points"]
+__all__ = ["DIAGNOSTICS", "OBSERVABLES", "Solution", "solve", "solve_points"]
 
 Array = NDArray[np.float64]
 
@@ -48,11 +48,16 @@ OBSERVABLES: dict[str, str] = {
     "e_icl_gibbs": "squared error on a new task, weights drawn at temperature T",
     "e_idg": "squared error on a new prompt of the pretraining law",
     "e_train": "squared error on the pretraining prompts",
-    "contrast": "contrast ratio m / sqrt(q)",
-    "free_energy": "free energy per spin",
+    "contrast": "contrast ratio; m / sqrt(q) at D -> infinity",
+    "free_energy": "free energy over D^2",
     "energy": "mean energy",
-    "entropy": "differential entropy per spin",
+    "entropy": "differential entropy over D^2",
     "replicon": "replicon (> 0: replica symmetry is stable)",
+}
+
+DIAGNOSTICS: dict[str, str] = {
+    "residual": "largest relative residual of the equations",
+    "error_bound": "bound on the relative error of chi, m, q; of pools at finite D: a relative standard error",
 }
 
 

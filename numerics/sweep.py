@@ -11,7 +11,7 @@ from numerics.errors import ParameterError
 from numerics.finite_size import whole_dimensions
 from numerics.fixed_point import Status
 from numerics.parameters import PARAMETERS, real
-from numerics.saddle_point import OBSERVABLES, solve_points
+from numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
 from numerics.storage import PROVENANCE, provenance
 from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sweep"]
 
-_DIAGNOSTICS = {
-    "residual": "largest relative residual of the saddle-point equations",
-    "error_bound": "bound on the relative error of chi, m and q",
-    "status": "what became of the point",
-}
+_DIAGNOSTICS = {**DIAGNOSTICS, "status": "what became of the point"}
 _COUNTS = {
     "prompts": "prompts P = round(tau D^2) used",
     "context": "labelled tokens N = round(alpha D) used",

@@ -13,6 +13,9 @@ Data flow; every arrow is one function, every noun one small frozen dataclass:
     crosscheck       validate              -> Agreement          theory against it, pass or fail
     figures          plot_extrapolation    <- Agreement          the same comparison as a picture
     report                                                       one self-contained HTML page
+    samplers         sample                -> Samples            draws from the Boltzmann measure, and checks of them
+    training         train                 -> TrainingRun        the layer trained by gradient descent
+    suite            run_suite             -> SuiteResult        the pre-registered validation, and its page
 
 This package imports `numerics` (theory, exact moments, errors) and is imported by `iclglass` only.
 Nothing is imported here, so that reading one module does not load all of them.

@@ -22,6 +22,7 @@ figcaption, .note { color: #555; font-size: .9rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+table.prose th, table.prose td { text-align: left; white-space: normal; vertical-align: top; }
 .verdict { padding: .8rem 1rem; border-left: .4rem solid; background: #f5f5f5; }
 .pass { border-color: #009E73; } .fail { border-color: #D55E00; }
 pre { overflow-x: auto; background: #f5f5f5; padding: .8rem; font-size: .85rem; }
@@ -49,14 +50,15 @@ def preformatted(text: str) -> str:
     return f"<pre>{html.escape(text)}</pre>"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that scrolls sideways where the screen is narrow."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, prose: bool = False) -> str:
+    """A table that scrolls sideways where the screen is narrow; with ``prose`` its cells are text, which wraps."""
 
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
     body = "\n".join(line(row, "td") for row in rows)
-    return f'<div class="wide"><table>\n<thead>{line(header, "th")}</thead>\n<tbody>{body}</tbody></table></div>'
+    kind = ' class="prose"' if prose else ""
+    return f'<div class="wide"><table{kind}>\n<thead>{line(header, "th")}</thead>\n<tbody>{body}</tbody></table></div>'
 
 
 def picture(path: Path, caption: str, *, panels: bool = False) -> str:

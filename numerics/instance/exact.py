@@ -122,6 +122,8 @@ def _dense(instance: Instance, ridge0: float, beta: float, road: str) -> Instanc
     reason = f"direct: Cholesky of {matrix}" if good else f"{matrix} is too ill-conditioned for Cholesky: raise ridge0"
     return InstanceSolution(
         method="exact",
+        ridge0=ridge0,
+        beta=beta,
         mean=with_masked_column(response.weights, 0.0),
         variance=with_masked_column(response.diagonal / beta, _prior(ridge0, beta)),
         variance_error=np.zeros((instance.dimension + 1,) * 2),
@@ -160,6 +162,8 @@ def _krylov(
     reason = _reason(found, residual, tolerance, features.arithmetic.name) + _zero_modes(instance, ridge0)
     return InstanceSolution(
         method="exact",
+        ridge0=ridge0,
+        beta=beta,
         mean=with_masked_column(found.weights[0], 0.0),
         variance=with_masked_column(diagonal / beta, _prior(ridge0, beta)),
         variance_error=with_masked_column(error / beta, 0.0),

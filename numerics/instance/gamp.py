@@ -135,6 +135,8 @@ def gamp(
         history.append(residual)
         if callback is not None:
             callback(step, mean, variance)
+        if not math.isfinite(residual):
+            break
         if residual <= tolerance and change <= tolerance:
             residual = true_residual(mean, predicted)
             if residual <= tolerance:
@@ -159,6 +161,8 @@ def gamp(
         status = Status.CONVERGED if ended else Status.NOT_CONVERGED
         return pack_solution(
             "gamp",
+            ridge0=ridge0,
+            beta=beta,
             mean=mean,
             variance=variance / beta,
             masked_variance=1 / (beta * ridge0) if ridge0 > 0 else math.inf,
@@ -168,9 +172,21 @@ def gamp(
             reason=steps if ended else f"{steps}: allow more steps, or use method 'exact'",
             history=history,
         )
+    if not (math.isfinite(residual) and np.isfinite(variance).all()):
+        return diverged_solution(
+            "gamp",
+            instance.dimension,
+            ridge0=ridge0,
+            beta=beta,
+            reason="numbers beyond floating-point range: rescale the data, whose features are far from order one",
+            radius=math.nan,
+            history=history,
+        )
     radius = gamp_radius(instance, ridge0=ridge0, scaled_variance=variance, damping=weight)
     reason = f"the linearised iteration has spectral radius {radius:.3f} at damping {weight:.2g}: use damping=None"
-    return diverged_solution("gamp", instance.dimension, reason=reason, radius=radius, history=history)
+    return diverged_solution(
+        "gamp", instance.dimension, ridge0=ridge0, beta=beta, reason=reason, radius=radius, history=history
+    )
 
 
 def _bethe_free_energy(

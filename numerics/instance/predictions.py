@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import check_choice, check_real
-from numerics.errors import ConvergenceError, ParameterError
+from numerics.arguments import check_choice
+from numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
 from numerics.instance.data import Instance
 from numerics.instance.exact import dense_road
 from numerics.instance.features import FeatureOperator
@@ -79,15 +79,13 @@ def predict(
     query: ArrayLike,
     *,
     instance: Instance | None = None,
-    ridge0: float | None = None,
-    beta: float | None = None,
     kind: str = "exact",
 ) -> Prediction:
     """Mean and standard deviation of the predictions on M prompts.
 
     context : (M, D+1), u = C/norm.    query : (M, D), xt: as in `Instance`.
 
-    kind "exact" takes the data set, ridge0 and beta that were solved for: sqrt(s^T A^{-1} s/beta), by Cholesky or, for
+    kind "exact" takes the data set that was solved for: sqrt(s^T A^{-1} s/beta), by Cholesky or, for
     large data sets, by conjugate gradients to a relative residual of 1e-8. kind "diagonal" takes the solution only:
     sqrt(sum_ij s_ij^2 variance_ij), without the correlations of the weights: right on average over new prompts of
     isotropic tokens, wrong for one of them, and too large on the prompts of the data set itself. inf where ridge0 = 0
@@ -99,11 +97,12 @@ def predict(
     >>> rng = np.random.default_rng(1)
     >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
     >>> solution = solve_instance(data, ridge0=0.1, beta=2.0, method="exact")
-    >>> found = predict(solution, data.context, data.query, instance=data, ridge0=0.1, beta=2.0)
+    >>> found = predict(solution, data.context, data.query, instance=data)
     >>> bool(np.allclose(found.mean, data.features.predict(solution.mean[:, :3])))
     True
     """
     kind = check_choice("kind", kind, ("exact", "diagonal"))
+    _check_solution(solution)
     dimension = solution.mean.shape[0] - 1
     contexts, queries = np.asanyarray(context), np.asanyarray(query)
     prompts = Instance(contexts, queries, np.zeros(queries.shape[:1]))  # checks the arrays
@@ -114,13 +113,14 @@ def predict(
     if kind == "diagonal":
         with np.errstate(invalid="ignore"):  # 0 times an infinite variance: nothing is known of that product
             return Prediction(mean, np.sqrt(features.squares().predict(solution.variance[:, :dimension])), kind)
-    if instance is None or ridge0 is None or beta is None:
+    if instance is None:
         raise ParameterError(
-            "the exact standard deviation needs the instance, ridge0 and beta that were solved for; pass them, or ask "
-            "for kind='diagonal', which leaves out the correlations of the weights"
+            "the exact standard deviation needs the instance that was solved for; pass it, or ask for kind='diagonal', "
+            "which leaves out the correlations of the weights"
         )
-    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
-    beta = check_real("beta", beta, minimum=0.0, above=True)
+    if not isinstance(instance, Instance):
+        raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
+    ridge0, beta = solution.ridge0, solution.beta
     if instance.dimension != dimension:
         raise ParameterError(f"an instance of dimension {instance.dimension} for a solution of dimension {dimension}")
     road = dense_road(instance, ridge0)
@@ -131,11 +131,20 @@ def predict(
     return Prediction(mean, np.sqrt(forms / beta), kind)
 
 
+def _check_solution(solution: InstanceSolution) -> None:
+    if not isinstance(solution, InstanceSolution):
+        raise ParameterTypeError(f"solution must be an InstanceSolution, got {type(solution).__name__}")
+    if not np.isfinite(solution.mean).all():
+        raise ParameterError(f"the solution has no finite means to predict with: {solution.reason}")
+
+
 def overlaps(solution: InstanceSolution) -> Overlaps:
     """Order parameters of the mean and of the variances; see `Overlaps`.
 
     q_self falls to q as task diversity grows: the data then leave one solution (SG, uniqueness of the solution).
     """
+    if not isinstance(solution, InstanceSolution):
+        raise ParameterTypeError(f"solution must be an InstanceSolution, got {type(solution).__name__}")
     dimension = solution.mean.shape[0] - 1
     weights = solution.mean[:, :dimension]
     q = overlap(weights)

@@ -22,7 +22,7 @@ class InstanceSolution:
     With A = S^T S/P + ridge0 and h = S^T y/P the measure is Gaussian: mean A^{-1} h, covariance A^{-1}/beta.
     Matrices have SG's shape (D+1, D+1); their last column is the one the masked label of the query switches off.
 
-    method : "exact", "gamp", "tap" or "published".
+    method : "exact", "gamp", "tap" or "published".    ridge0, beta : what was solved for.
     mean : (D+1, D+1), last column 0.
     variance : (D+1, D+1), last column 1/(beta ridge0), the prior (inf at ridge0 = 0).
     variance_error : (D+1, D+1), standard error of an estimated variance; 0 where it is exact or not estimated.
@@ -37,6 +37,8 @@ class InstanceSolution:
     """
 
     method: str
+    ridge0: float
+    beta: float
     mean: FloatArray
     variance: FloatArray
     variance_error: FloatArray
@@ -61,6 +63,8 @@ def with_masked_column(active: FloatArray, value: float) -> FloatArray:
 def pack_solution(
     method: str,
     *,
+    ridge0: float,
+    beta: float,
     mean: FloatArray,
     variance: FloatArray,
     masked_variance: float,
@@ -75,6 +79,8 @@ def pack_solution(
     rows = mean.shape[0]
     return InstanceSolution(
         method=method,
+        ridge0=ridge0,
+        beta=beta,
         mean=with_masked_column(mean, 0.0),
         variance=with_masked_column(variance, masked_variance),
         variance_error=np.zeros((rows, rows)),
@@ -89,12 +95,14 @@ def pack_solution(
 
 
 def diverged_solution(
-    method: str, dimension: int, *, reason: str, radius: float, history: list[float]
+    method: str, dimension: int, *, ridge0: float, beta: float, reason: str, radius: float, history: list[float]
 ) -> InstanceSolution:
     """The result that holds no number but the predicted spectral radius."""
     nothing = np.full((dimension + 1, dimension + 1), math.nan)
     return InstanceSolution(
         method=method,
+        ridge0=ridge0,
+        beta=beta,
         mean=nothing,
         variance=nothing.copy(),
         variance_error=nothing.copy(),

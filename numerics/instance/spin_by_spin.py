@@ -88,14 +88,18 @@ def tap(
     onsite = ridge0 + features.diagonal()
     variance = spin_by_spin_variances(squared, onsite)
     if variance is None:
-        return diverged_solution("tap", instance.dimension, reason=_NO_VARIANCES, radius=math.nan, history=[])
+        return diverged_solution(
+            "tap", instance.dimension, ridge0=ridge0, beta=beta, reason=_NO_VARIANCES, radius=math.nan, history=[]
+        )
     low, high = spin_by_spin_edges(instance, ridge0=ridge0, scaled_variance=variance, reaction=True)
     weight = best_damping(low, high) if damping is None else damping
     radius = damped_radius(low, high, weight)
     history: list[float] = []
     if radius >= 1:
         reason = f"spectral radius {radius:.4f} at damping {weight:.2g}: use damping=None, or a larger one"
-        return diverged_solution("tap", instance.dimension, reason=reason, radius=radius, history=history)
+        return diverged_solution(
+            "tap", instance.dimension, ridge0=ridge0, beta=beta, reason=reason, radius=radius, history=history
+        )
     fields = features.adjoint(instance.label) / count
     scale = float(np.linalg.norm(fields)) or 1.0
     mean = np.zeros_like(fields)
@@ -113,6 +117,8 @@ def tap(
     logs = np.sum(np.log(2 * math.pi * variance / beta) + 1 - onsite * variance)
     return pack_solution(
         "tap",
+        ridge0=ridge0,
+        beta=beta,
         mean=mean,
         variance=variance / beta,
         masked_variance=1 / (beta * ridge0) if ridge0 > 0 else math.inf,
@@ -208,9 +214,13 @@ def published(
     ended = history[-1] <= tolerance
     sound = bool(np.all(np.isfinite(state)) and np.all(variance > 0))
     if not sound or not (ended or radius < 1):
-        return diverged_solution("published", instance.dimension, reason=reason, radius=radius, history=history)
+        return diverged_solution(
+            "published", instance.dimension, ridge0=ridge0, beta=beta, reason=reason, radius=radius, history=history
+        )
     return pack_solution(
         "published",
+        ridge0=ridge0,
+        beta=beta,
         mean=mean,
         variance=variance / beta,
         masked_variance=1 / (beta * ridge0),

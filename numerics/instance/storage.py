@@ -45,6 +45,8 @@ def save_instance(
 
     Raises OutputError: the file exists or cannot be written; ParameterError: another suffix.
     """
+    if not isinstance(instance, Instance):
+        raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
     variables = {name: (dimensions, getattr(instance, name)) for name, dimensions in _DIMENSIONS.items()}
     sizes = {"prompts": instance.prompts, "dimension": instance.dimension}
     _write(Path(path), variables, {}, provenance({**sizes, **(parameters or {})}, seed=seed), force)
@@ -69,7 +71,7 @@ def save_solution(
         name: (matrix, getattr(solution, name)) for name in ("mean", "variance", "variance_error")
     }
     variables["history"] = (("iteration",), solution.history)
-    for name in ("free_energy", "iterations", "residual", "spectral_radius"):
+    for name in ("ridge0", "beta", "free_energy", "iterations", "residual", "spectral_radius"):
         variables[name] = ((), np.asarray(getattr(solution, name)))
     text = {"method": solution.method, "status": solution.status.name, "reason": solution.reason}
     _write(Path(path), variables, text, provenance(parameters or {}, seed=seed), force)

@@ -8,6 +8,7 @@ import pytest
 
 from numerics.errors import ParameterError
 from numerics.fixed_point import Status
+from numerics.instance.data import Instance
 from numerics.instance.gamp import gamp
 from numerics.instance.linear_response import ground_state
 from numerics.instance.spin_glass import boltzmann
@@ -209,3 +210,14 @@ def test_no_ridge_with_more_prompts_than_spins():
     solution = gamp(data, ridge0=0.0, beta=1.0)
     np.testing.assert_allclose(solution.mean[:, :-1], ground_state(data, 0.0), rtol=0, atol=MEAN)
     assert np.all(np.isinf(solution.variance[:, -1]))
+
+
+def test_numbers_out_of_range_are_a_status_with_its_reason():
+    data = draw(4, 30)
+    huge = Instance(1e200 * data.context, data.query, data.label)
+    with np.errstate(all="ignore"):
+        solution = gamp(huge, ridge0=0.1, beta=1.0)
+    assert solution.status is Status.DIVERGES
+    assert "rescale the data" in solution.reason
+    assert solution.iterations < 10
+    assert np.isnan(solution.mean).all()

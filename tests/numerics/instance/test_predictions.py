@@ -39,7 +39,7 @@ def test_predictions_are_those_of_the_dense_covariance(prompts, road, monkeypatc
     solution = exact(data, ridge0=RIDGE0, beta=BETA)
     monkeypatch.setattr(predictions, "dense_road", lambda instance, ridge0: None if road == "cg" else road)
     monkeypatch.setattr(predictions, "_BATCH_ELEMENTS", 4 * data.spins)
-    found = predict(solution, fresh.context, fresh.query, instance=data, ridge0=RIDGE0, beta=BETA)
+    found = predict(solution, fresh.context, fresh.query, instance=data)
     assert found.kind == "exact"
     np.testing.assert_allclose(found.mean, dense @ slow.mean.ravel(), RTOL, RTOL)
     np.testing.assert_allclose(found.deviation**2, variance, SOLVES if road == "cg" else RTOL)
@@ -55,9 +55,7 @@ def test_error_bars_cover_the_predictions_of_sampled_weights():
     count = 4000
     weights = np.random.default_rng(2).multivariate_normal(slow.mean.ravel(), slow.covariance, count)
     sampled = weights @ fresh.features.dense().T
-    found = predict(
-        exact(data, ridge0=RIDGE0, beta=BETA), fresh.context, fresh.query, instance=data, ridge0=RIDGE0, beta=BETA
-    )
+    found = predict(exact(data, ridge0=RIDGE0, beta=BETA), fresh.context, fresh.query, instance=data)
     z_mean = (sampled.mean(axis=0) - found.mean) / (found.deviation / np.sqrt(count))
     z_variance = (sampled.var(axis=0, ddof=1) / found.deviation**2 - 1) / np.sqrt(2 / (count - 1))
     assert np.max(np.abs([z_mean, z_variance])) < bonferroni_threshold(FALSE_ALARM, 12)
@@ -69,8 +67,7 @@ def test_without_correlations_bars_are_too_long_on_the_data_and_right_on_average
     solution = exact(data, ridge0=RIDGE0, beta=BETA)
 
     def variances(prompts: Prompts, kind: str) -> np.ndarray:
-        options = {"instance": data, "ridge0": RIDGE0, "beta": BETA}
-        return predict(solution, prompts.context, prompts.query, **options, kind=kind).deviation ** 2
+        return predict(solution, prompts.context, prompts.query, instance=data, kind=kind).deviation ** 2
 
     assert np.mean(variances(data, "diagonal")) > 2 * np.mean(variances(data, "exact"))
     # Var s.W = (P/beta) s^T (S^T S + P ridge0)^{-1} s < P/beta: a prompt fixes its own prediction
@@ -84,7 +81,7 @@ def test_without_correlations_bars_are_too_long_on_the_data_and_right_on_average
 def test_without_ridge_the_data_fix_their_own_predictions_only():
     data, fresh = draw(4, 12), draw(4, 3, seed=1)
     solution = exact(data, ridge0=0.0, beta=BETA)
-    options = {"instance": data, "ridge0": 0.0, "beta": BETA}
+    options = {"instance": data}
     np.testing.assert_allclose(
         predict(solution, data.context, data.query, **options).deviation ** 2, 12 / BETA, 1e-6
     )  # P = rank: S (S^T S/P)^+ S^T = P
@@ -152,8 +149,6 @@ def test_estimated_variances_give_the_self_overlap_an_error_bar(monkeypatch):
             fresh.context,
             fresh.query,
             instance=draw(6, 10),
-            ridge0=0.0,
-            beta=1.0,
         )
 
 
@@ -162,17 +157,14 @@ def test_solves_that_fail_are_an_error(monkeypatch):
     monkeypatch.setattr(predictions, "dense_road", lambda instance, ridge0: None)
     monkeypatch.setattr(predictions, "_TOLERANCE", 1e-30)
     with pytest.raises(ConvergenceError, match=r"stopped at a relative residual of .* or kind='diagonal'"):
-        predict(
-            exact(data, ridge0=RIDGE0, beta=BETA), data.context, data.query, instance=data, ridge0=RIDGE0, beta=BETA
-        )
+        predict(exact(data, ridge0=RIDGE0, beta=BETA), data.context, data.query, instance=data)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"instance": None}, ValueError, "needs the instance, ridge0 and beta .* kind='diagonal'"),
-        ({"beta": None}, ValueError, "needs the instance, ridge0 and beta"),
-        ({"beta": -1.0}, ValueError, "beta must be finite and > 0"),
+        ({"instance": None}, ValueError, "needs the instance .* kind='diagonal'"),
+        ({"instance": 3}, TypeError, "instance must be an Instance, got int"),
         ({"kind": "full"}, ValueError, "kind must be one of exact, diagonal"),
         ({"context": np.ones((2, 5))}, ValueError, "shapes of prompts do not fit"),
         ({"query": np.full((2, 3), np.nan)}, ValueError, r"query\[0, 0\] is nan"),
@@ -191,8 +183,6 @@ def test_bad_input_is_refused(change, error, message):
         "context": data.context[:2],
         "query": data.query[:2],
         "instance": data,
-        "ridge0": RIDGE0,
-        "beta": BETA,
         **change,
     }
     context, query = arguments.pop("context"), arguments.pop("query")

@@ -1,0 +1,50 @@
+"""``iclglass validate --suite``: the pre-registered validation, its verdict and its page."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from iclglass.output import DISAGREE, DONE, print_json, to_json
+from numerics.errors import ParameterError
+
+__all__ = ["run"]
+
+_TAKEN = ("suite", "seed", "workers", "out", "force", "json")
+
+
+def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
+    """Run or resume the suite; writes suite.json and validation.html beside the finished samples."""
+    from iclglass.commands import made
+    from iclglass.progress import bar
+    from numerics.storage import check_writable, replacing
+    from validation.suite.page import write_suite_page
+    from validation.suite.suite import run_suite
+
+    other = [
+        f"--{name.replace('_', '-')}"
+        for name, value in values.items()
+        if name not in _TAKEN and value != defaults[name]
+    ]
+    if other:
+        raise ParameterError(f"--suite fixes points, sizes and samples beforehand: leave out {', '.join(other)}")
+    folder = Path(values["out"])
+    record, page = folder / "suite.json", folder / "validation.html"
+    # Results follow from the samples beside them; without samples they are someone else's.
+    force = bool(values["force"]) or (folder / "point-01.jsonl").exists()
+    for path in (record, page):
+        if path.exists():
+            check_writable(path, force=force)
+    with made(folder), bar("simulating") as advance:
+        result = run_suite(
+            values["suite"], seed=values["seed"], folder=folder, workers=values["workers"], progress=advance
+        )
+    with replacing(record, force=True) as temporary:
+        temporary.write_text(to_json(result.to_dict()) + "\n", encoding="utf-8")
+    write_suite_page(result, page, force=True)
+    if values["json"]:
+        print_json(result.to_dict())
+    else:
+        for check in result.checks:
+            print(f"{'pass' if check.passed else 'FAIL'}  {check.name}\n      {check.found}; wanted {check.wanted}")
+        print(f"\n{'PASS' if result.passed else 'FAIL'}: open {page}")
+    return DONE if result.passed else DISAGREE

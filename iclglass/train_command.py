@@ -1,0 +1,221 @@
+"""``iclglass train``: the linear attention layer trained on one data set, drawn or the user's own."""
+
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iclglass.output import DONE, NOT_CONVERGED, print_json
+from numerics.arguments import check_count, check_real
+from numerics.errors import ConvergenceError, ParameterError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from numerics.instance.data import Instance
+    from validation.population import PromptMoments
+    from validation.training.run import TrainingRun
+
+__all__ = ["run"]
+
+_DRAWN = ("dimension", "context", "prompts", "label_noise")
+_TRAINED = ("parametrisation", "optimiser", "steps", "learning_rate", "ridge0", "batch", "tolerance", "backend")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A data set, the parameters to report; and where its law is known that, and the theory of its ground state."""
+
+    instance: "Instance"
+    parameters: Mapping[str, Any]
+    law: "PromptMoments | None"
+    theory: Mapping[str, float]
+
+
+def run(values: Mapping[str, Any]) -> int:
+    """Draw or read the data set, train, print and write what was asked for."""
+    import numpy as np
+
+    from iclglass.progress import bar
+    from validation.training import Outcome, train
+
+    # What is bad is named before anything is drawn.
+    check_count("steps", values["steps"], minimum=1)
+    check_real("learning_rate", values["learning_rate"], minimum=0.0, above=True)
+    check_real("ridge0", values["ridge0"], minimum=0.0)
+    _check_outputs(values)
+    seed = check_count("seed", values["seed"], minimum=0)
+    rng = np.random.default_rng(seed)
+    source = _drawn(values, rng) if values["data"] is None else _read(values)
+    options = {name: values[name] for name in _TRAINED}
+    with bar("training") as advance:
+        result = train(
+            source.instance,
+            **options,
+            test=source.law,
+            checkpoint=values["out"],
+            fresh=values["force"] or False,
+            rng=rng,
+            progress=advance,
+        )
+    parameters = {**source.parameters, "seed": seed, **{k: v for k, v in options.items() if v is not None}}
+    quantities = {
+        "step": int(result.steps[-1]),
+        "energy": float(result.energy[-1]),
+        "ground_energy": _ground_energy(source.instance, values),
+        "e_train": float(result.train_error[-1]),
+        "e_icl": float(result.test_error[-1]),
+        "residual": float(result.residual[-1]),
+        "stable_rate": result.stable_rate,
+    }
+    flow = _flow(source, values, result)
+    last = {} if flow is None else {name: float(flow[name][-1]) for name in ("energy", "e_train", "e_icl")}
+    if values["json"]:
+        history = {name: getattr(result, name).tolist() for name in ("steps", "energy", "train_error", "test_error")}
+        record = {"parameters": parameters, **quantities, "gradient_flow": last, "theory": dict(source.theory)}
+        print_json({**record, "history": history, "status": result.outcome.value, "reason": result.reason})
+    else:
+        _print_text(parameters, quantities, {"finite-size theory": source.theory, "gradient flow": last}, result)
+    _write(result, quantities["ground_energy"], source.theory.get("e_icl"), flow, values)
+    return DONE if result.outcome in (Outcome.COMPLETED, Outcome.CONVERGED) else NOT_CONVERGED
+
+
+def _check_outputs(values: Mapping[str, Any]) -> None:
+    """Refuse unwritable outputs before any work."""
+    from numerics.plotting import check_picture
+    from numerics.storage import check_writable
+
+    if values["plot"] is not None:
+        check_picture(values["plot"])
+        check_writable(values["plot"], force=values["force"] or False)
+    if values["out"] is not None:
+        if Path(values["out"]).suffix != ".npz":
+            raise ParameterError(f"--out {values['out']} is the file of the run: its name must end in .npz")
+        check_writable(values["out"], force=True)  # a run that is there goes on
+
+
+def _drawn(values: Mapping[str, Any], rng: "np.random.Generator") -> _Source:
+    import numpy as np
+
+    from validation.population import gaussian_moments
+    from validation.prompts import draw_prompts
+
+    for name in ("dimension", "context", "prompts"):
+        if values[name] is None:
+            raise ParameterError(f"--{name} is required, or --data FILE for a data set of your own")
+    given = {
+        "dimension": values["dimension"],
+        "context": values["context"],
+        "prompts": values["prompts"],
+        "label_noise": 0.0 if values["label_noise"] is None else values["label_noise"],
+        "norm": values["norm"] or "N",
+    }
+    instance = draw_prompts(**given, rng=rng)
+    law = {name: given[name] for name in ("context", "label_noise", "norm")}
+    moments = gaussian_moments(np.ones(instance.dimension), **law)
+    return _Source(instance, given, moments, _ground_state_theory(instance, given, values))
+
+
+def _ground_state_theory(instance: "Instance", given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, float]:
+    """Errors of the ground state by the finite-size theory, where training ends there whatever it starts from."""
+    from numerics.finite_size import MINIMUM_DIMENSION, solve_finite
+
+    size, ridge0 = instance.dimension, values["ridge0"]
+    unique = instance.prompts > instance.spins if ridge0 == 0 else values["parametrisation"] == "merged"
+    if size < MINIMUM_DIMENSION or not unique:
+        return {}
+    found = solve_finite(
+        dimension=size,
+        task_diversity=instance.prompts / size**2,
+        context_length=given["context"] / size,
+        label_noise=given["label_noise"],
+        ridge=size * ridge0,
+        norm=given["norm"],
+    )
+    return {name: float(getattr(found, name)) for name in ("e_train", "e_icl")}
+
+
+def _read(values: Mapping[str, Any]) -> _Source:
+    from numerics.instance.storage import load_instance
+
+    unused = [f"--{name.replace('_', '-')}" for name in _DRAWN if values[name] is not None]
+    if unused:
+        raise ParameterError(f"{', '.join(unused)} belong to a data set that is drawn: leave them out with --data")
+    instance = load_instance(values["data"], norm=values["norm"])
+    read = {"data": values["data"], "dimension": instance.dimension, "prompts": instance.prompts}
+    # The law of a user's prompts is not known, so neither is the error on new ones.
+    return _Source(instance, read, None, {})
+
+
+def _ground_energy(instance: "Instance", values: Mapping[str, Any]) -> float:
+    """The least energy of the merged layer; NaN where it is not that of what was trained, or cannot be had."""
+    from numerics.instance.linear_response import ground_state
+    from numerics.instance.spin_glass import energy
+
+    if values["parametrisation"] == "separate" and values["ridge0"] > 0:
+        return float("nan")
+    with suppress(ConvergenceError):
+        return energy(instance, ground_state(instance, values["ridge0"], "cg"), values["ridge0"])
+    return float("nan")
+
+
+def _flow(source: _Source, values: Mapping[str, Any], result: "TrainingRun") -> dict[str, Any] | None:
+    """The theory of gradient flow at the steps recorded, for descent on a data set whose law is known."""
+    from numerics.learning_curve import learning_curve
+
+    later = result.steps[result.steps > 0]
+    if source.law is None or values["optimiser"] != "gd" or values["parametrisation"] != "merged" or not later.size:
+        return None
+    size = source.instance.dimension
+    curve = learning_curve(
+        time=later * values["learning_rate"] / size,
+        task_diversity=source.instance.prompts / size**2,
+        context_length=source.parameters["context"] / size,
+        label_noise=source.parameters["label_noise"],
+        ridge=size * values["ridge0"],
+        initial_overlap=1.0,  # entries of variance 1/(D+1)
+    )
+    return {"steps": later, **curve.to_dict()}
+
+
+def _print_text(
+    parameters: Mapping[str, Any],
+    quantities: Mapping[str, float],
+    theories: Mapping[str, Mapping[str, float]],
+    result: "TrainingRun",
+) -> None:
+    for name, value in parameters.items():
+        print(f"{name:16s} {value if isinstance(value, str) else format(value, '.12g')}")
+    shown = {heading: theory for heading, theory in theories.items() if theory}
+    print(f"\n{'':16s} {'this run':20s} {''.join(f'{heading:20s}' for heading in shown)}".rstrip())
+    for name, value in quantities.items():
+        number = "-" if value != value else format(value, ".10g")
+        expected = "".join(f"{theory[name]:<20.6g}" if name in theory else 20 * " " for theory in shown.values())
+        print(f"{name:16s} {number:20s} {expected}".rstrip())
+    print(f"{'status':16s} {result.outcome.value}")
+    print(f"{'reason':16s} {result.reason}")
+
+
+def _write(
+    result: "TrainingRun",
+    ground_energy: float,
+    final_error: float | None,
+    flow: dict[str, Any] | None,
+    values: Mapping[str, Any],
+) -> None:
+    from validation.training import Outcome
+
+    written = [] if values["out"] is None or result.outcome is Outcome.DIVERGES else [values["out"]]
+    if values["plot"] is not None and result.steps[-1] > 0:
+        from numerics.plotting import save_figure
+        from validation.training.plotting import draw_training
+
+        steps = None if flow is None else flow["steps"]
+        ends = {"ground_energy": ground_energy, "final_error": final_error}
+        figure = draw_training(result, **ends, flow_steps=steps, flow=flow)
+        save_figure(figure, values["plot"], force=values["force"] or False)
+        written.append(values["plot"])
+    if written:
+        print(f"wrote {', '.join(written)}", file=sys.stderr)

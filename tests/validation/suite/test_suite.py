@@ -1,0 +1,149 @@
+"""The validation suite: its points, its checks, its controls, its page, and that it fails when the theory is wrong."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+import validation.suite.suite as module
+from numerics.errors import ParameterError
+from numerics.parameters import PARAMETERS
+from validation.suite.compared import HEADLINE, compare_point, finite_size_z, simulate_point
+from validation.suite.controls import Detection, detections
+from validation.suite.coverage import interval_coverage
+from validation.suite.digits import worst_digits
+from validation.suite.page import write_suite_page
+from validation.suite.points import SCALES, Point, Scale, points
+from validation.suite.sampled import SampledRow, sampled_rows, sampler_detections
+from validation.suite.suite import run_suite
+
+SMALL = Scale(dimensions=(6, 8, 12, 16), samples=16, replicates=200, group=8, digits=5, draws=500)
+POINT = Point(2.0, 1.0, math.inf, 0.1, 0.3, 0.5, "N")
+# |z| of one comparison of two means: false alarm 6.8e-6.
+Z_SCORE = 4.5
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The suite, but small; the controls are tested by themselves."""
+    monkeypatch.setitem(SCALES, "standard", SMALL)
+    monkeypatch.setattr(module, "detections", lambda *, seed: (Detection("nothing", "none", 2.0, 1.0, 0.0),))
+    monkeypatch.setattr(module, "sampler_detections", lambda *, seed, draws: ())
+    row = SampledRow("exact", "m", 1.0, 1.1, 0.1, -1.0, 4.0)
+    monkeypatch.setattr(module, "sampled_rows", lambda *, seed, draws: (row,))
+    return SMALL
+
+
+def test_points_cover_what_they_should():
+    chosen = points()
+    assert len(chosen) >= 30
+    assert len(set(chosen)) == len(chosen)
+    assert sum(math.isfinite(point.distinct_tasks) for point in chosen) >= 5
+    assert {point.norm for point in chosen} == {"N", "N+1"}
+    for point in chosen:
+        assert abs(point.task_diversity - 1) > 0.1
+        given = {name: value for name, value in dataclasses.asdict(point).items() if name in PARAMETERS}
+        assert len(given) == 6
+    for scale in SCALES.values():
+        assert len(scale.dimensions) >= 4
+        assert scale.replicates >= 1000
+
+
+def test_a_run_and_its_page(small, tmp_path):
+    calls = []
+    result = run_suite(folder=tmp_path, only=[POINT], progress=lambda done, total: calls.append((done, total)))
+    assert result.passed, result.checks
+    assert calls[-1] == (4 * 16 + 1600, 4 * 16 + 1600)
+    assert result.headline_z.size == 4 * len(HEADLINE)
+    record = result.to_dict()
+    assert json.loads(json.dumps(record))["passed"] is True
+    write_suite_page(result, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for word in ("PASS", "coverage", "Negative controls", "data:image/png", POINT.label, "--suite standard --seed 0"):
+        assert word in page
+    assert "http" not in page.replace("http-equiv", "")
+    # a second run reads the samples and says the same
+    again = run_suite(folder=tmp_path, only=[POINT])
+    np.testing.assert_array_equal(again.headline_z, result.headline_z)
+    with pytest.raises(ParameterError, match="holds samples of seed 0, not 1"):
+        run_suite(folder=tmp_path, only=[POINT], seed=1)
+
+
+def test_a_wrong_finite_size_theory_fails(small, monkeypatch):
+    import validation.suite.compared as compared
+
+    right = compared.solve_finite
+    monkeypatch.setattr(compared, "solve_finite", lambda **given: right(**{**given, "label_noise": 0.3}))
+    result = run_suite(only=[POINT])
+    failed = {check.name for check in result.checks if not check.passed}
+    assert any("chi^2" in name for name in failed)
+    assert any("largest |z|" in name for name in failed)
+    assert not result.passed
+
+
+def test_seeds_of_points_are_their_own(small):
+    first = simulate_point(POINT, small, seed=1)
+    second = simulate_point(POINT, small, seed=2)
+    assert np.all(first.values["m"] != second.values["m"])
+
+
+def test_the_asymptotic_column_fails_where_the_finite_one_passes(small):
+    result = compare_point(POINT, simulate_point(POINT, small, seed=1), false_alarm=0.01)
+    assert np.max(np.abs(finite_size_z([result], HEADLINE))) < Z_SCORE
+    assert np.max(np.abs(finite_size_z([result], HEADLINE, theory="asymptotic"))) > Z_SCORE
+
+
+def test_every_control_is_caught():
+    found = detections(seed=5)
+    assert len(found) >= 8
+    for detection in found:
+        assert detection.caught, detection
+    assert len({detection.name for detection in found}) == len(found)
+
+
+def test_samplers_pass_and_wrong_ones_do_not():
+    rows = sampled_rows(seed=2, draws=500)
+    assert {row.method for row in rows} == {"exact", "heat-bath", "langevin", "mala", "hmc"}
+    assert all(row.passed for row in rows), [row for row in rows if not row.passed]
+    for detection in sampler_detections(seed=2, draws=500):
+        assert detection.caught, detection
+
+
+def test_coverage_of_known_intervals():
+    rng = np.random.default_rng(2)
+    normal = rng.standard_normal(40_000)
+    assert interval_coverage("x", normal, group=8, truth=0.0).honest
+    # values that come in equal pairs: an error bar too small by sqrt(2) covers 83 %
+    doubled = np.repeat(normal, 2)
+    found = interval_coverage("x", doubled, group=8, truth=0.0)
+    assert not found.honest
+    assert 0.75 < found.rate < 0.9
+    with pytest.raises(ParameterError, match="two groups"):
+        interval_coverage("x", normal[:10], group=8)
+
+
+def test_worst_digits_sees_an_error(monkeypatch):
+    import validation.suite.digits as digits
+
+    assert worst_digits(20, seed=3).error < 1e-12
+    right = digits.solve
+
+    def wrong(**given):
+        found = right(**given)
+        return dataclasses.replace(found, q=found.q * (1 + 1e-9))
+
+    monkeypatch.setattr(digits, "solve", wrong)
+    found = worst_digits(20, seed=3)
+    assert found.error > 0.9e-9
+    assert found.quantity == "q"
+
+
+@pytest.mark.slow
+def test_the_standard_suite_passes():
+    """Seed 0 is the one the notes quote."""
+    result = run_suite("standard")
+    for check in result.checks:
+        print(check)
+    assert result.passed

@@ -1,0 +1,172 @@
+"""Two replicas on the same disorder: the overlap distribution P(q), and thermal averages against the theory.
+
+Replicas are weights drawn independently from the measure of one data set. Their overlap q12 = Tr W1 W2^T/D over the
+block fluctuates from pair to pair and from data set to data set; P(q) is its law over both. Its mean is the order
+parameter q of the theory, that of a replica with itself q_self. As task diversity grows the two approach each other:
+the data leave one solution (SG, uniqueness of the solution).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics.arguments import check_count, check_real
+from numerics.finite_size import solve_finite
+from validation.population import gaussian_moments
+from validation.prompts import draw_prompts
+from validation.samplers.checks import FALSE_ALARM, Check
+from validation.samplers.sampling import Samples, sample
+from validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias, z_score
+
+__all__ = ["ReplicaSamples", "draw_replicas", "replica_overlaps", "thermal_checks"]
+
+FloatArray = NDArray[np.float64]
+
+_AVERAGED = ("m", "q", "q_self", "energy", "e_icl_gibbs")
+
+
+@dataclass(frozen=True, eq=False)
+class ReplicaSamples:
+    """Pairs of replicas of independent data sets at one point; ridge and temperature are the theory's, scaled.
+
+    overlap, self_overlap : (data sets, pairs), q12 and the mean of q11 and q22.
+    averages : m, q, q_self, energy, e_icl_gibbs -> (data sets,), thermal averages of each data set over its draws.
+    theory : the same names, `numerics.finite_size.solve_finite` at the integers used.
+    """
+
+    dimension: int
+    context: int
+    prompts: int
+    label_noise: float
+    ridge: float
+    temperature: float
+    method: str
+    overlap: FloatArray
+    self_overlap: FloatArray
+    averages: Mapping[str, FloatArray]
+    theory: Mapping[str, float]
+
+
+def replica_overlaps(samples: Samples) -> FloatArray:
+    """Overlaps q12 of the draws of one chain with those of the next, (chains - 1, draws).
+
+    Needs weights that were kept; chains are independent, so each pair is one of independent replicas.
+
+    >>> from numerics.instance.data import Instance
+    >>> rng = np.random.default_rng(1)
+    >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
+    >>> replica_overlaps(sample(data, ridge0=0.1, beta=2.0, draws=5, chains=2, rng=rng)).shape
+    (1, 5)
+    """
+    if samples.weights is None:
+        return np.empty((0, samples.draws))
+    block = samples.weights[:, :, :-1]
+    products: FloatArray = np.einsum("cdij,cdij->cd", block[:-1], block[1:])
+    return products / samples.dimension
+
+
+def draw_replicas(
+    *,
+    dimension: int,
+    context: int,
+    prompts: int,
+    label_noise: float = 0.0,
+    norm: str = "N",
+    ridge: float,
+    temperature: float,
+    method: str = "exact",
+    data_sets: int = 32,
+    pairs: int = 200,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None] | None = None,
+) -> ReplicaSamples:
+    """Draw pairs of replicas of independent data sets, ridge = D lambda0 > 0 and temperature = D^2/beta > 0.
+
+    >>> found = draw_replicas(
+    ...     dimension=5, context=10, prompts=30, ridge=0.1, temperature=0.1, data_sets=3, pairs=8,
+    ...     rng=np.random.default_rng(1),
+    ... )
+    >>> found.overlap.shape, found.theory["q"] < found.theory["q_self"]
+    ((3, 8), True)
+    """
+    ridge = check_real("ridge", ridge, minimum=0.0, above=True)
+    temperature = check_real("temperature", temperature, minimum=0.0, above=True)
+    data_sets = check_count("data_sets", data_sets, minimum=2, reason="a standard error needs two")
+    pairs = check_count("pairs", pairs, minimum=1)
+    overlap, self_overlap = np.empty((data_sets, pairs)), np.empty((data_sets, pairs))
+    averages = {name: np.empty(data_sets) for name in _AVERAGED}
+    for index in range(data_sets):
+        data = draw_prompts(
+            dimension=dimension, context=context, prompts=prompts, label_noise=label_noise, norm=norm, rng=rng
+        )
+        found = sample(
+            data,
+            ridge0=ridge / dimension,
+            beta=dimension**2 / temperature,
+            method=method,
+            draws=pairs,
+            chains=2,
+            keep_weights=True,
+            rng=rng,
+        )
+        overlap[index] = replica_overlaps(found)[0]
+        self_overlap[index] = found.observables["q_self"].mean(axis=0)
+        for name, value in _thermal_averages(found, context, label_noise, norm).items():
+            averages[name][index] = value
+        averages["q"][index] = overlap[index].mean()
+        if progress is not None:
+            progress(index + 1, data_sets)
+    theory = solve_finite(
+        dimension=dimension,
+        task_diversity=prompts / dimension**2,
+        context_length=context / dimension,
+        label_noise=label_noise,
+        ridge=ridge,
+        temperature=temperature,
+        norm=norm,
+    )
+    return ReplicaSamples(
+        dimension=dimension,
+        context=context,
+        prompts=prompts,
+        label_noise=label_noise,
+        ridge=ridge,
+        temperature=temperature,
+        method=method,
+        overlap=overlap,
+        self_overlap=self_overlap,
+        averages=averages,
+        theory={name: float(getattr(theory, name)) for name in _AVERAGED},
+    )
+
+
+def thermal_checks(found: ReplicaSamples, *, false_alarm: float = FALSE_ALARM) -> tuple[Check, ...]:
+    """Thermal averages, averaged over the data sets, against the finite-size theory; z-scores over data sets."""
+    count = found.overlap.shape[0]
+    threshold = bonferroni_threshold(false_alarm, len(_AVERAGED), count - 1)
+    rows = []
+    for name in _AVERAGED:
+        mean, error = (float(part) for part in mean_and_error(found.averages[name]))
+        expected = found.theory[name]
+        bias = smallest_detectable_bias(error, threshold, count - 1)
+        rows.append(Check(name, mean, expected, error, z_score(mean - expected, error), threshold, bias))
+    return tuple(rows)
+
+
+def _thermal_averages(samples: Samples, context: int, label_noise: float, norm: str) -> dict[str, float]:
+    """Means over all draws. e_icl_gibbs, the error of a drawn W on a new task, is quadratic in W: `population`."""
+    size = samples.dimension
+    moments = gaussian_moments(np.ones(size), context=context, label_noise=label_noise, norm=norm)
+    means = {name: float(np.mean(values)) for name, values in samples.observables.items()}
+    last_row = means["norm"] - size * means["q_self"]
+    error = (
+        moments.label
+        - 2 * size * float(moments.signal[0, 0]) * means["m"]
+        + float(moments.second[0, 0]) * size * means["q_self"]
+        + float(moments.second[-1, -1]) * last_row
+    )
+    return {"m": means["m"], "q_self": means["q_self"], "energy": means["energy"], "e_icl_gibbs": error}

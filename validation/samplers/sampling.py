@@ -1,0 +1,295 @@
+"""The one entry to every sampler of the Boltzmann measure of one data set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from numerics.arguments import check_choice, check_count, check_real
+from numerics.errors import ParameterError, ParameterTypeError
+from numerics.instance.data import Instance
+from validation.samplers import hmc, langevin
+from validation.samplers.chains import OBSERVABLES, Trace, Transition, run_chains
+from validation.samplers.exact import exact_draws
+from validation.samplers.heat_bath import heat_bath
+from validation.samplers.target import Spectrum, Target, make_target, spectrum
+
+__all__ = ["METHODS", "Samples", "sample"]
+
+FloatArray = NDArray[np.float64]
+
+METHODS = ("exact", "heat-bath", "langevin", "mala", "hmc")
+
+_KEPT_BYTES = 1 << 28
+"""Weights kept where nothing is said, 256 MB; beyond, the observables only."""
+_MOST_BYTES = 1 << 33
+"""Weights above which keeping them is refused, 8 GB."""
+_ONE_THREAD = 1000
+"""Spins up to which BLAS gets one thread: waiting for a busy second core cost these small products 100 times."""
+_RELAXATIONS = 10
+"""Warm-up in relaxation times of the slowest mode: the start is forgotten to exp(-10)."""
+_MOST_WARMUP = 20_000
+_MOST_THIN = 1000
+_TRAJECTORIES = 100
+"""Warm-up of Hamiltonian Monte Carlo: a trajectory of half a period at the most forgets the slowest mode."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Draws of several chains from exp(-beta H) of one data set.
+
+    weights : (chains, draws, D+1, D), the active spins; None where only the observables were kept.
+    observables : name -> (chains, draws): energy = H, m = Tr W/D, q_self = |W|^2/D over the block, norm = |W|^2 over
+        all active spins. Everything quadratic that the theory predicts follows from them.
+    acceptance : (chains,), part of the steps taken; 1 for methods without an accept step.
+    step : of the dynamics, in SG's units of H; NaN for "exact" and "heat-bath".    bound : its stable bound, or NaN.
+    trajectory : largest number of leapfrog steps, 0 for other methods than "hmc".
+    warmup : steps thrown away before the first draw.    thin : steps from one draw to the next.
+    """
+
+    method: str
+    dimension: int
+    ridge0: float
+    beta: float
+    weights: FloatArray | None
+    observables: Mapping[str, FloatArray]
+    acceptance: FloatArray
+    step: float
+    bound: float
+    trajectory: int
+    warmup: int
+    thin: int
+
+    @property
+    def energies(self) -> FloatArray:
+        """H of every draw, (chains, draws)."""
+        return self.observables["energy"]
+
+    @property
+    def chains(self) -> int:
+        """Number of chains."""
+        return int(self.energies.shape[0])
+
+    @property
+    def draws(self) -> int:
+        """Draws in each chain."""
+        return int(self.energies.shape[1])
+
+
+def sample(
+    instance: Instance,
+    *,
+    ridge0: float,
+    beta: float,
+    method: str = "exact",
+    draws: int = 1000,
+    chains: int = 4,
+    warmup: int | None = None,
+    step: float | None = None,
+    trajectory: int | None = None,
+    thin: int | None = None,
+    keep_weights: bool | None = None,
+    matrix_free: bool | None = None,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None] | None = None,
+) -> Samples:
+    """Draw weights from the Boltzmann measure exp(-beta H) of one data set (SG section II).
+
+    ridge0 = lambda0 >= 0 and beta > 0 are SG's, unscaled: lambda0 = ridge/D, beta = D^2/temperature.
+
+    method "exact"      independent draws, `validation.samplers.exact`; the chains are only a way to count them
+           "heat-bath"  spin after spin given the others, `validation.samplers.heat_bath`; a draw is a sweep
+           "langevin"   unadjusted Langevin steps, biased, `validation.samplers.langevin`
+           "mala"       the same with an accept step
+           "hmc"        Hamiltonian Monte Carlo with jittered length, `validation.samplers.hmc`
+
+    draws >= 1 of each of chains >= 1.
+    warmup >= 0: steps before the first draw, by default ten relaxation times of the slowest mode; none for "exact".
+    thin >= 1: steps from one draw to the next, by default 1, and half a relaxation time for the Langevin methods.
+    step: by default from the spectrum of A; refused from the stable bound on, 2/L for "langevin" and "mala", 2/sqrt(L)
+        for "hmc", L the largest eigenvalue.
+    trajectory: largest number of leapfrog steps of "hmc", by default half a period of the slowest mode.
+    keep_weights: by default up to 256 MB of them, 8 chains draws D(D+1) bytes; else the observables only.
+    matrix_free: by default above 4000 spins. Memory is 8 n^2 bytes for A below, O(P D + chains n) above.
+    progress: called with (steps done, steps in all).
+
+    Chains start from N(0, 1/(beta l)), l the smallest eigenvalue: wider than the measure in every direction, as R-hat
+    wants it.
+
+    Raises ParameterError or ParameterTypeError (a ValueError or TypeError) for a value out of range or an option that
+    the method does not take, ConvergenceError where "exact" cannot solve its equations.
+
+    >>> rng = np.random.default_rng(1)
+    >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
+    >>> found = sample(data, ridge0=0.1, beta=2.0, method="hmc", draws=10, rng=rng)
+    >>> found.weights.shape, found.energies.shape, found.step < found.bound
+    ((4, 10, 4, 3), (4, 10), True)
+    """
+    method = check_choice("method", method, METHODS)
+    draws = check_count("draws", draws, minimum=1)
+    chains = check_count("chains", chains, minimum=1)
+    if not isinstance(rng, np.random.Generator):
+        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    _refuse_unused(method, warmup=warmup, step=step, trajectory=trajectory, thin=thin)
+    if warmup is not None:
+        warmup = check_count("warmup", warmup, minimum=0)
+    if trajectory is not None:
+        trajectory = check_count("trajectory", trajectory, minimum=1, reason="a trajectory of no steps never moves")
+    if thin is not None:
+        thin = check_count("thin", thin, minimum=1)
+    if step is not None:
+        step = check_real("step", step, minimum=0.0, above=True)
+    one = isinstance(instance, Instance) and instance.spins <= _ONE_THREAD
+    with threadpool_limits(limits=1 if one else None, user_api="blas"):
+        target = make_target(instance, ridge0=ridge0, beta=beta, matrix_free=matrix_free)
+        trace = Trace(chains, draws, instance.dimension, keep_weights=_keeps(keep_weights, chains, draws, target.spins))
+        if method == "exact":
+            _draw_exact(target, trace, chains, draws, rng, progress)
+            return _samples(method, target, trace, np.ones(chains))
+        edges = spectrum(target, rng)
+        step, bound = _step(method, step, edges)
+        if method == "hmc" and trajectory is None:
+            trajectory = hmc.default_steps(edges, step)
+        transition = _transition(method, target, step, trajectory or 0)
+        warmup = _warmup(method, target, step, edges) if warmup is None else warmup
+        thin = _thin(method, step, edges) if thin is None else thin
+        start = rng.standard_normal((chains, target.spins)) / math.sqrt(target.beta * edges.low)
+        acceptance = run_chains(
+            transition, start, trace, warmup=warmup, draws=draws, thin=thin, rng=rng, progress=progress
+        )
+        return _samples(
+            method,
+            target,
+            trace,
+            acceptance,
+            step=step,
+            bound=bound,
+            trajectory=trajectory or 0,
+            warmup=warmup,
+            thin=thin,
+        )
+
+
+def _refuse_unused(method: str, **options: object) -> None:
+    """An option that the method does not take would be ignored silently."""
+    allowed = {"exact": (), "heat-bath": ("warmup", "thin"), "hmc": ("warmup", "step", "trajectory", "thin")}.get(
+        method, ("warmup", "step", "thin")
+    )
+    unused = [name for name, value in options.items() if value is not None and name not in allowed]
+    if unused:
+        raise ParameterError(f"method {method!r} takes no {' or '.join(unused)}; leave it out")
+
+
+def _keeps(keep: bool | None, chains: int, draws: int, spins: int) -> bool:
+    needed = 8 * chains * draws * spins
+    if keep is None:
+        return needed <= _KEPT_BYTES
+    if keep and needed > _MOST_BYTES:
+        raise ParameterError(
+            f"{chains} chains of {draws} draws of {spins} spins take {needed / 1e9:.1f} GB, above the limit of "
+            f"{_MOST_BYTES / 1e9:.1f} GB: draw fewer, or keep_weights=False for the observables only"
+        )
+    return keep
+
+
+def _step(method: str, step: float | None, edges: Spectrum) -> tuple[float, float]:
+    """The step and its bound, NaN where the method has none; refused from the bound on, before any step is taken."""
+    if method == "heat-bath":
+        return math.nan, math.nan
+    bound = hmc.stable_bound(edges) if method == "hmc" else langevin.stable_bound(edges)
+    if step is None:
+        defaults = {
+            "hmc": hmc.default_step,
+            "mala": langevin.default_adjusted_step,
+            "langevin": langevin.default_unadjusted_step,
+        }
+        return defaults[method](edges), bound
+    if step >= bound:
+        formula = "2/sqrt(L)" if method == "hmc" else "2/L"
+        raise ParameterError(
+            f"step = {step:g} diverges: {method} on this data set is stable below {formula} = {bound:.6g}, with the "
+            f"largest eigenvalue L = {edges.high:.6g}; leave step out, or use a smaller one"
+        )
+    return step, bound
+
+
+def _transition(method: str, target: Target, step: float, trajectory: int) -> Transition:
+    if method == "heat-bath":
+        return heat_bath(target)
+    if method == "langevin":
+        return langevin.UnadjustedLangevin(target, step)
+    return langevin.mala(target, step) if method == "mala" else hmc.Hamiltonian(target, step, trajectory)
+
+
+def _warmup(method: str, target: Target, step: float, edges: Spectrum) -> int:
+    """Ten relaxation times of the slowest mode, 20000 steps at the most."""
+    if method == "hmc":
+        return _TRAJECTORIES
+    if method == "heat-bath":  # a sweep moves a mode by as much as a gradient step of the inverse of A's diagonal
+        step = 1 / float(np.max(target.instance.features.in_double().diagonal() + target.ridge0))
+    return min(_MOST_WARMUP, math.ceil(_RELAXATIONS / (step * edges.low)))
+
+
+def _thin(method: str, step: float, edges: Spectrum) -> int:
+    """Half a relaxation time of the slowest mode for Langevin steps, 1000 steps at the most."""
+    if method not in ("langevin", "mala"):
+        return 1
+    return min(_MOST_THIN, math.ceil(0.5 / (step * edges.low)))
+
+
+def _draw_exact(
+    target: Target,
+    trace: Trace,
+    chains: int,
+    draws: int,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Independent draws dealt out to the chains one after another."""
+    kept = np.empty((0, target.spins))
+    done = 0
+    for stack in exact_draws(target, chains * draws, rng):
+        kept = np.concatenate([kept, stack])
+        ready = kept.shape[0] // chains
+        taken, kept = kept[: ready * chains], kept[ready * chains :]
+        energies = target.energy(taken, target.gradient(taken))
+        part = slice(done, done + ready)
+        trace.record(part, taken.reshape(ready, chains, -1).swapaxes(0, 1), energies.reshape(ready, chains).T)
+        done += ready
+        if progress is not None:
+            progress(done, draws)
+
+
+def _samples(
+    method: str,
+    target: Target,
+    trace: Trace,
+    acceptance: FloatArray,
+    *,
+    step: float = math.nan,
+    bound: float = math.nan,
+    trajectory: int = 0,
+    warmup: int = 0,
+    thin: int = 1,
+) -> Samples:
+    size = target.instance.dimension
+    weights = None if trace.weights is None else trace.weights.reshape(*trace.weights.shape[:2], size + 1, size)
+    return Samples(
+        method=method,
+        dimension=size,
+        ridge0=target.ridge0,
+        beta=target.beta,
+        weights=weights,
+        observables={name: trace.observables[name] for name in OBSERVABLES},
+        acceptance=acceptance,
+        step=step,
+        bound=bound,
+        trajectory=trajectory,
+        warmup=warmup,
+        thin=thin,
+    )

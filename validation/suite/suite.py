@@ -1,0 +1,345 @@
+"""The whole validation suite, resumable, and its verdict."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from numerics.arguments import check_choice, check_count
+from numerics.errors import ParameterError
+from numerics.storage import provenance, replacing
+from validation.simulation import simulate
+from validation.statistics import bonferroni_threshold, smallest_detectable_bias
+from validation.suite.compared import HEADLINE, Compared, compare_point, finite_size_z, simulate_point
+from validation.suite.controls import Detection, detections
+from validation.suite.coverage import Coverage, interval_coverage
+from validation.suite.digits import WorstDigits, worst_digits
+from validation.suite.points import SCALES, Point, Scale, points
+from validation.suite.sampled import SampledRow, sampled_rows, sampler_detections
+
+__all__ = ["Check", "SuiteResult", "run_suite"]
+
+FloatArray = NDArray[np.float64]
+
+FALSE_ALARM = 0.01
+"""Of the asymptotic comparison, all points and quantities together, and of the largest |z| of the finite-size one."""
+
+_COVERED = {"task_diversity": 2.0, "context_length": 2.0, "label_noise": 0.1, "ridge": 0.1}
+_COVERED_DIMENSION = 8
+_COVERED_QUANTITIES = ("m", "q", "e_icl", "e_train")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the verdict. found, wanted: in words, with numbers."""
+
+    name: str
+    found: str
+    wanted: str
+    passed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class SuiteResult:
+    """Everything the page shows.
+
+    points: one result a point.    headline_z: finite-size theory, m, q and e_icl, all points and sizes.
+    smallest_bias: relative; the median over points of the bias of e_icl at the largest size that would have been
+    caught with probability 0.9.
+    """
+
+    scale: str
+    seed: int
+    dimensions: tuple[int, ...]
+    samples: int
+    points: tuple[Compared, ...]
+    headline_z: FloatArray
+    asymptotic_z: FloatArray
+    coverages: tuple[Coverage, ...]
+    samplers: tuple[SampledRow, ...]
+    detections: tuple[Detection, ...]
+    digits: WorstDigits
+    smallest_bias: float
+    checks: tuple[Check, ...]
+    provenance: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passes."""
+        return all(check.passed for check in self.checks)
+
+    def to_dict(self) -> dict[str, object]:
+        """The verdict and its numbers for JSON."""
+        return {
+            "suite": self.scale,
+            "passed": self.passed,
+            "seed": self.seed,
+            "dimensions": list(self.dimensions),
+            "samples": self.samples,
+            "checks": [asdict(check) for check in self.checks],
+            "coverages": [asdict(coverage) for coverage in self.coverages],
+            "samplers": [{**asdict(row), "passed": row.passed} for row in self.samplers],
+            "detections": [{**asdict(found), "caught": found.caught} for found in self.detections],
+            "worst_digits": asdict(self.digits),
+            "smallest_bias": self.smallest_bias,
+            "points": [_point_record(result) for result in self.points],
+            "provenance": {key: json.loads(self.provenance)[key] for key in ("versions", "git_revision")},
+        }
+
+
+def run_suite(
+    scale: str = "standard",
+    *,
+    seed: int = 0,
+    folder: Path | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    only: Sequence[Point] | None = None,
+) -> SuiteResult:
+    """Run the suite; simulate what a former run in the same folder has not.
+
+    Args:
+        scale: "standard" or "full", see `validation.suite.points.SCALES`.
+        seed: of all random numbers; every point has its own, derived from it.
+        folder: where finished samples are kept, one file a point; default nowhere.
+        workers: threads; the result does not depend on it.
+        progress: called with (data sets done, data sets in all).
+        only: other points than those of points.csv, for tests.
+
+    Raises:
+        ParameterError, ParameterTypeError: a bad value; a folder whose samples have another seed or other parameters.
+        OutputError: the folder cannot be used.
+    """
+    setting = SCALES[check_choice("suite", scale, tuple(SCALES))]
+    seed = check_count("seed", seed, minimum=0)
+    # Small matrices: one BLAS thread is faster than two, and much faster on a busy machine.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _run(setting, scale, seed, folder, workers, progress, only)
+
+
+def _run(
+    setting: Scale,
+    scale: str,
+    seed: int,
+    folder: Path | None,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+    only: Sequence[Point] | None,
+) -> SuiteResult:
+    if folder is not None:
+        _refuse_other_seed(folder, seed)
+    chosen = points() if only is None else tuple(only)
+    each = len(setting.dimensions) * setting.samples
+    total = each * len(chosen) + setting.replicates * setting.group
+    results = []
+    for index, point in enumerate(chosen):
+        samples = simulate_point(
+            point,
+            setting,
+            # Points that shared a seed would share their random numbers, and their z-scores would not be independent.
+            seed=seed * 100_003 + index,
+            workers=workers,
+            progress=_shifted(progress, index * each, total),
+            checkpoint=None if folder is None else folder / f"point-{index + 1:02d}.jsonl",
+        )
+        results.append(compare_point(point, samples, false_alarm=FALSE_ALARM / len(chosen)))
+    coverages = _coverages(
+        setting,
+        seed=seed * 100_003 + 99_991,
+        workers=workers,
+        progress=_shifted(progress, each * len(chosen), total),
+        checkpoint=None if folder is None else folder / "coverage.jsonl",
+    )
+    sampled = sampled_rows(seed=seed * 100_003 + 99_987, draws=setting.draws)
+    found = (
+        *detections(seed=seed * 100_003 + 99_989),
+        *sampler_detections(seed=seed * 100_003 + 99_987, draws=setting.draws),
+    )
+    digits = worst_digits(setting.digits, seed=seed)
+    headline = finite_size_z(results, HEADLINE)
+    asymptotic = finite_size_z(results, HEADLINE, theory="asymptotic")
+    bias = _smallest_bias(results, setting)
+    return SuiteResult(
+        scale=scale,
+        seed=seed,
+        dimensions=setting.dimensions,
+        samples=setting.samples,
+        points=tuple(results),
+        headline_z=headline,
+        asymptotic_z=asymptotic,
+        coverages=coverages,
+        samplers=sampled,
+        detections=found,
+        digits=digits,
+        smallest_bias=bias,
+        checks=_checks(results, headline, asymptotic, coverages, sampled, found, digits, bias, setting),
+        provenance=provenance({"suite": scale}, seed=seed),
+    )
+
+
+def _refuse_other_seed(folder: Path, seed: int) -> None:
+    """A folder keeps the samples of one seed; the scale only decides how many of them are used."""
+    mark = folder / "seed.txt"
+    if mark.exists():
+        found = mark.read_text(encoding="utf-8").strip()
+        if found != str(seed):
+            raise ParameterError(
+                f"{folder} holds samples of seed {found}, not {seed}: choose another folder, or that seed"
+            )
+        return
+    with replacing(mark, force=True) as temporary:
+        temporary.write_text(f"{seed}\n", encoding="utf-8")
+
+
+def _shifted(progress: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+
+    def advance(done: int, _: int) -> None:
+        progress(before + done, total)
+
+    return advance
+
+
+def _coverages(
+    setting: Scale,
+    *,
+    seed: int,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+    checkpoint: Path | None,
+) -> tuple[Coverage, ...]:
+    samples = simulate(
+        task_diversity=_COVERED["task_diversity"],
+        context_length=_COVERED["context_length"],
+        label_noise=_COVERED["label_noise"],
+        ridge=_COVERED["ridge"],
+        dimensions=(_COVERED_DIMENSION,),
+        samples=setting.replicates * setting.group,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    return tuple(interval_coverage(name, samples.values[name][0], group=setting.group) for name in _COVERED_QUANTITIES)
+
+
+def _smallest_bias(results: Sequence[Compared], setting: Scale) -> float:
+    threshold = bonferroni_threshold(FALSE_ALARM, _count(results), setting.samples - 1)
+    biases = []
+    for result in results:
+        mean, error = result.finite["e_icl"][-1, :2]
+        biases.append(smallest_detectable_bias(float(error), threshold, setting.samples - 1) / abs(float(mean)))
+    return float(np.median(biases))
+
+
+def _count(results: Sequence[Compared]) -> int:
+    return sum(len(result.finite[name]) for result in results for name in HEADLINE)
+
+
+def _checks(
+    results: Sequence[Compared],
+    headline: FloatArray,
+    asymptotic: FloatArray,
+    coverages: Sequence[Coverage],
+    sampled: Sequence[SampledRow],
+    found: Sequence[Detection],
+    digits: WorstDigits,
+    bias: float,
+    setting: Scale,
+) -> tuple[Check, ...]:
+    inside = float(np.mean(np.abs(headline) < 2))
+    largest = float(np.max(np.abs(headline)))
+    threshold = bonferroni_threshold(FALSE_ALARM, headline.size, setting.samples - 1)
+    squares = float(np.mean(headline**2))
+    wrong = float(np.mean(asymptotic**2))
+    rows = [row for result in results for row in result.agreement.rows]
+    failed = [result.point.label for result in results if not result.agreement.passed]
+    close = float(np.mean([abs(row.z) < 2 or abs(row.extrapolated - row.theory) < row.truncation for row in rows]))
+    missed = [detection.name for detection in found if not detection.caught]
+    return (
+        Check(
+            "closed form against 50 digits (T1)",
+            f"largest relative error {digits.error:.1e} at {digits.points} points",
+            "<= 1e-10",
+            digits.error <= 1e-10,
+        ),
+        Check(
+            "finite-size theory at the size simulated, |z| < 2 (M1)",
+            f"{inside:.3f} of {headline.size} values of {', '.join(HEADLINE)}",
+            "0.85 to 1",
+            inside >= 0.85,
+        ),
+        Check(
+            "finite-size theory, largest |z| (M1)",
+            f"{largest:.2f}; a bias of e_icl of {bias:.1%} in the median would have been seen at one point alone",
+            f"<= {threshold:.2f} (Student t, Bonferroni {FALSE_ALARM:.0%})",
+            largest <= threshold,
+        ),
+        Check(
+            "finite-size theory, chi^2/dof (M1)",
+            f"{squares:.2f} (asymptotic theory, not extrapolated: {wrong:.0f})",
+            "0.6 to 1.5",
+            0.6 <= squares <= 1.5,
+        ),
+        Check(
+            "asymptotic theory against the extrapolation in 1/D, every quantity (M1)",
+            f"{len(results) - len(failed)} of {len(results)} points agree" + ("" if not failed else f"; not {failed}"),
+            f"all, at a false-alarm rate of {FALSE_ALARM:.0%} together",
+            not failed,
+        ),
+        Check(
+            "extrapolated gap within two standard errors or its truncation (M2)",
+            f"{close:.3f} of {len(rows)} quantities, {len(setting.dimensions)} sizes each",
+            ">= 0.9",
+            close >= 0.9,
+        ),
+        Check(
+            "coverage of 95 % intervals (M3)",
+            ", ".join(f"{entry.quantity} {entry.rate:.3f}" for entry in coverages)
+            + f" ({coverages[0].replicates} replicates, +- {coverages[0].standard_error:.3f})",
+            "0.93 to 0.97",
+            all(entry.honest for entry in coverages),
+        ),
+        Check(
+            "samplers against the exact Gaussian (M4)",
+            f"{sum(row.passed for row in sampled)} of {len(sampled)} moments of "
+            f"{len({row.method for row in sampled})} samplers, largest |z| {max(abs(row.z) for row in sampled):.2f}",
+            f"all |z| <= {sampled[0].threshold:.2f} (Bonferroni 1%)",
+            all(row.passed for row in sampled),
+        ),
+        Check(
+            "negative controls caught (M6)",
+            f"{len(found) - len(missed)} of {len(found)}" + ("" if not missed else f"; missed: {', '.join(missed)}"),
+            "all",
+            not missed,
+        ),
+    )
+
+
+def _point_record(result: Compared) -> dict[str, object]:
+    point = {name: None if value == math.inf else value for name, value in asdict(result.point).items()}
+    return {
+        "parameters": point,
+        "asymptotic_passed": result.agreement.passed,
+        "asymptotic": {
+            row.quantity: {
+                "theory": row.theory,
+                "extrapolated": row.extrapolated,
+                "standard_error": row.standard_error,
+                "truncation": row.truncation,
+                "z": row.z,
+                "smallest_detectable_bias": row.smallest_detectable_bias,
+            }
+            for row in result.agreement.rows
+        },
+        "finite_size": {
+            name: {"mean": table[:, 0].tolist(), "standard_error": table[:, 1].tolist(), "theory": table[:, 2].tolist()}
+            for name, table in result.finite.items()
+        },
+    }

@@ -1,0 +1,56 @@
+"""What a training run leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from validation.training.layer import Parameters
+
+__all__ = ["LOG_COLUMNS", "Outcome", "TrainingRun"]
+
+FloatArray = NDArray[np.float64]
+
+LOG_COLUMNS = ("energy", "train_error", "test_error", "residual")
+"""What is recorded at a step, in the order of the log's columns."""
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    COMPLETED = "completed"
+    CONVERGED = "converged"
+    NOT_CONVERGED = "not converged"
+    DIVERGES = "diverges"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """A trained layer and how it got there.
+
+    steps : (K,), the steps recorded.
+    energy : (K,), H on all prompts (`validation.training.layer`), what training lowers.
+    train_error : (K,), mean squared error on the prompts trained on.
+    test_error : (K,), on the held-out prompts, or exact for a law of prompts; NaN where there is no test.
+    residual : (K,), |dH/d(parameters)|/|h|, h = S^T y/P. For the merged layer it is |h - A W|/|h|.
+    parameters : the final matrices, (W,) or (W_k, W_q).    weights : (D+1, D), the W they make.
+    outcome : completed (all steps done, no tolerance asked for), converged (residual below the tolerance), not
+        converged, or diverges. A run that diverges has NaN parameters and weights; what was recorded before is kept.
+    reason : one sentence.
+    stable_rate : 2/L, L the largest curvature of H at the initial parameters: descent on all prompts is stable below it
+        (the merged layer everywhere, the separate one there; for sgd it is an upper bound, for adam it does not apply).
+    """
+
+    steps: NDArray[np.int64]
+    energy: FloatArray
+    train_error: FloatArray
+    test_error: FloatArray
+    residual: FloatArray
+    parameters: Parameters
+    weights: FloatArray
+    outcome: Outcome
+    reason: str
+    stable_rate: float
