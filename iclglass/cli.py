@@ -109,6 +109,21 @@ _SAMPLING = (
     Option(("workers",), integer, "threads; the result does not depend on it (default: one a core)", "COUNT"),
 )
 
+_DATA_SET = (
+    Option(("dimension",), integer, "token dimension D of a data set to draw, >= 2", "D"),
+    Option(("context",), integer, "labelled tokens N in a prompt, >= 1", "N"),
+    Option(("prompts",), integer, "prompts P, each with its own task, >= 1", "P"),
+    Option(("label-noise", "rho"), number, "variance of the label noise, >= 0 (default: 0)", "VALUE"),
+    Option(("norm",), text, "divisor of the attention sum: N or N+1 (default: N)", "N|N+1"),
+    Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
+    Option(
+        ("data",),
+        text,
+        "a data set of your own instead: arrays context, query, label, or tokens, labels, query, label",
+        "FILE.npz|.nc",
+    ),
+)
+
 COMMANDS = (
     Command(
         "demo",
@@ -165,18 +180,7 @@ COMMANDS = (
         "instance",
         "one data set: means and variances of its Boltzmann measure, in SG's unscaled parameters",
         (
-            Option(("dimension",), integer, "token dimension D of a data set to draw, >= 2", "D"),
-            Option(("context",), integer, "labelled tokens N in a prompt, >= 1", "N"),
-            Option(("prompts",), integer, "prompts P, each with its own task, >= 1", "P"),
-            Option(("label-noise", "rho"), number, "variance of the label noise, >= 0 (default: 0)", "VALUE"),
-            Option(("norm",), text, "divisor of the attention sum: N or N+1 (default: N)", "N|N+1"),
-            Option(("seed",), integer, "seed of all random numbers, >= 0 (default: 0)", "SEED"),
-            Option(
-                ("data",),
-                text,
-                "a data set of your own instead: arrays context, query, label, or tokens, labels, query, label",
-                "FILE.npz|.nc",
-            ),
+            *_DATA_SET,
             Option(("ridge0",), number, "ridge lambda0, >= 0, not scaled with D", "VALUE", required=True),
             Option(("beta",), number, "inverse temperature, > 0, not scaled with D", "VALUE", required=True),
             Option(("method",), text, "gamp, exact, tap or published", "METHOD", default="gamp"),
@@ -202,13 +206,7 @@ COMMANDS = (
         "sample",
         "draws from the Boltzmann measure of one data set, beside what is known of it exactly",
         (
-            Option(("dimension",), integer, "token dimension D of a data set to draw, >= 2", "D"),
-            Option(("context",), integer, "labelled tokens N in a prompt, >= 1", "N"),
-            Option(("prompts",), integer, "prompts P, each with its own task, >= 1", "P"),
-            Option(("label-noise", "rho"), number, "variance of the label noise, >= 0 (default: 0)", "VALUE"),
-            Option(("norm",), text, "divisor of the attention sum: N or N+1 (default: N)", "N|N+1"),
-            Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
-            Option(("data",), text, "a data set of your own instead, as of the command instance", "FILE.npz|.nc"),
+            *_DATA_SET,
             Option(("ridge0",), number, "ridge lambda0, >= 0, not scaled with D", "VALUE", required=True),
             Option(("beta",), number, "inverse temperature, > 0, not scaled with D", "VALUE", required=True),
             Option(("method",), text, "exact, heat-bath, langevin, mala or hmc", "METHOD", default="exact"),
@@ -228,13 +226,7 @@ COMMANDS = (
         "train",
         "the linear attention layer trained on one data set, in SG's unscaled parameters",
         (
-            Option(("dimension",), integer, "token dimension D of a data set to draw, >= 2", "D"),
-            Option(("context",), integer, "labelled tokens N in a prompt, >= 1", "N"),
-            Option(("prompts",), integer, "prompts P, each with its own task, >= 1", "P"),
-            Option(("label-noise", "rho"), number, "variance of the label noise, >= 0 (default: 0)", "VALUE"),
-            Option(("norm",), text, "divisor of the attention sum: N or N+1 (default: N)", "N|N+1"),
-            Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
-            Option(("data",), text, "a data set of your own instead, as of the command instance", "FILE.npz|.nc"),
+            *_DATA_SET,
             Option(("ridge0",), number, "ridge lambda0, >= 0, not scaled with D", "VALUE", required=True),
             Option(("parametrisation",), text, "merged: W; separate: W_k and W_q", "merged|separate", default="merged"),
             Option(("optimiser",), text, "gd, sgd (with --batch) or adam", "gd|sgd|adam", default="gd"),

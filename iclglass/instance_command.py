@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iclglass.data_set import data_set
 from iclglass.output import DONE, NOT_CONVERGED, print_json
-from numerics.arguments import check_count, check_real
+from numerics.arguments import check_real
 from numerics.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-_DRAWN = ("dimension", "context", "prompts", "label_noise")
 _MEANINGS = {
     "m": "magnetization Tr W / D",
     "q": "overlap of two replicas",
@@ -50,9 +50,8 @@ def run(values: Mapping[str, Any]) -> int:
 
     check_real("ridge0", values["ridge0"], minimum=0.0)
     check_real("beta", values["beta"], minimum=0.0, above=True)
-    seed = check_count("seed", values["seed"] or 0, minimum=0)
     _check_outputs(values)
-    source = _drawn(values) if values["data"] is None else _read(values)
+    source = _source(values)
     if values["float32"]:
         source = replace(source, instance=source.instance.as_float32())
     instance = source.instance
@@ -60,7 +59,7 @@ def run(values: Mapping[str, Any]) -> int:
         name: values[name] for name in ("ridge0", "beta", "method", "tolerance", "max_iterations", "damping", "probes")
     }
     # Not the stream the data were drawn from: starts and probes must be independent of them.
-    rng = np.random.default_rng([seed, 1]) if values["method"] in ("exact", "published") else None
+    rng = np.random.default_rng([values["seed"], 1]) if values["method"] in ("exact", "published") else None
     solution = solve_instance(instance, **options, rng=rng)
 
     weights = solution.mean[:, :-1]
@@ -116,57 +115,32 @@ def _check_outputs(values: Mapping[str, Any]) -> None:
         raise ParameterError("--out, --plot and --save-data must name different files")
 
 
-def _drawn(values: Mapping[str, Any]) -> _Source:
+def _source(values: Mapping[str, Any]) -> _Source:
+    """The data set; the theory and the error on new prompts where its law is known, as it is not for a user's."""
     import numpy as np
 
     from numerics.finite_size import MINIMUM_DIMENSION, solve_finite
     from validation.population import gaussian_moments, population_error
-    from validation.prompts import draw_prompts
 
-    for name in ("dimension", "context", "prompts"):
-        if values[name] is None:
-            raise ParameterError(f"--{name} is required, or --data FILE for a data set of your own")
-    given = {
-        "dimension": values["dimension"],
-        "context": values["context"],
-        "prompts": values["prompts"],
-        "label_noise": 0.0 if values["label_noise"] is None else values["label_noise"],
-        "norm": values["norm"] or "N",
-    }
-    seed = values["seed"] or 0
-    instance = draw_prompts(**given, rng=np.random.default_rng(seed))
-    size = instance.dimension
+    found = data_set(values)
+    if found.law is None:
+        return _Source(found.instance, found.parameters, {}, lambda weights: float("nan"))
+    size = found.instance.dimension
     theory: dict[str, float] = {}
     if size >= MINIMUM_DIMENSION:
-        found = solve_finite(
+        solution = solve_finite(
             dimension=size,
-            task_diversity=instance.prompts / size**2,
-            context_length=given["context"] / size,
-            label_noise=given["label_noise"],
+            task_diversity=found.instance.prompts / size**2,
+            context_length=found.law["context"] / size,
+            label_noise=found.law["label_noise"],
             ridge=size * values["ridge0"],
             temperature=size**2 / values["beta"],
-            norm=given["norm"],
+            norm=found.law["norm"],
         )
-        theory = {name: float(getattr(found, name)) for name in ("m", "q", "q_self", "contrast", "e_train", "e_icl")}
+        theory = {name: float(getattr(solution, name)) for name in ("m", "q", "q_self", "contrast", "e_train", "e_icl")}
         theory["uniqueness"] = theory["q"] / theory["q_self"]
-    moments = gaussian_moments(
-        np.ones(size), context=given["context"], label_noise=given["label_noise"], norm=given["norm"]
-    )
-    return _Source(instance, {**given, "seed": seed}, theory, lambda weights: population_error(weights, moments))
-
-
-def _read(values: Mapping[str, Any]) -> _Source:
-    from numerics.instance.storage import load_instance
-
-    unused = [f"--{name.replace('_', '-')}" for name in _DRAWN if values[name] is not None]
-    if unused:
-        raise ParameterError(
-            f"--data is a data set of your own: leave out {', '.join(unused)}, which describe one to draw"
-        )
-    instance = load_instance(values["data"], norm=values["norm"])
-    read = {"data": values["data"], "dimension": instance.dimension, "prompts": instance.prompts}
-    # The law of a user's prompts is not known, so neither is the error on new ones.
-    return _Source(instance, read, {}, lambda weights: float("nan"))
+    moments = gaussian_moments(np.ones(size), **found.law)
+    return _Source(found.instance, found.parameters, theory, lambda weights: population_error(weights, moments))
 
 
 def _print_text(

@@ -7,19 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iclglass.data_set import data_set
 from iclglass.output import DONE, NOT_CONVERGED, print_json
 from numerics.arguments import check_count, check_real
 from numerics.errors import ParameterError
 
 if TYPE_CHECKING:
-    from numerics.instance.data import Instance
     from validation.samplers.checks import Check
     from validation.samplers.diagnostics import Diagnostic
     from validation.samplers.sampling import Samples
 
 __all__ = ["run"]
-
-_DRAWN = ("dimension", "context", "prompts", "label_noise")
 
 
 def run(values: Mapping[str, Any]) -> int:
@@ -37,17 +35,18 @@ def run(values: Mapping[str, Any]) -> int:
     check_count("chains", values["chains"], minimum=2, reason="R-hat compares chains")
     check_count("draws", values["draws"], minimum=4, reason="R-hat compares halves of chains")
     _check_outputs(values)
-    instance, described = _drawn(values) if values["data"] is None else _read(values)
+    found = data_set(values)
+    instance = found.instance
     options = {name: values[name] for name in ("ridge0", "beta", "method", "draws", "chains", "warmup", "step", "thin")}
     # Another stream than that of the data set, which is drawn from the seed itself.
-    rng = np.random.default_rng([described["seed"], 1])
+    rng = np.random.default_rng([values["seed"], 1])
     with bar("sampling") as progress:
         samples = sample(instance, **options, rng=rng, progress=progress)
     diagnostics = diagnose(samples)
     law = boltzmann_law(instance, ridge0=values["ridge0"], beta=values["beta"])
     checks = check_law(samples, law)
     reasons = _reasons(samples, diagnostics, checks)
-    parameters = {**described, **{name: value for name, value in options.items() if value is not None}}
+    parameters = {**found.parameters, **{name: value for name, value in options.items() if value is not None}}
     parameters |= {"warmup": samples.warmup, "thin": samples.thin}
     for name in ("step", "bound"):
         if math.isfinite(getattr(samples, name)):
@@ -74,36 +73,6 @@ def run(values: Mapping[str, Any]) -> int:
             print(reason)
     _write(samples, law, parameters, values)
     return NOT_CONVERGED if reasons else DONE
-
-
-def _drawn(values: Mapping[str, Any]) -> "tuple[Instance, dict[str, Any]]":
-    import numpy as np
-
-    from validation.prompts import draw_prompts
-
-    for name in ("dimension", "context", "prompts"):
-        if values[name] is None:
-            raise ParameterError(f"--{name} is required, or --data FILE for a data set of your own")
-    given = {
-        "dimension": values["dimension"],
-        "context": values["context"],
-        "prompts": values["prompts"],
-        "label_noise": 0.0 if values["label_noise"] is None else values["label_noise"],
-        "norm": values["norm"] or "N",
-    }
-    seed = check_count("seed", values["seed"], minimum=0)
-    return draw_prompts(**given, rng=np.random.default_rng(seed)), {**given, "seed": seed}
-
-
-def _read(values: Mapping[str, Any]) -> "tuple[Instance, dict[str, Any]]":
-    from numerics.instance.storage import load_instance
-
-    unused = [f"--{name.replace('_', '-')}" for name in _DRAWN if values[name] is not None]
-    if unused:
-        raise ParameterError(f"{', '.join(unused)} belong to a data set that is drawn: leave them out with --data")
-    instance = load_instance(values["data"], norm=values["norm"])
-    size = {"dimension": instance.dimension, "prompts": instance.prompts}
-    return instance, {"data": values["data"], **size, "seed": check_count("seed", values["seed"], minimum=0)}
 
 
 def _reasons(samples: "Samples", diagnostics: Sequence["Diagnostic"], checks: Sequence["Check"]) -> list[str]:

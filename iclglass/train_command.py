@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iclglass.data_set import data_set
 from iclglass.output import DONE, NOT_CONVERGED, print_json
 from numerics.arguments import check_count, check_real
 from numerics.errors import ConvergenceError, ParameterError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-_DRAWN = ("dimension", "context", "prompts", "label_noise")
 _TRAINED = ("parametrisation", "optimiser", "steps", "learning_rate", "ridge0", "batch", "tolerance", "backend")
 
 
@@ -48,7 +48,7 @@ def run(values: Mapping[str, Any]) -> int:
     _check_outputs(values)
     seed = check_count("seed", values["seed"], minimum=0)
     rng = np.random.default_rng(seed)
-    source = _drawn(values, rng) if values["data"] is None else _read(values)
+    source = _source(values, rng)
     options = {name: values[name] for name in _TRAINED}
     with bar("training") as advance:
         result = train(
@@ -60,7 +60,7 @@ def run(values: Mapping[str, Any]) -> int:
             rng=rng,
             progress=advance,
         )
-    parameters = {**source.parameters, "seed": seed, **{k: v for k, v in options.items() if v is not None}}
+    parameters = {**source.parameters, **{k: v for k, v in options.items() if v is not None}}
     quantities = {
         "step": int(result.steps[-1]),
         "energy": float(result.energy[-1]),
@@ -96,26 +96,18 @@ def _check_outputs(values: Mapping[str, Any]) -> None:
         check_writable(values["out"], force=True)  # a run that is there goes on
 
 
-def _drawn(values: Mapping[str, Any], rng: "np.random.Generator") -> _Source:
+def _source(values: Mapping[str, Any], rng: "np.random.Generator") -> _Source:
+    """The data set; its moments and the theory of its ground state where its law is known."""
     import numpy as np
 
     from validation.population import gaussian_moments
-    from validation.prompts import draw_prompts
 
-    for name in ("dimension", "context", "prompts"):
-        if values[name] is None:
-            raise ParameterError(f"--{name} is required, or --data FILE for a data set of your own")
-    given = {
-        "dimension": values["dimension"],
-        "context": values["context"],
-        "prompts": values["prompts"],
-        "label_noise": 0.0 if values["label_noise"] is None else values["label_noise"],
-        "norm": values["norm"] or "N",
-    }
-    instance = draw_prompts(**given, rng=rng)
-    law = {name: given[name] for name in ("context", "label_noise", "norm")}
-    moments = gaussian_moments(np.ones(instance.dimension), **law)
-    return _Source(instance, given, moments, _ground_state_theory(instance, given, values))
+    found = data_set(values, rng)
+    if found.law is None:
+        return _Source(found.instance, found.parameters, None, {})
+    moments = gaussian_moments(np.ones(found.instance.dimension), **found.law)
+    theory = _ground_state_theory(found.instance, found.law, values)
+    return _Source(found.instance, found.parameters, moments, theory)
 
 
 def _ground_state_theory(instance: "Instance", given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, float]:
@@ -135,18 +127,6 @@ def _ground_state_theory(instance: "Instance", given: Mapping[str, Any], values:
         norm=given["norm"],
     )
     return {name: float(getattr(found, name)) for name in ("e_train", "e_icl")}
-
-
-def _read(values: Mapping[str, Any]) -> _Source:
-    from numerics.instance.storage import load_instance
-
-    unused = [f"--{name.replace('_', '-')}" for name in _DRAWN if values[name] is not None]
-    if unused:
-        raise ParameterError(f"{', '.join(unused)} belong to a data set that is drawn: leave them out with --data")
-    instance = load_instance(values["data"], norm=values["norm"])
-    read = {"data": values["data"], "dimension": instance.dimension, "prompts": instance.prompts}
-    # The law of a user's prompts is not known, so neither is the error on new ones.
-    return _Source(instance, read, None, {})
 
 
 def _ground_energy(instance: "Instance", values: Mapping[str, Any]) -> float:

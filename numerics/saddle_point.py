@@ -48,7 +48,7 @@ OBSERVABLES: dict[str, str] = {
     "e_icl_gibbs": "squared error on a new task, weights drawn at temperature T",
     "e_idg": "squared error on a new prompt of the pretraining law",
     "e_train": "squared error on the pretraining prompts",
-    "contrast": "contrast ratio; m / sqrt(q) at D -> infinity",
+    "contrast": "contrast ratio",
     "free_energy": "free energy over D^2",
     "energy": "mean energy",
     "entropy": "differential entropy over D^2",

@@ -151,7 +151,7 @@ def test_a_tolerance_not_reached(run):
         ([*TRAINED, "--out", "r.nc"], USAGE, "must end in .npz"),
         ([*TRAINED, "--out", "no/r.npz"], FILE, "no is not a folder"),
         ([*TRAINED, "--plot", "a.xyz"], USAGE, "a.xyz"),
-        ([*TRAINED, "--data", "d.npz"], USAGE, "leave them out with --data"),
+        ([*TRAINED, "--data", "d.npz"], USAGE, "which describe one to draw"),
         (["train", "--data", "d.npz", *TRAINED[11:]], FILE, "d.npz"),
     ],
 )

@@ -1,0 +1,67 @@
+"""The data set of a command: drawn from its options, or read from the user's file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from numerics.arguments import check_count
+from numerics.errors import ParameterError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from numerics.instance.data import Instance
+
+__all__ = ["DataSet", "data_set"]
+
+_SIZES = ("dimension", "context", "prompts")
+_DRAWN = (*_SIZES, "label_noise")
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """A data set, the parameters to report, and its law: context, label_noise and norm; None for a user's prompts."""
+
+    instance: "Instance"
+    parameters: Mapping[str, Any]
+    law: Mapping[str, Any] | None
+
+
+def data_set(values: Mapping[str, Any], rng: "np.random.Generator | None" = None) -> DataSet:
+    """Draw it, by default from the stream of the seed itself, or read it.
+
+    Raises:
+        ParameterError: a missing size, a bad value, sizes given for a file.
+        OutputError: the file cannot be read.
+    """
+    seed = check_count("seed", values["seed"], minimum=0)
+    if values["data"] is not None:
+        return _read(values)
+    import numpy as np
+
+    from validation.prompts import draw_prompts
+
+    for name in _SIZES:
+        if values[name] is None:
+            raise ParameterError(f"--{name} is required, or --data FILE for a data set of your own")
+    sizes = {name: values[name] for name in _SIZES}
+    law = {
+        "context": values["context"],
+        "label_noise": 0.0 if values["label_noise"] is None else values["label_noise"],
+        "norm": values["norm"] or "N",
+    }
+    instance = draw_prompts(**sizes | law, rng=np.random.default_rng(seed) if rng is None else rng)
+    return DataSet(instance, {**sizes, **law, "seed": seed}, law)
+
+
+def _read(values: Mapping[str, Any]) -> DataSet:
+    from numerics.instance.storage import load_instance
+
+    unused = [f"--{name.replace('_', '-')}" for name in _DRAWN if values[name] is not None]
+    if unused:
+        raise ParameterError(
+            f"--data is a data set of your own: leave out {', '.join(unused)}, which describe one to draw"
+        )
+    instance = load_instance(values["data"], norm=values["norm"])
+    size = {"dimension": instance.dimension, "prompts": instance.prompts}
+    return DataSet(instance, {"data": values["data"], **size, "seed": values["seed"]}, None)
