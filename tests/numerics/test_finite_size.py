@@ -105,7 +105,7 @@ def test_free_energy_is_a_functional_of_which_the_rest_are_derivatives():
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.7])
-@pytest.mark.parametrize("context", [1, 7])
+@pytest.mark.parametrize("context", [pytest.param(1, marks=pytest.mark.slow), 7])
 def test_nodes_have_the_exact_moments(rho, context):
     nodes = prompt_nodes(6, context, context + 1, rho, 8)
     moments = feature_moments(dimension=6, context=context, label_noise=rho, norm="N+1")

@@ -12,7 +12,7 @@ from replica.free_energy import free_energy
 from replica.model import linear_attention
 from replica.saddle_point import saddle_point
 
-FAST = {"b", "b_test", "z", "chi", "e_icl", "m", "free_energy"}  # the proof takes a second: the others are slow tests
+FAST = {"z", "chi", "e_icl", "free_energy"}  # the proof takes a second: the others are slow tests
 
 
 def names(items):
