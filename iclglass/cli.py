@@ -253,7 +253,7 @@ COMMANDS = (
                 ("suite",),
                 text,
                 "instead of one point the pre-registered points, coverage and negative controls, with a page: "
-                "standard (2 minutes) or full (20)",
+                "standard (2 minutes) or full (10)",
                 "standard|full",
             ),
             Option(
