@@ -28,12 +28,13 @@ EXIT_INTERNAL, EXIT_USAGE, EXIT_NOT_CONVERGED, EXIT_DISAGREE, EXIT_FILE, EXIT_IN
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its name, help, options, and an example for the help text."""
+    """One command: its name, help, options, an example for the help text, and the name and help of its argument."""
 
     name: str
     help: str
     options: tuple[Option, ...]
     example: str
+    argument: tuple[str, str] | None = None
 
 
 def _parameters(convert: Callable[[str, str], object], *, grids: bool) -> tuple[Option, ...]:
@@ -268,6 +269,26 @@ COMMANDS = (
         ),
         "iclglass validate --tau 2 --alpha 1 --lam 0.1 --dimension 16,24,32,48 --samples 32",
     ),
+    Command(
+        "reproduce",
+        "figures of the paper (SG): simulated, theory over them, published data overlaid, a line of verdict",
+        (
+            Option(("scale",), text, "quick (seconds a figure) or full (the paper's)", "quick|full", default="quick"),
+            Option(("published",), text, "root of your copy of the authors' repository, to overlay its data", "DIR"),
+            Option(
+                ("out",),
+                text,
+                "folder for data (.nc) and pictures (.png, .pdf); the same command resumes",
+                "DIR",
+                default="iclglass-figures",
+            ),
+            Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
+            _FORCE,
+            _JSON,
+        ),
+        "iclglass reproduce fig-S1 --out figures    (fig-1 .. fig-4, fig-S1 .. fig-S8, or all)",
+        ("figure", "fig-1 .. fig-4, fig-S1 .. fig-S8, or all"),
+    ),
 )
 
 
@@ -292,6 +313,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
             allow_abbrev=False,
         )
         commands[command.name] = sub
+        if command.argument is not None:
+            name, meaning = command.argument
+            sub.add_argument(name, metavar=name.upper(), help=meaning)
         add_options(sub, command.options)
         sub.add_argument("--config", metavar="FILE.toml", help="fill options from a TOML file; the command line wins")
     return parser, commands
@@ -368,6 +392,8 @@ def _run(given: dict[str, object]) -> int:
     command = next(command for command in COMMANDS if command.name == given["command"])
     config = given["config"]
     values = resolve(given, command.options, str(config) if config is not None else None)
+    if command.argument is not None:
+        values[command.argument[0]] = given[command.argument[0]]
     # Imported here: a command pays only for what it uses.
     from iclglass import commands
 

@@ -50,6 +50,12 @@ def _sample(values: Mapping[str, Any]) -> int:
     return sample_command.run(values)
 
 
+def _reproduce(values: Mapping[str, Any]) -> int:
+    from iclglass import reproduce_command
+
+    return reproduce_command.run(values)
+
+
 def _derive(values: Mapping[str, Any]) -> int:
     from replica.derivation import derive
     from replica.render import to_latex, to_text
@@ -347,4 +353,5 @@ _COMMANDS: dict[str, Callable[[Mapping[str, Any]], int]] = {
     "instance": _instance,
     "sample": _sample,
     "train": _train,
+    "reproduce": _reproduce,
 }

@@ -15,6 +15,7 @@ Data flow; every arrow is one function, every noun one small frozen dataclass:
     report                                                       one self-contained HTML page
     samplers         sample                -> Samples            draws from the Boltzmann measure, and checks of them
     training         train                 -> TrainingRun        the layer trained by gradient descent
+    paper            reproduce             -> Verdict            the figures of the paper
     suite            run_suite             -> SuiteResult        the pre-registered validation, and its page
 
 This package imports `numerics` (theory, exact moments, errors) and is imported by `iclglass` only.

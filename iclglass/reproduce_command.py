@@ -1,0 +1,59 @@
+"""``iclglass reproduce``: figures of the paper, one or all, each with its data, pictures and a line of verdict."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from iclglass.output import DISAGREE, DONE, print_json
+from numerics.arguments import check_choice
+
+__all__ = ["run"]
+
+
+def run(values: Mapping[str, Any]) -> int:
+    """Reproduce the figures asked for; exit code 4 where our simulation disagrees with our own theory."""
+    from iclglass.commands import made
+    from iclglass.progress import bar
+    from numerics.storage import replacing
+    from validation.paper.catalogue import FIGURES, get
+    from validation.paper.figure import SCALES
+    from validation.paper.notes import to_markdown
+    from validation.paper.published import check_layout
+    from validation.paper.reproduce import reproduce
+
+    # Everything that can be refused is refused before any work.
+    scale = check_choice("scale", values["scale"], SCALES)
+    names = list(FIGURES) if values["figure"].lower() == "all" else [get(values["figure"]).name]
+    if values["published"] is not None:
+        check_layout(values["published"])
+    folder = Path(values["out"])
+    verdicts = {}
+    with made(folder):
+        for number, name in enumerate(names, start=1):
+            print(f"{name} ({number} of {len(names)}): {get(name).title}", file=sys.stderr)
+            with bar(name) as advance:
+                verdict = reproduce(
+                    name,
+                    scale=scale,
+                    published=values["published"],
+                    out=folder,
+                    seed=values["seed"],
+                    force=bool(values["force"]),
+                    progress=advance,
+                )
+            verdicts[name] = verdict
+            if not values["json"]:
+                mark = {True: "agrees", False: "DISAGREES", None: "shown"}[verdict.agrees]
+                # flushed: a long run is read while it goes on
+                print(f"{name:7s} {mark:9s} {verdict.sentence}", flush=True)
+            for remark in verdict.remarks:
+                print(f"        {remark}", file=sys.stderr)
+    with replacing(folder / "reproduction.md", force=True) as temporary:
+        account = to_markdown(verdicts, scale=scale, seed=values["seed"], published=values["published"] is not None)
+        temporary.write_text(account, encoding="utf-8")
+    if values["json"]:
+        figures = {name: verdict.to_dict() for name, verdict in verdicts.items()}
+        print_json({"scale": scale, "seed": values["seed"], "figures": figures})
+    print(f"wrote data (.nc), pictures (.png, .pdf) and reproduction.md to {folder}", file=sys.stderr)
+    return DISAGREE if any(verdict.agrees is False for verdict in verdicts.values()) else DONE

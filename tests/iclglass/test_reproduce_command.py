@@ -1,0 +1,65 @@
+"""`iclglass reproduce`: verdict lines, JSON, exit codes, refusals."""
+
+import json
+
+import pytest
+
+import validation.paper.reproduce as module
+from iclglass.cli import main
+from validation.paper.catalogue import FIGURES
+from validation.paper.figure import Verdict, compared
+
+DONE, USAGE, DISAGREE, FILE = 0, 2, 4, 5
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def stand_in(name, **options):
+        asked.append((name, options))
+        return Verdict(f"found {name}", (compared("m", 1.0, 2.0, 0.5),), name != "fig-2", ("a remark",))
+
+    monkeypatch.setattr(module, "reproduce", stand_in)
+
+    def command(*arguments):
+        asked.clear()
+        code = main(["reproduce", *arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err, err
+        return code, out, err, list(asked)
+
+    return command
+
+
+def test_one_line_of_verdict(run):
+    code, out, err, asked = run("fig-s1", "--seed", "3", "--scale", "full")
+    assert code == DONE
+    assert out == "fig-S1  agrees    found fig-S1\n"
+    assert "a remark" in err
+    assert asked[0][0] == "fig-S1"
+    assert (asked[0][1]["scale"], asked[0][1]["seed"]) == ("full", 3)
+
+
+def test_all_with_a_disagreement(run):
+    code, out, _, asked = run("all", "--json")
+    record = json.loads(out)
+    assert code == DISAGREE
+    assert [name for name, _ in asked] == list(FIGURES) == list(record["figures"])
+    assert record["figures"]["fig-1"]["rows"][0]["z"] == -2.0
+
+
+def test_refusals_before_any_work(run, tmp_path):
+    code, _, err, asked = run("fig-9")
+    assert (code, asked) == (USAGE, [])
+    assert "fig-1" in err
+    assert "fig-S7" in err
+    code, _, err, asked = run("fig-1", "--scale", "huge")
+    assert (code, asked) == (USAGE, [])
+    assert "quick" in err
+    (tmp_path / "empty").mkdir()
+    code, _, err, asked = run("fig-1", "--published", "empty")
+    assert (code, asked) == (FILE, [])
+    assert "fig-S1/data-a/alphas.npy" in err
+    assert not (tmp_path / "iclglass-figures").exists()

@@ -1,0 +1,62 @@
+"""Fig. 3: flat directions, parabolas, mean energies; what is said without scikit-learn."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from numerics.instance.spin_glass import spin_glass
+from validation.paper import fig_3
+from validation.paper.figure import quiet
+from validation.prompts import draw_prompts
+
+ROUNDING = 1e-10
+SMALL = {"dimension": 4, "context": 10, "prompts": [5, 300], "ridge0": 0.02, "weights": 200, "grid": 5}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(type(fig_3.FIGURE), "checked_parameters", lambda self, scale: SMALL)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    return fig_3.FIGURE.simulate("quick", 3, quiet())
+
+
+def test_verdict_counts_flat_directions_and_names_the_extra(small):
+    verdict = fig_3.FIGURE.judge(small, {})
+    assert verdict.agrees
+    assert "15 flat directions of 20 at P = 5 (15 predicted)" in verdict.sentence
+    assert any("pip install 'iclglass[benchmarks]'" in remark for remark in verdict.remarks)
+    assert len(fig_3.FIGURE.draw(small, {}).axes) == 8
+
+
+def test_a_wrong_curvature_or_energy_is_seen(small):
+    assert not fig_3.FIGURE.judge(small.assign(curvature=1.001 * small["curvature"]), {}).agrees
+    assert not fig_3.FIGURE.judge(small.assign(energy=1.5 * small["energy"]), {}).agrees
+    assert not fig_3.FIGURE.judge(small.assign(energy_doubled=small["energy"]), {}).agrees
+
+
+def test_doubled_energy_is_that_of_the_published_formula(small):
+    rng = np.random.default_rng([3, 3, 5])
+    data = draw_prompts(dimension=4, context=10, prompts=5, rng=rng)
+    glass = spin_glass(data, 0.02)
+    weights = rng.standard_normal((200, 5, 5))[0]
+    active, masked = weights[:, :-1].ravel(), weights[:, -1]
+    couplings = glass.couplings - np.diag(glass.onsite - 0.02)  # with the diagonal that SG leave in
+    expected = -active @ couplings @ active / 2 - glass.fields @ active + glass.onsite @ active**2 / 2
+    expected += 0.02 / 2 * masked @ masked
+    assert abs(float(small["energy_doubled"].sel(prompts=5)[0]) - expected) < ROUNDING * abs(expected)
+
+
+def test_published_level_is_reported(small):
+    fake = {fig_3.PUBLISHED[1]: np.ones((200, 200))}
+    remarks = fig_3.FIGURE.judge(small, fake).remarks
+    assert sum("mean level 1.00" in remark for remark in remarks) == 1
+
+
+@pytest.mark.slow
+def test_quick_scale_with_tsne():
+    pytest.importorskip("sklearn")
+    data = fig_3.FIGURE.simulate("quick", 0, quiet())
+    assert np.all(np.isfinite(data["tsne_energy"]))
+    assert fig_3.FIGURE.judge(data, {}).agrees

@@ -1,0 +1,54 @@
+"""Fig. S2: divergences by hand and by SciPy, mean squares against the derived moments."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from validation.paper import fig_s2
+from validation.paper.figure import quiet
+
+ROUNDING = 1e-12
+SMALL = {"dimension": 5, "prompts": 200, "contexts": [5, 6, 20], "repeats": 60}
+
+
+@pytest.fixture(scope="module")
+def small():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(fig_s2.FIGURE), "checked_parameters", lambda self, scale: SMALL)
+        return fig_s2.FIGURE.simulate("quick", 1, quiet())
+
+
+def test_divergence_is_scipys():
+    rng = np.random.default_rng(1)
+    p, q = rng.integers(0, 50, (2, 7)).astype(float)
+    assert fig_s2.divergence(p, q) == pytest.approx(stats.entropy(p + 1, q + 1, base=2), rel=ROUNDING)
+
+
+def test_mean_squares_agree_and_wrong_ones_do_not(small):
+    verdict = fig_s2.FIGURE.judge(small, {})
+    assert verdict.agrees
+    assert len(verdict.rows) == 15
+    assert not fig_s2.FIGURE.judge(small.assign(squares=1.2 * small["squares"]), {}).agrees
+    assert len(fig_s2.FIGURE.draw(small, {}).axes) == 2
+
+
+def test_divergence_grows_from_zero_at_the_reference(small):
+    mean = small["divergence"].mean("repeat")
+    assert np.all(mean.sel(context=5) == 0)
+    assert mean.sel(context=20, type="J1") > mean.sel(context=6, type="J1") > 0
+
+
+def test_published_data_are_compared(small):
+    mean, std = small["divergence"].mean("repeat"), small["divergence"].std("repeat")
+    fake = {}
+    for name in fig_s2.TYPES:
+        fake[f"fig-S2/data/{name}_mean.npy"] = mean.sel(type=name).values
+        fake[f"fig-S2/data/{name}_std.npy"] = std.sel(type=name).values
+    remarks = fig_s2.FIGURE.judge(small, fake).remarks
+    assert sum("+0.0 to +0.0 standard errors from ours" in remark for remark in remarks) == 5
+    assert fig_s2.FIGURE.draw(small, fake)
+
+
+@pytest.mark.slow
+def test_quick_scale():
+    assert fig_s2.FIGURE.judge(fig_s2.FIGURE.simulate("quick", 0, quiet()), {}).agrees

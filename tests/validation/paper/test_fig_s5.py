@@ -1,0 +1,70 @@
+"""Fig. S5: exact Wishart moments and Bartlett's decomposition against covariances drawn token by token."""
+
+import numpy as np
+import pytest
+
+from validation.paper import fig_s5
+from validation.paper.figure import quiet
+from validation.statistics import bonferroni_threshold, mean_and_error
+
+FALSE_ALARM = 1e-4
+TRAPEZOIDAL = 1e-7  # 20000 smooth steps
+DRAWS = 4000
+ROUNDING = 1e-12
+
+
+def test_moments_and_bartlett_against_tokens():
+    dimension, context = 5, 7
+    rng = np.random.default_rng(3)
+    tokens = rng.standard_normal((DRAWS, dimension, context))
+    drawn = {
+        "tokens": tokens @ tokens.transpose(0, 2, 1) / context,
+        "bartlett": fig_s5.draw_covariances(DRAWS, dimension, context, rng),
+    }
+    threshold = bonferroni_threshold(FALSE_ALARM, 6)
+    for matrices in drawn.values():
+        powers = np.array([np.mean(np.linalg.eigvalsh(matrices) ** k, axis=1) for k in (1, 2, 3)])
+        mean, error = mean_and_error(powers)
+        assert np.all(np.abs(mean - fig_s5.wishart_moments(dimension, context)) < threshold * error)
+
+
+@pytest.mark.parametrize("context", [1, 7])
+def test_moments_of_one_row_are_those_of_chi_squared(context):
+    expected = [1, 1 + 2 / context, (context + 2) * (context + 4) / context**2]
+    assert fig_s5.wishart_moments(1, context) == pytest.approx(expected, rel=ROUNDING)
+
+
+@pytest.mark.parametrize("ratio", [0.01, 0.5, 1.0])
+def test_limiting_distribution_integrates_the_density(ratio):
+    from scipy.integrate import quad
+
+    from numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges
+
+    low, high = marchenko_pastur_edges(ratio)
+    middle = low + 0.3 * (high - low)
+    expected = 1 - quad(lambda x: float(marchenko_pastur_density(x, ratio=ratio)), middle, high, epsabs=1e-10)[0]
+    assert abs(fig_s5.limiting_distribution(np.array([middle]), ratio)[0] - expected) < TRAPEZOIDAL
+
+
+def _reduced(monkeypatch):
+    monkeypatch.setattr(
+        fig_s5.FIGURE.__class__,
+        "checked_parameters",
+        lambda self, scale: {"dimension": 10, "contexts": [10, 20, 40, 80, 160, 320], "matrices": 120},
+    )
+
+
+def test_figure_agrees_and_a_wrong_scale_does_not(monkeypatch):
+    _reduced(monkeypatch)
+    data = fig_s5.FIGURE.simulate("quick", 1, quiet())
+    verdict = fig_s5.FIGURE.judge(data, {})
+    assert verdict.agrees
+    assert len(verdict.rows) == 18
+    wrong = data.assign(moments=data["moments"] * 1.05)
+    assert not fig_s5.FIGURE.judge(wrong, {}).agrees
+    assert len(fig_s5.FIGURE.draw(data, {}).axes) == 6
+
+
+@pytest.mark.slow
+def test_quick_scale():
+    assert fig_s5.FIGURE.judge(fig_s5.FIGURE.simulate("quick", 0, quiet()), {}).agrees

@@ -1,0 +1,152 @@
+"""What all figures share: reading published data, resuming, refusals. A small figure stands in for the paper's."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.figure import Figure
+
+import validation.paper.reproduce as module
+from numerics.errors import OutputError, ParameterError
+from validation.paper.catalogue import FIGURES, get
+from validation.paper.figure import PaperFigure, Verdict, compared, largest, quiet
+from validation.paper.published import read_published
+from validation.paper.reproduce import reproduce
+
+
+class Stand:
+    """A figure of two parts that counts its simulations, and can be interrupted between the parts."""
+
+    def __init__(self):
+        self.made, self.interrupt, self.size = [], False, 3
+
+    def part(self, key, seed):
+        self.made.append(key)
+        return xr.Dataset({"x": ("i", np.random.default_rng((seed, len(key))).normal(size=self.size))})
+
+    def simulate(self, scale, seed, progress):
+        first = progress.part("one", lambda: self.part("one", seed))
+        if self.interrupt:
+            raise KeyboardInterrupt
+        progress(1, 2)
+        second = progress.part("three", lambda: self.part("three", seed))
+        return xr.Dataset({"x": ("i", first.x.values + second.x.values)})
+
+    def figure(self):
+        return PaperFigure(
+            name="fig-0",
+            title="a stand-in",
+            parameters=lambda scale: {"size": self.size, "pair": (1, 2)},
+            simulate=self.simulate,
+            draw=lambda data, published: Figure(),
+            judge=lambda data, published: Verdict(f"{float(data.x.sum()):.12g} {sorted(published)}", (), True),
+            published=("fig-0/data/a.npy", "fig-0/data/b.npy"),
+        )
+
+
+@pytest.fixture
+def stand(monkeypatch):
+    made = Stand()
+    monkeypatch.setattr(module, "get", lambda name: made.figure())
+    return made
+
+
+def test_every_figure_of_the_catalogue_says_what_it_is():
+    for name in FIGURES:
+        figure = get(name)
+        assert figure.name == name
+        assert figure.checked_parameters("full") != figure.checked_parameters("quick")
+        with pytest.raises(ParameterError, match="scale"):
+            figure.checked_parameters("huge")
+
+
+def test_an_unknown_figure_is_refused_with_those_known():
+    with pytest.raises(ParameterError, match=r"fig-9.*fig-1.*fig-S7.*all"):
+        get("fig-9")
+
+
+def test_files_are_made_and_read_again(stand, tmp_path):
+    first = reproduce("fig-0", out=tmp_path, seed=4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fig-0.nc", "fig-0.pdf", "fig-0.png"]
+    assert reproduce("fig-0", out=tmp_path, seed=4) == first
+    assert stand.made == ["one", "three"]
+    assert reproduce("fig-0", out=tmp_path, seed=4, force=True) == first
+    assert len(stand.made) == 4
+
+
+def test_an_interrupted_run_goes_on(stand, tmp_path):
+    stand.interrupt = True
+    with pytest.raises(KeyboardInterrupt):
+        reproduce("fig-0", out=tmp_path)
+    stand.interrupt = False
+    resumed = reproduce("fig-0", out=tmp_path)
+    assert stand.made == ["one", "three"]
+    assert not list(tmp_path.glob("*.part-*"))
+    (tmp_path / "b").mkdir()
+    assert reproduce("fig-0", out=tmp_path / "b") == resumed
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_data_of_other_parameters_are_refused_by_name(stand, tmp_path, part):
+    stand.interrupt = part
+    if part:
+        with pytest.raises(KeyboardInterrupt):
+            reproduce("fig-0", out=tmp_path)
+    else:
+        reproduce("fig-0", out=tmp_path)
+    stand.interrupt = False
+    with pytest.raises(ParameterError, match="seed is 0 there and 1 here"):
+        reproduce("fig-0", out=tmp_path, seed=1)
+    stand.size = 4
+    with pytest.raises(ParameterError, match="size is 3 there and 4 here"):
+        reproduce("fig-0", out=tmp_path)
+    reproduce("fig-0", out=tmp_path, force=True)
+
+
+def test_a_picture_of_someone_else_is_not_replaced(stand, tmp_path):
+    (tmp_path / "fig-0.png").write_text("mine")
+    with pytest.raises(OutputError, match="exists"):
+        reproduce("fig-0", out=tmp_path)
+    assert not stand.made
+    assert (tmp_path / "fig-0.png").read_text() == "mine"
+
+
+def test_published_files_are_read_and_missing_or_damaged_ones_named(stand, tmp_path):
+    root = tmp_path / "copy"
+    (root / "fig-0/data").mkdir(parents=True)
+    np.save(root / "fig-0/data/a.npy", np.ones(3))
+    (tmp_path / "out").mkdir()
+    verdict = reproduce("fig-0", out=tmp_path / "out", published=root)
+    assert "a.npy" in verdict.sentence
+    assert verdict.remarks == ("published fig-0/data/b.npy is missing and left out",)
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs", "pickle", "text"])
+def test_damaged_files(tmp_path, content):
+    file = tmp_path / "fig-0/data/a.npy"
+    file.parent.mkdir(parents=True)
+    if content == "pickle":
+        np.save(file, np.array([{}, None], dtype=object), allow_pickle=True)
+    elif content == "text":
+        np.save(file, np.array(["a"]))
+    else:
+        file.write_bytes(content)
+    arrays, remarks = read_published(tmp_path, ["fig-0/data/a.npy"])
+    assert not arrays
+    assert len(remarks) == 1
+    assert "fig-0/data/a.npy is damaged" in remarks[0]
+
+
+def test_another_folder_is_refused(tmp_path):
+    with pytest.raises(OutputError, match="authors' layout"):
+        read_published(tmp_path, [])
+    with pytest.raises(OutputError, match="not a folder"):
+        read_published(tmp_path / "none", [])
+
+
+def test_rows():
+    rows = [compared("a", 1.0, 2.0, 0.5), compared("b", 1.0, 1.0, 0.0)]
+    assert rows[0][4] == -2.0
+    assert np.isnan(rows[1][4])
+    assert largest(rows) == np.inf
+    assert np.isnan(largest([]))
+    assert quiet().part("x", lambda: xr.Dataset({"a": 1})).a == 1

@@ -1,0 +1,12 @@
+"""The figures of the paper (SG, Li, Bai, Huang, arXiv:2408.02288), each simulated, drawn and judged by one module.
+
+    figure      what a figure is: parameters, simulation, picture, verdict
+    published   the authors' own data, read from a user's copy of their repository
+    catalogue   which figures there are
+    reproduce   one figure into a folder: data file, pictures, verdict
+    moments     the derived moments of couplings and fields, which two figures need
+    notes       the account of a whole reproduction, as Markdown
+    fig_*       the figures
+
+`iclglass reproduce FIG` runs it.
+"""

@@ -1,0 +1,271 @@
+r"""SG Fig. 3: the energy landscape of the weights at few (P = 10) and many (P = 1000) prompts.
+
+The paper's picture: weights W with independent N(0, 1) entries, masked ones included, laid out in the plane by t-SNE
+(scikit-learn), with their energies interpolated between them. Its energy adds the diagonal of J twice,
+
+    -(1/2) sum_{all i, j} J_ij W_i W_j - h.W + (1/2) sum_i lambda_i W_i^2 = H - const + (1/2) sum_i (S^T S/P)_ii W_i^2
+
+A better one: H is quadratic, so around the ground state W0 it is the sum of parabolas along the eigenvectors e_k of
+A = S^T S/P + lambda0,
+
+    H(W0 + t e_k) - H(W0) = eps_k t^2/2
+
+and P prompts bend at most P of the n = D(D+1) directions: n - P flat ones are left, where eps = lambda0, besides the
+D + 1 masked spins (`numerics.spectrum.zero_eigenvalue_fraction`). The parabolas are drawn and tested with energies
+computed from the residuals, not from A. Over W of independent N(0, 1) entries the mean of H is (E y_t^2 + Tr A)/2 with
+the mean of the labels of the data set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from numerics.instance.spin_glass import energy, hessian
+from numerics.moments import feature_moments
+from numerics.plotting import PALETTE
+from numerics.spectrum import zero_eigenvalue_fraction
+from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, largest
+from validation.paper.published import of_shape
+from validation.prompts import draw_prompts
+from validation.statistics import bonferroni_threshold, mean_and_error
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["FIGURE"]
+
+FloatArray = NDArray[np.float64]
+
+FALSE_ALARM = 0.01
+ZERO = 1e-5
+"""Eigenvalues of S^T S/P below this count as zero, as in SG Fig. S7."""
+ROUNDING = 1e-9
+"""Of the parabolas, relative to the stiffest one: the energies are sums over prompts in double precision."""
+STEPS = 41
+PUBLISHED = tuple(f"fig-3/data/z-{number}.npy" for number in (1, 2))
+INSTALL = "the t-SNE picture needs scikit-learn: pip install 'iclglass[benchmarks]', then run again with --force"
+
+
+def parameters(scale: str) -> dict[str, Any]:
+    """The paper's; at "quick" the interpolation between the points of t-SNE is coarser."""
+    return {
+        "dimension": 10,
+        "context": 50,
+        "prompts": [10, 1000],
+        "ridge0": 0.01,
+        "weights": 1000,
+        "grid": 200 if scale == "full" else 60,
+    }
+
+
+def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
+    """One part for each P."""
+    settings = FIGURE.checked_parameters(scale)
+    parts = []
+    for number, prompts in enumerate(settings["prompts"]):
+        progress(number, len(settings["prompts"]))
+        parts.append(progress.part(f"P={prompts}", partial(_one, settings, prompts, seed)))
+    progress(1, 1)
+    return xr.concat(parts, dim=xr.DataArray(settings["prompts"], dims="prompts", name="prompts"))
+
+
+def _one(settings: Mapping[str, Any], prompts: int, seed: int) -> xr.Dataset:
+    dimension, ridge0 = settings["dimension"], settings["ridge0"]
+    rng = np.random.default_rng([seed, 3, prompts])
+    data = draw_prompts(dimension=dimension, context=settings["context"], prompts=prompts, rng=rng)
+    matrix = hessian(data)
+    bent, vectors = np.linalg.eigh(matrix)
+    fields = data.features.adjoint(data.label).ravel() / prompts
+    ground = vectors @ ((vectors.T @ fields) / (np.maximum(bent, 0) + ridge0))
+    shape = (dimension + 1, dimension)
+    lowest = energy(data, ground.reshape(shape), ridge0)
+
+    steps = np.linspace(-1, 1, STEPS) * math.sqrt(dimension)
+    along = np.array(
+        [
+            [energy(data, (ground + step * vectors[:, k]).reshape(shape), ridge0) - lowest for step in steps]
+            for k in (0, -1)
+        ]
+    )
+    every = np.array([energy(data, (ground + vector).reshape(shape), ridge0) - lowest for vector in vectors.T])
+    plane = np.array(
+        [
+            [
+                energy(data, (ground + x * vectors[:, 0] + y * vectors[:, -1]).reshape(shape), ridge0) - lowest
+                for x in steps
+            ]
+            for y in steps
+        ]
+    )
+
+    weights = rng.standard_normal((settings["weights"], dimension + 1, dimension + 1))
+    active = weights[:, :, :-1]
+    masked = ridge0 / 2 * np.sum(weights[:, :, -1] ** 2, axis=1)
+    energies = np.array([energy(data, one, ridge0) for one in active]) + masked
+    constant = float(np.mean(data.label**2)) / 2
+    doubled = energies - constant + active.reshape(len(active), -1) ** 2 @ np.diagonal(matrix) / 2
+    mean = constant + (np.trace(matrix) + (dimension + 1) ** 2 * ridge0) / 2
+    x, y, surface = _embedded(weights.reshape(len(weights), -1), doubled, settings["grid"], seed)
+    return xr.Dataset(
+        {
+            "curvature": ("direction", bent),
+            "unit_step": ("direction", every),
+            "along": (("end", "step"), along),
+            "plane": (("y_step", "step"), plane),
+            "energy": ("weight", energies),
+            "energy_doubled": ("weight", doubled),
+            "mean_energy": ((), mean),
+            "mean_doubled": ((), mean - constant + np.trace(matrix) / 2),
+            "tsne_x": ("grid_x", x),
+            "tsne_y": ("grid_y", y),
+            "tsne_energy": (("grid_y", "grid_x"), surface),
+        },
+        coords={"step": steps, "y_step": steps},
+        attrs={"dimension": dimension, "context": settings["context"], "ridge0": ridge0},
+    )
+
+
+def _embedded(weights: FloatArray, energies: FloatArray, grid: int, seed: int) -> tuple[FloatArray, ...]:
+    """The plane of t-SNE and the energies interpolated over it as SG do; NaN without scikit-learn."""
+    try:
+        manifold = import_module("sklearn.manifold")
+    except ImportError:
+        nothing = np.full(grid, math.nan)
+        return nothing, nothing, np.full((grid, grid), math.nan)
+    from scipy.interpolate import RBFInterpolator
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # on busy cores its threads wait for each other
+        placed = manifold.TSNE(random_state=seed % 2**32).fit_transform(weights.astype(np.float32))
+    points = placed.astype(np.float64)
+    x, y = (np.linspace(column.min(), column.max(), grid) for column in points.T)
+    smooth = RBFInterpolator(points, energies, neighbors=100, smoothing=50, kernel="linear")
+    places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    return x, y, smooth(places).reshape(grid, grid)
+
+
+def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
+    """Flat directions counted and predicted, parabolas, and the mean energy of random weights."""
+    dimension, ridge0 = int(data.attrs["dimension"]), float(data.attrs["ridge0"])
+    spins = dimension * (dimension + 1)
+    rows, counts, exact = [], [], True
+    for prompts in data["prompts"].values:
+        one = data.sel(prompts=prompts)
+        for name, mean, what in (
+            ("energy", "mean_energy", "mean energy of random weights"),
+            ("energy_doubled", "mean_doubled", "the same with SG's doubled diagonal"),
+        ):
+            found, error = mean_and_error(one[name].values)
+            rows.append(compared(f"{what}, P = {prompts}", float(found), float(one[mean]), float(error)))
+        bent = one["curvature"].values
+        flat = int(np.sum(bent < ZERO))
+        masked = round(zero_eigenvalue_fraction(dimension=dimension, prompts=int(prompts)) * (dimension + 1) ** 2)
+        predicted = masked - (dimension + 1)
+        counts.append(f"{flat} flat directions of {spins} at P = {prompts} ({predicted} predicted)")
+        deviation = np.max(np.abs(one["unit_step"].values - (bent + ridge0) / 2)) / np.max(bent)
+        exact = exact and flat == predicted and bool(deviation < ROUNDING)
+    threshold = bonferroni_threshold(FALSE_ALARM, len(rows), data.sizes["weight"] - 1)
+    remarks = []
+    if not np.all(np.isfinite(data["tsne_energy"].values)):
+        remarks.append(INSTALL)
+    remarks.append(
+        "the weights laid out by t-SNE are independent draws of no relation to the data, all at nearly the same "
+        f"distance from each other (sqrt(2 n), within {100 / math.sqrt(2 * (dimension + 1) ** 2):.0f} %): hills and "
+        "valleys of that picture are not minima of the energy, which has one valley; its energy is SG's, with the "
+        "diagonal of J twice"
+    )
+    remarks += _against_published(data, published)
+    return Verdict(
+        f"{'; '.join(counts)}; parabolas along all eigenvectors {'hold' if exact else 'DO NOT HOLD'} to rounding; mean "
+        f"energies of random weights: largest |z| {largest(rows):.1f} of {threshold:.1f} allowed",
+        tuple(rows),
+        exact and largest(rows) < threshold,
+        tuple(remarks),
+    )
+
+
+def _against_published(data: xr.Dataset, published: Mapping[str, Array]) -> list[str]:
+    """The level of the published surfaces against both countings, averaged over data sets."""
+    dimension, ridge0 = int(data.attrs["dimension"]), float(data.attrs["ridge0"])
+    moments = feature_moments(dimension=dimension, context=int(data.attrs["context"]), label_noise=0.0, norm="N")
+    trace = dimension * (moments.block + moments.last_row)
+    ridge = (dimension + 1) ** 2 * ridge0
+    remarks = []
+    for name, prompts in zip(PUBLISHED, data["prompts"].values, strict=True):
+        surface = of_shape(published, name, (200, 200))
+        if surface is not None:
+            remarks.append(
+                f"published {name} (P = {prompts}): mean level {surface.mean():.2f}; expected over data sets "
+                f"{ridge / 2 + trace:.2f} with the diagonal twice, {(ridge + trace) / 2:.2f} once"
+            )
+    return remarks
+
+
+def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
+    """For each P: the paper's picture, the energy over the softest and stiffest directions, all curvatures."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11.5, 6.6), layout="constrained")
+    panels = figure.subplots(data.sizes["prompts"], 3, squeeze=False)
+    ridge0 = float(data.attrs["ridge0"])
+    highest = float(data["plane"].max())
+    for row, prompts in zip(panels, data["prompts"].values, strict=True):
+        one = data.sel(prompts=prompts)
+        _draw_embedded(row[0], one)
+        row[0].set_title(f"$P = {prompts}$: the paper's picture, t-SNE", fontsize="medium")
+
+        norm = LogNorm(1e-3 * highest, highest)
+        shown = np.maximum(one["plane"].values, 1e-3 * highest)
+        mesh = row[1].pcolormesh(data["step"], data["y_step"], shown, cmap="viridis", norm=norm, rasterized=True)
+        row[1].plot(0, 0, "x", color="white", markersize=8, markeredgewidth=2)
+        row[1].set_xlabel("along the softest eigenvector")
+        row[1].set_ylabel("along the stiffest")
+        row[1].set_title("around the ground state (cross)", fontsize="medium")
+        figure.colorbar(mesh, ax=row[1], label=r"$H - H_0$")
+
+        bent = np.sort(one["curvature"].values)[::-1] + ridge0
+        index = np.arange(1, bent.size + 1)
+        row[2].semilogy(index, bent, ".", color=PALETTE[0], label=r"$\epsilon_k$")
+        twice = np.sort(2 * one["unit_step"].values)[::-1]
+        label = r"$2(H(W_0 + e_k) - H_0)$, from residuals"
+        row[2].semilogy(index, twice, "o", color=PALETTE[1], fillstyle="none", markersize=5, label=label)
+        row[2].axhline(ridge0, color="0.4", linestyle="--", label=r"$\lambda_0$: flat")
+        if prompts < bent.size:
+            row[2].axvline(prompts + 0.5, color=PALETTE[2], label=f"predicted: {bent.size - prompts} flat beyond $P$")
+        row[2].set_ylim(ridge0 / 2, 30 * bent.max())
+        row[2].set_xlabel("eigenvector")
+        row[2].set_ylabel("curvature")
+        row[2].legend(fontsize="small", loc="upper right")
+    return figure
+
+
+def _draw_embedded(panel: Axes, one: xr.Dataset) -> None:
+    surface = one["tsne_energy"].values
+    panel.set_xticks([])
+    panel.set_yticks([])
+    if not np.all(np.isfinite(surface)):
+        panel.text(0.5, 0.5, "scikit-learn was not installed", ha="center", transform=panel.transAxes)
+        return
+    filled = panel.contourf(one["tsne_x"], one["tsne_y"], surface, 16, cmap="viridis")
+    panel.figure.colorbar(filled, ax=panel, label="energy, diagonal of $J$ twice")
+
+
+FIGURE = PaperFigure(
+    name="fig-3",
+    title="Energy landscape",
+    parameters=parameters,
+    simulate=simulate,
+    draw=draw,
+    judge=judge,
+    published=PUBLISHED,
+)

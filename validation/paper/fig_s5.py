@@ -1,0 +1,186 @@
+r"""SG Fig. S5: eigenvalues of the context covariance C = X X^T/N of one prompt, X of D x N independent N(0, 1) entries.
+
+Large D, N at fixed D/N: the law of Marchenko and Pastur, ratio D/N (`numerics.spectrum`). At finite D, N the moments
+m_k = E Tr C^k/D of a real Wishart matrix are exact polynomials (Goodman 1963; Letac and Massam 2004, k = 3),
+
+    m_1 = 1,    m_2 = 1 + (D+1)/N,    m_3 = 1 + 3 (D+1)/N + (D^2 + 3D + 4)/N^2
+
+and those are what the simulation is held against. Eigenvalues of one matrix are correlated: errors are over matrices.
+N C is drawn as T T^T with T lower triangular, T_ii^2 ~ chi2_{N+1-i} and N(0, 1) below (Bartlett 1933): the same law at
+a cost that does not depend on N. The distance shown is that of Kolmogorov and Smirnov between the eigenvalues of all
+matrices together and the limiting law; at large numbers of matrices it is the 1/D correction to that law.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from numerics.plotting import PALETTE
+from numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges
+from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, largest
+from validation.statistics import bonferroni_threshold, mean_and_error
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FIGURE", "draw_covariances", "limiting_distribution", "wishart_moments"]
+
+FloatArray = NDArray[np.float64]
+
+FALSE_ALARM = 0.01
+BINS = 60
+ORDERS = (1, 2, 3)
+BATCH = 100
+
+
+def parameters(scale: str) -> dict[str, Any]:
+    """D and N of the paper at both scales; fewer matrices at "quick"."""
+    contexts = [100, 500, 1000, 2000, 5000, 10000]
+    return {"dimension": 100, "contexts": contexts, "matrices": 10000 if scale == "full" else 200}
+
+
+def wishart_moments(dimension: int, context: int) -> FloatArray:
+    """E Tr C^k/D for k = 1, 2, 3; the module's docstring has the equations.
+
+    >>> wishart_moments(1, 1).tolist()  # chi-squared with one degree of freedom: 1, 3, 15
+    [1.0, 3.0, 15.0]
+    """
+    d, n = float(dimension), float(context)
+    return np.array([1.0, 1 + (d + 1) / n, 1 + 3 * (d + 1) / n + (d**2 + 3 * d + 4) / n**2])
+
+
+def draw_covariances(count: int, dimension: int, context: int, rng: np.random.Generator) -> FloatArray:
+    """C of ``count`` prompts, (count, D, D), by Bartlett's decomposition; N >= D.
+
+    >>> draw_covariances(2, 3, 5, np.random.default_rng(1)).shape
+    (2, 3, 3)
+    """
+    factor = np.tril(rng.standard_normal((count, dimension, dimension)), -1)
+    diagonal = np.sqrt(rng.chisquare(context - np.arange(dimension), (count, dimension)))
+    factor[:, np.arange(dimension), np.arange(dimension)] = diagonal
+    return factor @ factor.transpose(0, 2, 1) / context
+
+
+def limiting_distribution(x: FloatArray, ratio: float) -> FloatArray:
+    """Cumulative distribution of the law of Marchenko and Pastur at x, ratio <= 1.
+
+    With x = 1 + c - 2 sqrt(c) cos(t), t from 0 to pi, the density times dx is smooth: trapezoidal rule.
+
+    >>> limiting_distribution(np.array([0.0, 4.0]), 1.0).round(6).tolist()
+    [0.0, 1.0]
+    """
+    low, high = marchenko_pastur_edges(ratio)
+    angle = np.linspace(0, np.pi, 20001)
+    grid = 1 + ratio - 2 * np.sqrt(ratio) * np.cos(angle)
+    density = 2 * np.sin(angle) ** 2 / (np.pi * np.where(grid > 0, grid, np.inf))
+    if low == 0:  # sin(t)^2/x = (1 + cos t)/2, 1 at t = 0
+        density = (1 + np.cos(angle)) / np.pi
+    steps = (density[1:] + density[:-1]) / 2 * (angle[1] - angle[0])
+    cumulative = np.concatenate([[0.0], np.cumsum(steps)])
+    return np.interp(np.clip(x, low, high), grid, cumulative)
+
+
+def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
+    """Histograms, moments of each matrix, and the distance to the limiting law; one part for each N."""
+    settings = FIGURE.checked_parameters(scale)
+    contexts = settings["contexts"]
+    parts = []
+    for number, context in enumerate(contexts):
+        progress(number, len(contexts))
+        parts.append(progress.part(f"N={context}", partial(_one, settings, context, seed)))
+    progress(len(contexts), len(contexts))
+    return xr.concat(parts, dim=xr.DataArray(contexts, dims="context", name="context"))
+
+
+def _one(settings: Mapping[str, Any], context: int, seed: int) -> xr.Dataset:
+    dimension, count = settings["dimension"], settings["matrices"]
+    rng = np.random.default_rng([seed, 5, context])
+    values = np.concatenate(
+        [
+            np.linalg.eigvalsh(draw_covariances(min(BATCH, count - start), dimension, context, rng))
+            for start in range(0, count, BATCH)
+        ]
+    )
+    low, high = marchenko_pastur_edges(dimension / context)
+    edges = np.linspace(max(0.0, low - 0.1 * (high - low)), high + 0.1 * (high - low), BINS + 1)
+    pooled = np.sort(values.ravel())
+    law = limiting_distribution(pooled, dimension / context)
+    above = np.max(np.arange(1, pooled.size + 1) / pooled.size - law)
+    below = np.max(law - np.arange(pooled.size) / pooled.size)
+    return xr.Dataset(
+        {
+            "counts": ("bin", np.histogram(pooled, edges)[0]),
+            "edges": ("edge", edges),
+            "moments": (("order", "matrix"), np.array([np.mean(values**order, axis=1) for order in ORDERS])),
+            "distance": ((), max(above, below)),
+        },
+        coords={"order": list(ORDERS)},
+        attrs={"dimension": dimension},
+    )
+
+
+def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
+    """Moments against the exact ones of a Wishart matrix, z over matrices."""
+    dimension = int(data.attrs["dimension"])
+    rows = []
+    for context in data["context"].values:
+        exact = wishart_moments(dimension, int(context))
+        mean, error = mean_and_error(data["moments"].sel(context=context).values)
+        rows += [
+            compared(f"E Tr C^{order}/D at N = {context}", mean[i], exact[i], error[i])
+            for i, order in enumerate(ORDERS)
+        ]
+    threshold = bonferroni_threshold(FALSE_ALARM, len(rows), data.sizes["matrix"] - 1)
+    distance = data["distance"].values
+    agrees = largest(rows) < threshold
+    return Verdict(
+        f"moments of X X^T/N (k = 1, 2, 3; {len(distance)} values of N, {data.sizes['matrix']} matrices each): largest "
+        f"|z| {largest(rows):.1f} of {threshold:.1f} allowed; distance of Kolmogorov and Smirnov to the limiting law "
+        f"{distance.min():.4f} to {distance.max():.4f}",
+        tuple(rows),
+        agrees,
+        ("no published numbers: the authors' repository holds the picture of this figure only",),
+    )
+
+
+def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
+    """One panel for each N: histogram, law of Marchenko and Pastur."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 5.6), layout="constrained")
+    panels = figure.subplots(2, 3).ravel()
+    dimension = int(data.attrs["dimension"])
+    for panel, context in zip(panels, data["context"].values, strict=True):
+        one = data.sel(context=context)
+        edges, counts = one["edges"].values, one["counts"].values
+        density = counts / (dimension * data.sizes["matrix"] * np.diff(edges))
+        panel.stairs(density, edges, fill=True, color=PALETTE[5], label="simulation")
+        low, high = marchenko_pastur_edges(dimension / context)
+        x = low + (high - low) * np.sin(np.linspace(0.005, np.pi / 2, 400)) ** 2
+        law = marchenko_pastur_density(x, ratio=dimension / context)
+        panel.plot(x, law, color=PALETTE[1], label="Marchenko-Pastur")
+        panel.set_ylim(0, 1.25 * (law.max() if low > 0 else density.max()))
+        panel.set_title(f"$N = {context}$, distance {float(one['distance']):.4f}", fontsize="medium")
+    for panel in panels[3:]:
+        panel.set_xlabel("eigenvalue of $XX^T/N$")
+    for panel in panels[::3]:
+        panel.set_ylabel("density")
+    panels[0].legend()
+    figure.suptitle(f"Context covariance, $D = {dimension}$, {data.sizes['matrix']} prompts each", fontsize="medium")
+    return figure
+
+
+FIGURE = PaperFigure(
+    name="fig-S5",
+    title="Spectrum of the context covariance",
+    parameters=parameters,
+    simulate=simulate,
+    draw=draw,
+    judge=judge,
+)

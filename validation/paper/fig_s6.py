@@ -1,0 +1,205 @@
+r"""SG Fig. S6: the group of linear equations that the ground state obeys at many tokens, solved by Adam.
+
+With one covariance of contexts C = X X^T/N (X: D x N independent N(0, 1) entries) and P tasks w,
+
+    (w W21^T/sqrt(D) + W11) C = 1    for each w
+
+is to be solved for W11 (D x D) and W21 (D). The loss is the mean square of the residuals' entries, the error the mean
+square of W11 - 1 plus that of W21: SG ask whether W11 = 1, W21 = 0 comes out. The starting entries are N(0, 1).
+
+Theory (this project). Two tasks or more leave one solution, W21 = 0 and W11 = C^{-1}. So the loss goes to 0 and the
+error does not: N C is a Wishart matrix, and the moments of its inverse (von Rosen 1988) give, for N > D + 3,
+
+    E Tr C^{-1}/D = N/(N - D - 1),     E Tr C^{-2}/D = N^2 (N - 1)/((N - D)(N - D - 1)(N - D - 3))
+    E error = (E Tr C^{-2} - 2 E Tr C^{-1} + D)/D^2,
+
+of order 1/N: W11 = 1 holds at N -> infinity only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from numerics.plotting import PALETTE
+from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, largest
+from validation.paper.published import of_shape
+from validation.statistics import bonferroni_threshold, mean_and_error
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FIGURE", "adam", "expected_error", "slope"]
+
+FloatArray = NDArray[np.float64]
+
+FALSE_ALARM = 0.01
+BATCH = 100
+RATE, BETAS, EPSILON = 0.01, (0.9, 0.999), 1e-8
+"""Adam's, as in the published code and PyTorch's defaults."""
+PUBLISHED = ("fig-S6/data/losses.npy", "fig-S6/data/errors.npy")
+
+
+def parameters(scale: str) -> dict[str, Any]:
+    """The paper's at "full"; fewer repeats at "quick"."""
+    repeats = 5000 if scale == "full" else 300
+    return {"dimension": 10, "context": 50, "tasks": 10, "epochs": 1000, "repeats": repeats}
+
+
+def expected_error(dimension: int, context: int) -> float:
+    """Mean over C of the error of the solution; the equations are in the module's docstring.
+
+    >>> round(expected_error(10, 50), 4)
+    0.0558
+    """
+    d, n = float(dimension), float(context)
+    first = n / (n - d - 1)
+    second = n**2 * (n - 1) / ((n - d) * (n - d - 1) * (n - d - 3))
+    return (second - 2 * first + 1) / d
+
+
+def slope(weights: FloatArray, covariance: FloatArray, tasks: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Loss, (R,), and its gradient, (R, D+1, D), of R groups; the last row of the weights is W21.
+
+    covariance : (R, D, D).    tasks : (R, P, D).
+    """
+    dimension, count = tasks.shape[2], tasks.shape[1]
+    scaled = tasks / np.sqrt(dimension)
+    image = weights @ covariance
+    residual = image[:, None, :-1, :] + scaled[:, :, :, None] * image[:, None, -1:, :] - np.eye(dimension)
+    entries = count * dimension**2
+    block = np.sum(residual, axis=1)
+    last = np.einsum("rpi,rpij->rj", scaled, residual)
+    gradient = 2 / entries * np.concatenate([block, last[:, None, :]], axis=1) @ covariance
+    return np.einsum("rpij,rpij->r", residual, residual) / entries, gradient
+
+
+def adam(
+    weights: FloatArray, covariance: FloatArray, tasks: FloatArray, epochs: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Losses before and errors after each step, (epochs, R), and the weights at the end."""
+    first, second = np.zeros_like(weights), np.zeros_like(weights)
+    losses, errors = np.empty((2, epochs, len(weights)))
+    for epoch in range(epochs):
+        losses[epoch], gradient = slope(weights, covariance, tasks)
+        first = BETAS[0] * first + (1 - BETAS[0]) * gradient
+        second = BETAS[1] * second + (1 - BETAS[1]) * gradient**2
+        step = np.sqrt(second / (1 - BETAS[1] ** (epoch + 1))) + EPSILON
+        weights = weights - RATE * first / (1 - BETAS[0] ** (epoch + 1)) / step
+        errors[epoch] = _error(weights)
+    return losses, errors, weights
+
+
+def _error(weights: FloatArray) -> FloatArray:
+    off = weights[:, :-1] - np.eye(weights.shape[2])
+    found: FloatArray = np.mean(off**2, axis=(1, 2)) + np.mean(weights[:, -1] ** 2, axis=1)
+    return found
+
+
+def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
+    """Losses and errors, (epoch, repeat), and the error of the solution; one part for each batch of repeats."""
+    settings = FIGURE.checked_parameters(scale)
+    starts = range(0, settings["repeats"], BATCH)
+    parts = []
+    for number, start in enumerate(starts):
+        progress(number, len(starts))
+        parts.append(progress.part(f"repeat={start}", partial(_batch, settings, start, seed)))
+    progress(1, 1)
+    data = xr.concat(parts, dim="repeat")
+    return data.assign_attrs(dimension=settings["dimension"], context=settings["context"])
+
+
+def _batch(settings: Mapping[str, Any], start: int, seed: int) -> xr.Dataset:
+    dimension, context = settings["dimension"], settings["context"]
+    count = min(BATCH, settings["repeats"] - start)
+    rng = np.random.default_rng([seed, 6, start])
+    tokens = rng.standard_normal((count, dimension, context))
+    covariance = tokens @ tokens.transpose(0, 2, 1) / context
+    tasks = rng.standard_normal((count, settings["tasks"], dimension))
+    weights = rng.standard_normal((count, dimension + 1, dimension))
+    losses, errors, _ = adam(weights, covariance, tasks, settings["epochs"])
+    solution = np.concatenate([np.linalg.inv(covariance), np.zeros((count, 1, dimension))], axis=1)
+    return xr.Dataset(
+        {
+            "loss": (("epoch", "repeat"), losses),
+            "error": (("epoch", "repeat"), errors),
+            "solution": ("repeat", _error(solution)),
+        }
+    )
+
+
+def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
+    """The error of the solution, and where Adam ends, against the moments of an inverse Wishart matrix."""
+    expected = expected_error(int(data.attrs["dimension"]), int(data.attrs["context"]))
+    solved, its_error = mean_and_error(data["solution"].values)
+    ended = data["error"].values[-1]
+    gap, gap_error = mean_and_error(ended - data["solution"].values)
+    reached, reached_error = mean_and_error(ended)
+    row = compared("error of the solution W11 = 1/C, W21 = 0", float(solved), expected, float(its_error))
+    threshold = bonferroni_threshold(FALSE_ALARM, 1, data.sizes["repeat"] - 1)
+    loss = float(data["loss"].values[-1].mean())
+    remarks = [
+        f"the solution is W11 = 1/C, not 1: the mean error tends to {expected:.4f} at N = "
+        f"{int(data.attrs['context'])}, which vanishes at N -> infinity only",
+        f"after {data.sizes['epoch']} steps Adam's error is {reached:.4f} +- {reached_error:.4f}, {gap:.1e} +- "
+        f"{gap_error:.1e} from the solution's of the same C; its loss is {loss:.1e}",
+    ]
+    for name, ours in zip(PUBLISHED, ("loss", "error"), strict=True):
+        theirs = of_shape(published, name, (5000, 1000))
+        if theirs is not None and data.sizes["epoch"] == 1000:
+            mean, error = mean_and_error(theirs.T)
+            found, found_error = mean_and_error(data[ours].values)
+            z = (mean - found) / np.hypot(error, found_error)
+            remarks.append(
+                f"published {name}: {mean[-1]:.4g} at the end, {z[0]:+.1f} standard errors from ours at the start, "
+                f"{z[-1]:+.1f} at the end"
+            )
+    return Verdict(
+        f"error of the solution {solved:.4f} +- {its_error:.4f}, expected {expected:.4f} (z {row[4]:+.1f}, "
+        f"{threshold:.1f} allowed); Adam ends at error {reached:.4f} and loss {loss:.1e}",
+        (row,),
+        largest([row]) < threshold,
+        tuple(remarks),
+    )
+
+
+def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
+    """Loss and error over the steps; mean and a few runs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
+    panels = figure.subplots(1, 2)
+    steps = np.arange(1, data.sizes["epoch"] + 1)
+    for index, (panel, name) in enumerate(zip(panels, ("loss", "error"), strict=True)):
+        values = data[name].values
+        panel.plot(steps, values[:, :10], color=PALETTE[index], alpha=0.25, linewidth=0.7)
+        panel.plot(steps, values.mean(axis=1), color=PALETTE[index], linewidth=2, label="Adam, mean over repeats")
+        theirs = of_shape(published, PUBLISHED[index], (5000, 1000))
+        if theirs is not None:
+            panel.plot(np.arange(1, 1001), theirs.mean(axis=0), "--", color="0.3", label="published")
+        panel.set_xlabel("step")
+        panel.set_yscale("log")
+        panel.grid(alpha=0.3)
+    expected = expected_error(int(data.attrs["dimension"]), int(data.attrs["context"]))
+    panels[1].axhline(expected, color=PALETTE[2], label=r"$W_{11} = C^{-1}$: inverse Wishart")
+    panels[0].set_ylabel("loss of the equations")
+    panels[1].set_ylabel(r"mean square of $W_{11} - 1$ and of $W_{21}$")
+    for panel in panels:
+        panel.legend(fontsize="small")
+    return figure
+
+
+FIGURE = PaperFigure(
+    name="fig-S6",
+    title="The linear-equation group",
+    parameters=parameters,
+    simulate=simulate,
+    draw=draw,
+    judge=judge,
+    published=PUBLISHED,
+)

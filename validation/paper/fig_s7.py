@@ -1,0 +1,267 @@
+r"""SG Fig. S7: eigenvalues of the Hessian S^T S/P, and the fraction of them that is zero.
+
+Theory: max(D+1, (D+1)^2 - P)/(D+1)^2 zeros, exactly (`numerics.spectrum.zero_eigenvalue_fraction`); the last row
+adds D eigenvalues about E[s_{D+1,j}^2]; on the P - D directions of prompts that they leave, the bulk is E/D times a
+Marchenko-Pastur law, E = D E[s_ij^2] exact at finite D and N.
+
+SG count eigenvalues below 1e-5. With about as many prompts as spins the smallest ones that are not zero are of order
+E/(D n^2), below that: such a count is larger than the number of zeros. Their Hessian is that of the loss (y - f)^2
+without the factor 1/2, 2 S^T S/P: the cut is 5e-6 for S^T S/P (inferred from the counts, see the verdict). All three
+are counted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import xarray as xr
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from numerics.instance.data import Instance
+from numerics.instance.spin_glass import hessian
+from numerics.moments import FeatureMoments, feature_moments
+from numerics.plotting import PALETTE
+from numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges, zero_eigenvalue_fraction
+from validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, largest
+from validation.paper.published import of_shape
+from validation.prompts import draw_prompts
+from validation.statistics import bonferroni_threshold, mean_and_error
+
+__all__ = ["FIGURE"]
+
+Array = NDArray[Any]
+
+_RATIO = "fig-S7/data/zero-ratio.npy"
+_SPECTRA = {prompts: f"fig-S7/data/P={prompts}.npy" for prompts in (100, 500, 1500)}
+_PAPER_DIMENSIONS, _PAPER_PROMPTS = tuple(range(10, 41, 5)), tuple(range(25, 2001, 25))
+_SPECTRUM_DIMENSION = 20
+_PAPER_REPEATS = 10
+_CUT = 1e-5
+"""SG's: eigenvalues below it count as zero."""
+_COUNTS = ("zeros", "below_cut", "below_half_cut")
+_ROUNDING = 1e-12
+"""Relative to the largest eigenvalue: rounded zeros are at 1e-15, the smallest others above 1e-10."""
+_FALSE_ALARM = 1e-3
+
+
+def parameters(scale: str) -> dict[str, Any]:
+    """N = 100, norm N; SG: D = 10 .. 40, P = 25 .. 2000, 10 repeats."""
+    if scale == "full":
+        return {
+            "dimensions": _PAPER_DIMENSIONS,
+            "prompts": _PAPER_PROMPTS,
+            "context": 100,
+            "repeats": 10,
+            "spectrum_repeats": 50,
+        }
+    chosen = (25, 75, 100, 200, 300, 400, 425, 450, 600, 800, 925, 950, 1200, 1600, 2000)
+    return {"dimensions": (10, 20, 30), "prompts": chosen, "context": 100, "repeats": 5, "spectrum_repeats": 10}
+
+
+def eigenvalues(data: Instance) -> Array:
+    """All (D+1)^2 eigenvalues, ascending; through the P x P Gram matrix where that is the smaller one."""
+    matrix = data.features.gram() / data.prompts if data.prompts < data.spins else hessian(data)
+    values = scipy.linalg.eigvalsh(matrix, overwrite_a=True, check_finite=False)
+    zeros = (data.dimension + 1) ** 2 - values.size
+    return np.sort(np.concatenate([np.zeros(zeros), values]))
+
+
+def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
+    """Counts of zeros, by rounding, by SG's cut and by half of it, and all eigenvalues at D = 20."""
+    given = parameters(scale)
+    sizes, counts, repeats = given["dimensions"], given["prompts"], given["repeats"]
+    done, total = 0, len(sizes) + len(_SPECTRA)
+    parts = []
+    for size in sizes:
+        part = progress.part(f"D={size}", lambda size=size: _counted(size, given, seed))  # type: ignore[misc]
+        parts.append(part)
+        progress(done := done + 1, total)
+    spectra = np.empty((len(_SPECTRA), given["spectrum_repeats"], (_SPECTRUM_DIMENSION + 1) ** 2))
+    for row, prompts in enumerate(_SPECTRA):
+        for repeat in range(given["spectrum_repeats"]):
+            rng = np.random.default_rng((seed, 1, prompts, repeat))
+            data = draw_prompts(
+                dimension=_SPECTRUM_DIMENSION, context=given["context"], prompts=prompts, norm="N", rng=rng
+            )
+            spectra[row, repeat] = eigenvalues(data)
+        progress(done := done + 1, total)
+    counted = {name: np.stack([part[name].values for part in parts]) for name in _COUNTS}
+    dimensions = ("dimension", "prompts", "repeat")
+    return xr.Dataset(
+        {name: (dimensions, values) for name, values in counted.items()}
+        | {"eigenvalues": (("spectrum_prompts", "spectrum_repeat", "mode"), spectra)},
+        coords={
+            "dimension": list(sizes),
+            "prompts": list(counts),
+            "repeat": np.arange(repeats),
+            "spectrum_prompts": list(_SPECTRA),
+        },
+        attrs={"context": given["context"]},
+    )
+
+
+def _counted(size: int, given: Mapping[str, Any], seed: int) -> xr.Dataset:
+    found = np.empty((len(_COUNTS), len(given["prompts"]), given["repeats"]), dtype=np.int64)
+    for column, prompts in enumerate(given["prompts"]):
+        for repeat in range(given["repeats"]):
+            rng = np.random.default_rng((seed, 0, size, prompts, repeat))
+            data = draw_prompts(dimension=size, context=given["context"], prompts=prompts, norm="N", rng=rng)
+            values = eigenvalues(data)
+            limits = np.array([_ROUNDING * values[-1], _CUT, _CUT / 2])
+            found[:, column, repeat] = np.searchsorted(values, limits)
+    return xr.Dataset({name: (("prompts", "repeat"), found[k]) for k, name in enumerate(_COUNTS)})
+
+
+def _exact(size: int, prompts: Array) -> Array:
+    return np.array([zero_eigenvalue_fraction(dimension=size, prompts=int(count)) for count in prompts])
+
+
+def _published_ratio(data: xr.Dataset, published: Mapping[str, Array]) -> Array | None:
+    """SG's fractions at the sizes simulated."""
+    ratio = of_shape(published, _RATIO, (len(_PAPER_DIMENSIONS), len(_PAPER_PROMPTS)))
+    if ratio is None:
+        return None
+    rows = [_PAPER_DIMENSIONS.index(int(size)) for size in data.dimension.values]
+    columns = [_PAPER_PROMPTS.index(int(count)) for count in data.prompts.values]
+    return ratio[np.ix_(rows, columns)]
+
+
+def _moments(data: xr.Dataset) -> FeatureMoments:
+    return feature_moments(dimension=_SPECTRUM_DIMENSION, context=int(data.attrs["context"]), label_noise=0.0, norm="N")
+
+
+def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
+    """Left: zero fractions. Right: the spectrum at three P, with Marchenko-Pastur."""
+    figure = Figure(figsize=(12.5, 4.6), layout="constrained")
+    left, *panels = figure.subplots(1, 4, width_ratios=(1.7, 1, 1, 1))
+    ratio = _published_ratio(data, published)
+    fine = np.arange(1, 2001)
+    for row, size in enumerate(data.dimension.values):
+        colour = PALETTE[row % len(PALETTE)]
+        left.plot(fine, _exact(int(size), fine), color=colour, linewidth=1, label=f"$D = {size}$")
+        spins = (int(size) + 1) ** 2
+        left.plot(data.prompts, data.zeros[row].mean("repeat") / spins, "o", color=colour, markersize=3)
+        if ratio is not None:
+            left.plot(data.prompts, ratio[row], "x", color=colour, markersize=6)
+    left.plot([], [], "o", color="grey", markersize=3, label="simulated")
+    if ratio is not None:
+        left.plot([], [], "x", color="grey", label="published")
+    left.plot([], [], color="grey", label=r"$\max(D{+}1, (D{+}1)^2 - P)/(D{+}1)^2$")
+    left.set_xlabel("prompts $P$")
+    left.set_ylabel("fraction of zero eigenvalues")
+    left.legend(fontsize="small")
+    left.grid(alpha=0.3)
+    moments = _moments(data)
+    for row, (panel, prompts) in enumerate(zip(panels, data.spectrum_prompts.values, strict=True)):
+        _draw_spectrum(panel, data.eigenvalues.values[row], int(prompts), moments, published)
+    panels[0].set_ylabel("density of the eigenvalues that are not zero")
+    panels[-1].legend(fontsize="x-small", loc="upper right")
+    return figure
+
+
+def _draw_spectrum(
+    panel: Any, values: Array, prompts: int, moments: FeatureMoments, published: Mapping[str, Array]
+) -> None:
+    size = _SPECTRUM_DIMENSION
+    shown = values[values > _CUT]
+    edges = np.geomspace(shown.min(), shown.max(), 61)
+    # on a logarithmic axis: density of ln(eigenvalue)
+    panel.hist(np.log10(shown), np.log10(edges), density=True, color=PALETTE[0], alpha=0.45, label="simulated")
+    reference = published.get(_SPECTRA[prompts])
+    if reference is not None and np.any(reference > _CUT):
+        panel.hist(
+            np.log10(reference[reference > _CUT]),
+            np.log10(edges),
+            density=True,
+            histtype="step",
+            color=PALETTE[6],
+            label="published",
+        )
+    left = prompts - size
+    unit, ratio = moments.block / size * left / prompts, size**2 / left
+    low, high = marchenko_pastur_edges(ratio)
+    x = np.geomspace(max(low, 1e-4), high, 600)
+    bulk = min(left, size**2)
+    weight = bulk / (bulk + size) / min(1.0, 1 / ratio)
+    density = weight * marchenko_pastur_density(x, ratio=ratio) * x * np.log(10)
+    panel.plot(np.log10(unit * x), density, color=PALETTE[1], label="Marchenko-Pastur")
+    panel.axvline(np.log10(moments.last_row), color=PALETTE[2], linestyle="--", label=r"$E\,s_{D+1,j}^2$ (last row)")
+    panel.set_title(f"$D = {size}$, $P = {prompts}$", fontsize="medium")
+    panel.set_xlabel(r"$\log_{10}$ eigenvalue")
+
+
+def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
+    """Zeros exactly, the trace of the Hessian in standard errors, SG's fractions point by point."""
+    sizes, counts = data.dimension.values, data.prompts.values
+    spins = (sizes + 1)[:, None] ** 2
+    exact = np.rint(np.array([_exact(int(size), counts) for size in sizes]) * spins).astype(int)
+    wrong = int(np.sum(data.zeros.values != exact[:, :, None]))
+    moments = _moments(data)
+    trace, error = mean_and_error(data.eigenvalues.values.sum(axis=-1))
+    expected = _SPECTRUM_DIMENSION * (moments.block + moments.last_row)
+    rows = [
+        compared(f"trace of the Hessian, D={_SPECTRUM_DIMENSION}, P={prompts}", trace[k], expected, error[k])
+        for k, prompts in enumerate(data.spectrum_prompts.values)
+    ]
+    dof = data.sizes["spectrum_repeat"] - 1
+    sound = largest(rows) < bonferroni_threshold(_FALSE_ALARM, len(rows), dof)
+    sentence = (
+        f"{data.zeros.size - wrong} of {data.zeros.size} counts of zero eigenvalues are "
+        f"max(D+1, (D+1)^2 - P) exactly; trace of the Hessian |z| <= {largest(rows):.1f}"
+    )
+    remarks: list[str] = []
+    ratio = _published_ratio(data, published)
+    if ratio is not None:
+        more, said, seen = _against_published(data, ratio, exact, spins)
+        rows += more
+        sentence += said
+        remarks += seen
+    return Verdict(sentence, tuple(rows), wrong == 0 and sound, tuple(remarks))
+
+
+def _against_published(data: xr.Dataset, ratio: Array, exact: Array, spins: Array) -> tuple[list[Row], str, list[str]]:
+    counts = ratio * spins
+    excess = counts - exact
+    off = np.argwhere(np.abs(excess) > 1e-6)
+    sentence = f"; published: {excess.size - len(off)} of {excess.size} equal to the formula to rounding"
+    if not len(off):
+        return [], sentence, []
+    rows = []
+    for row, column in off:
+        for name, cut in (("below_cut", _CUT), ("below_half_cut", _CUT / 2)):
+            counted, error = mean_and_error(data[name].values[row, column])
+            # the published repeats have a spread of their own, taken to be ours
+            both = float(error) * np.sqrt(1 + data.sizes["repeat"] / _PAPER_REPEATS)
+            what = f"eigenvalues < {cut:g}, D={data.dimension.values[row]}, P={data.prompts.values[column]}"
+            rows.append(compared(what, float(counted), counts[row, column], both))
+    places = ", ".join(
+        f"D={data.dimension.values[row]} P={data.prompts.values[column]} by {excess[row, column]:+.2f}"
+        for row, column in off
+    )
+    whole, half = (", ".join(f"{row[1] - row[2]:+.1f}" for row in rows[start::2]) for start in (0, 1))
+    remarks = [
+        f"the published counts differ from the formula at {places}: about as many prompts as spins, where eigenvalues "
+        f"that are not zero fall below SG's cut. Ours below {_CUT:g} less the published: {whole}; below {_CUT / 2:g}: "
+        f"{half}"
+    ]
+    misses = [sum(abs(row[1] - row[2]) for row in rows[start::2]) for start in (0, 1)]
+    if misses[1] < misses[0]:
+        remarks.append("half the cut is closer: that of the Hessian 2 S^T S/P, of the loss (y - f)^2 without 1/2")
+    if np.max(np.abs(counts * _PAPER_REPEATS - np.rint(counts * _PAPER_REPEATS))) > 1e-3:
+        remarks.append(f"the published counts are no averages of whole numbers over {_PAPER_REPEATS} repeats")
+    return rows, sentence, remarks
+
+
+FIGURE = PaperFigure(
+    name="fig-S7",
+    title="Hessian spectrum and fraction of zero eigenvalues",
+    parameters=parameters,
+    simulate=simulate,
+    draw=draw,
+    judge=judge,
+    published=(_RATIO, *_SPECTRA.values()),
+)

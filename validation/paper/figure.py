@@ -1,0 +1,126 @@
+"""What a figure of the paper is: how it is simulated, drawn and judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics.arguments import check_choice
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+__all__ = ["SCALES", "PaperFigure", "Progress", "Row", "Verdict", "compared", "largest", "quiet"]
+
+Array = NDArray[Any]
+Row = tuple[str, float, float, float, float]
+"""(what, ours, reference, standard error of the difference, z)."""
+
+SCALES = ("quick", "full")
+
+
+class Progress(Protocol):
+    """Handed to a simulation: called with (done, total), and it keeps parts of long simulations."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Report how much is done."""
+
+    def part(self, key: str, simulate: Callable[[], xr.Dataset]) -> xr.Dataset:
+        """The part named ``key`` (letters, digits, - and =): read if an interrupted run has left it, else simulated
+        and kept. Its random numbers must follow from the seed and the key alone."""
+
+
+class _Quiet:
+    def __call__(self, done: int, total: int) -> None:
+        pass
+
+    def part(self, key: str, simulate: Callable[[], xr.Dataset]) -> xr.Dataset:
+        return simulate()
+
+
+def quiet() -> Progress:
+    """A progress that reports and keeps nothing.
+
+    >>> quiet()(1, 2)
+    """
+    return _Quiet()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out.
+
+    sentence : one line, with numbers.
+    rows : (what, ours, reference, standard error of the difference, z); the reference is theory or published.
+    agrees : our simulation with our own theory; None where there is nothing to compare. A disagreement of the
+        published data with us does not count here: it is said in words.
+    remarks : what differs and why, what is missing.
+    """
+
+    sentence: str
+    rows: tuple[Row, ...]
+    agrees: bool | None
+    remarks: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        names = ("what", "ours", "reference", "standard_error", "z")
+        return {
+            "sentence": self.sentence,
+            "agrees": self.agrees,
+            "rows": [dict(zip(names, row, strict=True)) for row in self.rows],
+            "remarks": list(self.remarks),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class PaperFigure:
+    """One figure.
+
+    name, title : "fig-S1" and what it shows.
+    parameters : scale -> parameters of the simulation, plain values: the paper's at "full", reduced at "quick".
+    simulate : (scale, seed, progress) -> data; all random numbers follow from the seed.
+    draw : (data, published arrays by relative name) -> picture.
+    judge : (data, published) -> verdict.
+    published : names of the files it overlays, relative to the authors' repository.
+    """
+
+    name: str
+    title: str
+    parameters: Callable[[str], dict[str, Any]]
+    simulate: Callable[[str, int, Progress], xr.Dataset]
+    draw: Callable[[xr.Dataset, Mapping[str, Array]], Figure]
+    judge: Callable[[xr.Dataset, Mapping[str, Array]], Verdict]
+    published: tuple[str, ...] = field(default=())
+
+    def checked_parameters(self, scale: str) -> dict[str, Any]:
+        """The parameters at a scale; ParameterError for an unknown one."""
+        return self.parameters(check_choice("scale", scale, SCALES))
+
+
+def compared(what: str, ours: SupportsFloat, reference: SupportsFloat, error: SupportsFloat) -> Row:
+    """A row of a verdict; z is NaN where there is no standard error.
+
+    >>> compared("m", 1.2, 1.0, 0.1)[4].__round__(6)
+    2.0
+    """
+    value, wanted, spread = float(ours), float(reference), float(error)
+    return what, value, wanted, spread, (value - wanted) / spread if spread > 0 else math.nan
+
+
+def largest(rows: tuple[Row, ...] | list[Row]) -> float:
+    """The largest |z|; NaN for no rows, infinite where one z is not a number.
+
+    >>> largest([compared("m", 1.0, 2.0, 0.5), compared("q", 1.0, 1.0, 0.5)])
+    2.0
+    """
+    if not rows:
+        return math.nan
+    z = np.abs([row[4] for row in rows])
+    return float(np.max(np.where(np.isnan(z), math.inf, z)))

@@ -1,0 +1,152 @@
+"""reproduce(...): one figure of the paper into a folder: data file, pictures, verdict.
+
+NAME.nc holds the simulated data with its parameters. It is read, not simulated again, when it is there with the same
+parameters; the parts NAME.part-KEY.nc of a long simulation that was interrupted are read in the same way, and removed
+when the whole is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from threadpoolctl import threadpool_limits
+
+from numerics.arguments import check_count
+from numerics.errors import OutputError, ParameterError
+from numerics.storage import PROVENANCE, check_writable, load, provenance, save
+from validation.paper.catalogue import get
+from validation.paper.figure import Verdict
+from validation.paper.published import read_published
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["reproduce"]
+
+
+def reproduce(
+    name: str,
+    *,
+    scale: str = "quick",
+    published: str | Path | None = None,
+    out: str | Path,
+    seed: int = 0,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Verdict:
+    """Simulate, or read what was simulated, draw and judge one figure.
+
+    Args:
+        name: "fig-1" .. "fig-S8".
+        scale: "quick" (reduced, seconds) or "full" (the paper's parameters and repeats).
+        published: root of a copy of the authors' repository, whose data are overlaid; files that are missing or damaged
+            are named in the verdict's remarks.
+        out: an existing folder; NAME.nc, NAME.png and NAME.pdf are written there.
+        seed: of all random numbers, >= 0.
+        force: simulate anew and replace what is there.
+        progress: called with (done, total).
+
+    Raises:
+        ParameterError, ParameterTypeError: unknown figure or scale; data of other parameters in the folder.
+        OutputError: a file that cannot be read or written; ``published`` without the authors' layout.
+    """
+    figure = get(name)
+    parameters = _plain({"figure": figure.name, "scale": scale, **figure.checked_parameters(scale)})
+    seed = check_count("seed", seed, minimum=0)
+    # Before any work: what is given must be readable, what is made writable.
+    arrays, remarks = read_published(published, figure.published) if published is not None else ({}, [])
+    folder = Path(out)
+    store = _Store(folder, figure.name, parameters, seed, force, progress)
+    pictures = [folder / f"{figure.name}.{kind}" for kind in ("png", "pdf")]
+    for picture in pictures:
+        # Pictures follow from the data beside them; without data they are someone else's.
+        check_writable(picture, force=force or store.file.exists())
+
+    # The matrices are small: more threads only wait for each other.
+    with threadpool_limits(limits=1):
+        data = store.whole(lambda: figure.simulate(scale, seed, store))
+    verdict = figure.judge(data, arrays)
+    drawn = figure.draw(data, arrays)
+    from numerics.plotting import save_figure
+
+    for picture in pictures:
+        save_figure(drawn, picture, force=True)
+    return replace(verdict, remarks=(*verdict.remarks, *remarks))
+
+
+class _Store:
+    """The data file and its parts; also the progress a simulation reports to."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        parameters: dict[str, Any],
+        seed: int,
+        force: bool,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.file = folder / f"{name}.nc"
+        self._name, self._parameters, self._seed, self._progress = name, parameters, seed, progress
+        check_writable(self.file, force=True)
+        if force:
+            for file in (self.file, *self._parts()):
+                file.unlink(missing_ok=True)
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(done, total)
+
+    def whole(self, simulate: Callable[[], xr.Dataset]) -> xr.Dataset:
+        """The data, simulated where they are not there; then the parts go."""
+        data = self._kept(self.file, simulate)
+        for part in self._parts():
+            part.unlink(missing_ok=True)
+        return data
+
+    def part(self, key: str, simulate: Callable[[], xr.Dataset]) -> xr.Dataset:
+        """A part of the data."""
+        if not all(letter.isalnum() or letter in "-=." for letter in key):
+            raise ParameterError(f"key {key!r} of a part must be of letters, digits, -, = and .")
+        return self._kept(self.file.with_name(f"{self._name}.part-{key}.nc"), simulate)
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.file.parent.glob(f"{self._name}.part-*.nc"))
+
+    def _kept(self, file: Path, simulate: Callable[[], xr.Dataset]) -> xr.Dataset:
+        if file.exists():
+            data = load(file)
+            self._check(file, data)
+            return data
+        data = simulate()
+        data.attrs[PROVENANCE] = provenance(self._parameters, seed=self._seed)
+        save(data, file)
+        return data
+
+    def _check(self, file: Path, data: xr.Dataset) -> None:
+        try:
+            record = json.loads(data.attrs[PROVENANCE])
+            found = {**record["parameters"], "seed": record["seed"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"{file} does not say what it was made from: remove it, or --force") from error
+        here = {**self._parameters, "seed": self._seed}
+        differences = [
+            f"{name} is {found.get(name)} there and {here.get(name)} here"
+            for name in sorted({*found, *here})
+            if found.get(name) != here.get(name)
+        ]
+        if differences:
+            raise ParameterError(
+                f"{file} belongs to other parameters: {'; '.join(differences)}; choose another --out, or --force to "
+                "replace it"
+            )
+
+
+def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON gives them back: tuples and arrays as lists."""
+    plain: dict[str, Any] = json.loads(provenance(parameters))["parameters"]
+    return plain
