@@ -56,6 +56,8 @@ def test_every_command_of_the_readme_parses(line):
         return
     (command,) = [command for command in COMMANDS if command.name == name]
     parser = argparse.ArgumentParser(prog=line, allow_abbrev=False)
+    if command.argument is not None:
+        parser.add_argument(command.argument[0])
     add_options(parser, command.options)
     parser.add_argument("--config")
     with redirect_stderr(io.StringIO()) as complaints:
