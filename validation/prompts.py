@@ -106,7 +106,7 @@ def draw_prompts(
 
     token_covariance: (D, D), symmetric and positive definite, of the context tokens and of the query, by default the
     identity. Label variance is then Tr(covariance)/D: scale it to trace D to keep labels of order one. (SG Fig. S4
-    intended L L^T; its published code has X L with L lower triangular, whose covariance is L^T L.)
+    correlates the positions of a prompt instead: `validation.paper.correlated_tokens`.)
 
     Raises ParameterError or ParameterTypeError (a ValueError or TypeError) for a value outside its range.
 

@@ -582,6 +582,7 @@ def test_a_damaged_checkpoint_is_a_file_error(run):
     assert Path("v/samples.jsonl").read_text() == "not a checkpoint\n"
 
 
+@pytest.mark.slow
 def test_control_c_of_a_real_process_keeps_its_samples_and_resumes():
     arguments = [*POINT, "--dimension", "10,14,20", "--samples", "60", "--workers", "1"]
     command = [sys.executable, "-m", "iclglass", "validate", *arguments, "--out"]

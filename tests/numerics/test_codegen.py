@@ -149,6 +149,7 @@ def test_an_undeclared_symbol_of_a_definition_is_refused():
         compile_function(function, "numpy")
 
 
+@pytest.mark.slow
 def test_main_writes_both_modules(tmp_path):
     codegen.main(tmp_path)
     for backend in MODULES:

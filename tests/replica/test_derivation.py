@@ -59,6 +59,7 @@ def test_models_without_a_closed_form_are_refused(change):
         derive(linear_attention(**change))
 
 
+@pytest.mark.slow
 def test_disagreement_of_the_two_roads_is_refused(monkeypatch):
     monkeypatch.setattr(module, "cavity_differences", lambda *_: (0, S.m, 0, 0))
     with pytest.raises(ValueError, match="replica and cavity disagree"):

@@ -70,7 +70,7 @@ NOMINAL = 0.05
 TRIALS = 5000
 
 
-@pytest.fixture(scope="module", params=[(16, 24, 32, 48), (16, 24, 32)], ids=str)
+@pytest.fixture(scope="module", params=[(16, 24, 32, 48), pytest.param((16, 24, 32), marks=pytest.mark.slow)], ids=str)
 def pure_noise(request):
     """Rows (value, standard error, threshold at 5 %, truncation) for samples about 0, scatter as 1/D, 32 a size."""
     sizes = request.param

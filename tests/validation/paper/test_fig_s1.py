@@ -22,6 +22,7 @@ def small(monkeypatch):
     return fig_s1.FIGURE.simulate("quick", 1, quiet())
 
 
+@pytest.mark.slow
 def test_verdict(small):
     verdict = fig_s1.FIGURE.judge(small, {})
     assert verdict.agrees, verdict.rows

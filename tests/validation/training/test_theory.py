@@ -102,7 +102,9 @@ def trained(point, dimensions, times, samples):
     return np.array([[measured(point, size, j, times) for j in range(samples)] for size in dimensions])
 
 
-@pytest.mark.parametrize("point", [WAY, FEW], ids=["more prompts than spins", "fewer"])
+@pytest.mark.parametrize(
+    "point", [pytest.param(WAY, id="more prompts than spins"), pytest.param(FEW, id="fewer", marks=pytest.mark.slow)]
+)
 def test_descent_follows_the_gradient_flow_theory(point):
     dimensions, times = (8, 12, 16, 24), (1,)
     values = trained(point, dimensions, times, samples=64)
