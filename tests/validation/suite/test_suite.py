@@ -142,8 +142,8 @@ def test_worst_digits_sees_an_error(monkeypatch):
 
 @pytest.mark.slow
 def test_the_standard_suite_passes():
-    """Seed 0 is the one the notes quote."""
-    result = run_suite("standard")
+    """Every fourth of its points, two of them with pools, and everything else; `iclglass validate` runs them all."""
+    result = run_suite("standard", only=points()[::4])
     for check in result.checks:
         print(check)
     assert result.passed
