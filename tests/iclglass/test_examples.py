@@ -82,8 +82,15 @@ def test_every_python_block_of_the_readme_runs_without_a_warning(number, tmp_pat
     assert done.returncode == 0, done.stderr
 
 
+# A minute or more each; what they do has tests of its own.
+LONG = ("demo", "--suite", "reproduce all")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("line", [line for line in (commands() if README.is_file() else []) if "demo" not in line])
+@pytest.mark.parametrize(
+    "line",
+    [line for line in (commands() if README.is_file() else []) if not any(words in line for words in LONG)],
+)
 def test_every_command_of_the_readme_runs_without_a_warning(line, tmp_path):
     if "--config" in line or "..." in line:
         pytest.fail(f"{line}: not a command that can be run")
