@@ -208,7 +208,7 @@ def _phase_diagram(values: Mapping[str, Any]) -> int:
 def _validate(values: Mapping[str, Any]) -> int:
     if values["suite"] is not None:
         from iclglass import suite_command
-        from iclglass.cli import COMMANDS
+        from iclglass.table import COMMANDS
 
         options = next(command.options for command in COMMANDS if command.name == "validate")
         return suite_command.run(values, {option.key: option.default for option in options})

@@ -45,7 +45,7 @@ def run(values: Mapping[str, Any]) -> int:
     import numpy as np
 
     from numerics.fixed_point import Status
-    from numerics.instance.predictions import contrast, overlaps
+    from numerics.instance.predictions import contrast, overlaps, train_error
     from numerics.instance.solve import solve_instance
 
     check_real("ridge0", values["ridge0"], minimum=0.0)
@@ -64,14 +64,13 @@ def run(values: Mapping[str, Any]) -> int:
 
     weights = solution.mean[:, :-1]
     order = overlaps(solution)
-    residual = instance.label - instance.features.predict(weights.astype(instance.query.dtype))
     quantities = {
         "m": order.m,
         "q": order.q,
         "q_self": order.q_self,
         "uniqueness": order.uniqueness,
         "contrast": contrast(solution),
-        "e_train": float(np.mean(residual.astype(np.float64) ** 2)),
+        "e_train": train_error(instance, weights),
         "e_icl": source.error(weights),
         "free_energy": solution.free_energy,
     }

@@ -34,9 +34,8 @@ from numpy.typing import ArrayLike
 
 from numerics.arguments import check_real
 from numerics.errors import ParameterError
-from numerics.instance.features import FeatureOperator
 from numerics.instance.linear_response import linear_response
-from numerics.instance.predictions import alignment, contrast_ratio, overlap
+from numerics.instance.predictions import alignment, contrast_ratio, overlap, train_error
 from validation.pools import eigenvalues_of
 from validation.population import PromptMoments, gaussian_moments, pool_moments, population_error
 from validation.prompts import Prompts
@@ -121,8 +120,7 @@ def measure(
     e_icl = population_error(weights, tested)
     e_idg = population_error(weights, _pretraining_moments(prompts))
 
-    residual = prompts.label - FeatureOperator(prompts.context, prompts.query).predict(weights)
-    e_train = float(np.mean(residual**2))
+    e_train = train_error(prompts, weights)
     energy = (e_train + ridge0 * float(np.sum(weights**2))) / 2
     contrast = contrast_ratio(weights)
     if temperature == 0:

@@ -33,6 +33,7 @@ __all__ = [
     "overlap",
     "overlaps",
     "predict",
+    "train_error",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -156,6 +157,16 @@ def overlaps(solution: InstanceSolution) -> Overlaps:
 def contrast(solution: InstanceSolution) -> float:
     """Contrast ratio of the mean, <W, 1>/(|W| |1|) over the (D+1) x (D+1) matrix (SG Fig. 4a)."""
     return contrast_ratio(solution.mean[:, :-1])
+
+
+def train_error(instance: Instance, weights: FloatArray) -> float:
+    """Mean of (y_t - s.W)^2 over the data set, for weights (D+1, D), in double precision.
+
+    >>> train_error(Instance(np.ones((1, 2)), np.ones((1, 1)), np.array([3.0])), np.zeros((2, 1)))
+    9.0
+    """
+    residual = instance.label - instance.features.in_double().predict(weights)
+    return float(np.mean(residual**2))
 
 
 def alignment(weights: FloatArray) -> float:

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 import iclglass
 from iclglass import commands
-from iclglass.cli import COMMANDS, main
+from iclglass.cli import main
+from iclglass.table import COMMANDS
 from numerics.saddle_point import OBSERVABLES, solve
 from numerics.storage import PROVENANCE, load
 from validation import crosscheck, simulation
@@ -42,20 +43,6 @@ SCRIPT = Path(sys.executable).with_name("iclglass")
 def _away(tmp_path, monkeypatch):
     """Every test runs in its own empty folder."""
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    """Run in this process: (exit code, stdout, stderr). No test may produce colour or a traceback."""
-
-    def command(*arguments):
-        code = main(arguments)
-        out, err = capsys.readouterr()
-        assert "\x1b" not in out + err
-        assert "Traceback" not in err, err
-        return code, out, err
-
-    return command
 
 
 def files():

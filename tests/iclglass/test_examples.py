@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from iclglass.cli import COMMANDS
 from iclglass.options import add_options, resolve
+from iclglass.table import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"

@@ -6,28 +6,11 @@ import numpy as np
 import pytest
 
 import iclglass
-from iclglass.cli import main
 from validation.observables import measure
 
 DONE, USAGE, NOT_CONVERGED, FILE = 0, 2, 3, 5
 DRAWN = ["instance", "--dimension", "6", "--context", "12", "--prompts", "400", "--seed", "3", "--rho", "0.1"]
 SOLVED = [*DRAWN, "--ridge0", "0.02", "--beta", "50"]
-
-
-@pytest.fixture(autouse=True)
-def _away(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    def command(*arguments):
-        code = main(arguments)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err, err
-        return code, out, err
-
-    return command
 
 
 def drawn():

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iclglass.cli import COMMANDS
 from iclglass.options import (
     MOST_POINTS,
     Option,
@@ -20,6 +19,7 @@ from iclglass.options import (
     resolve,
     text,
 )
+from iclglass.table import COMMANDS
 from numerics.errors import OutputError, ParameterError
 
 OPTIONS = (

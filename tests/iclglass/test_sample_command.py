@@ -6,29 +6,12 @@ import numpy as np
 import pytest
 
 import iclglass
-from iclglass.cli import main
 from validation.samplers import chains
 from validation.samplers.law import boltzmann_law
 
 DONE, USAGE, NOT_CONVERGED, FILE = 0, 2, 3, 5
 DRAWN = ["sample", "--dimension", "5", "--context", "10", "--prompts", "60", "--seed", "3"]
 SAMPLED = [*DRAWN, "--ridge0", "0.05", "--beta", "20"]
-
-
-@pytest.fixture(autouse=True)
-def _away(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    def command(*arguments):
-        code = main(arguments)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err, err
-        return code, out, err
-
-    return command
 
 
 @pytest.mark.parametrize("method", ["exact", "hmc", "heat-bath"])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import iclglass
-from iclglass.cli import main
 from numerics.instance import spin_glass
 from numerics.instance.linear_response import ground_state
 from numerics.learning_curve import learning_curve
@@ -15,22 +14,6 @@ from validation.training import train
 DONE, USAGE, NOT_CONVERGED, FILE = 0, 2, 3, 5
 DRAWN = ["train", "--dimension", "6", "--context", "12", "--prompts", "90", "--seed", "3", "--rho", "0.1"]
 TRAINED = [*DRAWN, "--ridge0", "0.02", "--steps", "400", "--learning-rate", "0.2"]
-
-
-@pytest.fixture(autouse=True)
-def _away(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    def command(*arguments):
-        code = main(arguments)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err, err
-        return code, out, err
-
-    return command
 
 
 def drawn(rng):

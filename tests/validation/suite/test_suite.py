@@ -138,6 +138,10 @@ def test_worst_digits_sees_an_error(monkeypatch):
     found = worst_digits(20, seed=3)
     assert found.error > 0.9e-9
     assert found.quantity == "q"
+    monkeypatch.setattr(digits, "solve", lambda **given: dataclasses.replace(right(**given), m=np.nan))
+    found = worst_digits(20, seed=3)
+    assert found.error == np.inf
+    assert found.quantity == "m"
 
 
 @pytest.mark.slow
