@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from iclglass.output import DISAGREE, DONE, print_json
-from numerics.arguments import check_choice
+from numerics.arguments import check_choice, check_count
 
 __all__ = ["run"]
 
@@ -24,6 +24,7 @@ def run(values: Mapping[str, Any]) -> int:
 
     # Everything that can be refused is refused before any work.
     scale = check_choice("scale", values["scale"], SCALES)
+    check_count("seed", values["seed"], minimum=0)
     names = list(FIGURES) if values["figure"].lower() == "all" else [get(values["figure"]).name]
     if values["published"] is not None:
         check_layout(values["published"])
@@ -49,11 +50,15 @@ def run(values: Mapping[str, Any]) -> int:
                 print(f"{name:7s} {mark:9s} {verdict.sentence}", flush=True)
             for remark in verdict.remarks:
                 print(f"        {remark}", file=sys.stderr)
-    with replacing(folder / "reproduction.md", force=True) as temporary:
-        account = to_markdown(verdicts, scale=scale, seed=values["seed"], published=values["published"] is not None)
-        temporary.write_text(account, encoding="utf-8")
+    everything = values["figure"].lower() == "all"
+    # Of one figure it would replace the account of all.
+    if everything:
+        with replacing(folder / "reproduction.md", force=True) as temporary:
+            account = to_markdown(verdicts, scale=scale, seed=values["seed"], published=values["published"] is not None)
+            temporary.write_text(account, encoding="utf-8")
     if values["json"]:
         figures = {name: verdict.to_dict() for name, verdict in verdicts.items()}
         print_json({"scale": scale, "seed": values["seed"], "figures": figures})
-    print(f"wrote data (.nc), pictures (.png, .pdf) and reproduction.md to {folder}", file=sys.stderr)
+    account_too = " and reproduction.md" if everything else ""
+    print(f"wrote data (.nc), pictures (.png, .pdf){account_too} to {folder}", file=sys.stderr)
     return DISAGREE if any(verdict.agrees is False for verdict in verdicts.values()) else DONE

@@ -42,12 +42,22 @@ def test_one_line_of_verdict(run):
     assert (asked[0][1]["scale"], asked[0][1]["seed"]) == ("full", 3)
 
 
-def test_all_with_a_disagreement(run):
-    code, out, _, asked = run("all", "--json")
+def test_all_with_a_disagreement(run, tmp_path):
+    code, out, _, asked = run("all", "--json", "--out", "o")
     record = json.loads(out)
     assert code == DISAGREE
     assert [name for name, _ in asked] == list(FIGURES) == list(record["figures"])
     assert record["figures"]["fig-1"]["rows"][0]["z"] == -2.0
+    account = (tmp_path / "o/reproduction.md").read_text(encoding="utf-8")
+    assert account.count("**disagrees with our theory**") == 1
+    for name in FIGURES:
+        assert f"\n## {name}: " in account
+        assert f"Found {name}." in account
+    assert account.count("| m | 1 | 2 | 0.5 | -2.0 |") == len(FIGURES)
+    assert account.count("- a remark") == len(FIGURES)
+    # one figure leaves the account of all alone
+    assert run("fig-1", "--out", "o")[0] == DONE
+    assert (tmp_path / "o/reproduction.md").read_text(encoding="utf-8") == account
 
 
 def test_refusals_before_any_work(run, tmp_path):
@@ -58,6 +68,9 @@ def test_refusals_before_any_work(run, tmp_path):
     code, _, err, asked = run("fig-1", "--scale", "huge")
     assert (code, asked) == (USAGE, [])
     assert "quick" in err
+    code, _, err, asked = run("fig-1", "--seed", "-1")
+    assert (code, asked) == (USAGE, [])
+    assert "seed must be" in err
     (tmp_path / "empty").mkdir()
     code, _, err, asked = run("fig-1", "--published", "empty")
     assert (code, asked) == (FILE, [])
