@@ -1,6 +1,14 @@
-"""``python -m benchmarks [large]``: run every pair and print a table; ``large`` adds the solve at 40200 spins."""
+"""``python -m benchmarks [large]``: every pair as a table; ``large`` adds the solve at 40200 spins.
+
+Means and variances of one data set are timed by pytest-benchmark, from here too: `python -m pytest benchmarks`.
+"""
 
 import sys
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
 
 from benchmarks import instance, pairs, samplers
 
@@ -12,15 +20,12 @@ if __name__ == "__main__":
 
     for pair in (pairs.closed_form_against_root_loop, pairs.operator_against_dense_features, pairs.prompt_laws):
         show(pair())
-    footprint = instance.from_nothing()
-    show(footprint.time)
-    megabytes = footprint.slow_memory / 1e6, footprint.fast_memory / 1e6
-    print(f"{'  peak memory':58s} {megabytes[0]:9.3g} MB {megabytes[1]:9.3g} MB {megabytes[0] / megabytes[1]:9.3g}")
-    for result in (instance.ridge_regression(7200), instance.ridge_regression(1500)):
-        if result is None:
-            print("scikit-learn is not installed: pip install 'iclglass[benchmarks]' adds its ridge regression")
-            break
-        show(result)
+    peaks = [
+        instance.peak_memory(partial(way, 20, 100, 10_000)) / 1e6
+        for way in (instance.dense_with_loops, instance.message_passing)
+    ]
+    name = "memory, means and variances, D = 20, P = 10000: dense, loops"
+    print(f"{name:58s} {peaks[0]:8.3g} MB {peaks[1]:8.3g} MB {peaks[0] / peaks[1]:9.3g}")
     print(f"\n10^6 points, all quantities: {pairs.million_points():.2f} s")
     for dimension in (10, 20):
         print(f"\n{'effective samples of the worst spin, four chains':58s} {'ESS':>12s} {'time':>12s} {'ESS/s':>9s}")
@@ -30,3 +35,8 @@ if __name__ == "__main__":
     print(f"\n{samplers.large_exact()}")
     if "large" in sys.argv[1:]:
         print(instance.large_instance())
+    if find_spec("pytest_benchmark") is None:
+        print("\nno times of means and variances: pip install 'iclglass[benchmarks]' adds pytest-benchmark")
+    else:
+        columns = ["--benchmark-columns=min,median,rounds", "--benchmark-sort=min"]
+        sys.exit(pytest.main([str(Path(__file__).parent), "-q", *columns]))

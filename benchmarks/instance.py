@@ -3,16 +3,14 @@
 import time
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.pairs import Pair
 from numerics.instance.data import Instance
 from numerics.instance.solve import solve_instance
 from validation.prompts import draw_prompts
 
-__all__ = ["Footprint", "from_nothing", "large_instance", "ridge_regression"]
+__all__ = ["dense_with_loops", "large_instance", "message_passing", "peak_memory", "ridge_regression"]
 
 _RIDGE0, _BETA = 0.01, 100.0
 _DAMPING = 0.9
@@ -21,23 +19,13 @@ _RESTS = 1e-10
 """Largest change of a mean in a step, relative to the largest mean, at which it has converged."""
 
 
-@dataclass(frozen=True)
-class Footprint:
-    """Seconds and peak memory in bytes of the same work, the slow and the fast way."""
-
-    time: Pair
-    slow_memory: int
-    fast_memory: int
-
-
-def _measured(function: Callable[[], object]) -> tuple[float, int]:
-    """Seconds of the fastest of three runs, and the peak memory of another one, which tracing slows down."""
-    seconds = min(_timed(function) for _ in range(3))
+def peak_memory(function: Callable[[], object]) -> int:
+    """Bytes at the peak of one run."""
     tracemalloc.start()
     function()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return seconds, peak
+    return peak
 
 
 def dense_with_loops(dimension: int, context: int, prompts: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,32 +66,21 @@ def dense_with_loops(dimension: int, context: int, prompts: int) -> tuple[np.nda
     return mean.reshape(side, side), variance.reshape(side, side)
 
 
-def from_nothing(dimension: int = 20, context: int = 100, prompts: int = 10_000) -> Footprint:
-    """From nothing to converged means and variances: dense with loops against a drawn instance and `gamp`."""
-
-    def ours() -> None:
-        data = draw_prompts(
-            dimension=dimension, context=context, prompts=prompts, norm="N+1", rng=np.random.default_rng(1)
-        )
-        solution = solve_instance(data, ridge0=_RIDGE0, beta=_BETA, tolerance=_RESTS)
-        if not solution.residual <= _RESTS:
-            raise AssertionError(f"gamp stopped at a residual of {solution.residual:.1e}")
-
-    slow, slow_memory = _measured(lambda: dense_with_loops(dimension, context, prompts))
-    fast, fast_memory = _measured(ours)
-    name = f"means and variances, D = {dimension}, P = {prompts}: dense, loops"
-    return Footprint(Pair(name, slow, fast), slow_memory, fast_memory)
+def message_passing(dimension: int, context: int, prompts: int) -> None:
+    """The same from nothing by `gamp`, converged as far: draw, solve, and check the residual."""
+    data = draw_prompts(dimension=dimension, context=context, prompts=prompts, norm="N+1", rng=np.random.default_rng(1))
+    solution = solve_instance(data, ridge0=_RIDGE0, beta=_BETA, tolerance=_RESTS)
+    if not solution.residual <= _RESTS:
+        raise AssertionError(f"gamp stopped at a residual of {solution.residual:.1e}")
 
 
-def ridge_regression(prompts: int, dimension: int = 60) -> Pair | None:
-    """The mean weights: scikit-learn's Ridge on the explicit features against `gamp`; None without scikit-learn.
+def ridge_regression(prompts: int, dimension: int) -> tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]:
+    """The mean weights by scikit-learn's Ridge on the explicit features, and by `gamp`, which gives the variances too.
 
-    `gamp` gives the variances too.
+    Raises ImportError without scikit-learn, AssertionError where the two differ.
     """
-    try:
-        from sklearn.linear_model import Ridge
-    except ImportError:
-        return None
+    from sklearn.linear_model import Ridge
+
     data = draw_prompts(dimension=dimension, context=2 * dimension, prompts=prompts, rng=np.random.default_rng(2))
 
     def regression() -> np.ndarray:
@@ -114,8 +91,7 @@ def ridge_regression(prompts: int, dimension: int = 60) -> Pair | None:
         return solve_instance(data, ridge0=_RIDGE0, beta=_BETA).mean[:, :-1]
 
     np.testing.assert_allclose(ours(), regression(), rtol=0, atol=1e-8)
-    times = [min(_timed(function) for _ in range(3)) for function in (regression, ours)]
-    return Pair(f"mean weights, D = {dimension}, P = {prompts}: explicit features, sklearn", *times)
+    return regression, ours
 
 
 def _timed(function: Callable[[], object]) -> float:
