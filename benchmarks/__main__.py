@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import instance, pairs, samplers
+from benchmarks import instance, pairs, samplers, sweeping
 
 if __name__ == "__main__":
     print(f"{'pair':58s} {'slow':>12s} {'fast':>12s} {'ratio':>9s}")
@@ -18,7 +18,13 @@ if __name__ == "__main__":
     def show(result: pairs.Pair) -> None:
         print(f"{result.name:58s} {result.slow:10.3g} s {result.fast:10.3g} s {result.slow / result.fast:9.3g}")
 
-    for pair in (pairs.closed_form_against_root_loop, pairs.operator_against_dense_features, pairs.prompt_laws):
+    for pair in (
+        pairs.closed_form_against_root_loop,
+        pairs.operator_against_dense_features,
+        pairs.prompt_laws,
+        sweeping.overhead,
+        sweeping.second_worker,
+    ):
         show(pair())
     peaks = [
         instance.peak_memory(partial(way, 20, 100, 10_000)) / 1e6

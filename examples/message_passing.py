@@ -217,9 +217,9 @@ def draw_domain(data: xr.Dataset) -> Figure:
     _eigenvalues(left, data)
     ratio = np.geomspace(2e-3, 1.5, 60)
     right.plot(ratio, [_boundary(r) for r in ratio], color="black", label=r"$\lambda_{\max}(vJ) = 1$, $D \to \infty$")
-    right.plot(
-        ratio, 4 / (1 + ratio) ** 2, color="black", linestyle="--", label=r"no variances below: $4/(1+\lambda/a)^2$"
-    )
+    # Of the block, and of the last row, which asks for more where lam > a.
+    least = np.maximum(4 / (1 + ratio) ** 2, np.where(ratio > 1, 1 / ratio, 0.0))
+    right.plot(ratio, least, color="black", linestyle="--", label=r"no variances below")
     for row, size in enumerate(data.dimension.values):
         mean, error = _means(data.threshold.sel(dimension=size).values)
         right.errorbar(
@@ -279,7 +279,7 @@ def _boundary(ratio: float) -> float:
         limit = spin_by_spin_limit(task_diversity=tau, context_length=_CONTEXT, ridge=ratio * (1 + 1 / _CONTEXT))
         return limit.published[1] - 1
 
-    low, high = 4 / (1 + ratio) ** 2 * (1 + 1e-9), 50.0
+    low, high = (4 / (1 + ratio) ** 2 if ratio < 1 else 1 / ratio) * (1 + 1e-9), 50.0
     return low if excess(low) < 0 else _root(excess, low, high)
 
 

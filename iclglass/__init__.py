@@ -5,6 +5,7 @@
     solve_digits    one point at any number of digits
     solve_given_pool  finite dimension, one given pool of tasks
     sweep           the product of axes as an xarray.Dataset
+    sweep_simulated, sweep_status: simulated at every point, on any engine, resumable
     best_ridge      the ridge with the least error on a new task
     learning_curve, best_stopping_time: gradient flow from random weights
     phase_diagram   a sweep of two axes with lines located on it
@@ -13,6 +14,7 @@
     validate        theory against finite-size Monte Carlo
     Instance, draw_prompts, load_instance, save_instance: one data set, a user's own or drawn
     solve_instance  means and variances of its Boltzmann measure
+    solve_distributed, PromptBlocks, measure_blocks: the same for prompts that no machine holds
     predict, overlaps, contrast: what that says about new prompts and replicas
     state_evolution  what message passing will do, step by step
     sample, diagnose  draws from the Boltzmann measure, and whether they can be trusted
@@ -27,14 +29,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from numerics.best_ridge import best_ridge
-    from numerics.errors import ConvergenceError, OutputError, ParameterError, ParameterTypeError
+    from numerics.errors import ConvergenceError, OutputError, ParameterError, ParameterTypeError, WorkerError
     from numerics.finite_size import solve_given_pool
     from numerics.fixed_point import Status
+    from numerics.instance.blocks import InstanceBlocks
     from numerics.instance.data import Instance
+    from numerics.instance.distributed import solve_distributed
     from numerics.instance.predictions import Overlaps, Prediction, contrast, overlaps, predict
     from numerics.instance.solution import InstanceSolution
     from numerics.instance.solve import solve_instance
-    from numerics.instance.storage import load_instance, save_instance
+    from numerics.instance.storage import load_instance, load_solution, save_instance, save_solution
     from numerics.learning_curve import LearningCurve, learning_curve
     from numerics.lines import Line
     from numerics.phase_diagram import PhaseDiagram, phase_diagram
@@ -48,9 +52,11 @@ if TYPE_CHECKING:
     from numerics.task_spectrum import TaskSpectrum
     from replica.derivation import Derivation, derive
     from validation.crosscheck import Agreement, validate
+    from validation.prompt_blocks import PromptBlocks, measure_blocks
     from validation.prompts import draw_prompts
     from validation.samplers.diagnostics import diagnose
     from validation.samplers.sampling import Samples, sample
+    from validation.sweeping.sweep import sweep_simulated, sweep_status
     from validation.training.loop import train
     from validation.training.run import TrainingRun
 
@@ -61,6 +67,7 @@ __all__ = [
     "ConvergenceError",
     "Derivation",
     "Instance",
+    "InstanceBlocks",
     "InstanceSolution",
     "LearningCurve",
     "Line",
@@ -71,6 +78,7 @@ __all__ = [
     "PhaseDiagram",
     "PreciseSolution",
     "Prediction",
+    "PromptBlocks",
     "Samples",
     "Solution",
     "StateEvolution",
@@ -78,6 +86,7 @@ __all__ = [
     "StoppingTime",
     "TaskSpectrum",
     "TrainingRun",
+    "WorkerError",
     "best_ridge",
     "best_stopping_time",
     "contrast",
@@ -87,6 +96,8 @@ __all__ = [
     "learning_curve",
     "load",
     "load_instance",
+    "load_solution",
+    "measure_blocks",
     "overlaps",
     "phase_diagram",
     "plot_phase_diagram",
@@ -95,12 +106,16 @@ __all__ = [
     "sample",
     "save",
     "save_instance",
+    "save_solution",
     "solve",
     "solve_digits",
+    "solve_distributed",
     "solve_given_pool",
     "solve_instance",
     "state_evolution",
     "sweep",
+    "sweep_simulated",
+    "sweep_status",
     "train",
     "validate",
 ]
@@ -110,6 +125,7 @@ _HOME = {
     "ConvergenceError": "numerics.errors",
     "Derivation": "replica.derivation",
     "Instance": "numerics.instance.data",
+    "InstanceBlocks": "numerics.instance.blocks",
     "InstanceSolution": "numerics.instance.solution",
     "LearningCurve": "numerics.learning_curve",
     "Line": "numerics.lines",
@@ -120,6 +136,7 @@ _HOME = {
     "PhaseDiagram": "numerics.phase_diagram",
     "PreciseSolution": "numerics.precision",
     "Prediction": "numerics.instance.predictions",
+    "PromptBlocks": "validation.prompt_blocks",
     "Samples": "validation.samplers.sampling",
     "Solution": "numerics.saddle_point",
     "StateEvolution": "numerics.state_evolution",
@@ -127,6 +144,7 @@ _HOME = {
     "StoppingTime": "numerics.stopping_time",
     "TaskSpectrum": "numerics.task_spectrum",
     "TrainingRun": "validation.training.run",
+    "WorkerError": "numerics.errors",
     "best_ridge": "numerics.best_ridge",
     "best_stopping_time": "numerics.stopping_time",
     "contrast": "numerics.instance.predictions",
@@ -136,6 +154,8 @@ _HOME = {
     "learning_curve": "numerics.learning_curve",
     "load": "numerics.storage",
     "load_instance": "numerics.instance.storage",
+    "load_solution": "numerics.instance.storage",
+    "measure_blocks": "validation.prompt_blocks",
     "overlaps": "numerics.instance.predictions",
     "phase_diagram": "numerics.phase_diagram",
     "plot_phase_diagram": "numerics.plotting",
@@ -144,12 +164,16 @@ _HOME = {
     "sample": "validation.samplers.sampling",
     "save": "numerics.storage",
     "save_instance": "numerics.instance.storage",
+    "save_solution": "numerics.instance.storage",
     "solve": "numerics.saddle_point",
     "solve_digits": "numerics.precision",
+    "solve_distributed": "numerics.instance.distributed",
     "solve_given_pool": "numerics.finite_size",
     "solve_instance": "numerics.instance.solve",
     "state_evolution": "numerics.state_evolution",
     "sweep": "numerics.sweep",
+    "sweep_simulated": "validation.sweeping.sweep",
+    "sweep_status": "validation.sweeping.sweep",
     "train": "validation.training.loop",
     "validate": "validation.crosscheck",
 }

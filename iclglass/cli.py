@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from iclglass import __version__
 from iclglass.options import add_options, resolve
 from iclglass.table import COMMANDS
-from numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
+from numerics.errors import ConvergenceError, ParameterError, ParameterTypeError, WorkerError
 
 __all__ = ["main"]
 
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(given)
     except (ParameterError, ParameterTypeError) as error:
         return _fail(error, EXIT_USAGE)
-    except ConvergenceError as error:
+    except (ConvergenceError, WorkerError) as error:
         return _fail(error, EXIT_NOT_CONVERGED)
     except MemoryError as error:
         return _fail(ParameterError(f"not enough memory: {error}; take smaller sizes"), EXIT_USAGE)
@@ -138,5 +138,7 @@ def _run(given: dict[str, object]) -> int:
 
 
 def _fail(error: Exception, code: int) -> int:
-    print(f"iclglass: error: {error}", file=sys.stderr)
+    # On one line whatever a file name or a library's message holds, and without what would steer a terminal.
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(error))
+    print(f"iclglass: error: {line}", file=sys.stderr)
     return code

@@ -18,7 +18,16 @@ from numerics.errors import OutputError, ParameterError
 if TYPE_CHECKING:
     from validation.crosscheck import Agreement
 
-__all__ = ["agreement_rows", "agreement_text", "made", "run", "validation_outputs", "write_validation"]
+__all__ = [
+    "agreement_rows",
+    "agreement_text",
+    "check_outputs",
+    "grid_parameters",
+    "made",
+    "run",
+    "validation_outputs",
+    "write_validation",
+]
 
 _PARAMETERS = ("task_diversity", "context_length", "distinct_tasks", "label_noise", "ridge", "temperature")
 
@@ -134,12 +143,13 @@ def _fraction(name: str, text: str) -> float:
     return number(name, numerator) / divisor if divisor else math.nan
 
 
-def _grid_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+def grid_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are parameters of the theory, by the names of its Python functions."""
     return {name: values[name] for name in (*_PARAMETERS, "test_context_length", "dimension", "norm")}
 
 
-def _check_outputs(values: Mapping[str, Any]) -> None:
-    """Refuse bad names and unwritable outputs before any work."""
+def check_outputs(values: Mapping[str, Any], *, resumed: bool = False) -> None:
+    """Refuse bad names and unwritable outputs before any work; ``resumed``: our own may be replaced."""
     from numerics.plotting import check_observable, check_picture
     from numerics.storage import check_writable
 
@@ -148,7 +158,7 @@ def _check_outputs(values: Mapping[str, Any]) -> None:
         check_picture(values["plot"])
     for path in (values["out"], values["plot"]):
         if path is not None:
-            check_writable(path, force=values["force"] or False)
+            check_writable(path, force=resumed or values["force"] or False)
     if values["plot"] is not None and Path(values["plot"]).resolve() == Path(values["out"]).resolve():
         raise ParameterError(f"--plot and --out both name {values['out']}: choose two names")
 
@@ -166,14 +176,21 @@ def _finish(dataset: Any, values: Mapping[str, Any]) -> int:
 
 
 def _sweep(values: Mapping[str, Any]) -> int:
+    from iclglass import sweep_command
+
+    if values["status"] is not None:
+        return sweep_command.status(values)
+    if values["simulate"] is not None:
+        return sweep_command.run(values)
+    sweep_command.refuse_simulated(values)
     from iclglass.progress import bar
     from numerics.plotting import draw_sweep, save_figure
     from numerics.storage import save
     from numerics.sweep import sweep
 
-    _check_outputs(values)
+    check_outputs(values)
     with bar("solving") as advance:
-        dataset = sweep(**_grid_parameters(values), progress=advance)
+        dataset = sweep(**grid_parameters(values), progress=advance)
     # Drawn before anything is written: a grid that cannot be drawn leaves no half of the output behind.
     figure = draw_sweep(dataset, observable=values["observable"]) if values["plot"] is not None else None
     save(dataset, values["out"], force=values["force"] or False)
@@ -188,13 +205,15 @@ def _phase_diagram(values: Mapping[str, Any]) -> int:
     from numerics.plotting import draw_phase_diagram, save_figure
     from numerics.storage import save
 
+    if not Path(values["out"]).name:
+        raise OutputError(f"--out {values['out']!r} is a folder: name a file in it")
     if Path(values["out"]).suffix.lower() in (".png", ".pdf", ".svg", ".jpg"):
         raise ParameterError(f"--out {values['out']} is the netCDF file (*.nc): the picture's name goes to --plot")
     if values["plot"] is None:
         values = {**values, "plot": str(Path(values["out"]).with_suffix(".png"))}
-    _check_outputs(values)
+    check_outputs(values)
     with bar("solving") as advance:
-        diagram = phase_diagram(**_grid_parameters(values), lines=values["line"], progress=advance)
+        diagram = phase_diagram(**grid_parameters(values), lines=values["line"], progress=advance)
     figure = draw_phase_diagram(diagram, observable=values["observable"])
     save(diagram.to_dataset(), values["out"], force=values["force"] or False)
     save_figure(figure, values["plot"], force=values["force"] or False)

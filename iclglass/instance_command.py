@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numerics.instance.data import Instance
     from numerics.instance.solution import InstanceSolution
 
-__all__ = ["run"]
+__all__ = ["finite_theory", "named", "print_text", "run"]
 
 _MEANINGS = {
     "m": "magnetization Tr W / D",
@@ -28,6 +28,9 @@ _MEANINGS = {
     "e_icl": "squared error on a new task",
     "free_energy": "-ln Z/beta over the D(D+1) spins",
 }
+
+
+_WITH_BLOCKS = ("workers", "dask", "start")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,13 @@ class _Source:
 
 def run(values: Mapping[str, Any]) -> int:
     """Draw or read the data set, solve it, print and write what was asked for."""
+    if values["blocks"]:
+        from iclglass import blocks_command
+
+        return blocks_command.run(values)
+    if any(values[name] is not None for name in _WITH_BLOCKS):
+        given = [f"--{name}" for name in _WITH_BLOCKS if values[name] is not None]
+        raise ParameterError(f"{', '.join(given)} needs --blocks: in memory a data set is solved by one process")
     import numpy as np
 
     from numerics.fixed_point import Status
@@ -87,10 +97,10 @@ def run(values: Mapping[str, Any]) -> int:
     status = Status(int(solution.status))
     if values["json"]:
         record = {"parameters": parameters, **quantities, "theory": dict(source.theory), **diagnostics}
-        print_json({**record, "status": _named(status), "reason": solution.reason})
+        print_json({**record, "status": named(status), "reason": solution.reason})
     else:
-        _print_text(parameters, quantities, source.theory, diagnostics)
-        print(f"{'status':16s} {_named(status)}")
+        print_text(parameters, quantities, source.theory, diagnostics)
+        print(f"{'status':16s} {named(status)}")
         print(f"{'reason':16s} {solution.reason}")
     _write(instance, solution, parameters, values)
     return DONE if status == Status.CONVERGED else NOT_CONVERGED
@@ -118,36 +128,43 @@ def _source(values: Mapping[str, Any]) -> _Source:
     """The data set; the theory and the error on new prompts where its law is known, as it is not for a user's."""
     import numpy as np
 
-    from numerics.finite_size import MINIMUM_DIMENSION, solve_finite
     from validation.population import gaussian_moments, population_error
 
     found = data_set(values)
     if found.law is None:
         return _Source(found.instance, found.parameters, {}, lambda weights: float("nan"))
     size = found.instance.dimension
-    theory: dict[str, float] = {}
-    if size >= MINIMUM_DIMENSION:
-        solution = solve_finite(
-            dimension=size,
-            task_diversity=found.instance.prompts / size**2,
-            context_length=found.law["context"] / size,
-            label_noise=found.law["label_noise"],
-            ridge=size * values["ridge0"],
-            temperature=size**2 / values["beta"],
-            norm=found.law["norm"],
-        )
-        theory = {name: float(getattr(solution, name)) for name in ("m", "q", "q_self", "contrast", "e_train", "e_icl")}
-        theory["uniqueness"] = theory["q"] / theory["q_self"]
+    theory = finite_theory(size, found.instance.prompts, found.law, values)
     moments = gaussian_moments(np.ones(size), **found.law)
     return _Source(found.instance, found.parameters, theory, lambda weights: population_error(weights, moments))
 
 
-def _print_text(
+def finite_theory(dimension: int, prompts: int, law: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, float]:
+    """The finite-size theory of a data set whose law is known, by quantity; nothing where there is no theory."""
+    from numerics.finite_size import MINIMUM_DIMENSION, solve_finite
+
+    if dimension < MINIMUM_DIMENSION:
+        return {}
+    solution = solve_finite(
+        dimension=dimension,
+        task_diversity=prompts / dimension**2,
+        context_length=law["context"] / dimension,
+        label_noise=law["label_noise"],
+        ridge=dimension * values["ridge0"],
+        temperature=dimension**2 / values["beta"],
+        norm=law["norm"],
+    )
+    theory = {name: float(getattr(solution, name)) for name in ("m", "q", "q_self", "contrast", "e_train", "e_icl")}
+    return theory | {"uniqueness": theory["q"] / theory["q_self"]}
+
+
+def print_text(
     parameters: Mapping[str, Any],
     quantities: Mapping[str, float],
     theory: Mapping[str, float],
     diagnostics: Mapping[str, float],
 ) -> None:
+    """Parameters, quantities beside their theory, diagnostics."""
     for name, value in parameters.items():
         print(f"{name:16s} {value if isinstance(value, str) else format(value, '.12g')}")
     heading = "finite-size theory" if theory else ""
@@ -160,7 +177,7 @@ def _print_text(
         print(f"{name:16s} {_number(value, '.3g')}")
 
 
-def _named(status: "Status") -> str:
+def named(status: "Status") -> str:
     """The status without the sentence, which speaks of the saddle point: the solution has its own reason."""
     return status.name.lower().replace("_", " ")
 

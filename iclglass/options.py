@@ -6,6 +6,7 @@ file and the help all speak of the same table.
 
 import difflib
 import math
+import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Option", "add_options", "grid", "integer", "integers", "number", "resolve", "text"]
 
 MOST_POINTS = 100_000_000
+MOST_BYTES = 1_000_000
+"""Of a configuration file."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Option:
         required: whether it must be given, on the command line or in the file.
         switch: takes no value; true when given.
         repeat: may be given several times; the value is a list.
+        waived_by: key of another option that takes away the requirement when it is given.
+        implied: text meant by the option given without a value; none: a value must follow.
     """
 
     names: tuple[str, ...]
@@ -45,6 +50,8 @@ class Option:
     required: bool = False
     switch: bool = False
     repeat: bool = False
+    waived_by: str = ""
+    implied: str | None = None
 
     @property
     def key(self) -> str:
@@ -53,12 +60,18 @@ class Option:
 
 
 def text(name: str, value: str) -> str:
-    """The text itself.
+    """The text itself, refused where no name of a file could hold it.
 
     Examples:
         >>> text("out", "a.nc")
         'a.nc'
     """
+    try:
+        impossible = b"\0" in os.fsencode(value)
+    except UnicodeEncodeError:
+        impossible = True
+    if impossible:
+        raise ParameterError(f"--{name} {value!r} holds a character that no file name can have")
     return value
 
 
@@ -120,8 +133,8 @@ def grid(name: str, value: str) -> object:
         raise ParameterError(f"{form}: COUNT = 1 has no place for two ends; write {parts[0]}, or a larger COUNT")
     if count > MOST_POINTS:
         raise ParameterError(f"{form}: COUNT = {count} must be at most {MOST_POINTS}")
-    if not (math.isfinite(start) and math.isfinite(stop)):
-        raise ParameterError(f"{form}: both ends must be finite")
+    if not math.isfinite(stop - start):
+        raise ParameterError(f"{form}: both ends must be finite, and so must be their difference")
     if len(parts) == 4:
         if start <= 0 or stop <= 0:
             raise ParameterError(f"{form}: both ends of a logarithmic grid must be > 0")
@@ -141,7 +154,15 @@ def add_options(parser: "ArgumentParser", options: tuple[Option, ...]) -> None:
             parser.add_argument(*flags, dest=option.key, action="store_true", default=None, help=description)
         else:
             action = "append" if option.repeat else "store"
-            parser.add_argument(*flags, dest=option.key, metavar=option.metavar, action=action, help=description)
+            parser.add_argument(
+                *flags,
+                dest=option.key,
+                metavar=option.metavar,
+                action=action,
+                help=description,
+                nargs=None if option.implied is None else "?",
+                const=option.implied,
+            )
 
 
 def _shown(value: object) -> str:
@@ -164,7 +185,8 @@ def resolve(given: Mapping[str, object], options: tuple[Option, ...], config: st
         if raw is None:
             raw = filed.get(option.key)
         if raw is None:
-            if option.required:
+            waived = given.get(option.waived_by) is not None or filed.get(option.waived_by) is not None
+            if option.required and not waived:
                 raise ParameterError(f"--{option.names[-1]} is required: {option.help}")
             values[option.key] = option.default
         elif option.switch:
@@ -178,11 +200,21 @@ def resolve(given: Mapping[str, object], options: tuple[Option, ...], config: st
 
 
 def _read_config(path: str, options: tuple[Option, ...]) -> dict[str, object]:
+    text("config", path)
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+            raise OutputError(f"configuration file {path} is a device or pipe, which might never end: name a file")
+        with Path(path).open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise OutputError(f"configuration file {path} is larger than {MOST_BYTES} bytes: it is no list of options")
+        table = tomllib.loads(content.decode("utf-8"))
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"configuration file {path} cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Of ValueError are what is not TOML, not UTF-8, and a number of more digits than Python reads.
         raise OutputError(f"configuration file {path} is not TOML: {error}") from error
     by_name = {name.replace("-", "_"): option for option in options for name in option.names}
     values: dict[str, object] = {}
@@ -203,6 +235,8 @@ def _config_value(key: str, value: object, option: Option, path: str) -> object:
         if not isinstance(value, bool):
             raise ParameterError(f"{key!r} in {path} must be true or false")
         return value
+    if option.implied is not None and isinstance(value, bool):
+        return option.implied if value else None
     if isinstance(value, list):
         if option.repeat:
             return [str(item) for item in value]

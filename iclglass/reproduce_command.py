@@ -12,9 +12,13 @@ __all__ = ["run"]
 
 
 def run(values: Mapping[str, Any]) -> int:
-    """Reproduce the figures asked for; exit code 4 where our simulation disagrees with our own theory."""
+    """Reproduce the figures asked for; exit code 4 where our simulation disagrees with our own theory.
+
+    Of all figures, one that needs a package that is not installed is named and skipped.
+    """
     from iclglass.commands import made
     from iclglass.progress import bar
+    from numerics.errors import MissingExtraError
     from numerics.storage import replacing
     from validation.paper.catalogue import FIGURES, get
     from validation.paper.figure import SCALES
@@ -25,24 +29,33 @@ def run(values: Mapping[str, Any]) -> int:
     # Everything that can be refused is refused before any work.
     scale = check_choice("scale", values["scale"], SCALES)
     check_count("seed", values["seed"], minimum=0)
-    names = list(FIGURES) if values["figure"].lower() == "all" else [get(values["figure"]).name]
+    everything = values["figure"].lower() == "all"
+    names = list(FIGURES) if everything else [get(values["figure"]).name]
     if values["published"] is not None:
         check_layout(values["published"])
     folder = Path(values["out"])
     verdicts = {}
+    skipped: dict[str, str] = {}
     with made(folder):
         for number, name in enumerate(names, start=1):
             print(f"{name} ({number} of {len(names)}): {get(name).title}", file=sys.stderr)
-            with bar(name) as advance:
-                verdict = reproduce(
-                    name,
-                    scale=scale,
-                    published=values["published"],
-                    out=folder,
-                    seed=values["seed"],
-                    force=bool(values["force"]),
-                    progress=advance,
-                )
+            try:
+                with bar(name) as advance:
+                    verdict = reproduce(
+                        name,
+                        scale=scale,
+                        published=values["published"],
+                        out=folder,
+                        seed=values["seed"],
+                        force=bool(values["force"]),
+                        progress=advance,
+                    )
+            except MissingExtraError as error:
+                if not everything:
+                    raise
+                skipped[name] = str(error)
+                print(f"        skipped: {error}", file=sys.stderr)
+                continue
             verdicts[name] = verdict
             if not values["json"]:
                 mark = {True: "agrees", False: "DISAGREES", None: "shown"}[verdict.agrees]
@@ -50,15 +63,16 @@ def run(values: Mapping[str, Any]) -> int:
                 print(f"{name:7s} {mark:9s} {verdict.sentence}", flush=True)
             for remark in verdict.remarks:
                 print(f"        {remark}", file=sys.stderr)
-    everything = values["figure"].lower() == "all"
     # Of one figure it would replace the account of all.
     if everything:
         with replacing(folder / "reproduction.md", force=True) as temporary:
-            account = to_markdown(verdicts, scale=scale, seed=values["seed"], published=values["published"] is not None)
+            account = to_markdown(
+                verdicts, scale=scale, seed=values["seed"], published=values["published"] is not None, skipped=skipped
+            )
             temporary.write_text(account, encoding="utf-8")
     if values["json"]:
         figures = {name: verdict.to_dict() for name, verdict in verdicts.items()}
-        print_json({"scale": scale, "seed": values["seed"], "figures": figures})
+        print_json({"scale": scale, "seed": values["seed"], "figures": figures, "skipped": skipped})
     account_too = " and reproduction.md" if everything else ""
     print(f"wrote data (.nc), pictures (.png, .pdf){account_too} to {folder}", file=sys.stderr)
     return DISAGREE if any(verdict.agrees is False for verdict in verdicts.values()) else DONE

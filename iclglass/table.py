@@ -77,6 +77,34 @@ _SWEEP = (
     Option(("observable",), text, "quantity the picture shows", "NAME", default="e_icl"),
     _FORCE,
 )
+_SIMULATED = (
+    Option(
+        ("simulate",),
+        text,
+        "at every point: simulation (data sets drawn, exact linear algebra; when no ROAD is given), message-passing, "
+        "sampling, training, or theory (nothing drawn, but resumable and on any engine)",
+        "ROAD",
+        implied="simulation",
+    ),
+    Option(("samples",), integer, "independent data sets at each point, >= 1 (default: 8)", "COUNT"),
+    Option(("seed",), integer, "seed of all random numbers, >= 0 (default: 0)", "SEED"),
+    Option(("without-theory",), text, "do not solve the theory beside what is simulated", switch=True),
+    Option(
+        ("method",),
+        text,
+        "message-passing: gamp, exact, tap or published; sampling: exact, heat-bath, langevin, mala or hmc "
+        "(default: the first)",
+        "METHOD",
+    ),
+    Option(("draws",), integer, "sampling: draws of each of two chains (default: 200)", "COUNT"),
+    Option(("steps",), integer, "training: most steps (default: 100000)", "COUNT"),
+    Option(("learning-rate",), number, "training: step size (default: half the largest stable one)", "VALUE"),
+    Option(("tolerance",), number, "training, message-passing: relative residual to reach", "VALUE"),
+    Option(("workers",), integer, "processes; the result does not depend on it (default: 1)", "COUNT"),
+    Option(("dask",), text, "compute on Dask: a cluster on this machine, or that of a scheduler", "local|ADDRESS"),
+    Option(("mpi",), text, "compute on the processes of an MPI job (mpiexec ... -m mpi4py.futures)", switch=True),
+    Option(("status",), text, "say how far the sweep with this output is, and nothing else", "FILE"),
+)
 _SAMPLING = (
     Option(
         ("dimension",),
@@ -137,9 +165,11 @@ COMMANDS = (
     ),
     Command(
         "sweep",
-        "solve over a grid of one or more axes, into a netCDF file",
-        _SWEEP,
+        "solve, or simulate, over a grid of one or more axes, into a netCDF file",
+        (*(replace(option, waived_by="status") for option in _SWEEP), *_SIMULATED),
         "iclglass sweep --tau 0.1:4:200 --alpha 0.2:20:100:log --lam 0.1 --out sweep.nc --plot sweep.png\n"
+        "  iclglass sweep --simulate --tau 0.2:4:20 --alpha 0.5:4:10 --dimension 16 --workers 2 --out simulated.nc\n"
+        "  iclglass sweep --status simulated.nc\n"
         "  (grids: START:STOP:COUNT, both ends included; :log for logarithmic)",
     ),
     Command(
@@ -177,6 +207,20 @@ COMMANDS = (
                 "COUNT",
             ),
             Option(("float32",), text, "hold the data in single precision: half the memory while solving", switch=True),
+            Option(
+                ("blocks",),
+                text,
+                "draw the prompts in blocks where they are used, so that no machine holds them all; means only",
+                switch=True,
+            ),
+            Option(("workers",), integer, "with --blocks: processes; the result does not depend on it", "COUNT"),
+            Option(
+                ("dask",),
+                text,
+                "with --blocks: a Dask cluster on this machine, or that of a scheduler",
+                "local|ADDRESS",
+            ),
+            Option(("start",), text, "with --blocks: a solution written before, to go on from", "FILE.nc"),
             Option(("out",), text, "netCDF file of means and variances to write", "FILE.nc"),
             Option(("plot",), text, "picture to write: means, variances, convergence", "FILE.png"),
             Option(("save-data",), text, "file to write the data set to", "FILE.npz|.nc"),

@@ -1,10 +1,21 @@
 """Errors a user can cause or must know of; the command line maps each to an exit code."""
 
-__all__ = ["ConvergenceError", "OutputError", "ParameterError", "ParameterTypeError"]
+__all__ = [
+    "ConvergenceError",
+    "MissingExtraError",
+    "OutputError",
+    "ParameterError",
+    "ParameterTypeError",
+    "WorkerError",
+]
 
 
 class ParameterError(ValueError):
     """A value outside its range; the message names the value, the range and the remedy."""
+
+
+class MissingExtraError(ParameterError):
+    """What was asked for needs a package that is not installed; the message has the command that installs it."""
 
 
 class ParameterTypeError(TypeError):
@@ -17,3 +28,7 @@ class ConvergenceError(ArithmeticError):
 
 class OutputError(OSError):
     """A file is missing, damaged, not writable, or would be overwritten."""
+
+
+class WorkerError(RuntimeError):
+    """A worker process died, so that a sum over all of them cannot be finished."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import check_choice
+from numerics.arguments import MOST, check_choice
 from numerics.errors import ParameterError, ParameterTypeError
 from numerics.finite_own_tasks import solve_own_tasks
 from numerics.fixed_point import Status
@@ -147,11 +147,12 @@ def solve_finite_points(
         ) from error
     sizes = np.broadcast_to(sizes, shape).reshape(-1)
     flat = {name: np.broadcast_to(array, shape).reshape(-1) for name, array in parameters.items()}
-    flat["prompts"] = _count("task_diversity", "P = round(tau D^2)", flat["task_diversity"] * sizes**2)
-    for name in ("context_length", "test_context_length"):
-        flat[name] = _count(name, "N = round(alpha D)", flat[name] * sizes)
-    flat["dimension"] = sizes.astype(np.float64)
-    flat["task_count"] = _task_count(flat, pool)
+    with np.errstate(over="ignore"):  # what overflows is refused
+        flat["prompts"] = _count("task_diversity", "P = round(tau D^2)", flat["task_diversity"] * sizes**2)
+        for name in ("context_length", "test_context_length"):
+            flat[name] = _count(name, "N = round(alpha D)", flat[name] * sizes)
+        flat["dimension"] = sizes.astype(np.float64)
+        flat["task_count"] = _task_count(flat, pool)
 
     pooled = flat["task_count"] < np.inf
     result = {name: np.full(sizes.shape, np.nan) for name in (*_REAL, "error_bound")}
@@ -269,13 +270,17 @@ def _count(name: str, formula: str, value: Array) -> Array:
     count = np.rint(value)
     if (count < 1).any():
         raise ParameterError(f"{name} gives {formula} = 0 at some dimension: take it, or the dimension, larger")
+    if (count > MOST).any():
+        raise ParameterError(f"{name} gives {formula} = {np.max(count):g} at some dimension, beyond {MOST:g}")
     return count
 
 
 def _task_count(flat: Mapping[str, Array], pool: Array | None) -> Array:
     """K of every point, infinite where every prompt has its own task."""
     if pool is None:
-        count = np.where(np.isinf(flat["distinct_tasks"]), np.inf, np.rint(flat["distinct_tasks"] * flat["dimension"]))
+        # An infinite product is not that of one task per prompt.
+        finite = np.minimum(np.rint(flat["distinct_tasks"] * flat["dimension"]), np.finfo(np.float64).max)
+        count = np.where(np.isinf(flat["distinct_tasks"]), np.inf, finite)
         remedy = "take larger dimensions, a larger task_diversity, fewer distinct_tasks, or inf for one task per prompt"
     else:
         count = np.full(flat["prompts"].shape, float(pool.shape[0]))
@@ -285,8 +290,8 @@ def _task_count(flat: Mapping[str, Array], pool: Array | None) -> Array:
     many = np.isfinite(count) & (count > flat["prompts"])
     if many.any():
         raise ParameterError(
-            f"a pool of K = {count[many][0]:.0f} tasks has more tasks than P = {flat['prompts'][many][0]:.0f} prompts: "
-            + remedy
+            f"a pool of K = {count[many][0]:.15g} tasks has more tasks than P = {flat['prompts'][many][0]:.15g} "
+            f"prompts: {remedy}"
         )
     return count
 

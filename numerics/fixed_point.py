@@ -23,6 +23,8 @@ class Status(IntEnum):
     DIVERGES = 1
     NOT_CONVERGED = 2
     NOT_FINITE = 3
+    FAILED = 4
+    LOST = 5
 
     @property
     def sentence(self) -> str:
@@ -43,6 +45,8 @@ _SENTENCES = {
     Status.NOT_FINITE: (
         "not finite: beyond floating-point range, or no root in the bracket; bring the parameters nearer to 1"
     ),
+    Status.FAILED: "failed: an error while it was computed, kept among the failures of the dataset",
+    Status.LOST: "lost: its worker died every time (killed, or out of memory); take fewer workers, or smaller sizes",
 }
 
 

@@ -151,7 +151,8 @@ def prompt_nodes(dimension: int, context: int, divisor: int, label_noise: float,
     # Most nodes of a product lie in its corners and weigh nothing: keep those that carry the averages, of second powers
     # of the features too.
     importance = weight * (1 + block / (weight @ block) + last / (weight @ last)) ** 2
-    kept = importance > _NEGLIGIBLE * importance.mean()
+    # Where they overflow all are kept, and the averages say so.
+    kept = ~(importance <= _NEGLIGIBLE * importance.mean())
     return PromptNodes(
         weight=weight[kept] / weight[kept].sum(),
         block=block[kept],

@@ -172,7 +172,9 @@ def _flow_parameter(name: str, value: ArrayLike) -> Array:
         raise ParameterTypeError(
             f"{name} = {value!r} must be a real number or an array of real numbers, not {array.dtype}"
         )
-    array = array.astype(np.float64)
+    # A long double beyond the range becomes infinite.
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float64)
     bad = ~(array >= 0) | (np.isinf(array) & (name != "time"))
     if bad.any():
         raise ParameterError(f"{name} = {float(array[bad].flat[0])} must be {constraint}: {remedy}")

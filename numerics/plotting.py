@@ -22,17 +22,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PALETTE",
+    "axis_label",
     "check_observable",
     "draw_family",
+    "draw_map",
     "draw_phase_diagram",
     "draw_sweep",
+    "fixed_parameters",
     "plot_phase_diagram",
     "plot_sweep",
+    "quantity_label",
     "save_figure",
+    "set_scale",
 ]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # Lines on a viridis map: each has a casing of the opposite lightness, so that it is seen anywhere.
+_LARGEST_DRAWN = 1e250
+_LOGARITHMS = (-700.0, 709.0)
+"""Between them exp is a normal number."""
 _MAP_LINES = (
     ("#FFFFFF", "black", "-"),
     ("#D55E00", "white", "-"),
@@ -138,11 +146,11 @@ def draw_sweep(dataset: "xr.Dataset", *, observable: str = "e_icl") -> "Figure":
     x, values = dataset[axes[0]].values, dataset[observable].transpose(*axes).values
     shown = np.where(np.isfinite(values), values, np.nan)
     ax.plot(x, shown, color=PALETTE[0], marker="." if len(x) <= 50 else "")
-    _scale(ax.set_xscale, x)
-    _scale(ax.set_yscale, shown, steep=True)
+    set_scale(ax.set_xscale, x)
+    set_scale(ax.set_yscale, shown, steep=True)
     ax.set_xlabel(_AXES[axes[0]])
-    ax.set_ylabel(_label(observable))
-    ax.set_title(_fixed(dataset, axes), fontsize="medium")
+    ax.set_ylabel(quantity_label(observable))
+    ax.set_title(fixed_parameters(dataset, axes), fontsize="medium")
     ax.grid(alpha=0.3)
     return figure
 
@@ -172,12 +180,12 @@ def draw_family(dataset: "xr.Dataset", *, observables: tuple[str, ...]) -> "Figu
                 linestyle=style,
                 label=f"${_SHORT[axes[1]]} = {parameter:g}$",
             )
-        _scale(panel.set_yscale, values.ravel(), steep=True)
+        set_scale(panel.set_yscale, values.ravel(), steep=True)
         panel.set_xlabel(_AXES[axes[0]])
-        panel.set_ylabel(_label(name))
+        panel.set_ylabel(quantity_label(name))
         panel.grid(alpha=0.3)
     panels[0].legend()
-    figure.suptitle(_fixed(dataset, axes), fontsize="medium")
+    figure.suptitle(fixed_parameters(dataset, axes), fontsize="medium")
     return figure
 
 
@@ -187,21 +195,11 @@ def draw_phase_diagram(diagram: PhaseDiagram, *, observable: str = "e_icl") -> "
     Raises:
         ParameterError: unknown quantity.
     """
-    from matplotlib.colors import LogNorm, Normalize
     from matplotlib.patheffects import withStroke
 
     check_observable(observable)
-    x, y = diagram.dataset[diagram.x].values, diagram.dataset[diagram.y].values
-    values = np.ma.masked_invalid(diagram.dataset[observable].transpose(diagram.y, diagram.x).values)
-    for name, ticks in ((diagram.x, x), (diagram.y, y)):
-        if len(np.unique(ticks)) < 2:
-            raise ParameterError(f"the axis {name} of a map needs two values: give {name} as one number for a curve")
     figure, ax = _figure()
-    ax.set_facecolor("0.8")
-    steep = values.count() > 0 and values.min() > 0 and values.max() > 30 * values.min()
-    norm: Any = LogNorm() if steep else Normalize()
-    mesh = ax.pcolormesh(_edges(x), _edges(y), values, shading="flat", cmap="viridis", norm=norm, rasterized=True)
-    figure.colorbar(mesh, ax=ax, label=_label(observable))
+    draw_map(ax, diagram.dataset[observable], x=diagram.x, y=diagram.y, label=quantity_label(observable))
     drawn = 0
     for line in diagram.lines:
         if not line.parts:
@@ -220,13 +218,7 @@ def draw_phase_diagram(diagram: PhaseDiagram, *, observable: str = "e_icl") -> "
                 path_effects=outline,
             )
         drawn += 1
-    _scale(ax.set_xscale, x)
-    _scale(ax.set_yscale, y)
-    ax.set_xlim(x[0], x[-1])
-    ax.set_ylim(y[0], y[-1])
-    ax.set_xlabel(_AXES[diagram.x])
-    ax.set_ylabel(_AXES[diagram.y])
-    ax.set_title(_fixed(diagram.dataset, [diagram.x, diagram.y]), fontsize="medium")
+    ax.set_title(fixed_parameters(diagram.dataset, [diagram.x, diagram.y]), fontsize="medium")
     if drawn:
         figure.legend(
             loc="outside lower center",
@@ -237,6 +229,45 @@ def draw_phase_diagram(diagram: PhaseDiagram, *, observable: str = "e_icl") -> "
             handlelength=3,
         )
     return figure
+
+
+@np.errstate(over="ignore")  # margins of an axis that ends near the largest number
+def draw_map(
+    panel: "Axes", values: "xr.DataArray", *, x: str, y: str, label: str, norm: Any = None, cmap: str = "viridis"
+) -> None:
+    """One quantity as a map over two axes, with its colour bar; grey where there is no number.
+
+    norm: of the colours; default linear, or logarithmic for values of one sign over a decade and a half.
+
+    Raises:
+        ParameterError: an axis of fewer than two values.
+    """
+    from matplotlib.colors import LogNorm, Normalize
+
+    ticks = {name: values[name].values for name in (x, y)}
+    for name, places in ticks.items():
+        if len(np.unique(places)) < 2:
+            raise ParameterError(f"the axis {name} of a map needs two values: give {name} as one number for a curve")
+    shown = np.ma.masked_invalid(values.transpose(y, x).values)
+    if norm is None:
+        steep = shown.count() > 0 and shown.min() > 0 and shown.max() > 30 * shown.min()
+        norm = LogNorm() if steep else Normalize()
+    panel.set_facecolor("0.8")
+    edges = _edges(ticks[x]), _edges(ticks[y])
+    mesh = panel.pcolormesh(*edges, shown, shading="flat", cmap=cmap, norm=norm, rasterized=True)
+    panel.figure.colorbar(mesh, ax=panel, label=label)
+    for name, setter, limits, title in (
+        (x, panel.set_xscale, panel.set_xlim, panel.set_xlabel),
+        (y, panel.set_yscale, panel.set_ylim, panel.set_ylabel),
+    ):
+        set_scale(setter, ticks[name])
+        limits(ticks[name][0], ticks[name][-1])
+        title(axis_label(name))
+
+
+def axis_label(name: str) -> str:
+    """The label of a parameter's axis."""
+    return _AXES[name]
 
 
 def _figure() -> "tuple[Figure, Axes]":
@@ -252,7 +283,8 @@ def _edges(values: Any) -> Any:
     centres = np.log(values) if logarithmic else values
     inner = (centres[1:] + centres[:-1]) / 2
     edges = np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])
-    return np.exp(edges) if logarithmic else edges
+    # The outer edge may lie beyond floating point.
+    return np.exp(np.clip(edges, *_LOGARITHMS)) if logarithmic else edges
 
 
 def _geometric(values: Any) -> bool:
@@ -262,9 +294,18 @@ def _geometric(values: Any) -> bool:
     return bool(np.allclose(ratios, ratios[0], rtol=1e-6) and not np.isclose(ratios[0], 1))
 
 
-def _scale(setter: Any, values: Any, *, steep: bool = False) -> None:
-    """Logarithmic when the values are spaced so, or, for ordinates, when they span more than a decade and a half."""
+def set_scale(setter: Any, values: Any, *, steep: bool = False) -> None:
+    """Logarithmic when the values are spaced so, or, for ordinates, when they span more than a decade and a half.
+
+    Raises:
+        ParameterError: numbers beyond what can be drawn, with margins and ticks.
+    """
     finite = np.asarray(values)[np.isfinite(values)]
+    if finite.size and np.abs(finite).max() > _LARGEST_DRAWN:
+        raise ParameterError(
+            f"numbers up to {np.abs(finite).max():g} cannot be drawn, only up to {_LARGEST_DRAWN:g}: take a smaller "
+            "range, or leave the picture out"
+        )
     if finite.size < 3 or finite.min() <= 0:
         return
     ratios = finite[1:] / finite[:-1]
@@ -273,7 +314,8 @@ def _scale(setter: Any, values: Any, *, steep: bool = False) -> None:
         setter("log")
 
 
-def _label(observable: str) -> str:
+def quantity_label(observable: str) -> str:
+    """Symbol and meaning of an observable."""
     return f"{_LABELS[observable]}: {OBSERVABLES[observable].split(' (')[0].removesuffix(' m / sqrt(q)')}"
 
 
@@ -295,7 +337,8 @@ def _line_label(name: str) -> str:
     return rf"{kind} of $e_{{\mathrm{{ICL}}}}$ along ${_SHORT[axis]}$"
 
 
-def _fixed(dataset: "xr.Dataset", axes: list[str]) -> str:
+def fixed_parameters(dataset: "xr.Dataset", axes: list[str]) -> str:
+    """The parameters that are not axes, for a title."""
     names = [name for name in _SHORT if name in dataset.coords and name not in axes]
     values = {name: float(dataset[name]) for name in names}
     return ", ".join(

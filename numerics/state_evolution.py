@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import generated_numpy
-from numerics.arguments import check_choice, check_count
+from numerics.arguments import MOST, check_choice, check_count
 from numerics.errors import ParameterError, ParameterTypeError
 from numerics.finite_size import whole_dimensions
 from numerics.gamma_quadrature import prompt_nodes
+from numerics.memory import check_memory
 from numerics.parameters import broadcast
 from numerics.saddle_point import solve_points
 
@@ -34,6 +35,8 @@ __all__ = ["StateEvolution", "state_evolution"]
 
 Array = NDArray[np.float64]
 
+_KEPT = 9
+"""Arrays of one number a step and point: the quantities, and one of passing use."""
 _THEORY = ("task_diversity", "context_length", "label_noise", "ridge", "test_context_length")
 
 
@@ -128,7 +131,7 @@ def state_evolution(
         >>> abs(float(path.rate) ** 2 - 1 / 12) < 1e-15  # z = a m = 1/2, and rate^2 = z^2/tau
         True
     """
-    steps = check_count("steps", steps, minimum=0)
+    steps = check_count("steps", steps, minimum=0, maximum=MOST)
     check_choice("norm", norm, ("N", "N+1"))
     theory: dict[str, ArrayLike | None] = {
         "task_diversity": task_diversity,
@@ -148,12 +151,18 @@ def state_evolution(
         shapes = ", ".join(f"{name} {array.shape}" for name, array in parameters.items() if array.ndim)
         raise ParameterError(f"the parameters' shapes do not broadcast: {shapes}") from error
     shape = parameters["ridge"].shape
+    check_memory(
+        8.0 * _KEPT * (steps + 1) * max(1, parameters["ridge"].size),
+        what=f"{steps} steps at {parameters['ridge'].size} points",
+        remedy="take fewer steps",
+    )
     flat = {name: array.reshape(-1) for name, array in parameters.items()}
     # First, because it also refuses counts P or N that round to 0.
     fixed = solve_points({name: parameters[name] for name in _THEORY}, dimension=parameters.get("dimension"), norm=norm)
     with np.errstate(all="ignore"):
         values = _large(flat, steps) if dimension is None else _finite(flat, steps, norm)
-    rate = np.where(np.isfinite(fixed.chi), np.sqrt(1 - fixed.replicon), np.nan)[()]
+    # At large ridge the replicon is 1 to rounding, on either side.
+    rate = np.where(np.isfinite(fixed.chi), np.sqrt(np.maximum(1 - fixed.replicon, 0.0)), np.nan)[()]
     return StateEvolution(**{name: array.reshape(steps + 1, *shape) for name, array in values.items()}, rate=rate)
 
 
@@ -187,7 +196,9 @@ def _large(flat: dict[str, Array], steps: int) -> dict[str, Array]:
 
 def _finite(flat: dict[str, Array], steps: int, norm: str) -> dict[str, Array]:
     """Finite D, point by point: each has its own law of one prompt."""
-    paths = []
+    paths: list[dict[str, Array]] = []
+    if not flat["ridge"].size:
+        raise ParameterError("the parameters are empty arrays: give at least one value")
     for index in range(flat["ridge"].size):
         point = {name: array[index : index + 1].copy() for name, array in flat.items()}
         size, rho = float(point["dimension"][0]), float(point["label_noise"][0])

@@ -4,16 +4,20 @@ A reader never sees half a file, and an existing file is not replaced unless ask
 through h5netcdf, with their provenance in one JSON string attribute.
 """
 
+import hashlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from numerics.errors import OutputError
@@ -21,9 +25,10 @@ from numerics.errors import OutputError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["PROVENANCE", "check_writable", "load", "provenance", "replacing", "save"]
+__all__ = ["PROVENANCE", "check_readable", "check_writable", "load", "provenance", "replacing", "save", "uninterrupted"]
 
 PROVENANCE = "iclglass_provenance"
+_SEAL = b"\niclglass SHA-256 "
 
 
 def provenance(parameters: Mapping[str, object], *, seed: int | None = None) -> str:
@@ -90,13 +95,63 @@ def check_writable(path: str | Path, *, force: bool) -> Path:
     return target
 
 
+def check_readable(path: str | Path) -> Path:
+    """Refuse what is no file: a folder, nothing at all, or a device or pipe, reading which might never end.
+
+    Raises:
+        OutputError: it says which.
+    """
+    source = Path(path)
+    if source.is_dir():
+        raise OutputError(f"{source} is a folder: name a file in it")
+    if not source.exists():
+        raise OutputError(f"{source} does not exist: check the name")
+    if not source.is_file():
+        raise OutputError(f"{source} is a device or pipe, which might never end: name a file")
+    return source
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends; a second one is not held back.
+
+    The libraries that read and write files call Python from weak references and from C, where an exception is printed
+    and dropped: an interrupt that fell there would be lost.
+    """
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        held.append((number, frame))
+        if len(held) > 1:
+            previous(number, frame)
+
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if len(held) == 1:
+            previous(*held[0])
+
+
 @contextmanager
 def replacing(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     """A temporary file beside ``path`` that takes its place when the block ends well, and vanishes otherwise.
 
+    Ctrl-C is held back until then: the file is whole, or the old one.
+
     Raises:
         OutputError: as `check_writable`, and when writing fails (full disk, for instance).
     """
+    with uninterrupted():
+        yield from _replacing(path, force=force)
+
+
+def _replacing(path: str | Path, *, force: bool) -> Iterator[Path]:
     target = check_writable(path, force=force)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
@@ -133,6 +188,9 @@ def _sync(path: Path) -> None:
 def save(dataset: "xr.Dataset", path: str | Path, *, force: bool = False) -> None:
     """Write a dataset to netCDF, atomically.
 
+    Behind the end of the netCDF file, where readers do not look, stands the SHA-256 of its bytes: netCDF has no
+    checksum of its own, and `load` would take a flipped bit for a result. A program that changes the file drops it.
+
     Args:
         dataset: what to write; dtypes, NaN, infinities and attributes survive.
         path: file to write, usually *.nc.
@@ -143,7 +201,10 @@ def save(dataset: "xr.Dataset", path: str | Path, *, force: bool = False) -> Non
     """
     with replacing(path, force=force) as temporary:
         # Through memory: on a full disk HDF5 raises RuntimeError and crashes at exit, a plain write says ENOSPC.
-        temporary.write_bytes(dataset.to_netcdf(engine="h5netcdf"))
+        content = dataset.to_netcdf(engine="h5netcdf")
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.write(_SEAL + hashlib.sha256(content).hexdigest().encode())
 
 
 def load(path: str | Path) -> "xr.Dataset":
@@ -155,19 +216,37 @@ def load(path: str | Path) -> "xr.Dataset":
     import h5py
     import xarray as xr
 
-    source = Path(path)
-    if source.is_dir():
-        raise OutputError(f"{source} is a folder: name a file in it")
-    if not source.is_file():
-        raise OutputError(f"{source} does not exist: check the name")
+    source = check_readable(path)
     try:
+        if not _seal_holds(source):
+            raise OutputError(f"{source} is damaged: its bytes are not those that were written")
         # h5netcdf complains on stderr when it collects a file whose root it could not open: look first.
-        with h5py.File(source, "r") as file:
+        with uninterrupted(), h5py.File(source, "r") as file:
             file["/"]
-        with xr.open_dataset(source, engine="h5netcdf") as dataset:
+        with uninterrupted(), xr.open_dataset(source, engine="h5netcdf") as dataset:
             result = dataset.load()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except OutputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, MemoryError) as error:
         raise OutputError(f"{source} is damaged or not a netCDF-4 file: {error}") from error
     if PROVENANCE not in result.attrs:
         raise OutputError(f"{source} was not written by iclglass: it has no attribute {PROVENANCE}")
     return result
+
+
+def _seal_holds(source: Path) -> bool:
+    """Whether the bytes are those that the seal was made of; true where there is none."""
+    size = len(_SEAL) + 2 * hashlib.sha256().digest_size
+    with source.open("rb") as file:
+        body = max(0, file.seek(0, os.SEEK_END) - size)
+        file.seek(body)
+        seal = file.read()
+        if not seal.startswith(_SEAL):
+            return _SEAL not in seal  # one further on is cut off
+        file.seek(0)
+        found = hashlib.sha256()
+        while body > 0:
+            part = file.read(min(body, 1 << 20))
+            found.update(part)
+            body -= len(part)
+        return seal == _SEAL + found.hexdigest().encode()

@@ -18,7 +18,7 @@ from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["sweep"]
+__all__ = ["axis_coordinates", "grid_axes", "status_flags", "sweep"]
 
 _DIAGNOSTICS = {**DIAGNOSTICS, "status": "what became of the point"}
 _COUNTS = {
@@ -83,7 +83,7 @@ def sweep(
         given["test_context_length"] = test_context_length
     if dimension is not None:
         given["dimension"] = dimension
-    axes, values = _axes(given)
+    axes, values = grid_axes(given)
     _check_memory(axes)
     shaped = {}
     for name, value in values.items():
@@ -96,15 +96,8 @@ def sweep(
         variables[name] = xr.Variable(tuple(axes), getattr(solution, name), {"long_name": text, "units": "1"})
     for name, text in _COUNTS.items() if sizes is not None else ():
         variables[name] = xr.Variable(tuple(axes), getattr(solution, name), {"long_name": text, "units": "1"})
-    flags = np.array([status.value for status in Status], dtype=np.int8)
-    meanings = " ".join(status.name.lower() for status in Status)
-    variables["status"].attrs.update(flag_values=flags, flag_meanings=meanings)
-    coordinates = {}
-    for name, value in values.items():
-        meaning, symbol = ("token dimension", "D") if name == "dimension" else _described(name)
-        attributes = {"long_name": meaning, "units": "1", "symbol": symbol}
-        dims = (name,) if name in axes else ()
-        coordinates[name] = xr.Variable(dims, value if name in axes else float(value), attributes)
+    variables["status"].attrs.update(status_flags())
+    coordinates = axis_coordinates(axes, values)
     parameters = {
         name: value if value.ndim == 0 else [value[0], value[-1], value.size] for name, value in values.items()
     }
@@ -113,11 +106,42 @@ def sweep(
     return xr.Dataset(variables, coords=coordinates, attrs=attributes)
 
 
+def status_flags() -> dict[str, object]:
+    """CF attributes of a variable of status codes.
+
+    >>> status_flags()["flag_meanings"].split()[:2]
+    ['converged', 'diverges']
+    """
+    flags = np.array([status.value for status in Status], dtype=np.int8)
+    return {"flag_values": flags, "flag_meanings": " ".join(status.name.lower() for status in Status)}
+
+
+def axis_coordinates(axes: Mapping[str, int], values: Mapping[str, NDArray[np.float64]]) -> "dict[str, xr.Variable]":
+    """Coordinates of a grid with their meaning: axes as such, fixed parameters as scalars."""
+    import xarray as xr
+
+    coordinates = {}
+    for name, value in values.items():
+        meaning, symbol = ("token dimension", "D") if name == "dimension" else _described(name)
+        attributes = {"long_name": meaning, "units": "1", "symbol": symbol}
+        dims = (name,) if name in axes else ()
+        coordinates[name] = xr.Variable(dims, value if name in axes else float(value), attributes)
+    return coordinates
+
+
 def _described(name: str) -> tuple[str, str]:
     return PARAMETERS[name].meaning, PARAMETERS[name].symbol
 
 
-def _axes(given: Mapping[str, ArrayLike]) -> tuple[dict[str, int], dict[str, NDArray[np.float64]]]:
+def grid_axes(given: Mapping[str, ArrayLike]) -> tuple[dict[str, int], dict[str, NDArray[np.float64]]]:
+    """Sizes of the axes (parameters given as one-dimensional arrays, in order), and all parameters, checked.
+
+    Raises:
+        ParameterError, ParameterTypeError: a value out of range, an empty axis, an array of more dimensions.
+
+    >>> grid_axes({"task_diversity": [1.0, 2.0], "ridge": 0.1})[0]
+    {'task_diversity': 2}
+    """
     values = {
         name: whole_dimensions(value).astype(np.float64) if name == "dimension" else real(name, value)
         for name, value in given.items()

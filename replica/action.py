@@ -41,7 +41,7 @@ class GaussianAverage(sp.Expr):
     """
 
     def __new__(cls, exponent: sp.Expr, fields: sp.Tuple, covariance: sp.ImmutableMatrix) -> "GaussianAverage":
-        return sp.Expr.__new__(cls, sp.sympify(exponent), fields, covariance)
+        return sp.Expr.__new__(cls, sp.sympify(exponent, strict=True), fields, covariance)
 
     def doit(self, **hints: bool) -> sp.Expr:
         """The closed form for a quadratic exponent; self otherwise."""

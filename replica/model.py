@@ -95,7 +95,7 @@ class Model:
         # norm is given in terms of N, so the substitution is done in the order written.
         for symbol, value in self.scaling:
             expression = expression.subs(symbol, value)
-        return sp.sympify(expression)
+        return sp.sympify(expression, strict=True)
 
     def large_dimension(self, expression: sp.Expr) -> sp.Expr:
         """Leading value as D -> infinity at fixed scaled parameters."""
@@ -135,7 +135,7 @@ def linear_attention(
     return Model(
         name="linear attention, one task per prompt",
         disorder=(
-            GaussianField(S.w, sp.sympify(task_variance)),
+            GaussianField(S.w, sp.sympify(task_variance, strict=True)),
             GaussianField(S.x, one),
             GaussianField(S.xt, one),
             GaussianField(S.eps, one),
@@ -147,7 +147,7 @@ def linear_attention(
             SpinBlock("last row", S.V, last_context * S.xt[j], (j,), (D,)),
         ),
         loss=(S.y - S.f) ** 2 / 2,
-        prior=sp.sympify(prior_precision) * S.sigma**2 / 2,
+        prior=sp.sympify(prior_precision, strict=True) * S.sigma**2 / 2,
         scaling=(
             (S.norm, S.N),
             (S.P, S.tau * D**2),

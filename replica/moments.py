@@ -101,7 +101,7 @@ def expectation(
     """
     fresh = (sp.Symbol(f"_{number}", integer=True) for number in count())
     total = sp.S.Zero
-    for monomial in _monomials(sp.sympify(expression), fresh):
+    for monomial in _monomials(sp.sympify(expression, strict=True), fresh):
         total += _contract(monomial, variances, covariances or {})
     return sp.expand(total)
 

@@ -4,6 +4,7 @@ Data flow; every arrow is one function, every noun one small frozen dataclass:
 
     pools            draw_pool                                   tasks of a pool; a spectrum's D eigenvalues
     prompts          draw_prompts          -> Prompts            contexts, queries, labels of a data set
+    prompt_blocks    PromptBlocks                                the same in blocks, for workers: nobody holds all of it
     population       population_error      <- PromptMoments      exact errors on new prompts, at finite D and N
     observables      measure               -> Observables        order parameters, errors of a data set
     simulation       simulate              -> FiniteSizeSamples  independent data sets, several dimensions

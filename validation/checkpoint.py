@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import reprlib
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,8 +42,9 @@ class Checkpoint:
             return
         # NaN and inf are not JSON; float() reads them back from strings
         plain = {name: value if -1e309 < value < 1e309 else str(value) for name, value in values.items()}
+        entry: dict[str, object] = {"dimension": key[0], "sample": key[1], "values": plain}
         try:
-            self._stream.write(json.dumps({"dimension": key[0], "sample": key[1], "values": plain}) + "\n")
+            self._stream.write(json.dumps({**entry, "check": _checksum(entry)}) + "\n")
             self._stream.flush()
         except OSError as error:
             raise OutputError(f"cannot write checkpoint {self._stream.name}: {error}") from error
@@ -67,6 +69,8 @@ def open_checkpoint(
     try:
         if fresh:
             file.unlink(missing_ok=True)
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise OutputError(f"cannot open checkpoint {file}: it is a device or pipe; choose another path")
         content = file.read_bytes() if file.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
         if not whole and not header.encode().startswith(content):
@@ -80,11 +84,19 @@ def open_checkpoint(
             raise
         raise OutputError(f"cannot open checkpoint {file}: {error}; choose another path") from error
     with stream:
-        stream.truncate(len(whole))
-        if not whole:
-            stream.write(header)
-            stream.flush()
+        try:
+            stream.truncate(len(whole))
+            if not whole:
+                stream.write(header)
+                stream.flush()
+        except OSError as error:
+            raise OutputError(f"cannot write checkpoint {file}: {error}") from error
         yield Checkpoint(done, stream)
+
+
+def _checksum(entry: Mapping[str, object]) -> int:
+    """CRC-32 of a line's JSON: a flipped bit in a digit is a number like any other."""
+    return zlib.crc32(json.dumps(entry).encode())
 
 
 def _foreign(file: Path) -> OutputError:
@@ -93,11 +105,11 @@ def _foreign(file: Path) -> OutputError:
 
 def _parse(file: Path, text: str, parameters: Mapping[str, object]) -> dict[Key, dict[str, float]]:
     """Samples by key, from the whole lines of a file."""
-    first, *lines = text.splitlines()
+    first, *lines = text.split("\n")[:-1]
     try:
         header = json.loads(first)
         found = header["parameters"] if header["format"] == _FORMAT else None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _foreign(file) from error
     if not isinstance(found, dict):
         raise _foreign(file)
@@ -119,9 +131,13 @@ def _parse(file: Path, text: str, parameters: Mapping[str, object]) -> dict[Key,
     for number, line in enumerate(lines, start=2):
         try:
             entry = json.loads(line)
+            # Lines of earlier versions have none.
+            check = entry.pop("check", None)
+            if check is not None and check != _checksum(entry):
+                raise ValueError("its checksum is another")
             key = int(entry["dimension"]), int(entry["sample"])
             done[key] = {str(name): float(value) for name, value in entry["values"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise OutputError(
                 f"checkpoint {file} is damaged at line {number}; remove that line, and its sample is drawn again"
             ) from error

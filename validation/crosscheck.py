@@ -50,6 +50,9 @@ ROUND_OFF = 1e-10
 SMALLEST = 4
 """Smallest dimension that is extrapolated from."""
 
+_LEAST_FALSE_ALARM = 1e-12
+"""Below it thresholds are so far out that the power of a check cannot be computed."""
+
 POWER = 0.9
 """Probability with which a bias of the reported smallest detectable size would have failed the check."""
 
@@ -237,6 +240,11 @@ def validate(
     ((72, 128, 288), ['m', 'q', 'chi', 'e_icl', 'e_train', 'contrast', 'energy'])
     """
     false_alarm = check_real("false_alarm", false_alarm, minimum=0.0, above=True, maximum=1.0)
+    if false_alarm < _LEAST_FALSE_ALARM:
+        raise ParameterError(
+            f"false_alarm must be at least {_LEAST_FALSE_ALARM:g}, got {false_alarm:g}: with a smaller one nothing but "
+            "an infinite deviation would fail"
+        )
     if isinstance(dimension, Sequence) and len(dimension) < 2:
         raise ParameterError(f"dimension must hold at least 2 values to extrapolate in 1/D, got {list(dimension)}")
     if isinstance(dimension, Sequence) and any(isinstance(size, int) and 2 <= size < SMALLEST for size in dimension):

@@ -30,7 +30,7 @@ import math
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from numerics.arguments import check_real
 from numerics.errors import ParameterError
@@ -40,7 +40,7 @@ from validation.pools import eigenvalues_of
 from validation.population import PromptMoments, gaussian_moments, pool_moments, population_error
 from validation.prompts import Prompts
 
-__all__ = ["QUANTITIES", "Observables", "measure"]
+__all__ = ["QUANTITIES", "Observables", "measure", "weight_quantities"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class Observables:
     energy: float
     entropy: float
 
+
+FloatArray = NDArray[np.float64]
 
 QUANTITIES: tuple[str, ...] = tuple(field.name for field in fields(Observables))
 
@@ -115,16 +117,13 @@ def measure(
     )
     response = linear_response(prompts, ridge0, method, diagonal=temperature > 0 and not isotropic)
     weights = response.weights
-    m, q = alignment(weights), overlap(weights)
+    of_mean = weight_quantities(prompts, weights, tested)
+    q, e_icl = of_mean["q"], of_mean["e_icl"]
     chi = response.block_trace / dimension**3
-    e_icl = population_error(weights, tested)
-    e_idg = population_error(weights, _pretraining_moments(prompts))
-
-    e_train = train_error(prompts, weights)
-    energy = (e_train + ridge0 * float(np.sum(weights**2))) / 2
-    contrast = contrast_ratio(weights)
+    energy = (of_mean["e_train"] + ridge0 * float(np.sum(weights**2))) / 2
     if temperature == 0:
-        return Observables(m, q, q, chi, e_icl, e_icl, e_idg, e_train, contrast, energy, energy, math.nan)
+        cold = {"q_self": q, "chi": chi, "e_icl_gibbs": e_icl}
+        return Observables(**of_mean, **cold, free_energy=energy, energy=energy, entropy=math.nan)
 
     variances = np.diagonal(tested.second)
     if isotropic or response.row_traces is None:  # the rows of the block are alike
@@ -137,19 +136,33 @@ def measure(
     free_energy = energy - temperature / dimension**2 * (log_gaussian + units)
     mean_energy = energy + spins * temperature / (2 * dimension**2)
     return Observables(
-        m=m,
-        q=q,
+        **of_mean,
         q_self=q + temperature * chi,
         chi=chi,
-        e_icl=e_icl,
         e_icl_gibbs=e_icl + temperature / dimension**2 * spread,
-        e_idg=e_idg,
-        e_train=e_train,
-        contrast=contrast,
         free_energy=free_energy,
         energy=mean_energy,
         entropy=(mean_energy - free_energy) / temperature,
     )
+
+
+def weight_quantities(prompts: Prompts, weights: FloatArray, tested: PromptMoments) -> dict[str, float]:
+    """m, q, e_icl, e_idg, e_train and contrast of weights (D+1, D), however they were found; tested: of a test prompt.
+
+    >>> from validation.prompts import draw_prompts
+    >>> data = draw_prompts(dimension=4, context=8, prompts=3, rng=np.random.default_rng(1))
+    >>> tested = gaussian_moments(np.ones(4), context=8, label_noise=0.0, norm="N")
+    >>> weight_quantities(data, np.zeros((5, 4)), tested)["e_icl"]
+    1.0
+    """
+    return {
+        "m": alignment(weights),
+        "q": overlap(weights),
+        "e_icl": population_error(weights, tested),
+        "e_idg": population_error(weights, _pretraining_moments(prompts)),
+        "e_train": train_error(prompts, weights),
+        "contrast": contrast_ratio(weights),
+    }
 
 
 def _pretraining_moments(prompts: Prompts) -> PromptMoments:

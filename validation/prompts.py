@@ -42,9 +42,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import check_choice, check_count, check_real
+from numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
 from numerics.errors import ParameterError, ParameterTypeError
 from numerics.instance.data import NORMS, Instance
+from numerics.memory import check_memory
 from validation.pools import eigenvalues_of
 
 __all__ = ["METHODS", "NORMS", "Prompts", "draw_prompts"]
@@ -53,6 +54,8 @@ FloatArray = NDArray[np.float64]
 
 METHODS = ("reduced", "tokens")
 
+_ARRAYS = 4
+"""Of the size of the data set, held at once while it is drawn: tasks, query, context, and one of passing use."""
 _CHUNK_ELEMENTS = 1 << 20
 """Tokens' entries held at once by method "tokens": bounds its memory whatever N is."""
 
@@ -118,11 +121,17 @@ def draw_prompts(
         "dimension",
         dimension,
         minimum=2,
+        maximum=MOST,
         reason="in one dimension tokens have no part orthogonal to the task",
     )
-    context = check_count("context", context, minimum=1)
-    prompts = check_count("prompts", prompts, minimum=1)
-    label_noise = check_real("label_noise", label_noise, minimum=0.0)
+    context = check_count("context", context, minimum=1, maximum=MOST)
+    prompts = check_count("prompts", prompts, minimum=1, maximum=MOST)
+    label_noise = check_real("label_noise", label_noise, minimum=0.0, maximum=LARGEST)
+    check_memory(
+        8.0 * _ARRAYS * prompts * (dimension + 1),
+        what=f"{prompts} prompts of dimension {dimension}",
+        remedy="take fewer prompts or a smaller dimension",
+    )
     norm = check_choice("norm", norm, NORMS)
     method = check_choice("method", method, METHODS)
     if not isinstance(rng, np.random.Generator):

@@ -23,8 +23,8 @@ import psutil
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from numerics.arguments import check_choice, check_count, check_real
-from numerics.errors import ParameterError, ParameterTypeError
+from numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
+from numerics.errors import OutputError, ParameterError, ParameterTypeError
 from numerics.instance.linear_response import cheapest
 from numerics.parameters import real
 from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
@@ -75,22 +75,29 @@ class FiniteSizeSamples:
 
 
 def system_size(task_diversity: float, context_length: float, dimension: int) -> tuple[int, int]:
-    """(P, N) at dimension D: round(tau D^2) and round(alpha D); ParameterError if either is 0.
+    """(P, N) at dimension D: round(tau D^2) and round(alpha D); ParameterError if either is 0 or beyond counting.
 
     >>> system_size(2.0, 1.0, 16)
     (512, 16)
     """
-    prompts, context = round(task_diversity * dimension**2), round(context_length * dimension)
-    for name, symbol, count, usable in (
-        ("task_diversity", "P = round(tau D^2)", prompts, math.sqrt(0.5 / task_diversity)),
-        ("context_length", "N = round(alpha D)", context, 0.5 / context_length),
+    sizes = task_diversity * dimension * dimension, context_length * dimension
+    for name, symbol, size, usable in (
+        ("task_diversity", "P = round(tau D^2)", sizes[0], math.sqrt(0.5 / task_diversity)),
+        ("context_length", "N = round(alpha D)", sizes[1], 0.5 / context_length),
     ):
-        if count == 0:  # halves are rounded to even, so 1/2 itself is rounded to 0
+        if size > MOST:
+            raise ParameterError(f"{name} gives {symbol} = {size:g} at dimension {dimension}, beyond {MOST:g}")
+        if round(size) == 0:
             raise ParameterError(
                 f"{name} gives {symbol} = 0 at dimension {dimension}; "
-                f"the smallest usable dimension is {math.floor(usable) + 1}"
+                f"the smallest usable dimension is {_smallest(usable)}"
             )
-    return prompts, context
+    return round(sizes[0]), round(sizes[1])
+
+
+def _smallest(limit: float) -> str:
+    """The least D above the limit at which a rounded count is 1/2; halves are rounded to even, so to 0."""
+    return f"{math.floor(limit) + 1}" if math.isfinite(limit) else "beyond any"
 
 
 def pool_size(distinct_tasks: float, dimension: int, prompts: int) -> int:
@@ -106,7 +113,7 @@ def pool_size(distinct_tasks: float, dimension: int, prompts: int) -> int:
     if count == 0:
         raise ParameterError(
             f"distinct_tasks = {distinct_tasks:g} gives K = round(kappa D) = 0 tasks at dimension {dimension}; "
-            f"the smallest usable dimension is {math.floor(0.5 / distinct_tasks) + 1}"
+            f"the smallest usable dimension is {_smallest(0.5 / distinct_tasks)}"
         )
     if count > prompts:
         raise ParameterError(
@@ -175,17 +182,19 @@ def simulate(
     """
     task_diversity = check_real("task_diversity", task_diversity, minimum=0.0, above=True)
     context_length = check_real("context_length", context_length, minimum=0.0, above=True)
-    label_noise = check_real("label_noise", label_noise, minimum=0.0)
-    ridge = check_real("ridge", ridge, minimum=0.0)
+    label_noise = check_real("label_noise", label_noise, minimum=0.0, maximum=LARGEST)
+    ridge = check_real("ridge", ridge, minimum=0.0, maximum=LARGEST)
     distinct_tasks = _check_distinct_tasks(distinct_tasks)
     if test_context_length is not None:
-        test_context_length = check_real("test_context_length", test_context_length, minimum=0.0, above=True)
+        test_context_length = check_real(
+            "test_context_length", test_context_length, minimum=0.0, above=True, maximum=LARGEST
+        )
     if not isinstance(tasks, TaskSpectrum):
         raise ParameterTypeError(f"tasks must be a TaskSpectrum, got {type(tasks).__name__}")
-    temperature = check_real("temperature", temperature, minimum=0.0)
+    temperature = check_real("temperature", temperature, minimum=0.0, maximum=LARGEST)
     norm = check_choice("norm", norm, NORMS)
     seed = check_count("seed", seed, minimum=0)
-    samples = check_count("samples", samples, minimum=2, reason="a standard error needs two")
+    samples = check_count("samples", samples, minimum=2, maximum=MOST, reason="a standard error needs two")
     sizes = _check_dimensions(dimensions)
     counts = [system_size(task_diversity, context_length, size) for size in sizes]
     pools = [pool_size(distinct_tasks, size, prompts) for size, (prompts, _) in zip(sizes, counts, strict=True)]
@@ -194,7 +203,8 @@ def simulate(
         for size, (_, context) in zip(sizes, counts, strict=True)
     ]
     spectra = {size: at_dimension(tasks, size) for size in sizes}
-    threads = check_count("workers", psutil.cpu_count() or 1 if workers is None else workers, minimum=1)
+    cores = psutil.cpu_count() or 1
+    threads = check_count("workers", cores if workers is None else workers, minimum=1, maximum=MOST)
     _refuse_memory(sizes[-1], counts[-1][0], ridge, len(sizes), samples, threads)
 
     parameters: dict[str, object] = {
@@ -244,6 +254,11 @@ def simulate(
             for row, dimension in enumerate(sizes):
                 for index in range(samples):
                     known = store.done.get((dimension, index))
+                    if known is not None and not set(QUANTITIES) <= set(known):
+                        raise OutputError(
+                            f"checkpoint {checkpoint} is damaged: its sample {index} of dimension {dimension} lacks "
+                            f"{', '.join(sorted(set(QUANTITIES) - set(known)))}; choose another path"
+                        )
                     if known is None:
                         job = threads_pool.submit(draw_and_measure, row, index)
                         pending[job] = row, dimension, index
@@ -297,7 +312,7 @@ def _test_context(test_context_length: float, dimension: int) -> int:
     if count == 0:
         raise ParameterError(
             f"test_context_length gives round(alpha_test D) = 0 at dimension {dimension}; "
-            f"the smallest usable dimension is {math.floor(0.5 / test_context_length) + 1}"
+            f"the smallest usable dimension is {_smallest(0.5 / test_context_length)}"
         )
     return count
 
@@ -313,7 +328,7 @@ def _check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
     """Distinct dimensions in ascending order."""
     if not isinstance(dimensions, Sequence):
         raise ParameterTypeError(f"dimensions must be a sequence of integers, got {type(dimensions).__name__}")
-    sizes = sorted(check_count("dimension", size, minimum=2) for size in dimensions)
+    sizes = sorted(check_count("dimension", size, minimum=2, maximum=MOST) for size in dimensions)
     if not sizes:
         raise ParameterError("dimensions must not be empty; give at least one, two for an extrapolation")
     if len(set(sizes)) != len(sizes):

@@ -6,6 +6,8 @@ features         the feature matrix as an operator that is never stored
 spin_glass       couplings, fields and the exact measure with every matrix written out, for small n
 linear_response  ground state, traces and diagonal of the response, by Cholesky
 krylov           solves with the response matrix without storing it
+blocks           a data set in row blocks, and sums over them: what runs on workers
+distributed      the same solves with the blocks on workers: `solve_distributed`
 solve            `solve_instance`, the one entry to the solvers; solution: what they return
 exact            linear algebra: Cholesky when n or P is small, conjugate gradients when not
 gamp             messages on the prompts

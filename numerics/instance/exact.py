@@ -28,12 +28,18 @@ from numerics.arguments import check_choice, check_count, check_real
 from numerics.errors import ParameterError, ParameterTypeError
 from numerics.fixed_point import Status
 from numerics.instance.data import Instance
-from numerics.instance.krylov import KrylovSolution, relative_residual, response_solve
+from numerics.instance.krylov import (
+    KrylovSolution,
+    Progress,
+    ResponseFeatures,
+    relative_residual,
+    response_solve,
+)
 from numerics.instance.linear_response import cheapest, linear_response
 from numerics.instance.solution import InstanceSolution, with_masked_column
 from numerics.instance.spin_glass import energy
 
-__all__ = ["PROBES", "dense_road", "exact"]
+__all__ = ["MAX_ITERATIONS", "PROBES", "check_probes", "dense_road", "exact", "krylov_measure"]
 
 FloatArray = NDArray[np.float64]
 
@@ -49,7 +55,8 @@ _PROBE_TOLERANCE = 1e-6
 _BATCH_ELEMENTS = 1 << 21
 """Spins of probes solved for together: more share each pass over the data, but a few such stacks are in memory."""
 
-_MAX_ITERATIONS = 10_000
+MAX_ITERATIONS = 10_000
+"""Steps of conjugate gradients at the most where no limit is given."""
 
 _DIRECT_RESIDUAL = 1e-8
 """Relative residual above which a Cholesky solve has lost too many digits to be called a solution."""
@@ -89,20 +96,39 @@ def exact(
     ridge0 = check_real("ridge0", ridge0, minimum=0.0)
     beta = check_real("beta", beta, minimum=0.0, above=True)
     tolerance = check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0)
-    limit = check_count("max_iterations", _MAX_ITERATIONS if max_iterations is None else max_iterations, minimum=1)
+    limit = check_count("max_iterations", MAX_ITERATIONS if max_iterations is None else max_iterations, minimum=1)
     road = check_choice("road", road, ("auto", "primal", "dual", "cg"))
-    if probes is not None:
-        probes = check_count("probes", probes, minimum=0)
-        if probes == 1:
-            raise ParameterError("probes must be 0 or at least 2, got 1: one probe has no standard error")
-    if rng is not None and not isinstance(rng, np.random.Generator):
-        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    count = check_probes(PROBES if probes is None else probes, rng)
     if road == "auto":
         road = dense_road(instance, ridge0) or "cg"
     if road != "cg":
         return _dense(instance, ridge0, beta, road)
-    count = PROBES if probes is None else probes
-    return _krylov(instance, ridge0, beta, count, tolerance, limit, np.random.default_rng(rng))
+    features = instance.features
+    fields = features.in_double().adjoint(instance.label) / instance.prompts
+    return krylov_measure(
+        features,
+        fields,
+        ridge0=ridge0,
+        beta=beta,
+        probes=count,
+        tolerance=tolerance,
+        max_iterations=limit,
+        rng=np.random.default_rng(rng),
+    )
+
+
+def check_probes(probes: object, rng: object) -> int:
+    """The number of probes, 0 or at least 2, and the kind of the generator they are drawn with, checked.
+
+    >>> check_probes(16, None)
+    16
+    """
+    count = check_count("probes", probes, minimum=0)
+    if count == 1:
+        raise ParameterError("probes must be 0 or at least 2, got 1: one probe has no standard error")
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    return count
 
 
 def dense_road(instance: Instance, ridge0: float) -> str | None:
@@ -131,35 +157,48 @@ def _dense(instance: Instance, ridge0: float, beta: float, road: str) -> Instanc
         iterations=0,
         residual=residual,
         status=Status.CONVERGED if good else Status.NOT_CONVERGED,
-        reason=reason + _zero_modes(instance, ridge0),
+        reason=reason + _zero_modes(instance.features, ridge0),
         spectral_radius=math.nan,
         history=np.zeros(0),
     )
 
 
-def _krylov(
-    instance: Instance,
+def krylov_measure(
+    features: ResponseFeatures,
+    fields: FloatArray,
+    *,
     ridge0: float,
     beta: float,
     probes: int,
     tolerance: float,
-    limit: int,
+    max_iterations: int,
     rng: np.random.Generator,
+    initial: FloatArray | None = None,
+    progress: Progress | None = None,
 ) -> InstanceSolution:
-    features = instance.features
-    fields = features.in_double().adjoint(instance.label) / instance.prompts
-    singular = _is_singular(instance, ridge0)
+    """Road "cg" of `exact` for features that need not be in memory, and fields h = S^T y/P, (D+1, D).
+
+    initial : weights (D+1, D) to start from.    progress : see `krylov.response_solve`; of every solve in turn.
+    """
+    singular = _is_singular(features, ridge0)
     found = response_solve(
-        features, fields[None], ridge0, tolerance=tolerance, max_iterations=limit, minimum_norm=singular
+        features,
+        fields[None],
+        ridge0,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        minimum_norm=singular,
+        initial=None if initial is None else initial[None],
+        progress=progress,
     )
     if singular:
         diagonal, error = np.full(fields.shape, math.inf), np.zeros(fields.shape)
     elif probes == 0:
         diagonal, error = np.full(fields.shape, math.nan), np.full(fields.shape, math.nan)
     else:
-        diagonal, error = _estimated_diagonal(instance, ridge0, probes, limit, rng)
+        diagonal, error = _estimated_diagonal(features, ridge0, probes, max_iterations, rng, progress)
     residual = float(found.residual[0])
-    reason = _reason(found, residual, tolerance, features.arithmetic.name) + _zero_modes(instance, ridge0)
+    reason = _reason(found, residual, tolerance, features.arithmetic.name) + _zero_modes(features, ridge0)
     return InstanceSolution(
         method="exact",
         ridge0=ridge0,
@@ -191,25 +230,38 @@ def _reason(found: KrylovSolution, residual: float, tolerance: float, arithmetic
 
 
 def _estimated_diagonal(
-    instance: Instance, ridge0: float, probes: int, limit: int, rng: np.random.Generator
+    features: ResponseFeatures,
+    ridge0: float,
+    probes: int,
+    limit: int,
+    rng: np.random.Generator,
+    progress: Progress | None,
 ) -> tuple[FloatArray, FloatArray]:
     """Unbiased estimate of the diagonal of A^{-1}, (D+1, D), and its standard error; the module has the formula."""
-    features = instance.features
+    prompts, spins = features.shape
+    dimension = features.weight_shape[1]
     scale = np.sqrt(features.diagonal() + ridge0)
     if not np.all(scale > 0):  # with P >= n and no ridge, a feature that is always zero
         return np.full(scale.shape, math.inf), np.zeros(scale.shape)
     plain, control = (np.empty((probes, *scale.shape)) for _ in range(2))
-    batch = max(1, _BATCH_ELEMENTS // instance.spins)
+    batch = max(1, _BATCH_ELEMENTS // spins)
     for start in range(0, probes, batch):
         part = slice(start, min(start + batch, probes))
         signs = rng.choice([-1.0, 1.0], size=(part.stop - start, *scale.shape))
-        solved = response_solve(features, signs * scale, ridge0, tolerance=_PROBE_TOLERANCE, max_iterations=limit)
+        solved = response_solve(
+            features,
+            signs * scale,
+            ridge0,
+            tolerance=_PROBE_TOLERANCE,
+            max_iterations=limit,
+            progress=progress,
+        )
         if np.any(solved.residual > _PROBE_TOLERANCE):  # a variance from it would have an error not in its error bar
             return np.full(scale.shape, math.nan), np.full(scale.shape, math.nan)
         plain[part] = signs * scale * solved.weights
-        image = features.normal(signs / scale) / instance.prompts + ridge0 * signs / scale
+        image = features.normal(signs / scale) / prompts + ridge0 * signs / scale
         control[part] = signs * image / scale - 1
-    for rows in (slice(0, instance.dimension), slice(instance.dimension, None)):
+    for rows in (slice(0, dimension), slice(dimension, None)):
         plain[:, rows] -= _coefficients(plain[:, rows], control[:, rows])[:, None, None] * control[:, rows]
     error = np.std(plain, axis=0, ddof=1) / math.sqrt(probes)
     return np.mean(plain, axis=0) / scale**2, error / scale**2
@@ -231,8 +283,9 @@ def _coefficients(plain: FloatArray, control: FloatArray) -> FloatArray:
     return np.divide(products, squares, out=np.zeros_like(squares), where=squares > 0)
 
 
-def _is_singular(instance: Instance, ridge0: float) -> bool:
-    return ridge0 == 0 and instance.prompts < instance.spins
+def _is_singular(features: ResponseFeatures, ridge0: float) -> bool:
+    prompts, spins = features.shape
+    return ridge0 == 0 and prompts < spins
 
 
 def _prior(ridge0: float, beta: float) -> float:
@@ -240,10 +293,11 @@ def _prior(ridge0: float, beta: float) -> float:
     return 1 / (beta * ridge0) if ridge0 > 0 else math.inf
 
 
-def _zero_modes(instance: Instance, ridge0: float) -> str:
-    if not _is_singular(instance, ridge0):
+def _zero_modes(features: ResponseFeatures, ridge0: float) -> str:
+    if not _is_singular(features, ridge0):
         return ""
+    prompts, spins = features.shape
     return (
-        f"; ridge0 = 0 with {instance.prompts} prompts and {instance.spins} spins leaves zero modes: the mean is the "
+        f"; ridge0 = 0 with {prompts} prompts and {spins} spins leaves zero modes: the mean is the "
         "one of minimum norm, variances along them are infinite"
     )

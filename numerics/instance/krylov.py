@@ -15,17 +15,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numerics.instance.data import Instance
-from numerics.instance.features import FeatureOperator
 
-__all__ = ["KrylovSolution", "relative_residual", "response_solve"]
+__all__ = ["KrylovSolution", "ResponseFeatures", "relative_residual", "response_solve"]
 
 FloatArray = NDArray[np.float64]
 Map = Callable[[FloatArray], FloatArray]
+Progress = Callable[[int, float], None]
 
 _GAIN = {4: 1e-4, 8: 1e-10}
 """Factor by which one run may lower the residual before it is taken anew, by the item size of the data: above
@@ -36,6 +37,34 @@ _NOISY = 10
 
 _STALLED = 0.5
 """A run that leaves more than this of the true residual has met rounding, not the system."""
+
+
+class ResponseFeatures(Protocol):
+    """What solves with A = S^T S/P + lambda0 need of the features, in memory or not; see `FeatureOperator`."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(P, n), the shape of S."""
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        """(D+1, D), the shape of W."""
+
+    @property
+    def arithmetic(self) -> np.dtype[Any]:
+        """The type the products are taken in."""
+
+    def in_double(self) -> ResponseFeatures:
+        """The same operator with every product in double precision."""
+
+    def normal(self, weights: FloatArray) -> FloatArray:
+        """S^T S W for weights (D+1, D) or a stack of them."""
+
+    def second_moments(self) -> tuple[FloatArray, FloatArray]:
+        """Means of u u^T, (D+1, D+1), and of xt xt^T, (D, D), over the prompts."""
+
+    def diagonal(self) -> FloatArray:
+        """The diagonal of S^T S/P, (D+1, D)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,19 +84,24 @@ class KrylovSolution:
 
 
 def response_solve(
-    features: FeatureOperator,
+    features: ResponseFeatures,
     fields: FloatArray,
     ridge0: float,
     *,
     tolerance: float,
     max_iterations: int,
     minimum_norm: bool = False,
+    initial: FloatArray | None = None,
+    progress: Progress | None = None,
 ) -> KrylovSolution:
     """Solve (S^T S/P + ridge0) W = h for a stack of fields h, (K, D+1, D).
 
     minimum_norm: no preconditioner, so that with a singular A the limit ridge0 -> 0 is found, the W of minimum norm
     (h must be in the range of S^T, as S^T y/P is).
+    initial: weights (K, D+1, D) to start from instead of zero.
+    progress: called with (steps done, the largest of the recursion's relative residuals) after each step.
 
+    >>> from numerics.instance.features import FeatureOperator
     >>> rng = np.random.default_rng(1)
     >>> features = FeatureOperator(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)))
     >>> found = response_solve(features, np.ones((1, 4, 3)), 0.1, tolerance=1e-12, max_iterations=100)
@@ -90,15 +124,15 @@ def response_solve(
     precondition = _identity if minimum_norm else _kronecker_inverse(features, ridge0)
     scale = _norms(fields)
     scale[scale == 0] = 1.0
-    weights = np.zeros(fields.shape)
-    residual = np.array(fields, dtype=np.float64)
+    weights = np.zeros(fields.shape) if initial is None else np.array(initial, dtype=np.float64)
+    residual = np.array(fields, dtype=np.float64) if initial is None else residual_of(weights)
     relative = _norms(residual) / scale
     history: list[float] = []
     gain = _GAIN[features.arithmetic.itemsize]
     stalled = False
     while np.any(relative > tolerance) and len(history) < max_iterations and not stalled:
         target = np.maximum(tolerance / 2, gain * relative) * scale
-        step = _conjugate_gradients(apply, precondition, residual, target, scale, history, max_iterations)
+        step = _conjugate_gradients(apply, precondition, residual, target, scale, history, max_iterations, progress)
         attempt = weights + step
         residual_anew = residual_of(attempt)
         relative_anew = _norms(residual_anew) / scale
@@ -129,6 +163,7 @@ def _conjugate_gradients(
     scale: FloatArray,
     history: list[float],
     max_iterations: int,
+    progress: Progress | None,
 ) -> FloatArray:
     """One run from zero: K independent recursions that share each pass over the data; one that is done leaves.
 
@@ -146,6 +181,8 @@ def _conjugate_gradients(
         residual = residual - step * image
         norms = _norms(residual)
         history.append(float(np.max(norms / scale[active])))
+        if progress is not None:
+            progress(len(history), history[-1])
         keep = norms > target[active]
         active, residual, direction, product = active[keep], residual[keep], direction[keep], product[keep]
         conditioned = precondition(residual)
@@ -154,7 +191,7 @@ def _conjugate_gradients(
     return solution
 
 
-def _kronecker_inverse(features: FeatureOperator, ridge0: float) -> Map:
+def _kronecker_inverse(features: ResponseFeatures, ridge0: float) -> Map:
     """W -> (C_u (x) C_x + ridge0)^{-1} W, with C_u and C_x the mean of u u^T and of xt xt^T over the prompts."""
     contexts, queries = map(functools.partial(_shrunk, features), features.second_moments())
     rows, left = np.linalg.eigh(contexts)
@@ -173,7 +210,7 @@ def _kronecker_inverse(features: FeatureOperator, ridge0: float) -> Map:
     return apply
 
 
-def _shrunk(features: FeatureOperator, moments: FloatArray) -> FloatArray:
+def _shrunk(features: ResponseFeatures, moments: FloatArray) -> FloatArray:
     """Second moments with their off-diagonal part scaled down where few prompts leave it mostly noise."""
     trust = max(0.0, 1 - _NOISY * moments.shape[0] / features.shape[0])
     return trust * moments + (1 - trust) * np.diag(np.diagonal(moments))

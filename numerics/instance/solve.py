@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from numerics.arguments import check_choice, check_real
+from numerics.arguments import LARGEST, check_beta, check_choice, check_real
 from numerics.errors import ParameterError, ParameterTypeError
 from numerics.instance.data import Instance
 from numerics.instance.solution import InstanceSolution
+from numerics.memory import check_memory
 
 __all__ = ["METHODS", "solve_instance"]
 
 METHODS = ("gamp", "exact", "tap", "published")
+
+_ARRAYS = 6
+"""Of the size of the weights, at least, held at once: mean, variance, its error, and what an iteration needs."""
 
 _OPTIONS = {
     "gamp": ("tolerance", "max_iterations", "damping"),
@@ -38,7 +42,8 @@ def solve_instance(
 ) -> InstanceSolution:
     """Means and variances of the Boltzmann measure exp(-beta H) of one data set (SG section II).
 
-    ridge0 = lambda0 >= 0 and beta > 0 are SG's, unscaled: lambda0 = ridge/D, beta = D^2/temperature.
+    ridge0 = lambda0 in [0, 1e30) and beta in [1e-30, 1e30) are SG's, unscaled: lambda0 = ridge/D, beta =
+    D^2/temperature.
 
     method "gamp"       messages on the prompts, `numerics.instance.gamp`: exact means, variances to O(1/D); the default
            "exact"      linear algebra, `numerics.instance.exact`: any size; probes and rng are for estimated variances
@@ -61,8 +66,13 @@ def solve_instance(
             f"instance must be an Instance, got {type(instance).__name__}; build one with Instance(context, query, "
             "label) or Instance.from_tokens(...)"
         )
-    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
-    beta = check_real("beta", beta, minimum=0.0, above=True)
+    ridge0 = check_real("ridge0", ridge0, minimum=0.0, maximum=LARGEST)
+    beta = check_beta(beta)
+    check_memory(
+        8.0 * _ARRAYS * instance.spins,
+        what=f"means and variances of {instance.spins} spins",
+        remedy="take a smaller dimension",
+    )
     method = check_choice("method", method, METHODS)
     options = {
         "tolerance": tolerance,

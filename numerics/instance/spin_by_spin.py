@@ -9,8 +9,9 @@ of `spin_glass`,
 
 The fixed point of `tap` is the exact mean A^{-1} h; that of `published` is (A - diag V)^{-1} h, the means at a ridge
 that is too small by V_i on every spin. The variances of both are those of couplings with independent entries; J is a
-Gram matrix, so they keep a bias at D -> infinity, and below tau = 4/(1 + lam/a)^2 they do not exist. Derivations:
-this project, notes/message_passing.md. J^2 (entry by entry) is stored, n x n; J is applied matrix free.
+Gram matrix, so they keep a bias at D -> infinity, and below tau = 4/(1 + lam/a)^2 (for lam > a: a/lam) they do not
+exist. Derivations: this project, notes/message_passing.md. J^2 (entry by entry) is stored, n x n; J is applied matrix
+free.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ _VARIANCE_CHANGE = 1e-14
 _LOST = 1e30
 """Mean squared change at which the published iteration is stopped as diverging."""
 _NO_VARIANCES = (
-    "v = 1/(lambda - V(v)) has no positive solution, so no damping helps (at large D: tau below 4/(1 + lam/a)^2): "
-    "use method 'gamp'"
+    "v = 1/(lambda - V(v)) has no positive solution, so no damping helps (at large D: tau below 4/(1 + lam/a)^2, "
+    "or for lam > a below a/lam): use method 'gamp'"
 )
 
 

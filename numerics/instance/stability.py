@@ -179,6 +179,7 @@ def spin_by_spin_limit(
     """Large-D limit of the spin-by-spin iterations: J is -(a/D) (X - 1) with X Marchenko-Pastur of ratio 1/tau.
 
         spin by spin   1/chi = lam + a - (a^2/tau) chi          exists for tau >= 4/(1 + lam/a)^2
+        last row       v = 1/((1 + rho)^2 (1 - a chi/tau))      exists for tau > a chi: at lam > a only for tau > a/lam
         exact          1/chi = lam + a/(1 + a chi/tau)          the R-transform of X; the same to first order in chi
         published      w = a chi (1 - x)                        x between (1 -+ 1/sqrt(tau))^2, and 0 for tau < 1
         tap            w = a chi (1 - x) - a^2 chi^2/tau
@@ -200,10 +201,10 @@ def spin_by_spin_limit(
     exact = float(stieltjes(lam / a, ratio=1 / tau)) / a if lam > 0 else ridgeless
     half = (lam + a) / 2
     discriminant = half**2 - a**2 / tau
-    if discriminant < 0:
+    chi = 1 / (half + math.sqrt(discriminant)) if discriminant >= 0 else math.inf
+    if a * chi >= tau:  # the last row's, or none at all
         nowhere = (math.nan, math.nan)
         return SpinBySpinLimit(math.nan, exact, nowhere, nowhere, math.nan)
-    chi = 1 / (half + math.sqrt(discriminant))
     reaction = a**2 * chi / tau
     bottom, top = marchenko_pastur_edges(1 / tau)
     low, high = a * chi * (1 - top), a * chi * (1 - (bottom if tau > 1 else 0.0))

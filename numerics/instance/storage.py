@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,21 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numerics.archive import read_arrays
 from numerics.arguments import check_choice
 from numerics.errors import OutputError, ParameterError, ParameterTypeError
+from numerics.fixed_point import Status
 from numerics.instance.data import NORMS, Instance
 from numerics.instance.solution import InstanceSolution
 from numerics.storage import PROVENANCE, load, provenance, replacing, save
 
-__all__ = ["load_instance", "save_instance", "save_solution"]
+__all__ = ["load_instance", "load_solution", "save_instance", "save_solution"]
 
 FloatArray = NDArray[np.float64]
 Variable = tuple[tuple[str, ...], NDArray[Any]]
 
 _REDUCED = ("context", "query", "label")
 _TOKENS = ("tokens", "labels", "query", "label")
-_DAMAGE = (OSError, EOFError, KeyError, MemoryError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
-"""What spoiled bytes of an archive or of an array's header make NumPy and zipfile raise, beside ValueError."""
 
 _DIMENSIONS = {"context": ("prompt", "row"), "query": ("prompt", "column"), "label": ("prompt",)}
 
@@ -77,6 +74,30 @@ def save_solution(
     _write(Path(path), variables, text, provenance(parameters or {}, seed=seed), force)
 
 
+def load_solution(path: str | Path) -> InstanceSolution:
+    """Read a solution from netCDF written by `save_solution`.
+
+    Raises OutputError: the file is missing, damaged, foreign, or holds something else.
+    """
+    dataset = load(path)
+    try:
+        numbers = {name: float(dataset[name]) for name in ("ridge0", "beta", "free_energy", "residual")}
+        return InstanceSolution(
+            method=str(dataset.attrs["method"]),
+            mean=dataset["mean"].values,
+            variance=dataset["variance"].values,
+            variance_error=dataset["variance_error"].values,
+            iterations=int(dataset["iterations"]),
+            status=Status[dataset.attrs["status"]],
+            reason=str(dataset.attrs["reason"]),
+            spectral_radius=float(dataset["spectral_radius"]),
+            history=dataset["history"].values,
+            **numbers,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise OutputError(f"{path} holds no solution of a data set: {error}") from error
+
+
 def _write(target: Path, variables: Mapping[str, Variable], text: Mapping[str, str], record: str, force: bool) -> None:
     """Variables with their dimensions, and text: attributes in netCDF, arrays of text in .npz (read without pickle)."""
     attributes = {**text, PROVENANCE: record}
@@ -98,7 +119,9 @@ def load_instance(path: str | Path, *, norm: str | None = None) -> Instance:
     query, label, see `Instance.from_tokens`, which divides by norm, "N" (default) or "N+1". Other arrays are ignored.
 
     Raises OutputError: the file is missing, damaged, foreign or lacks an array, holds pickled objects (they could run
-    code), or its arrays are no data set; ParameterError: another suffix, or a norm for sums already divided by one.
+    code), or its arrays are no data set (NaN, shapes that do not fit, complex numbers): what is wrong is in the file,
+    not in an argument, and the command line exits with 5. ParameterError: another suffix, or a norm for sums already
+    divided by one.
     """
     source = Path(path)
     if norm is not None:
@@ -107,7 +130,7 @@ def load_instance(path: str | Path, *, norm: str | None = None) -> Instance:
         dataset = load(source)
         arrays = {str(name): np.asarray(variable.values) for name, variable in dataset.variables.items()}
     else:
-        arrays = _read_npz(source)
+        arrays = read_arrays(source, {*_REDUCED, *_TOKENS}.__contains__)
     names = _TOKENS if "tokens" in arrays and "context" not in arrays else _REDUCED
     missing = [name for name in names if name not in arrays]
     if missing:
@@ -131,25 +154,3 @@ def _suffix(path: Path) -> str:
     if path.suffix not in (".npz", ".nc"):
         raise ParameterError(f"{path} must end in .npz or .nc, the two formats of data sets")
     return path.suffix
-
-
-def _read_npz(source: Path) -> dict[str, FloatArray]:
-    if source.is_dir():
-        raise OutputError(f"{source} is a folder: name a file in it")
-    if not source.is_file():
-        raise OutputError(f"{source} does not exist: check the name")
-    wanted = {*_REDUCED, *_TOKENS}
-    try:
-        if not zipfile.is_zipfile(source):  # np.load would try it as .npy or as a pickle
-            raise OutputError(f"{source} is damaged or not an .npz file: it is not a zip archive")
-        # opened here: np.load forgets to close a file that turns out to be damaged
-        with source.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files if name in wanted}
-    except OutputError:
-        raise
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise OutputError(f"{source} holds pickled objects, which could run code: save plain arrays") from error
-        raise OutputError(f"{source} is damaged or not an .npz file: {error}") from error
-    except _DAMAGE as error:
-        raise OutputError(f"{source} is damaged or not an .npz file: {error}") from error

@@ -6,6 +6,7 @@ import pytest
 
 import validation.paper.reproduce as module
 from iclglass.cli import main
+from numerics.errors import MissingExtraError
 from validation.paper.catalogue import FIGURES
 from validation.paper.figure import Verdict, compared
 
@@ -60,11 +61,35 @@ def test_all_with_a_disagreement(run, tmp_path):
     assert (tmp_path / "o/reproduction.md").read_text(encoding="utf-8") == account
 
 
+def test_a_missing_package_skips_its_figure_of_all_only(run, tmp_path, monkeypatch):
+    usual = module.reproduce
+
+    def without_torch(name, **options):
+        if name == "fig-S8":
+            raise MissingExtraError("needs PyTorch: pip install 'iclglass[torch]'")
+        return Verdict("", (), True) if name == "fig-2" else usual(name, **options)
+
+    monkeypatch.setattr(module, "reproduce", without_torch)
+    code, out, err, _ = run("all", "--json", "--out", "o")
+    record = json.loads(out)
+    assert code == DONE
+    assert [*record["figures"], "fig-S8"] == list(FIGURES)
+    assert list(record["skipped"]) == ["fig-S8"]
+    assert err.count("pip install 'iclglass[torch]'") == 1
+    account = (tmp_path / "o/reproduction.md").read_text(encoding="utf-8")
+    assert account.count("pip install 'iclglass[torch]'") == 1
+    assert "\n## fig-S8: " not in account
+    code, _, err, _ = run("fig-S8", "--out", "p")
+    assert code == USAGE
+    assert err.count("pip install 'iclglass[torch]'") == 1
+    assert not (tmp_path / "p").exists()
+
+
 def test_refusals_before_any_work(run, tmp_path):
     code, _, err, asked = run("fig-9")
     assert (code, asked) == (USAGE, [])
     assert "fig-1" in err
-    assert "fig-S7" in err
+    assert "fig-S8" in err
     code, _, err, asked = run("fig-1", "--scale", "huge")
     assert (code, asked) == (USAGE, [])
     assert "quick" in err

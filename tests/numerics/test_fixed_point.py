@@ -74,5 +74,5 @@ def test_a_bracket_without_a_sign_change_is_nan_and_said():
 
 def test_every_status_has_a_sentence():
     sentences = [status.sentence for status in Status]
-    assert len(set(sentences)) == len(sentences) == 4
+    assert len(set(sentences)) == len(sentences) == 6
     assert "lam > 0" in Status.DIVERGES.sentence

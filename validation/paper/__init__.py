@@ -6,6 +6,7 @@
     reproduce   one figure into a folder: data file, pictures, verdict
     moments     the derived moments of couplings and fields, which two figures need
     notes       the account of a whole reproduction, as Markdown
+    divergence  where the published iteration has no fixed point, which fig-4 draws
     correlated_tokens  law and theory of prompts whose tokens are correlated
     fig_*       the figures
 

@@ -4,8 +4,9 @@ Theory: mean and variance of each kind over data sets, exact at finite D, N and 
 of these is drawn over the histograms; that the distributions are Gaussian is not claimed, and their excess kurtosis is
 measured.
 
-The couplings come in six kinds: SG's blocks (block with block, block with last row, last row with itself), told apart
-by whether the two spins share their row or their column. Those of the masked column are zero and left out.
+The fields come in three kinds: those of the block on its diagonal and off it, SG's h1, and those of the last row, their
+h2. The couplings come in six: SG's J1 (block with block), J2 (block with last row) and J3 (last row with itself), told
+apart by whether the two spins share their row or their column. Those of the masked column are zero and left out.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numerics.plotting import PALETTE
 from replica import symbols
 from validation.paper.figure import PaperFigure, Progress, Verdict, compared, largest
 from validation.paper.moments import symbolic_moments
+from validation.paper.published import of_shape
 from validation.prompts import draw_prompts
 from validation.statistics import mean_and_error
 
@@ -37,6 +39,8 @@ _REACH = 6.0
 """Histograms reach so many derived standard deviations to both sides of the derived mean."""
 _LIMIT = 4.0
 """|z| allowed to each of the 18 moments: a correct theory fails with probability 1e-3."""
+_SG_TYPES = ("$h$", "$h_1$", "$h_2$", "$J_1$", "$J_1$", "$J_1$", "$J_2$", "$J_2$", "$J_3$")
+"""SG's name of the type that each kind belongs to; the diagonal of the block is in none, as in Fig. S2."""
 _J, _H = "fig-1/data/J-matrix.npy", "fig-1/data/h-matrix.npy"
 
 
@@ -129,11 +133,11 @@ def _published(data: xr.Dataset, published: Mapping[str, Array]) -> dict[str, Ar
     """SG's entries by kind, scaled as ours; without the masked column where they have it."""
     size = int(data.attrs["dimension"])
     full, active = (size + 1) ** 2, np.arange((size + 1) ** 2).reshape(size + 1, size + 1)[:, :-1].ravel()
-    arrays = {1: published.get(_H), 2: published.get(_J)}
+    arrays = {1: of_shape(published, _H, (size + 1, size + 1)), 2: of_shape(published, _J, (full, full))}
     found = {}
     for number, (name, mask) in enumerate(kinds(size).items()):
         array = arrays[mask.ndim]
-        if array is None or array.size != full**mask.ndim:
+        if array is None:
             continue
         square = array.reshape((full,) * mask.ndim)[np.ix_(*(active,) * mask.ndim)]
         mean, variance = data.derived.values[number]
@@ -166,9 +170,10 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
             panel.hist(entries, 20, density=True, histtype="step", color=PALETTE[6], label="published")
         panel.set_yscale("log")
         panel.set_ylim(2e-5 / deviation, 1.2 / deviation)
-        panel.set_title(name, fontsize="small")
+        panel.set_title(f"{_SG_TYPES[row]}: {name}", fontsize="small")
         text = f"excess kurtosis\n{kurtosis[row]:.2f} ± {error[row]:.2f}"
         panel.text(0.02, 0.96, text, transform=panel.transAxes, va="top", fontsize="x-small")
+        panel.locator_params(axis="x", nbins=5)
         panel.set_xlabel("$h_i$" if row < 3 else "$J_{ij}$")
     for line in panels:
         line[0].set_ylabel("density")

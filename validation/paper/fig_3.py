@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +31,7 @@ from numerics.instance.spin_glass import energy, hessian
 from numerics.moments import feature_moments
 from numerics.plotting import PALETTE
 from numerics.spectrum import zero_eigenvalue_fraction
-from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, largest
+from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
 from validation.paper.published import of_shape
 from validation.prompts import draw_prompts
 from validation.statistics import bonferroni_threshold, mean_and_error
@@ -70,11 +69,7 @@ def parameters(scale: str) -> dict[str, Any]:
 def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
     """One part for each P."""
     settings = FIGURE.checked_parameters(scale)
-    parts = []
-    for number, prompts in enumerate(settings["prompts"]):
-        progress(number, len(settings["prompts"]))
-        parts.append(progress.part(f"P={prompts}", partial(_one, settings, prompts, seed)))
-    progress(1, 1)
+    parts = in_parts(progress, {f"P={count}": partial(_one, settings, count, seed) for count in settings["prompts"]})
     return xr.concat(parts, dim=xr.DataArray(settings["prompts"], dims="prompts", name="prompts"))
 
 
@@ -137,7 +132,7 @@ def _one(settings: Mapping[str, Any], prompts: int, seed: int) -> xr.Dataset:
 def _embedded(weights: FloatArray, energies: FloatArray, grid: int, seed: int) -> tuple[FloatArray, ...]:
     """The plane of t-SNE and the energies interpolated over it as SG do; NaN without scikit-learn."""
     try:
-        manifold = import_module("sklearn.manifold")
+        from sklearn.manifold import TSNE
     except ImportError:
         nothing = np.full(grid, math.nan)
         return nothing, nothing, np.full((grid, grid), math.nan)
@@ -145,7 +140,7 @@ def _embedded(weights: FloatArray, energies: FloatArray, grid: int, seed: int) -
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # on busy cores its threads wait for each other
-        placed = manifold.TSNE(random_state=seed % 2**32).fit_transform(weights.astype(np.float32))
+        placed = TSNE(random_state=seed % 2**32).fit_transform(weights.astype(np.float32))
     points = placed.astype(np.float64)
     x, y = (np.linspace(column.min(), column.max(), grid) for column in points.T)
     smooth = RBFInterpolator(points, energies, neighbors=100, smoothing=50, kernel="linear")
@@ -241,7 +236,9 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
         row[2].semilogy(index, twice, "o", color=PALETTE[1], fillstyle="none", markersize=5, label=label)
         row[2].axhline(ridge0, color="0.4", linestyle="--", label=r"$\lambda_0$: flat")
         if prompts < bent.size:
-            row[2].axvline(prompts + 0.5, color=PALETTE[2], label=f"predicted: {bent.size - prompts} flat beyond $P$")
+            row[2].axvline(
+                prompts + 0.5, ymax=0.65, color=PALETTE[2], label=f"predicted: {bent.size - prompts} flat beyond $P$"
+            )
         row[2].set_ylim(ridge0 / 2, 30 * bent.max())
         row[2].set_xlabel("eigenvector")
         row[2].set_ylabel("curvature")

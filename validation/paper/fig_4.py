@@ -1,7 +1,7 @@
 """SG Fig. 4: (a) contrast ratio over prompts P and context N at D = 20; (b) loss against N, message passing and Adam.
 
-Theory: both at finite size (`numerics.finite_size`); the line beyond which the published iteration diverges is that at
-D -> infinity (`numerics.instance.stability.spin_by_spin_limit`). Message passing as published has a bias (no reaction
+Theory: both at finite size (`numerics.finite_size`); the lines below which the published iteration diverges, at D = 20
+and at D -> infinity, are those of `validation.paper.divergence`. Message passing as published has a bias (no reaction
 term): its loss in (b) is not that of the exact mean.
 
 The published code says lambda0 = 1 for (a); the published data do not follow from it (see the verdict). Two smaller
@@ -11,6 +11,7 @@ ridges are mapped beside it, to show where the line lies.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,9 @@ from numerics.finite_size import solve_finite
 from numerics.fixed_point import Status
 from numerics.instance.linear_response import ground_state
 from numerics.instance.spin_by_spin import published as published_iteration
-from numerics.instance.stability import spin_by_spin_limit
 from numerics.plotting import PALETTE
-from validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, largest
+from validation.paper.divergence import finite_line, limit_line
+from validation.paper.figure import PaperFigure, Progress, Row, Verdict, batches, compared, in_parts, largest
 from validation.paper.published import of_shape
 from validation.population import gaussian_moments, population_error
 from validation.prompts import draw_prompts
@@ -39,11 +40,12 @@ _DIMENSION = 20
 _RIDGES = (1.0, 0.1, 0.01)
 _PROMPTS, _RIDGE0, _BETA, _DECAY = 10_000, 0.01, 100.0, 0.01
 _SOLVERS = ("exact", "published", "adam")
-_BISECTIONS = 40
+_BATCH = 2
+"""Repeats of (b) in a part: 5000 epochs of Adam take seconds."""
 _FALSE_ALARM = 1e-3
 _LEAST_CONTEXT, _LEAST_PROMPTS = 10, 120
 """alpha = 0.5 and tau = 0.3: below, the finite-size theory has not been measured; shown, and said, but not judged."""
-_CONTRAST = "fig-4/data/contrast.npy"
+_CONTRAST, _TOKENS = "fig-4/data/contrast.npy", "fig-4/data/N_list.npy"
 _LOSSES = {"published": "amp", "adam": "sgd"}
 _PAPER_REPEATS = 50
 
@@ -71,17 +73,18 @@ def parameters(scale: str) -> dict[str, Any]:
 def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
     """Overlaps of exact means and the fate of the published iteration over the map; losses against N."""
     given = parameters(scale)
-    total = len(given["map_context"]) + len(given["context"])
-    columns = []
-    for k, context in enumerate(given["map_context"]):
-        columns.append(progress.part(f"map-{context}", lambda context=context: _column(given, context, seed)))  # type: ignore[misc]
-        progress(k + 1, total)
-    losses = []
-    for k, context in enumerate(given["context"]):
-        losses.append(progress.part(f"loss-{context}", lambda context=context: _losses(given, context, seed)))  # type: ignore[misc]
-        progress(len(columns) + k + 1, total)
-    maps = xr.concat(columns, dim="map_context")
-    return xr.merge([maps, xr.concat(losses, dim="context")]).assign_coords(
+    columns = {f"map-{context}": partial(_column, given, context, seed) for context in given["map_context"]}
+    some = batches(given["repeats"], _BATCH)
+    losses = {
+        f"loss-{context}-{batch[0]}-{batch[-1]}": partial(_losses, given, context, batch, seed)
+        for context in given["context"]
+        for batch in some
+    }
+    parts = in_parts(progress, columns | losses)
+    maps = xr.concat(parts[: len(columns)], dim="map_context")
+    found = [part.loss.values for part in parts[len(columns) :]]
+    rows = [np.concatenate(found[start : start + len(some)], axis=1) for start in range(0, len(found), len(some))]
+    return maps.assign(loss=(("context", "solver", "repeat"), np.array(rows))).assign_coords(
         map_context=list(given["map_context"]),
         map_prompts=list(given["map_prompts"]),
         context=list(given["context"]),
@@ -116,19 +119,20 @@ def _column(given: Mapping[str, Any], context: int, seed: int) -> xr.Dataset:
     )
 
 
-def _losses(given: Mapping[str, Any], context: int, seed: int) -> xr.Dataset:
-    """One N of (b): exact population errors of three sets of weights; NaN beyond Adam's repeats, or diverged."""
+def _losses(given: Mapping[str, Any], context: int, batch: range, seed: int) -> xr.Dataset:
+    """Some repeats of one N of (b): exact population errors of three sets of weights; NaN beyond Adam's repeats, or
+    diverged."""
     law = {"context": context, "label_noise": 0.0, "norm": given["norm"]}
     moments = gaussian_moments(np.ones(_DIMENSION), **law)
-    values = np.full((len(_SOLVERS), given["repeats"]), np.nan)
-    for repeat in range(given["repeats"]):
+    values = np.full((len(_SOLVERS), len(batch)), np.nan)
+    for place, repeat in enumerate(batch):
         rng = np.random.default_rng((seed, 1, context, repeat))
         data = draw_prompts(
             dimension=_DIMENSION, context=context, prompts=given["prompts"], norm=given["norm"], rng=rng
         )
-        values[0, repeat] = population_error(ground_state(data, _RIDGE0), moments)
+        values[0, place] = population_error(ground_state(data, _RIDGE0), moments)
         found = published_iteration(data, ridge0=_RIDGE0, beta=_BETA, rng=rng)
-        values[1, repeat] = population_error(found.mean[:, :-1], moments)
+        values[1, place] = population_error(found.mean[:, :-1], moments)
         if repeat < given["adam_repeats"]:
             run = train(
                 data,
@@ -140,7 +144,7 @@ def _losses(given: Mapping[str, Any], context: int, seed: int) -> xr.Dataset:
                 test=moments,
                 rng=rng,
             )
-            values[2, repeat] = run.test_error[-1]
+            values[2, place] = run.test_error[-1]
     return xr.Dataset({"loss": (("solver", "repeat"), values)})
 
 
@@ -173,21 +177,11 @@ def _map_theory(data: xr.Dataset) -> Array:
     return np.array([_theory(ridge0, context, prompts, "N").contrast for ridge0 in _RIDGES])
 
 
-def divergence_line(context: Array, ridge0: float) -> Array:
-    """P at each N below which the published iteration diverges at D -> infinity; by bisection in ln P."""
-
-    def converges(tau: float, alpha: float) -> bool:
-        limit = spin_by_spin_limit(task_diversity=tau, context_length=alpha, ridge=_DIMENSION * ridge0)
-        return limit.published[1] < 1  # false where there are no variances: NaN
-
-    line = []
-    for tokens in context:
-        low, high = 1e-4, 1e3
-        for _ in range(_BISECTIONS):
-            middle = float(np.sqrt(low * high))
-            low, high = (low, middle) if converges(middle, tokens / _DIMENSION) else (middle, high)
-        line.append(high * _DIMENSION**2)
-    return np.array(line)
+@cache
+def _lines(context: tuple[int, ...]) -> tuple[Array, Array]:
+    """P below which the published iteration diverges, (ridge, N): at this D, and at D -> infinity."""
+    where: dict[str, Any] = {"dimension": _DIMENSION, "ridges": _RIDGES}
+    return finite_line(context, **where), limit_line(context, **where)
 
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
@@ -197,17 +191,19 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     ratio, _ = contrast_of_means(data)
     theory = _map_theory(data)
     context, prompts = data.map_context.values, data.map_prompts.values
-    fine = np.linspace(context[0], context[-1], 200)
+    lines = _lines(tuple(context.tolist()))
     for row, ridge0 in enumerate(_RIDGES):
         panel = panels[0, row]
         mesh = panel.pcolormesh(context, prompts, ratio[row].T, shading="nearest", cmap="viridis", vmin=0, vmax=1)
-        lines = panel.contour(
+        levels = panel.contour(
             context, prompts, theory[row].T, levels=np.arange(0.1, 1, 0.1), colors="white", linewidths=0.9
         )
-        panel.clabel(lines, fontsize="x-small")
+        panel.clabel(levels, fontsize="x-small")
         bad = np.argwhere(~data.converges.transpose("ridge0", "map_context", "map_prompts").values[row].astype(bool))
-        panel.plot(context[bad[:, 0]], prompts[bad[:, 1]], "x", color="black", markersize=3)
-        panel.plot(fine, divergence_line(fine, ridge0), color=PALETTE[1], linewidth=2)
+        panel.plot(context[bad[:, 0]], prompts[bad[:, 1]], "x", color="black", markersize=3, clip_on=False)
+        panel.plot(context, lines[0][row], color=PALETTE[1], linewidth=2)
+        panel.plot(context, lines[1][row], "--", color=PALETTE[1], linewidth=1.5)
+        panel.set_xlim(context[0], context[-1])
         panel.set_ylim(prompts[0], prompts[-1])
         panel.set_xlabel("context length $N$")
         panel.set_ylabel("prompts $P$")
@@ -219,8 +215,9 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
         note.axis("off")
         text = (
             "colour: simulation, exact mean\nwhite: finite-size theory\n"
-            "black crosses: the published iteration diverges\nvermillion line: predicted to diverge below it, "
-            r"$D \to \infty$" + "\n(where no line is seen it lies above the panel)\n\npublished map: not given"
+            "black crosses: the published iteration diverges\nvermillion: predicted to diverge below the line,\n"
+            rf"solid at $D = {_DIMENSION}$, dashed at $D \to \infty$"
+            "\n(where no line is seen it lies above the panel)\n\npublished map: not given"
         )
         note.text(0, 0.95, text, va="top")
     else:
@@ -234,13 +231,15 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     _draw_losses(panels[1, 1], data, published)
     limits = panels[1, 2]
     for row, ridge0 in enumerate(_RIDGES):
-        limits.plot(fine, divergence_line(fine, ridge0), color=PALETTE[row], label=rf"$\lambda_0 = {ridge0:g}$")
+        limits.plot(context, lines[0][row], color=PALETTE[row], label=rf"$\lambda_0 = {ridge0:g}$, $D = {_DIMENSION}$")
+        limits.plot(context, lines[1][row], "--", color=PALETTE[row], label=r"the same, $D \to \infty$")
     limits.axhline(prompts[-1], color="grey", linestyle=":", label="top of the maps")
     limits.set_yscale("log")
+    limits.set_ylim(top=100 * prompts[-1])  # room for the legend
     limits.set_xlabel("context length $N$")
     limits.set_ylabel("prompts $P$")
     limits.set_title("published iteration: diverges below the line", fontsize="medium")
-    limits.legend(fontsize="small")
+    limits.legend(fontsize="x-small", ncols=2, loc="upper center")
     limits.grid(alpha=0.3)
     return figure
 
@@ -263,20 +262,8 @@ def _draw_losses(panel: Any, data: xr.Dataset, published: Mapping[str, Array]) -
             markersize=5,
             label=names[solver],
         )
-        if solver not in _LOSSES:
-            continue
-        tokens = published.get("fig-4/data/N_list.npy")
-        arrays = (
-            []
-            if tokens is None
-            else [
-                of_shape(published, f"fig-4/data/{_LOSSES[solver]}_loss_{kind}.npy", tokens.shape)
-                for kind in ("mean", "std")
-            ]
-        )
-        if tokens is not None and all(array is not None for array in arrays):
-            spread = np.asarray(arrays[1]) / np.sqrt(_PAPER_REPEATS)
-            panel.errorbar(tokens, arrays[0], spread, fmt="x", color=PALETTE[k], label=f"{names[solver]}, published")
+        if (reference := _published_loss(published, solver)) is not None:
+            panel.errorbar(*reference, fmt="x", color=PALETTE[k], label=f"{names[solver]}, published")
     panel.set_xscale("log")
     panel.set_yscale("log")
     panel.set_xlabel("context length $N$")
@@ -284,6 +271,31 @@ def _draw_losses(panel: Any, data: xr.Dataset, published: Mapping[str, Array]) -
     panel.set_title(f"$P = {_PROMPTS}$", fontsize="medium")
     panel.grid(alpha=0.3)
     panel.legend(fontsize="x-small")
+
+
+def _published_loss(published: Mapping[str, Array], solver: str) -> tuple[Array, Array, Array] | None:
+    """N, means and standard errors."""
+    if solver not in _LOSSES or (listed := published.get(_TOKENS)) is None:
+        return None
+    tokens = of_shape(published, _TOKENS, (listed.size,))
+    mean, std = (
+        of_shape(published, f"fig-4/data/{_LOSSES[solver]}_loss_{kind}.npy", (listed.size,)) for kind in ("mean", "std")
+    )
+    return None if tokens is None or mean is None or std is None else (tokens, mean, std / np.sqrt(_PAPER_REPEATS))
+
+
+def _against_published(data: xr.Dataset, published: Mapping[str, Array]) -> list[Row]:
+    """Our losses against the published ones where both have the same N."""
+    rows = []
+    for solver in _LOSSES:
+        if (reference := _published_loss(published, solver)) is None:
+            continue
+        mean, error = _mean_loss(data, solver)
+        for tokens, theirs, spread in zip(*reference, strict=True):
+            for k in np.flatnonzero(data.context.values == tokens):
+                what = f"loss, {solver}, N={tokens:g}: published"
+                rows.append(compared(what, mean[k], theirs, np.hypot(error[k], spread)))
+    return rows
 
 
 def _rms(values: Array) -> float:
@@ -304,7 +316,8 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     context, prompts = data.map_context.values, data.map_prompts.values
     covered = (context >= _LEAST_CONTEXT)[:, None] & (prompts >= _LEAST_PROMPTS)
     inside, outside = z[:, covered], z[:, ~covered]
-    threshold = bonferroni_threshold(_FALSE_ALARM, inside.size, data.sizes["map_repeat"] - 1)
+    dof = data.sizes["map_repeat"] - 1
+    threshold = bonferroni_threshold(_FALSE_ALARM, inside.size, dof)
     rows: list[Row] = []
     for row, ridge0 in enumerate(_RIDGES):
         place = np.unravel_index(np.argmax(np.abs(z[row]) * covered), z[row].shape)
@@ -324,14 +337,17 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     agrees &= largest(exact) < bonferroni_threshold(_FALSE_ALARM, len(exact), data.sizes["repeat"] - 1)
 
     fate = data.converges.transpose("ridge0", "map_context", "map_prompts").values.astype(bool)
-    predicted = np.array([prompts >= divergence_line(context, ridge0)[:, None] for ridge0 in _RIDGES])
-    same = int(np.sum(fate == predicted))
+    finite, limit = _lines(tuple(context.tolist()))
+    wrong, wrong_limit = (fate != (prompts >= line[:, :, None]) for line in (finite, limit))
     bias = _mean_loss(data, "published")[0] / _mean_loss(data, "exact")[0] - 1
     sentence = (
-        f"contrast ratio against finite-size theory: rms z {_rms(inside):.2f}, |z| <= {np.max(np.abs(inside)):.1f} at "
-        f"{inside.size} points (N >= {_LEAST_CONTEXT}, P >= {_LEAST_PROMPTS}); exact loss |z| <= {largest(exact):.1f}, "
-        f"Adam's {largest(losses[len(exact) :]):.1f}; the line predicts whether the published iteration converges at "
-        f"{same} of {fate.size} points"
+        f"contrast ratio against finite-size theory: rms z {_rms(inside):.2f} (expected "
+        f"{np.sqrt(dof / (dof - 2)):.2f}), |z| <= {np.max(np.abs(inside)):.1f} at {inside.size} points "
+        f"(N >= {_LEAST_CONTEXT}, P >= {_LEAST_PROMPTS}); exact loss |z| <= {largest(exact):.1f}, Adam's "
+        f"{largest(losses[len(exact) :]):.1f}; "
+        "whether the published iteration converges is predicted at "
+        f"{int(np.sum(~wrong))} of {fate.size} points by the line at D = {_DIMENSION} ({int(np.sum(~wrong_limit))} by "
+        "that at D -> infinity)"
     )
     here = float(_theory(1.0, np.array(100), np.array(1000), "N").contrast)
     remarks = [
@@ -345,15 +361,22 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
             f"outside the judged part of the map, at N < {_LEAST_CONTEXT} or P < {_LEAST_PROMPTS}: rms z "
             f"{_rms(outside):.1f}, contrast off theory by up to {deviation.max():.3f}"
         )
-    wrong = fate != predicted
     if np.any(wrong):
         counts = ", ".join(f"{int(np.sum(wrong[row]))} at lambda0 = {ridge0:g}" for row, ridge0 in enumerate(_RIDGES))
-        remarks.append(f"the line is that of D -> infinity; at D = {_DIMENSION} it misses {counts}")
+        distance = (prompts / finite[:, :, None])[wrong]
+        remarks.append(
+            f"points missed by the line at D = {_DIMENSION}, which leaves out how spins of one data set differ: "
+            f"{counts}, at {distance.min():.2f} to {distance.max():.2f} times its P"
+        )
     reference = of_shape(published, _CONTRAST, (50, 50))
     if reference is not None:
         at = _theory(1.0, *np.meshgrid(np.linspace(2, 100, 50), np.linspace(20, 1000, 50), indexing="ij"), "N").contrast
-        distance = float(np.sqrt(np.nanmean((reference - at) ** 2)))
-        remarks.append(f"root mean square deviation of the published map from theory at lambda0 = 1: {distance:.3f}")
+        straight, transposed = (float(np.sqrt(np.mean((array - at) ** 2))) for array in (reference, reference.T))
+        remarks.append(
+            f"published {_CONTRAST} is read with N along its rows and P along its columns: root mean square deviation "
+            f"from theory at lambda0 = 1 {straight:.3f} ({transposed:.3f} if transposed)"
+        )
+    losses += _against_published(data, published)
     return Verdict(sentence, (*rows, *losses), agrees, tuple(remarks))
 
 
@@ -366,7 +389,7 @@ FIGURE = PaperFigure(
     judge=judge,
     published=(
         _CONTRAST,
-        "fig-4/data/N_list.npy",
+        _TOKENS,
         *(f"fig-4/data/{name}_loss_{kind}.npy" for name in _LOSSES.values() for kind in ("mean", "std")),
     ),
 )

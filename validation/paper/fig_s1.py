@@ -9,6 +9,7 @@ drawn beside it and not compared.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from numerics.finite_size import solve_finite
 from numerics.learning_curve import learning_curve
 from numerics.plotting import PALETTE
-from validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, largest
+from validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, in_parts, largest
 from validation.paper.published import of_shape
 from validation.population import gaussian_moments
 from validation.prompts import draw_prompts
@@ -82,13 +83,14 @@ def parameters(scale: str) -> dict[str, Any]:
 def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
     """Exact population error and gradient of every trained layer."""
     given = parameters(scale)
-    parts = []
-    for row, layer in enumerate(LAYERS):
-        for column, tau in enumerate(given["task_diversity"]):
-            parts.append(
-                progress.part(f"{layer}-{tau:g}", lambda layer=layer, tau=tau: _trained(given, layer, tau, seed))  # type: ignore[misc]
-            )
-            progress(row * len(given["task_diversity"]) + column + 1, len(LAYERS) * len(given["task_diversity"]))
+    parts = in_parts(
+        progress,
+        {
+            f"{layer}-{tau:g}": partial(_trained, given, layer, tau, seed)
+            for layer in LAYERS
+            for tau in given["task_diversity"]
+        },
+    )
     shape = (len(LAYERS), len(given["task_diversity"]), given["repeats"])
     dimensions = ("layer", "task_diversity", "repeat")
     return xr.Dataset(

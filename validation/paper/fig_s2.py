@@ -29,7 +29,7 @@ from numerics.instance.spin_glass import spin_glass
 from numerics.plotting import PALETTE
 from replica import symbols
 from validation.paper.fig_1 import kinds
-from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, largest
+from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
 from validation.paper.moments import symbolic_moments
 from validation.paper.published import of_shape
 from validation.prompts import draw_prompts
@@ -142,16 +142,12 @@ def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
     """Divergences and mean squares, (type, context, repeat), and the Gaussian curves; one part for each N."""
     settings = FIGURE.checked_parameters(scale)
     contexts = settings["contexts"]
-    parts = []
-    for number, context in enumerate(contexts):
-        progress(number, len(contexts))
-        parts.append(progress.part(f"N={context}", partial(_counted, settings, context, seed)))
+    parts = in_parts(progress, {f"N={context}": partial(_counted, settings, context, seed) for context in contexts})
     data = xr.concat(parts, dim=xr.DataArray(contexts, dims="context", name="context"))
     found = divergence(data["counts"].sel(context=contexts[0]).values, data["counts"].values)
     rng = np.random.default_rng([seed, 2])
     sizes = {"dimension": settings["dimension"], "prompts": settings["prompts"]}
     gaussian = [gaussian_divergence(name, **sizes, contexts=contexts, rng=rng) for name in TYPES]
-    progress(1, 1)
     return xr.Dataset(
         {
             "divergence": (("context", "type", "repeat"), found),

@@ -33,7 +33,7 @@ from numerics.moments import feature_moments
 from numerics.plotting import PALETTE
 from validation.paper.fig_1 import kinds
 from validation.paper.fig_s2 import kind_moments
-from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, largest
+from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
 from validation.paper.published import of_shape
 from validation.statistics import bonferroni_threshold, mean_and_error
 
@@ -143,9 +143,7 @@ def mean_response(onsite: FloatArray, variances: FloatArray) -> FloatArray:
 def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
     """Means on the diagonal for all draws, theory, and the maps of one draw of each kind."""
     settings = FIGURE.checked_parameters(scale)
-    progress(0, 1)
-    data = progress.part("draws", partial(_draws, settings, seed))
-    progress(1, 1)
+    (data,) = in_parts(progress, {"draws": partial(_draws, settings, seed)})
     return data
 
 
@@ -253,12 +251,14 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     )
     for panel, (values, title) in zip((*panels[0, :2], *panels[1, :2]), maps, strict=True):
         mesh = panel.imshow(values, cmap="viridis")
+        panel.set_xticks([])
+        panel.set_yticks([])
         panel.set_title(title, fontsize="medium")
         figure.colorbar(mesh, ax=panel)
     names = ("exact", "SG's iteration")
     for index, name in enumerate(names):
         panels[0, 2].hist(data["samples"][index], 20, color=PALETTE[index], alpha=0.6, label=name)
-        panels[0, 2].axvline(float(data["theory"][index]), color=PALETTE[index], label=f"theory, {name}")
+        panels[0, 2].axvline(float(data["theory"][index]), ymax=0.66, color=PALETTE[index], label=f"theory, {name}")
     panels[0, 2].set_xlabel("mean weight on the diagonal")
     panels[0, 2].set_ylabel("draws")
     panels[0, 2].set_ylim(top=1.5 * panels[0, 2].get_ylim()[1])

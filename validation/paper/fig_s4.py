@@ -31,7 +31,8 @@ from validation.paper.correlated_tokens import (
     law_of,
     population_error,
 )
-from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, largest
+from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
+from validation.paper.published import of_shape
 from validation.statistics import bonferroni_threshold, mean_and_error, welch_satterthwaite
 
 if TYPE_CHECKING:
@@ -69,18 +70,11 @@ def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
     """Exact solution at lambda0 and lambda0/2, SG's iteration, and the theory; one part for each c and covariance."""
     settings = FIGURE.checked_parameters(scale)
     correlations = settings["correlations"]
-    rows = []
-    for number, correlation in enumerate(correlations):
-        row = []
-        for index, kind in enumerate(COVARIANCES):
-            progress(2 * number + index, 2 * len(correlations))
-            key = f"c={correlation}-{kind}"
-            row.append(progress.part(key, partial(_one, settings, correlation, kind, seed)))
-        rows.append(xr.concat(row, dim=xr.DataArray(list(COVARIANCES), dims="covariance", name="covariance")))
-    data = xr.concat(rows, dim=xr.DataArray(correlations, dims="correlation", name="correlation"))
-    data = data.merge(progress.part("curve", partial(_curve, settings, seed)))
-    progress(1, 1)
-    return data
+    work = {f"c={c}-{kind}": partial(_one, settings, c, kind, seed) for c in correlations for kind in COVARIANCES}
+    *parts, curve = in_parts(progress, {**work, "curve": partial(_curve, settings, seed)})
+    kinds = xr.DataArray(list(COVARIANCES), dims="covariance", name="covariance")
+    rows = [xr.concat(pair, dim=kinds) for pair in zip(parts[::2], parts[1::2], strict=True)]
+    return xr.concat(rows, dim=xr.DataArray(correlations, dims="correlation", name="correlation")).merge(curve)
 
 
 def _curve(settings: Mapping[str, Any], seed: int) -> xr.Dataset:
@@ -195,10 +189,7 @@ def _against_published(data: xr.Dataset, published: Mapping[str, Array]) -> list
 
 def _published(published: Mapping[str, Array], name: str) -> FloatArray | None:
     """Errors (19, 20) of the authors; NaN where their iteration had not settled."""
-    array = published.get(name)
-    if array is None or array.shape != (PUBLISHED_CORRELATIONS.size, 20):
-        return None
-    return array.astype(np.float64)
+    return of_shape(published, name, (PUBLISHED_CORRELATIONS.size, 20), finite=False)
 
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from numerics.plotting import PALETTE
 from numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges
-from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, largest
+from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
 from validation.statistics import bonferroni_threshold, mean_and_error
 
 if TYPE_CHECKING:
@@ -90,11 +90,7 @@ def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
     """Histograms, moments of each matrix, and the distance to the limiting law; one part for each N."""
     settings = FIGURE.checked_parameters(scale)
     contexts = settings["contexts"]
-    parts = []
-    for number, context in enumerate(contexts):
-        progress(number, len(contexts))
-        parts.append(progress.part(f"N={context}", partial(_one, settings, context, seed)))
-    progress(len(contexts), len(contexts))
+    parts = in_parts(progress, {f"N={context}": partial(_one, settings, context, seed) for context in contexts})
     return xr.concat(parts, dim=xr.DataArray(contexts, dims="context", name="context"))
 
 

@@ -27,7 +27,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from numerics.plotting import PALETTE
-from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, largest
+from validation.paper.figure import Array, PaperFigure, Progress, Verdict, batches, compared, in_parts, largest
 from validation.paper.published import of_shape
 from validation.statistics import bonferroni_threshold, mean_and_error
 
@@ -104,20 +104,17 @@ def _error(weights: FloatArray) -> FloatArray:
 def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
     """Losses and errors, (epoch, repeat), and the error of the solution; one part for each batch of repeats."""
     settings = FIGURE.checked_parameters(scale)
-    starts = range(0, settings["repeats"], BATCH)
-    parts = []
-    for number, start in enumerate(starts):
-        progress(number, len(starts))
-        parts.append(progress.part(f"repeat={start}", partial(_batch, settings, start, seed)))
-    progress(1, 1)
+    parts = in_parts(
+        progress,
+        {f"repeat={some[0]}": partial(_batch, settings, some, seed) for some in batches(settings["repeats"], BATCH)},
+    )
     data = xr.concat(parts, dim="repeat")
     return data.assign_attrs(dimension=settings["dimension"], context=settings["context"])
 
 
-def _batch(settings: Mapping[str, Any], start: int, seed: int) -> xr.Dataset:
-    dimension, context = settings["dimension"], settings["context"]
-    count = min(BATCH, settings["repeats"] - start)
-    rng = np.random.default_rng([seed, 6, start])
+def _batch(settings: Mapping[str, Any], batch: range, seed: int) -> xr.Dataset:
+    dimension, context, count = settings["dimension"], settings["context"], len(batch)
+    rng = np.random.default_rng([seed, 6, batch[0]])
     tokens = rng.standard_normal((count, dimension, context))
     covariance = tokens @ tokens.transpose(0, 2, 1) / context
     tasks = rng.standard_normal((count, settings["tasks"], dimension))

@@ -13,6 +13,7 @@ are counted here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,13 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from numerics.gamma_quadrature import prompt_nodes
 from numerics.instance.data import Instance
 from numerics.instance.spin_glass import hessian
 from numerics.moments import FeatureMoments, feature_moments
 from numerics.plotting import PALETTE
 from numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges, zero_eigenvalue_fraction
-from validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, largest
+from validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, in_parts, largest
 from validation.paper.published import of_shape
 from validation.prompts import draw_prompts
 from validation.statistics import bonferroni_threshold, mean_and_error
@@ -74,26 +76,20 @@ def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
     """Counts of zeros, by rounding, by SG's cut and by half of it, and all eigenvalues at D = 20."""
     given = parameters(scale)
     sizes, counts, repeats = given["dimensions"], given["prompts"], given["repeats"]
-    done, total = 0, len(sizes) + len(_SPECTRA)
-    parts = []
-    for size in sizes:
-        part = progress.part(f"D={size}", lambda size=size: _counted(size, given, seed))  # type: ignore[misc]
-        parts.append(part)
-        progress(done := done + 1, total)
-    spectra = np.empty((len(_SPECTRA), given["spectrum_repeats"], (_SPECTRUM_DIMENSION + 1) ** 2))
-    for row, prompts in enumerate(_SPECTRA):
-        for repeat in range(given["spectrum_repeats"]):
-            rng = np.random.default_rng((seed, 1, prompts, repeat))
-            data = draw_prompts(
-                dimension=_SPECTRUM_DIMENSION, context=given["context"], prompts=prompts, norm="N", rng=rng
-            )
-            spectra[row, repeat] = eigenvalues(data)
-        progress(done := done + 1, total)
-    counted = {name: np.stack([part[name].values for part in parts]) for name in _COUNTS}
-    dimensions = ("dimension", "prompts", "repeat")
+    *parts, spectra = in_parts(
+        progress,
+        {
+            f"D={size}-{repeat}": partial(_counted, size, repeat, given, seed)
+            for size in sizes
+            for repeat in range(repeats)
+        }
+        | {"spectra": partial(_spectra, given, seed)},
+    )
+    shape = (len(sizes), repeats, len(counts))
+    counted = {name: np.stack([part[name].values for part in parts]).reshape(shape) for name in _COUNTS}
     return xr.Dataset(
-        {name: (dimensions, values) for name, values in counted.items()}
-        | {"eigenvalues": (("spectrum_prompts", "spectrum_repeat", "mode"), spectra)},
+        {name: (("dimension", "prompts", "repeat"), values.swapaxes(1, 2)) for name, values in counted.items()}
+        | {"eigenvalues": spectra.eigenvalues},
         coords={
             "dimension": list(sizes),
             "prompts": list(counts),
@@ -104,16 +100,26 @@ def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
     )
 
 
-def _counted(size: int, given: Mapping[str, Any], seed: int) -> xr.Dataset:
-    found = np.empty((len(_COUNTS), len(given["prompts"]), given["repeats"]), dtype=np.int64)
+def _counted(size: int, repeat: int, given: Mapping[str, Any], seed: int) -> xr.Dataset:
+    found = np.empty((len(_COUNTS), len(given["prompts"])), dtype=np.int64)
     for column, prompts in enumerate(given["prompts"]):
-        for repeat in range(given["repeats"]):
-            rng = np.random.default_rng((seed, 0, size, prompts, repeat))
+        rng = np.random.default_rng((seed, 0, size, prompts, repeat))
+        data = draw_prompts(dimension=size, context=given["context"], prompts=prompts, norm="N", rng=rng)
+        values = eigenvalues(data)
+        limits = np.array([_ROUNDING * values[-1], _CUT, _CUT / 2])
+        found[:, column] = np.searchsorted(values, limits)
+    return xr.Dataset({name: (("prompts",), found[k]) for k, name in enumerate(_COUNTS)})
+
+
+def _spectra(given: Mapping[str, Any], seed: int) -> xr.Dataset:
+    size, repeats = _SPECTRUM_DIMENSION, given["spectrum_repeats"]
+    values = np.empty((len(_SPECTRA), repeats, (size + 1) ** 2))
+    for row, prompts in enumerate(_SPECTRA):
+        for repeat in range(repeats):
+            rng = np.random.default_rng((seed, 1, prompts, repeat))
             data = draw_prompts(dimension=size, context=given["context"], prompts=prompts, norm="N", rng=rng)
-            values = eigenvalues(data)
-            limits = np.array([_ROUNDING * values[-1], _CUT, _CUT / 2])
-            found[:, column, repeat] = np.searchsorted(values, limits)
-    return xr.Dataset({name: (("prompts", "repeat"), found[k]) for k, name in enumerate(_COUNTS)})
+            values[row, repeat] = eigenvalues(data)
+    return xr.Dataset({"eigenvalues": (("spectrum_prompts", "spectrum_repeat", "mode"), values)})
 
 
 def _exact(size: int, prompts: Array) -> Array:
@@ -132,6 +138,37 @@ def _published_ratio(data: xr.Dataset, published: Mapping[str, Array]) -> Array 
 
 def _moments(data: xr.Dataset) -> FeatureMoments:
     return feature_moments(dimension=_SPECTRUM_DIMENSION, context=int(data.attrs["context"]), label_noise=0.0, norm="N")
+
+
+def _bulk(prompts: int, moments: FeatureMoments) -> tuple[float, float, int]:
+    """Unit and ratio of the Marchenko-Pastur law at D = 20, and how many eigenvalues follow it."""
+    size = _SPECTRUM_DIMENSION
+    left = prompts - size
+    return moments.block / size * left / prompts, size**2 / left, min(left, size**2)
+
+
+def _width(data: xr.Dataset, moments: FeatureMoments) -> str:
+    """The measured bulk, without the D largest eigenvalues (last row) and the zeros, against the law."""
+    words = []
+    for row, prompts in enumerate(data.spectrum_prompts.values):
+        unit, ratio, bulk = _bulk(int(prompts), moments)
+        low, high = (unit * edge for edge in marchenko_pastur_edges(ratio))
+        values = np.sort(data.eigenvalues.values[row], axis=1)[:, -bulk - _SPECTRUM_DIMENSION : -_SPECTRUM_DIMENSION]
+        measured, law = values.std() / values.mean(), np.sqrt(min(ratio, 1 / ratio))
+        outside = np.mean((values < low) | (values > high))
+        words.append(f"{measured:.2f} (law {law:.2f}) at P={prompts}, {outside:.1%} outside the law's support")
+    return (
+        "deviation over mean of the bulk against the law of Marchenko and Pastur, which holds at D -> infinity: "
+        f"{'; '.join(words)}. At D = {_SPECTRUM_DIMENSION} squared feature norms still fluctuate, by "
+        f"{np.sqrt(_norm_variance(data)):.0%} of their mean"
+    )
+
+
+def _norm_variance(data: xr.Dataset) -> float:
+    """Relative variance of |u|^2 |x|^2 over prompts, exact to quadrature."""
+    context = int(data.attrs["context"])
+    nodes = prompt_nodes(_SPECTRUM_DIMENSION, context, context, 0.0)
+    return float(nodes.weight @ nodes.block**2 / (nodes.weight @ nodes.block) ** 2 - 1)
 
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
@@ -159,6 +196,7 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     for row, (panel, prompts) in enumerate(zip(panels, data.spectrum_prompts.values, strict=True)):
         _draw_spectrum(panel, data.eigenvalues.values[row], int(prompts), moments, published)
     panels[0].set_ylabel("density of the eigenvalues that are not zero")
+    panels[-1].set_ylim(top=1.25 * panels[-1].get_ylim()[1])
     panels[-1].legend(fontsize="x-small", loc="upper right")
     return figure
 
@@ -171,7 +209,10 @@ def _draw_spectrum(
     edges = np.geomspace(shown.min(), shown.max(), 61)
     # on a logarithmic axis: density of ln(eigenvalue)
     panel.hist(np.log10(shown), np.log10(edges), density=True, color=PALETTE[0], alpha=0.45, label="simulated")
-    reference = published.get(_SPECTRA[prompts])
+    if (given := published.get(_SPECTRA[prompts])) is None:
+        reference = None
+    else:  # one spectrum or several: any shape
+        reference = of_shape(published, _SPECTRA[prompts], given.shape)
     if reference is not None and np.any(reference > _CUT):
         panel.hist(
             np.log10(reference[reference > _CUT]),
@@ -181,11 +222,9 @@ def _draw_spectrum(
             color=PALETTE[6],
             label="published",
         )
-    left = prompts - size
-    unit, ratio = moments.block / size * left / prompts, size**2 / left
+    unit, ratio, bulk = _bulk(prompts, moments)
     low, high = marchenko_pastur_edges(ratio)
     x = np.geomspace(max(low, 1e-4), high, 600)
-    bulk = min(left, size**2)
     weight = bulk / (bulk + size) / min(1.0, 1 / ratio)
     density = weight * marchenko_pastur_density(x, ratio=ratio) * x * np.log(10)
     panel.plot(np.log10(unit * x), density, color=PALETTE[1], label="Marchenko-Pastur")
@@ -213,7 +252,7 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
         f"{data.zeros.size - wrong} of {data.zeros.size} counts of zero eigenvalues are "
         f"max(D+1, (D+1)^2 - P) exactly; trace of the Hessian |z| <= {largest(rows):.1f}"
     )
-    remarks: list[str] = []
+    remarks = [_width(data, moments)]
     ratio = _published_ratio(data, published)
     if ratio is not None:
         more, said, seen = _against_published(data, ratio, exact, spins)

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-__all__ = ["SCALES", "PaperFigure", "Progress", "Row", "Verdict", "compared", "largest", "quiet"]
+__all__ = [
+    "SCALES",
+    "PaperFigure",
+    "Progress",
+    "Row",
+    "Verdict",
+    "batches",
+    "compared",
+    "in_parts",
+    "largest",
+    "quiet",
+]
 
 Array = NDArray[Any]
 Row = tuple[str, float, float, float, float]
@@ -50,6 +61,32 @@ def quiet() -> Progress:
     >>> quiet()(1, 2)
     """
     return _Quiet()
+
+
+def in_parts(progress: Progress, work: Mapping[str, Callable[[], xr.Dataset]]) -> list[xr.Dataset]:
+    """The parts of a long simulation, simulated by key and in this order; those of an interrupted run are there.
+
+    A part should take well under a minute at full scale: that is what a kill loses.
+
+    >>> import xarray as xr
+    >>> [int(part.a) for part in in_parts(quiet(), {"one": lambda: xr.Dataset({"a": 1})})]
+    [1]
+    """
+    parts = []
+    for number, (key, simulate) in enumerate(work.items()):
+        progress(number, len(work))
+        parts.append(progress.part(key, simulate))
+    progress(len(work), len(work))
+    return parts
+
+
+def batches(repeats: int, size: int) -> list[range]:
+    """Repeats in runs of at most ``size``, for parts.
+
+    >>> batches(5, 2)
+    [range(0, 2), range(2, 4), range(4, 5)]
+    """
+    return [range(start, min(start + size, repeats)) for start in range(0, repeats, size)]
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,17 @@ _MARK = {True: "agrees with our theory", False: "**disagrees with our theory**",
 _MOST_ROWS = 40
 
 
-def to_markdown(verdicts: Mapping[str, Verdict], *, scale: str, seed: int, published: bool) -> str:
+def to_markdown(
+    verdicts: Mapping[str, Verdict],
+    *,
+    scale: str,
+    seed: int,
+    published: bool,
+    skipped: Mapping[str, str] | None = None,
+) -> str:
     """One section a figure: parameters, verdict, numbers, remarks.
 
-    published: whether a copy of the authors' data was compared with.
+    published: whether a copy of the authors' data was compared with. skipped: why, by figure.
     """
     data = "a copy of the authors' data beside it" if published else "without the authors' data"
     lines = [
@@ -31,6 +38,7 @@ def to_markdown(verdicts: Mapping[str, Verdict], *, scale: str, seed: int, publi
         "| --- | --- | --- |",
     ]
     lines += [f"| {name} | {get(name).title} | {_MARK[verdict.agrees]} |" for name, verdict in verdicts.items()]
+    lines += [f"| {name} | {get(name).title} | skipped: {reason} |" for name, reason in (skipped or {}).items()]
     for name, verdict in verdicts.items():
         lines += ["", f"## {name}: {get(name).title}", "", _parameters(get(name).parameters(scale)), ""]
         lines += [verdict.sentence[:1].upper() + verdict.sentence[1:] + "."]

@@ -6,6 +6,7 @@ is part of this project.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from numerics.errors import OutputError
 
-__all__ = ["check_layout", "of_shape", "read_published"]
+__all__ = ["Published", "check_layout", "of_shape", "read_published"]
 
 Array = NDArray[Any]
 
@@ -37,39 +38,76 @@ def check_layout(folder: str | Path) -> Path:
     return root
 
 
-def read_published(folder: str | Path, names: Iterable[str]) -> tuple[dict[str, Array], list[str]]:
-    """Arrays by relative name, and a sentence for every file that is missing or damaged.
+class Published(dict[str, Array]):
+    """Arrays by relative name, and a sentence by name about what is missing, damaged, misshapen or assumed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.remarks: dict[str, str] = {}
+
+
+def read_published(folder: str | Path, names: Iterable[str]) -> Published:
+    """The arrays that are there and hold real numbers; the others are named in the remarks.
 
     Raises:
         OutputError: the folder does not have the authors' layout.
     """
     root = check_layout(folder)
-    arrays: dict[str, Array] = {}
-    remarks: list[str] = []
+    found = Published()
     for name in names:
         file = root / name
         if not file.is_file():
-            remarks.append(f"published {name} is missing and left out")
+            found.remarks[name] = f"published {name} is missing and left out"
             continue
         try:
             array = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            remarks.append(f"published {name} is damaged and left out: {str(error).splitlines()[0]}")
+        except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            found.remarks[name] = f"published {name} is damaged and left out: {reason}"
             continue
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-            remarks.append(f"published {name} is damaged and left out: not an array of real numbers")
+            found.remarks[name] = f"published {name} is damaged and left out: not an array of real numbers"
         else:
-            arrays[name] = array
-    return arrays, remarks
+            found[name] = array
+    return found
 
 
-def of_shape(published: Mapping[str, Array], name: str, shape: tuple[int, ...]) -> Array | None:
-    """The array as doubles if it is there, finite, and has the shape the paper's parameters give it; else None.
+def of_shape(published: Mapping[str, Array], name: str, shape: tuple[int, ...], *, finite: bool = True) -> Array | None:
+    """The array as doubles in the shape the paper's parameters give it; None if it is not there or does not fit.
 
-    >>> of_shape({"a.npy": np.zeros(2)}, "a.npy", (3,)) is None
+    Axes of length one, a transposed array and one flattened row by row are put right. What is left out or put right is
+    said in the remarks of a `Published`. finite: NaN and infinities are not accepted.
+
+    >>> of_shape({"a.npy": np.zeros((3, 1))}, "a.npy", (3,)).shape
+    (3,)
+    >>> found = Published()
+    >>> found["a.npy"] = np.zeros(2)
+    >>> of_shape(found, "a.npy", (3,)) is None
     True
+    >>> found.remarks["a.npy"]
+    'published a.npy is left out: expected shape (3,), found (2,)'
     """
     array = published.get(name)
-    if array is None or array.shape != shape or not np.all(np.isfinite(array)):
+    if array is None:
         return None
-    return array.astype(np.float64)
+    arranged, remark = _arranged(array, shape)
+    if arranged is not None and finite and not np.all(np.isfinite(arranged)):
+        remark = f"is left out: {np.sum(~np.isfinite(arranged))} of its {arranged.size} numbers are not finite"
+        arranged = None
+    if remark and isinstance(published, Published):
+        published.remarks[name] = f"published {name} {remark}"
+    return None if arranged is None else arranged.astype(np.float64)
+
+
+def _arranged(array: Array, shape: tuple[int, ...]) -> tuple[Array | None, str]:
+    """The array in a shape, and what had to be done or why it cannot be."""
+    wanted = tuple(length for length in shape if length > 1)
+    squeezed = np.squeeze(array)
+    if squeezed.shape == wanted:
+        return squeezed.reshape(shape), ""
+    found = f"found shape {array.shape} where {shape} was expected"
+    if squeezed.shape == wanted[::-1]:
+        return squeezed.T.reshape(shape), f"is taken as transposed: {found}"
+    if squeezed.ndim == 1 and squeezed.size == math.prod(shape):
+        return squeezed.reshape(shape), f"is read row by row: {found}"
+    return None, f"is left out: expected shape {shape}, found {array.shape}"

@@ -20,7 +20,7 @@ from numerics.errors import OutputError, ParameterError
 from numerics.storage import PROVENANCE, check_writable, load, provenance, save
 from validation.paper.catalogue import get
 from validation.paper.figure import Verdict
-from validation.paper.published import read_published
+from validation.paper.published import Published, read_published
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,8 +43,8 @@ def reproduce(
     Args:
         name: "fig-1" .. "fig-S8".
         scale: "quick" (reduced, seconds) or "full" (the paper's parameters and repeats).
-        published: root of a copy of the authors' repository, whose data are overlaid; files that are missing or damaged
-            are named in the verdict's remarks.
+        published: root of a copy of the authors' repository, whose data are overlaid; files that are missing, damaged
+            or of an unexpected shape are named in the verdict's remarks.
         out: an existing folder; NAME.nc, NAME.png and NAME.pdf are written there.
         seed: of all random numbers, >= 0.
         force: simulate anew and replace what is there.
@@ -58,7 +58,7 @@ def reproduce(
     parameters = _plain({"figure": figure.name, "scale": scale, **figure.checked_parameters(scale)})
     seed = check_count("seed", seed, minimum=0)
     # Before any work: what is given must be readable, what is made writable.
-    arrays, remarks = read_published(published, figure.published) if published is not None else ({}, [])
+    arrays = read_published(published, figure.published) if published is not None else Published()
     folder = Path(out)
     store = _Store(folder, figure.name, parameters, seed, force, progress)
     pictures = [folder / f"{figure.name}.{kind}" for kind in ("png", "pdf")]
@@ -75,7 +75,7 @@ def reproduce(
 
     for picture in pictures:
         save_figure(drawn, picture, force=True)
-    return replace(verdict, remarks=(*verdict.remarks, *remarks))
+    return replace(verdict, remarks=(*verdict.remarks, *arrays.remarks.values()))
 
 
 class _Store:

@@ -37,6 +37,8 @@ class Diagnostic:
     ess_tail: float
 
 
+# Chains that do not move have no variance: their R-hat is infinite or NaN, and says so.
+@np.errstate(divide="ignore", invalid="ignore")
 def diagnose(samples: Samples) -> tuple[Diagnostic, ...]:
     """One row each for the energy, m, |W|^2 and, where weights were kept, the spin of largest R-hat.
 
@@ -62,6 +64,7 @@ def diagnose(samples: Samples) -> tuple[Diagnostic, ...]:
     return tuple(rows)
 
 
+@np.errstate(divide="ignore", invalid="ignore")
 def standard_errors(values: FloatArray) -> FloatArray:
     """Monte Carlo standard errors of the means over chains and draws, the first two axes of the values."""
     from arviz_stats.base import array_stats

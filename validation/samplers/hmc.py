@@ -87,7 +87,8 @@ def default_step(spectrum: Spectrum) -> float:
 
 def default_steps(spectrum: Spectrum, step: float) -> int:
     """Half a period of the slowest mode, 500 steps at the most."""
-    return min(_MAX_STEPS, max(1, math.ceil(math.pi / (step * math.sqrt(spectrum.low)))))
+    # Bounded first: for the smallest steps the quotient is infinite, which has no whole number.
+    return math.ceil(min(_MAX_STEPS, math.pi / step / math.sqrt(spectrum.low)))
 
 
 def _kinetic(momenta: FloatArray) -> FloatArray:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from numerics.arguments import check_count, check_real
 from numerics.finite_size import solve_finite
-from validation.population import gaussian_moments
+from validation.population import PromptMoments, gaussian_moments
 from validation.prompts import draw_prompts
 from validation.samplers.checks import FALSE_ALARM, Check
 from validation.samplers.sampling import Samples, sample
 from validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias, z_score
 
-__all__ = ["ReplicaSamples", "draw_replicas", "replica_overlaps", "thermal_checks"]
+__all__ = ["ReplicaSamples", "draw_replicas", "replica_overlaps", "thermal_averages", "thermal_checks"]
 
 FloatArray = NDArray[np.float64]
 
@@ -99,6 +99,7 @@ def draw_replicas(
     pairs = check_count("pairs", pairs, minimum=1)
     overlap, self_overlap = np.empty((data_sets, pairs)), np.empty((data_sets, pairs))
     averages = {name: np.empty(data_sets) for name in _AVERAGED}
+    moments = gaussian_moments(np.ones(dimension), context=context, label_noise=label_noise, norm=norm)
     for index in range(data_sets):
         data = draw_prompts(
             dimension=dimension, context=context, prompts=prompts, label_noise=label_noise, norm=norm, rng=rng
@@ -115,7 +116,7 @@ def draw_replicas(
         )
         overlap[index] = replica_overlaps(found)[0]
         self_overlap[index] = found.observables["q_self"].mean(axis=0)
-        for name, value in _thermal_averages(found, context, label_noise, norm).items():
+        for name, value in thermal_averages(found, moments).items():
             averages[name][index] = value
         averages["q"][index] = overlap[index].mean()
         if progress is not None:
@@ -157,10 +158,12 @@ def thermal_checks(found: ReplicaSamples, *, false_alarm: float = FALSE_ALARM) -
     return tuple(rows)
 
 
-def _thermal_averages(samples: Samples, context: int, label_noise: float, norm: str) -> dict[str, float]:
-    """Means over all draws. e_icl_gibbs, the error of a drawn W on a new task, is quadratic in W: `population`."""
+def thermal_averages(samples: Samples, moments: PromptMoments) -> dict[str, float]:
+    """m, q_self, energy, e_icl_gibbs: means over all draws; moments: of a new prompt with an isotropic task.
+
+    e_icl_gibbs, the error of a drawn W on a new task, is quadratic in W: `validation.population`.
+    """
     size = samples.dimension
-    moments = gaussian_moments(np.ones(size), context=context, label_noise=label_noise, norm=norm)
     means = {name: float(np.mean(values)) for name, values in samples.observables.items()}
     last_row = means["norm"] - size * means["q_self"]
     error = (

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from numerics.arguments import check_choice, check_count, check_real
+from numerics.arguments import MOST, check_choice, check_count, check_real
 from numerics.errors import ParameterError, ParameterTypeError
 from numerics.instance.data import Instance
+from numerics.memory import check_memory
 from validation.samplers import hmc, langevin
 from validation.samplers.chains import OBSERVABLES, Trace, Transition, run_chains
 from validation.samplers.exact import exact_draws
@@ -31,6 +32,8 @@ _MOST_BYTES = 1 << 33
 """Weights above which keeping them is refused, 8 GB."""
 _ONE_THREAD = 1000
 """Spins up to which BLAS gets one thread: waiting for a busy second core cost these small products 100 times."""
+_STATES = 8
+"""Arrays of the size of all chains' weights, held at once: positions, gradients, proposals, and of passing use."""
 _RELAXATIONS = 10
 """Warm-up in relaxation times of the slowest mode: the start is forgotten to exp(-10)."""
 _MOST_WARMUP = 20_000
@@ -100,7 +103,8 @@ def sample(
 ) -> Samples:
     """Draw weights from the Boltzmann measure exp(-beta H) of one data set (SG section II).
 
-    ridge0 = lambda0 >= 0 and beta > 0 are SG's, unscaled: lambda0 = ridge/D, beta = D^2/temperature.
+    ridge0 = lambda0 in [0, 1e30) and beta in [1e-30, 1e30) are SG's, unscaled: lambda0 = ridge/D, beta =
+    D^2/temperature.
 
     method "exact"      independent draws, `validation.samplers.exact`; the chains are only a way to count them
            "heat-bath"  spin after spin given the others, `validation.samplers.heat_bath`; a draw is a sweep
@@ -131,22 +135,29 @@ def sample(
     ((4, 10, 4, 3), (4, 10), True)
     """
     method = check_choice("method", method, METHODS)
-    draws = check_count("draws", draws, minimum=1)
-    chains = check_count("chains", chains, minimum=1)
+    draws = check_count("draws", draws, minimum=1, maximum=MOST)
+    chains = check_count("chains", chains, minimum=1, maximum=MOST)
     if not isinstance(rng, np.random.Generator):
         raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
     _refuse_unused(method, warmup=warmup, step=step, trajectory=trajectory, thin=thin)
     if warmup is not None:
-        warmup = check_count("warmup", warmup, minimum=0)
+        warmup = check_count("warmup", warmup, minimum=0, maximum=MOST)
     if trajectory is not None:
-        trajectory = check_count("trajectory", trajectory, minimum=1, reason="a trajectory of no steps never moves")
+        trajectory = check_count(
+            "trajectory", trajectory, minimum=1, maximum=MOST, reason="a trajectory of no steps never moves"
+        )
     if thin is not None:
-        thin = check_count("thin", thin, minimum=1)
+        thin = check_count("thin", thin, minimum=1, maximum=MOST)
     if step is not None:
         step = check_real("step", step, minimum=0.0, above=True)
     one = isinstance(instance, Instance) and instance.spins <= _ONE_THREAD
     with threadpool_limits(limits=1 if one else None, user_api="blas"):
         target = make_target(instance, ridge0=ridge0, beta=beta, matrix_free=matrix_free)
+        check_memory(
+            8.0 * chains * (draws * len(OBSERVABLES) + _STATES * target.spins),
+            what=f"{chains} chains of {draws} draws of {target.spins} spins",
+            remedy="take fewer of them",
+        )
         trace = Trace(chains, draws, instance.dimension, keep_weights=_keeps(keep_weights, chains, draws, target.spins))
         if method == "exact":
             _draw_exact(target, trace, chains, draws, rng, progress)

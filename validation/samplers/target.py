@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import check_real
+from numerics.arguments import LARGEST, check_beta, check_real
 from numerics.errors import ParameterError, ParameterTypeError
 from numerics.instance.data import Instance
 from numerics.instance.spin_glass import hessian
@@ -95,8 +95,8 @@ def make_target(instance: Instance, *, ridge0: float, beta: float, matrix_free: 
     """
     if not isinstance(instance, Instance):
         raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
-    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
-    beta = check_real("beta", beta, minimum=0.0, above=True)
+    ridge0 = check_real("ridge0", ridge0, minimum=0.0, maximum=LARGEST)
+    beta = check_beta(beta)
     if ridge0 == 0 and instance.prompts < instance.spins:
         raise ParameterError(
             f"ridge0 = 0 with {instance.prompts} prompts and {instance.spins} spins: the measure cannot be normalised; "

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from numerics.arguments import check_choice, check_count
 from numerics.errors import ParameterError
-from numerics.storage import provenance, replacing
+from numerics.storage import check_readable, provenance, replacing
 from validation.simulation import simulate
 from validation.statistics import bonferroni_threshold, smallest_detectable_bias
 from validation.suite.compared import HEADLINE, Compared, compare_point, finite_size_z, simulate_point
@@ -31,6 +31,8 @@ FALSE_ALARM = 0.01
 
 _COVERED = {"task_diversity": 2.0, "context_length": 2.0, "label_noise": 0.1, "ridge": 0.1}
 _COVERED_DIMENSION = 8
+_LONGEST_SEED = 4300
+"""Bytes of seed.txt that are read: Python takes no longer number."""
 _COVERED_QUANTITIES = ("m", "q", "e_icl", "e_train")
 
 
@@ -186,7 +188,7 @@ def _refuse_other_seed(folder: Path, seed: int) -> None:
     """A folder keeps the samples of one seed; the scale only decides how many of them are used."""
     mark = folder / "seed.txt"
     if mark.exists():
-        found = mark.read_text(encoding="utf-8").strip()
+        found = check_readable(mark).read_bytes()[:_LONGEST_SEED].decode("utf-8", errors="replace").strip()
         if found != str(seed):
             raise ParameterError(
                 f"{folder} holds samples of seed {found}, not {seed}: choose another folder, or that seed"

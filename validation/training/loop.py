@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import check_choice, check_count, check_real
+from numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
 from numerics.errors import ParameterError, ParameterTypeError
 from numerics.instance.data import Instance
 from numerics.instance.features import FeatureOperator
@@ -134,12 +134,12 @@ def train(
     settings = _Settings(
         parametrisation=check_choice("parametrisation", parametrisation, PARAMETRISATIONS),
         optimiser=check_choice("optimiser", optimiser, OPTIMISERS),
-        steps=check_count("steps", steps, minimum=1),
+        steps=check_count("steps", steps, minimum=1, maximum=MOST),
         learning_rate=check_real("learning_rate", learning_rate, minimum=0.0, above=True),
-        ridge0=check_real("ridge0", ridge0, minimum=0.0),
+        ridge0=check_real("ridge0", ridge0, minimum=0.0, maximum=LARGEST),
         batch=_batch(batch, optimiser, instance.prompts),
         tolerance=None if tolerance is None else check_real("tolerance", tolerance, minimum=0.0, above=True),
-        record=_steps_to_record(record, check_count("steps", steps, minimum=1)),
+        record=_steps_to_record(record, check_count("steps", steps, minimum=1, maximum=MOST)),
         backend=check_choice("backend", backend, BACKENDS),
     )
     parameters = (
@@ -195,7 +195,7 @@ class _Training:
         settings, state = self._settings, self._start
         log: list[list[float]] = []
         if path is not None and path.exists() and not fresh:
-            state, rows = load_state(path, origin, matrices=len(state.parameters))
+            state, rows = load_state(path, origin, shapes=tuple(matrix.shape for matrix in state.parameters))
             log = rows.tolist()
         if settings.optimiser == "gd" and settings.parametrisation == "merged" and self._too_fast():
             log = log or [[0.0, *self._measured(state)]]
@@ -349,7 +349,11 @@ def _steps_to_record(record: Iterable[int] | None, steps: int) -> list[int]:
 
 
 def _given(start: Sequence[FloatArray], wanted: tuple[tuple[int, int], ...]) -> Parameters:
-    matrices = tuple(np.array(matrix, dtype=np.float64) for matrix in start)
+    given = tuple(np.asarray(matrix) for matrix in start)
+    if any(matrix.dtype.kind not in "iuf" for matrix in given):
+        raise ParameterTypeError("start must hold matrices of real numbers")
+    with np.errstate(over="ignore"):  # refused below, as infinite
+        matrices = tuple(matrix.astype(np.float64) for matrix in given)
     found = tuple(matrix.shape for matrix in matrices)
     if found != wanted:
         raise ParameterError(f"start must hold matrices of shapes {wanted}, got {found}")

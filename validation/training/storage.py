@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import reprlib
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,26 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numerics.archive import read_arrays
 from numerics.errors import OutputError, ParameterError
 from numerics.storage import replacing
 from validation.training.layer import Parameters
 from validation.training.optimisers import State
+from validation.training.run import LOG_COLUMNS
 
 __all__ = ["digest", "load_state", "save_state"]
 
 _FORMAT = "iclglass training"
 _SCHEMA_VERSION = 1
-_DAMAGE = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-    MemoryError,
-)
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What a header or arrays that no run has written raise when they are taken for those of one."""
 
 
 def digest(*arrays: NDArray[Any]) -> str:
@@ -63,22 +53,26 @@ def save_state(path: Path, state: State, log: NDArray[np.float64], settings: Map
         np.savez(file, **arrays)
 
 
-def load_state(path: Path, settings: Mapping[str, object], *, matrices: int) -> tuple[State, NDArray[np.float64]]:
-    """State and log of a file written by `save_state` with the same settings.
+def load_state(
+    path: Path, settings: Mapping[str, object], *, shapes: tuple[tuple[int, ...], ...]
+) -> tuple[State, NDArray[np.float64]]:
+    """State and log of a file written by `save_state` with the same settings; shapes: of the matrices trained.
 
     Raises ParameterError if they differ (it names each), OutputError if the file is none of ours, or damaged.
     """
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            if header["format"] != _FORMAT or header["schema_version"] != _SCHEMA_VERSION:
-                raise ValueError(f"format {header['format']!r}, version {header['schema_version']!r}")
-            _refuse_others(path, header["settings"], settings)
-            state = State(
-                int(file["step"]),
-                *(_matrices(file, name, matrices) for name in ("parameters", "first", "second")),
-            )
-            return state, file["log"]
+        file = read_arrays(path)
+        header = json.loads(str(file["header"]))
+        if header["format"] != _FORMAT or header["schema_version"] != _SCHEMA_VERSION:
+            raise ValueError(f"format {header['format']!r}, version {header['schema_version']!r}")
+        _refuse_others(path, header["settings"], settings)
+        state = State(
+            int(file["step"]),
+            *(_matrices(file, name, shapes) for name in ("parameters", "first", "second")),
+        )
+        if not 0 <= state.step <= int(str(settings["steps"])):
+            raise ValueError(f"step {state.step} is none of the run's")
+        return state, _log(file["log"], state.step)
     except ParameterError:
         raise
     except (*_DAMAGE, OSError) as error:
@@ -87,8 +81,30 @@ def load_state(path: Path, settings: Mapping[str, object], *, matrices: int) -> 
         ) from error
 
 
-def _matrices(file: Mapping[str, Any], name: str, count: int) -> Parameters:
-    return tuple(file[f"{name}_{number}"] for number in range(count))
+def _matrices(file: Mapping[str, NDArray[Any]], name: str, shapes: tuple[tuple[int, ...], ...]) -> Parameters:
+    return tuple(_numbers(file, f"{name}_{number}", shape) for number, shape in enumerate(shapes))
+
+
+def _numbers(file: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    array = file[name]
+    # Not finite they may be: a run interrupted on its way to a divergence goes on to say so.
+    if array.dtype != np.float64 or array.shape != shape:
+        raise ValueError(f"{name} is not an array of doubles of shape {shape}")
+    return array
+
+
+def _log(rows: NDArray[Any], step: int) -> NDArray[np.float64]:
+    """The table of what was recorded: one row a step, none of them beyond the state's own."""
+    width = 1 + len(LOG_COLUMNS)
+    if rows.size == 0 and step == 0:  # interrupted before the first record
+        return np.empty((0, width))
+    # Errors on test prompts are NaN where there are none: only the steps must be numbers.
+    if rows.dtype != np.float64 or rows.ndim != 2 or rows.shape[1] != width:
+        raise ValueError(f"log is not a table of {width} columns of doubles")
+    steps = rows[:, 0]
+    if not (steps[0] == 0 and np.all(np.diff(steps) > 0) and steps[-1] <= step):
+        raise ValueError(f"the steps of the log do not lead to step {step}")
+    return rows
 
 
 def _refuse_others(path: Path, found: Mapping[str, object], wanted: Mapping[str, object]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.errors import ParameterError
+from numerics.errors import MissingExtraError
 from numerics.instance.data import Instance
 from validation.training.optimisers import ADAM_BETAS, ADAM_EPSILON, Rows, State
 
@@ -20,7 +20,7 @@ FloatArray = NDArray[np.float64]
 class TorchStepper:
     """Advances a `State` by one step of torch.optim.SGD or torch.optim.Adam.
 
-    Raises ParameterError where PyTorch is not installed.
+    Raises MissingExtraError where PyTorch is not installed.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class TorchStepper:
         try:
             import torch
         except ImportError as error:
-            raise ParameterError(
+            raise MissingExtraError(
                 "backend 'torch' needs PyTorch: pip install 'iclglass[torch]', or use backend 'numpy'"
             ) from error
         self._torch = torch

@@ -70,7 +70,7 @@ def test_message_passing_has_the_exact_means(data):
             ParameterError,
             "method 'tap' takes no probes or rng",
         ),
-        ({"beta": 0}, ParameterError, "beta must be finite and > 0, got 0"),
+        ({"beta": 0}, ParameterError, "beta must be finite and"),
         ({"beta": np.inf}, ParameterError, "beta must be finite"),
         ({"ridge0": -1.0}, ParameterError, "ridge0 must be finite and >= 0"),
         ({"ridge0": True}, ParameterTypeError, "ridge0 must be a real number"),

@@ -183,9 +183,9 @@ def test_limit_solves_its_equations(tau, alpha, lam, rho):
     np.testing.assert_allclose(1 - np.array(limit.tap), limit.chi * np.array(edges), rtol=EQUATION)
 
 
-def test_no_variances_below_the_threshold():
-    ratio = 0.25
-    threshold = 4 / (1 + ratio) ** 2
+@pytest.mark.parametrize(("ratio", "threshold"), [(0.25, 2.56), (0.9, 4 / 1.9**2), (1.6, 0.625), (5.0, 0.2)])
+def test_no_variances_below_the_threshold(ratio, threshold):
+    """4/(1 + lam/a)^2 from the block, and a/lam from the last row where lam > a."""
     for factor, exists in ((1.001, True), (0.999, False)):
         limit = spin_by_spin_limit(task_diversity=threshold * factor, context_length=2, ridge=ratio * 1.5)
         assert math.isfinite(limit.chi) == exists

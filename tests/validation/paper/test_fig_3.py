@@ -1,6 +1,9 @@
 """Fig. 3: flat directions, parabolas, mean energies; what is said without scikit-learn."""
 
+import re
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +55,12 @@ def test_published_level_is_reported(small):
     fake = {fig_3.PUBLISHED[1]: np.ones((200, 200))}
     remarks = fig_3.FIGURE.judge(small, fake).remarks
     assert sum("mean level 1.00" in remark for remark in remarks) == 1
+
+
+def test_the_extra_named_exists_and_brings_scikit_learn():
+    named = re.search(r"iclglass\[(\w+)\]", fig_3.INSTALL).group(1)
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert any(line.startswith("scikit-learn") for line in project["project"]["optional-dependencies"][named])
 
 
 @pytest.mark.slow

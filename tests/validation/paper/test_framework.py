@@ -1,5 +1,7 @@
 """What all figures share: reading published data, resuming, refusals. A small figure stands in for the paper's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -9,7 +11,7 @@ import validation.paper.reproduce as module
 from numerics.errors import OutputError, ParameterError
 from validation.paper.catalogue import FIGURES, get
 from validation.paper.figure import PaperFigure, Verdict, compared, largest, quiet
-from validation.paper.published import read_published
+from validation.paper.published import Published, of_shape, read_published
 from validation.paper.reproduce import reproduce
 
 
@@ -60,7 +62,7 @@ def test_every_figure_of_the_catalogue_says_what_it_is():
 
 
 def test_an_unknown_figure_is_refused_with_those_known():
-    with pytest.raises(ParameterError, match=r"fig-9.*fig-1.*fig-S7.*all"):
+    with pytest.raises(ParameterError, match=r"fig-9.*fig-1.*fig-S8.*all"):
         get("fig-9")
 
 
@@ -130,10 +132,51 @@ def test_damaged_files(tmp_path, content):
         np.save(file, np.array(["a"]))
     else:
         file.write_bytes(content)
-    arrays, remarks = read_published(tmp_path, ["fig-0/data/a.npy"])
-    assert not arrays
-    assert len(remarks) == 1
-    assert "fig-0/data/a.npy is damaged" in remarks[0]
+    found = read_published(tmp_path, ["fig-0/data/a.npy"])
+    assert not found
+    assert "fig-0/data/a.npy is damaged" in found.remarks["fig-0/data/a.npy"]
+
+
+@pytest.mark.parametrize(
+    ("array", "arranged", "said"),
+    [
+        (np.arange(6.0).reshape(2, 3), True, None),
+        (np.arange(6.0).reshape(1, 2, 3), True, None),
+        (np.arange(6.0).reshape(2, 3).T, True, "is taken as transposed: found shape (3, 2) where (2, 3) was expected"),
+        (np.arange(6), True, "is read row by row: found shape (6,) where (2, 3) was expected"),
+        (np.zeros((2, 4)), False, "is left out: expected shape (2, 3), found (2, 4)"),
+        (np.zeros(()), False, "is left out: expected shape (2, 3), found ()"),
+        (np.full((2, 3), np.nan), False, "is left out: 6 of its 6 numbers are not finite"),
+    ],
+)
+def test_arrays_of_another_shape_are_put_right_or_named(array, arranged, said):
+    published = Published()
+    published["a.npy"] = array
+    found = of_shape(published, "a.npy", (2, 3))
+    assert (found is not None) is arranged
+    if arranged:
+        assert np.array_equal(found, np.arange(6.0).reshape(2, 3))
+    assert published.remarks == ({} if said is None else {"a.npy": f"published a.npy {said}"})
+    assert of_shape(published, "none.npy", (2, 3)) is None
+    if np.isnan(array).any():
+        assert of_shape(published, "a.npy", (2, 3), finite=False) is not None
+
+
+def test_a_misshapen_file_is_named_in_the_verdict(stand, tmp_path, monkeypatch):
+    root = tmp_path / "copy"
+    (root / "fig-0/data").mkdir(parents=True)
+    for name in "ab":
+        np.save(root / f"fig-0/data/{name}.npy", np.ones(3))
+    (tmp_path / "out").mkdir()
+
+    def judge(data, published):
+        of_shape(published, "fig-0/data/a.npy", (4,))
+        return Verdict("", (), None)
+
+    figure = replace(stand.figure(), judge=judge)
+    monkeypatch.setattr(module, "get", lambda name: figure)
+    verdict = reproduce("fig-0", out=tmp_path / "out", published=root)
+    assert verdict.remarks == ("published fig-0/data/a.npy is left out: expected shape (4,), found (3,)",)
 
 
 def test_another_folder_is_refused(tmp_path):

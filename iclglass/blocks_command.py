@@ -1,0 +1,85 @@
+"""``iclglass instance --blocks``: means of one data set whose prompts no machine holds."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from iclglass.instance_command import finite_theory, named, print_text
+from iclglass.output import DONE, NOT_CONVERGED, print_json
+from numerics.errors import ParameterError
+
+__all__ = ["run"]
+
+_NEEDED = ("dimension", "context", "prompts")
+_IN_MEMORY = ("data", "save_data", "float32", "damping", "plot")
+
+
+def run(values: Mapping[str, Any]) -> int:
+    """Solve for the means by map-reduce over blocks of prompts; print and write what was asked for."""
+    import numpy as np
+
+    from iclglass.progress import bar
+    from numerics.fixed_point import Status
+    from numerics.instance.distributed import solve_distributed
+    from numerics.instance.storage import load_solution, save_solution
+    from numerics.storage import check_writable
+    from validation.prompt_blocks import PromptBlocks, measure_blocks
+    from validation.sweeping.engines import engine_name, make_engine
+
+    _check(values)
+    if values["out"] is not None:
+        check_writable(values["out"], force=values["force"] or False)
+    law = {"context": values["context"], "label_noise": values["label_noise"] or 0.0, "norm": values["norm"] or "N"}
+    sizes = {name: values[name] for name in ("dimension", "prompts")}
+    source = PromptBlocks(**sizes, **law, seed=values["seed"])
+    options = {name: values[name] for name in ("ridge0", "beta")}
+    limits = {name: values[name] for name in ("tolerance", "max_iterations") if values[name] is not None}
+    probes = values["probes"] or 0
+    initial = None if values["start"] is None else load_solution(values["start"])
+    with make_engine(engine_name(values["dask"]), workers=values["workers"]) as engine, bar("steps") as advance:
+        total = limits.get("max_iterations")
+        solution = solve_distributed(
+            source,
+            **options,
+            **limits,
+            probes=probes,
+            # Not the stream of the prompts: probes must be independent of them.
+            rng=np.random.default_rng([values["seed"], 1]) if probes else None,
+            initial=initial,
+            executor=engine.executor,
+            progress=lambda done, residual: advance(done, total or done),
+        )
+        # Means that did not converge are kept too: the same command goes on from them with --start.
+        quantities = measure_blocks(source, solution.mean[:, :-1], executor=engine.executor)
+    quantities.pop("e_idg")  # tasks of their own: it is e_icl
+    parameters = {**sizes, **law, "seed": values["seed"], **options, **limits, "blocks": source.blocks}
+    status = Status(int(solution.status))
+    theory = finite_theory(source.dimension, source.prompts, law, values)
+    diagnostics = {"iterations": solution.iterations, "residual": solution.residual}
+    if values["json"]:
+        record = {"parameters": parameters, **quantities, "theory": theory, **diagnostics}
+        print_json({**record, "status": named(status), "reason": solution.reason})
+    else:
+        print_text(parameters, quantities, theory, diagnostics)
+        print(f"{'status':16s} {named(status)}")
+        print(f"{'reason':16s} {solution.reason}")
+    if values["out"] is not None:
+        save_solution(
+            solution, values["out"], parameters=parameters, seed=values["seed"], force=values["force"] or False
+        )
+        print(f"wrote {values['out']}", file=sys.stderr)
+    return DONE if status == Status.CONVERGED else NOT_CONVERGED
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    for name in _NEEDED:
+        if values[name] is None:
+            raise ParameterError(f"--{name} is required with --blocks, which draws its prompts")
+    unused = [f"--{name.replace('_', '-')}" for name in _IN_MEMORY if values[name] not in (None, False)]
+    if unused:
+        raise ParameterError(f"{', '.join(unused)} needs the data set in memory: leave it out with --blocks")
+    if values["method"] not in ("gamp", "exact"):  # gamp is the default of the other road
+        raise ParameterError("--blocks solves by conjugate gradients (method exact): leave --method out")
+    if values["out"] is not None and Path(values["out"]).suffix != ".nc":
+        raise ParameterError(f"--out {values['out']} is the netCDF file of the solution: its name must end in .nc")

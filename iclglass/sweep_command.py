@@ -1,0 +1,129 @@
+"""``iclglass sweep --simulate`` and ``--status``: a simulation at every point of a grid, resumable, on any engine."""
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iclglass.commands import check_outputs, grid_parameters
+from iclglass.output import DONE, NOT_CONVERGED
+from numerics.errors import ParameterError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["refuse_simulated", "run", "status"]
+
+_OPTIONS = ("method", "draws", "steps", "learning_rate", "tolerance")
+_SHOWN = 5
+_ONLY_SIMULATED = ("samples", "seed", "without_theory", *_OPTIONS, "workers", "dask", "mpi")
+
+
+def refuse_simulated(values: Mapping[str, Any]) -> None:
+    """Options that mean nothing without --simulate."""
+    given = [f"--{name.replace('_', '-')}" for name in _ONLY_SIMULATED if values[name] is not None]
+    if given:
+        raise ParameterError(f"{', '.join(given)} needs --simulate (--simulate theory solves without drawing)")
+
+
+def run(values: Mapping[str, Any]) -> int:
+    """Run or resume a simulated sweep; writes its netCDF file and picture."""
+    from iclglass.progress import bar
+    from numerics.plotting import save_figure
+    from validation.sweeping.checkpoint import checkpoint_path
+    from validation.sweeping.plotting import draw_simulated, refuse_undrawable
+    from validation.sweeping.sweep import sweep_simulated
+
+    out = Path(values["out"])
+    check_outputs(values, resumed=checkpoint_path(out).exists())
+    if values["plot"] is not None:
+        refuse_undrawable(values["simulate"], values["observable"], grid_parameters(values))
+    given = {name: values[name] for name in ("samples", "seed") if values[name] is not None}
+    with bar("points") as advance:
+        dataset = sweep_simulated(
+            **grid_parameters(values),
+            **given,
+            **{name: values[name] for name in _OPTIONS},
+            road=values["simulate"],
+            theory=not values["without_theory"],
+            executor=_engine(values),
+            workers=values["workers"],
+            out=out,
+            force=values["force"] or False,
+            progress=advance,
+            say=_say,
+        )
+    if values["plot"] is not None:
+        save_figure(draw_simulated(dataset, observable=values["observable"]), values["plot"], force=True)
+    print(f"wrote {out}" + (f" and {values['plot']}" if values["plot"] is not None else ""), file=sys.stderr)
+    return _print_summary(dataset)
+
+
+def _engine(values: Mapping[str, Any]) -> str | None:
+    if values["dask"] is not None and values["mpi"]:
+        raise ParameterError("--dask and --mpi are two engines: choose one")
+    from validation.sweeping.engines import engine_name
+
+    return "mpi" if values["mpi"] else engine_name(values["dask"])
+
+
+def _say(sentence: str) -> None:
+    print(f"iclglass: {sentence}", file=sys.stderr)
+
+
+def _print_summary(dataset: "xr.Dataset") -> int:
+    """Theory against simulation over all points, the failures, the digest; returns the exit code."""
+    import json
+
+    import numpy as np
+
+    from numerics.fixed_point import Status
+    from validation.sweeping.results import DIGEST, FAILURES, compare
+
+    for found in compare(dataset):
+        print(
+            f"{found.quantity:12s} against the theory: |z| < 2 at {100 * found.within_two:.0f} % of {found.points} "
+            f"points, largest |z| {found.largest:.1f} (chance exceeds {found.limit:.1f} once in 100 sweeps)"
+        )
+    failures = json.loads(dataset.attrs[FAILURES])
+    for failure in failures[:_SHOWN]:
+        print(f"point {failure['index']} {failure['status']}: {failure['message']}", file=sys.stderr)
+    if len(failures) > _SHOWN:
+        print(f"and {len(failures) - _SHOWN} more, in the attribute {FAILURES} of the output", file=sys.stderr)
+    for code, count in zip(*np.unique(dataset["status"].values, return_counts=True), strict=True):
+        print(f"{count} of {dataset['status'].size} points: {Status(int(code)).name.lower().replace('_', ' ')}")
+    print(f"digest {dataset.attrs[DIGEST]}")
+    return NOT_CONVERGED if failures else DONE
+
+
+def status(values: Mapping[str, Any]) -> int:
+    """Print how far a sweep is."""
+    from validation.sweeping.sweep import sweep_status
+
+    found = sweep_status(values["status"])
+    state = "running" if found.running else "finished" if found.writer == "finished" else "not running"
+    by = "" if found.writer == "finished" else f" ({found.writer})"
+    print(f"{state}{by}: {found.finished} of {found.points} points, {found.failed} failed")
+    if found.writer == "finished":
+        return DONE
+    now = time.time()
+    if found.last is not None:
+        print(f"last point {_duration(now - found.last)} ago, {_duration(found.seconds)} of work in all")
+    if found.running and found.finished and found.last is not None:
+        # Of this and earlier runs together: a sweep that lay still for a night is said to be slow.
+        rate = found.finished / max(found.last - found.started, 1e-9)
+        left = _duration((found.points - found.finished) / rate)
+        print(f"{rate:.3g} points a second since it began, about {left} left")
+    if not found.running:
+        print("the same command goes on from there")
+    return DONE
+
+
+def _duration(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "unknown time"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,265 @@
+"""Solves of a data set that no machine holds: row blocks made on workers, sums over them, conjugate gradients here.
+
+With S cut into row blocks S_b, every product that conjugate gradients take is a sum, S^T S W = sum_b S_b^T S_b W. The
+driver sends W with each task, workers make their blocks and add up their shares (`numerics.instance.blocks`), and the
+driver adds the tasks' sums. It never sees a prompt; it holds a dozen (D+1) x D matrices.
+
+One answer. Which blocks make up a task follows from the numbers of blocks and tasks alone, sums are added in order, and
+every process runs BLAS on one thread. So the result is the same, bit for bit, serial, on threads, on processes, and for
+any number of workers, on machines of one kind.
+
+Cost a step, P prompts and w workers (notes/scaling.md): 4 P D^2/w floating-point operations and P D/w times the cost of
+drawing three normal numbers; 16 D^2 bytes for each task through the driver.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from numerics.arguments import LARGEST, MOST, check_count, check_real
+from numerics.errors import ParameterError, ParameterTypeError, WorkerError
+from numerics.instance.blocks import BlockSource, BlockTask, Sums, block_sums, clear_cache, this_process
+from numerics.instance.exact import MAX_ITERATIONS, check_probes, krylov_measure
+from numerics.instance.solution import InstanceSolution
+from numerics.memory import check_memory
+
+__all__ = ["CACHE_BYTES", "TASKS", "DistributedFeatures", "solve_distributed"]
+
+FloatArray = NDArray[np.float64]
+
+TASKS = 64
+"""Tasks that one pass over the data is cut into: ten or more for each of a few workers, and little traffic."""
+
+CACHE_BYTES = 256 * 2**20
+"""Bytes of blocks that a worker keeps from one pass to the next."""
+
+_ARRAYS = 12
+"""Of the size of the weights, held at once by the driver."""
+
+
+@dataclass(frozen=True, eq=False)
+class DistributedFeatures:
+    """The feature matrix S of a `BlockSource`, applied block by block on an executor.
+
+    executor : any `concurrent.futures.Executor`; None: here, one block after the other.
+    tasks : a pass over the data is cut into so many tasks (or one for each block, if there are fewer). Take a few for
+        each worker. Sums are added task by task: results with another number differ by rounding.
+    cache_bytes : for the blocks a worker process keeps between passes, the first that fit; 0: every block is made anew
+        in each pass. The numbers do not depend on it.
+
+    It has what `krylov.response_solve` needs of a `FeatureOperator`; all products are in double precision.
+
+    >>> from numerics.instance.blocks import InstanceBlocks
+    >>> from numerics.instance.data import Instance
+    >>> rng = np.random.default_rng(1)
+    >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
+    >>> features = DistributedFeatures(InstanceBlocks(data, block_prompts=7))
+    >>> bool(np.allclose(features.normal(np.ones((4, 3))), data.features.normal(np.ones((4, 3)))))
+    True
+    """
+
+    source: BlockSource
+    executor: Executor | None = None
+    tasks: int = TASKS
+    cache_bytes: int = CACHE_BYTES
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, BlockSource):
+            raise ParameterTypeError(
+                f"source must be a BlockSource, with prompts, dimension, blocks and block(index), got "
+                f"{type(self.source).__name__}; numerics.instance.blocks.InstanceBlocks makes one of an Instance"
+            )
+        if self.executor is not None and not isinstance(self.executor, Executor):
+            raise ParameterTypeError(
+                f"executor must be a concurrent.futures.Executor or None, got {type(self.executor).__name__}"
+            )
+        for name, minimum in (("tasks", 1), ("cache_bytes", 0)):
+            object.__setattr__(self, name, check_count(name, getattr(self, name), minimum=minimum, maximum=MOST))
+        for name in ("prompts", "dimension", "blocks"):
+            check_count(f"{name} of the source", getattr(self.source, name), minimum=1, maximum=MOST)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(P, n), the shape of S."""
+        rows, dimension = self.weight_shape
+        return self.source.prompts, rows * dimension
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        """(D+1, D), the shape of W."""
+        return self.source.dimension + 1, self.source.dimension
+
+    @property
+    def arithmetic(self) -> np.dtype[Any]:
+        """Double precision."""
+        return np.dtype(np.float64)
+
+    def in_double(self) -> DistributedFeatures:
+        """Itself: every product is in double precision."""
+        return self
+
+    def normal(self, weights: FloatArray) -> FloatArray:
+        """S^T S W for weights (D+1, D) or a stack (K, D+1, D)."""
+        return self._total("normal", weights)[0]
+
+    def fields(self) -> FloatArray:
+        """h = S^T y/P, (D+1, D)."""
+        return self._survey[1] / self.source.prompts
+
+    def second_moments(self) -> tuple[FloatArray, FloatArray]:
+        """Means of u u^T, (D+1, D+1), and of xt xt^T, (D, D), over the prompts."""
+        return self._survey[2] / self.source.prompts, self._survey[3] / self.source.prompts
+
+    def diagonal(self) -> FloatArray:
+        """Mean of s_ij^2 over the prompts, (D+1, D): the diagonal of S^T S/P."""
+        return self._survey[4] / self.source.prompts
+
+    def train_error(self, weights: FloatArray) -> float:
+        """Mean of (y - s.W)^2 over the prompts, for weights (D+1, D)."""
+        return float(self._total("squared_error", weights)[0]) / self.source.prompts
+
+    @cached_property
+    def _survey(self) -> Sums:
+        """What is asked of the data once, in one pass."""
+        found = self._total("survey", None)
+        if int(found[0]) != self.source.prompts or found[1].shape != self.weight_shape:
+            raise ParameterError(
+                f"the source says {self.source.prompts} prompts in {self.source.dimension} dimensions, its "
+                f"{self.source.blocks} blocks hold {int(found[0])} in {found[1].shape[1]}: its blocks must add up"
+            )
+        return found
+
+    @cached_property
+    def _blas(self) -> ThreadpoolController:
+        """Found once: looking for the libraries takes longer than a pass over a small data set."""
+        return ThreadpoolController()
+
+    def _total(self, operation: str, weights: FloatArray | None) -> Sums:
+        """One pass over the data: the tasks' sums, added in the order of the blocks whenever they come."""
+        parts = self._parts(operation, weights)
+        with self._blas.limit(limits=1, user_api="blas"):
+            total = next(parts)
+            for part in parts:
+                for mine, other in zip(total, part, strict=True):
+                    mine += other
+        return total
+
+    def _parts(self, operation: str, weights: FloatArray | None) -> Iterator[Sums]:
+        if self.executor is None:
+            yield from map(block_sums, self._cut(operation, weights))
+            return
+        futures = deque(self.executor.submit(block_sums, task) for task in self._cut(operation, weights))
+        try:
+            while futures:  # a sum that has been added is not kept
+                yield futures.popleft().result()
+        except BrokenExecutor as error:
+            raise WorkerError(
+                f"a worker died during a pass over {self.source.blocks} blocks (killed, or out of memory: a worker "
+                f"holds a block with its temporaries and up to cache_bytes = {self.cache_bytes} of blocks): start a "
+                "new executor, with fewer workers or smaller cache_bytes or blocks, and solve again"
+            ) from error
+        finally:  # after an interrupt or an error nothing more is started
+            for future in futures:
+                future.cancel()
+
+    def _cut(self, operation: str, weights: FloatArray | None) -> Iterator[BlockTask]:
+        blocks = self.source.blocks
+        count = min(self.tasks, blocks)
+        for index in range(count):
+            first, last = blocks * index // count, blocks * (index + 1) // count
+            yield BlockTask(self.source, first, last, operation, weights, self.cache_bytes, this_process())
+
+
+def solve_distributed(
+    source: BlockSource,
+    *,
+    ridge0: float,
+    beta: float,
+    tolerance: float = 1e-12,
+    max_iterations: int | None = None,
+    probes: int = 0,
+    rng: np.random.Generator | None = None,
+    initial: InstanceSolution | None = None,
+    executor: Executor | None = None,
+    tasks: int = TASKS,
+    cache_bytes: int = CACHE_BYTES,
+    progress: Callable[[int, float], None] | None = None,
+) -> InstanceSolution:
+    """Means A^{-1} h of one data set by conjugate gradients, its prompts in blocks on workers (SG section II).
+
+    A = S^T S/P + ridge0, h = S^T y/P; ridge0 = lambda0 and beta are SG's, unscaled. It is road "cg" of
+    `numerics.instance.exact.exact`, whose docstring has tolerance, max_iterations, rng and ridge0 = 0, with
+
+    source : the data set in blocks, see `BlockSource`: `validation.prompt_blocks.PromptBlocks` draws it from a seed.
+    probes : right-hand sides spent on the variances, each as costly as the means; 0 (the default): variances NaN.
+    initial : a solution to start from, of the same data set and not converged, or at a nearby ridge. A long solve is
+        cut in parts this way: save what max_iterations steps give, and go on from it later.
+    executor, tasks, cache_bytes : see `DistributedFeatures`.
+    progress : called with (steps done, relative residual) after each step.
+
+    The result's residual is |h - A mean|/|h|, computed anew in one more pass. Memory: a dozen (D+1) x D matrices here;
+    in a worker a block, three times its size while it is drawn, and cache_bytes.
+
+    Raises ParameterError or ParameterTypeError for bad values, WorkerError where a worker died. After an interrupt the
+    tasks that run finish, no other starts.
+
+    >>> from numerics.instance.blocks import InstanceBlocks
+    >>> from numerics.instance.data import Instance
+    >>> rng = np.random.default_rng(1)
+    >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
+    >>> solution = solve_distributed(InstanceBlocks(data, block_prompts=7), ridge0=0.1, beta=2.0)
+    >>> solution.mean.shape, solution.status.name, bool(solution.residual < 1e-12)
+    ((4, 4), 'CONVERGED', True)
+    """
+    ridge0 = check_real("ridge0", ridge0, minimum=0.0, maximum=LARGEST)
+    beta = check_real("beta", beta, minimum=1 / LARGEST, maximum=LARGEST)
+    tolerance = check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0)
+    limit = check_count("max_iterations", MAX_ITERATIONS if max_iterations is None else max_iterations, minimum=1)
+    probes = check_probes(probes, rng)
+    features = DistributedFeatures(source, executor, tasks, cache_bytes)
+    spins = features.shape[1]
+    check_memory(8.0 * _ARRAYS * spins, what=f"the solve for {spins} spins", remedy="take a smaller dimension")
+    start = None if initial is None else _start(initial, features, ridge0)
+    try:
+        with features._blas.limit(limits=1, user_api="blas"):
+            return krylov_measure(
+                features,
+                features.fields(),
+                ridge0=ridge0,
+                beta=beta,
+                probes=probes,
+                tolerance=tolerance,
+                max_iterations=limit,
+                rng=np.random.default_rng(rng),
+                initial=start,
+                progress=progress,
+            )
+    finally:
+        clear_cache()  # this process may have other uses for its memory
+
+
+def _start(initial: InstanceSolution, features: DistributedFeatures, ridge0: float) -> FloatArray:
+    """Weights to start from, (D+1, D), checked."""
+    if not isinstance(initial, InstanceSolution):
+        raise ParameterTypeError(f"initial must be an InstanceSolution or None, got {type(initial).__name__}")
+    prompts, spins = features.shape
+    if ridge0 == 0 and prompts < spins:
+        raise ParameterError(
+            f"initial with ridge0 = 0, {prompts} prompts and {spins} spins: its part along the zero modes would stay, "
+            "and the mean would not be the one of minimum norm; leave it out"
+        )
+    weights = initial.mean[:, :-1]
+    if weights.shape != features.weight_shape:
+        raise ParameterError(f"initial has weights of shape {weights.shape}, the source wants {features.weight_shape}")
+    if not np.isfinite(weights).all():
+        raise ParameterError(f"initial has no finite means to start from: {initial.reason}")
+    return weights

@@ -1,0 +1,27 @@
+"""Work that cannot fit in memory is refused in words: where memory is promised freely the system kills the process."""
+
+from __future__ import annotations
+
+from numerics.errors import ParameterError
+
+__all__ = ["check_memory"]
+
+
+def check_memory(needed: float, *, what: str, remedy: str) -> None:
+    """Refuse what needs more bytes than are free.
+
+    Raises:
+        ParameterError: it names both amounts and the remedy.
+
+    >>> check_memory(1e3, what="a few numbers", remedy="take fewer")
+    >>> check_memory(1e30, what="all numbers", remedy="take fewer")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    numerics.errors.ParameterError: all numbers need about 9.3e+20 GiB of memory, ... GiB are free: take fewer
+    """
+    import psutil
+
+    available = psutil.virtual_memory().available
+    if needed > available:
+        raise ParameterError(
+            f"{what} need about {needed / 2**30:.2g} GiB of memory, {available / 2**30:.2g} GiB are free: {remedy}"
+        )

@@ -1,0 +1,442 @@
+"""`iclglass sweep --simulate` and `--status`: options, exit codes, Ctrl-C, engines, what is kept."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import validation.sweeping.sweep as module
+from numerics.fixed_point import Status
+from numerics.storage import load
+from tests.validation.sweeping.killing import rows, sweeping, wait_for
+from validation.sweeping.evaluation import PointResult, evaluate
+from validation.sweeping.results import DIGEST, FAILURES
+from validation.sweeping.sweep import sweep_simulated
+
+DONE, USAGE, NOT_CONVERGED, FILE, INTERRUPTED = 0, 2, 3, 5, 130
+GRID = ("--tau", "0.5:2:3", "--alpha", "1", "--dimension", "5", "--samples", "2")
+SIMULATED = ("sweep", "--simulate", *GRID, "--out", "a.nc")
+SAME = {"task_diversity": np.linspace(0.5, 2, 3), "context_length": 1.0, "dimension": 5, "samples": 2}
+
+MANY = ("--simulate", "--tau", "0.3:3:20", "--alpha", "0.5:8:15:log", "--dimension", "10", "--samples", "16")
+"""300 points of some 15 ms."""
+ENDLESS = ("--simulate", "--tau", "1:2:8", "--alpha", "1", "--dimension", "24", "--samples", "1000000")
+"""8 points of hours."""
+ENGINES = {"serial": (), "processes": ("--workers", "2"), "dask": ("--dask", "local", "--workers", "2")}
+
+
+def digest_of(path):
+    return load(path).attrs[DIGEST]
+
+
+def files():
+    return sorted(path.name for path in Path().iterdir())
+
+
+# --- what it does ----------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_is_that_of_python_and_says_what_it_found(run):
+    code, out, err = run(*SIMULATED)
+    assert code == DONE, err
+    assert "wrote a.nc" in err
+    assert "3 of 3 points: converged" in out
+    assert f"digest {sweep_simulated(**SAME).attrs[DIGEST]}" in out
+    assert "m            against the theory: |z| < 2 at" in out
+    assert files() == ["a.nc"]
+    assert digest_of("a.nc") in out
+
+
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [
+        (("--seed", "3", "--samples", "4", "--without-theory"), {"seed": 3, "samples": 4, "theory": False}),
+        (
+            ("--rho", "0.2", "--kappa", "1", "--norm", "N+1", "--without-theory"),
+            {"label_noise": 0.2, "distinct_tasks": 1.0, "norm": "N+1", "theory": False},
+        ),
+        (("--test-context-length", "3", "--lam", "0.5"), {"test_context_length": 3.0, "ridge": 0.5}),
+    ],
+)
+def test_options_are_passed_on(run, options, same):
+    assert run(*SIMULATED, *options)[0] == DONE
+    assert digest_of("a.nc") == sweep_simulated(**SAME | same).attrs[DIGEST]
+
+
+@pytest.mark.parametrize(
+    ("road", "options", "same"),
+    [
+        ("message-passing", ("--method", "exact", "--tolerance", "1e-8"), {"method": "exact", "tolerance": 1e-8}),
+        ("sampling", ("--temperature", "0.2", "--draws", "20"), {"temperature": 0.2, "draws": 20}),
+        (
+            "training",
+            ("--steps", "20000", "--tolerance", "1e-3", "--learning-rate", "0.05"),
+            {"steps": 20000, "tolerance": 1e-3, "learning_rate": 0.05},
+        ),
+    ],
+)
+def test_every_road_with_its_options(run, road, options, same):
+    assert run("sweep", "--simulate", road, *GRID, "--out", "a.nc", *options)[0] == DONE
+    assert digest_of("a.nc") == sweep_simulated(**SAME | same, road=road).attrs[DIGEST]
+
+
+def test_theory_alone_needs_no_dimension(run):
+    code, out, _ = run("sweep", "--simulate", "theory", "--tau", "0.5:2:3", "--alpha", "1", "--out", "a.nc")
+    assert code == DONE
+    assert "against the theory" not in out
+    assert (load("a.nc").status == 0).all()
+
+
+@pytest.mark.parametrize(("value", "road"), [("true", "simulation"), ('"training"', "training"), ("false", None)])
+def test_a_configuration_file_chooses_the_road(run, value, road):
+    text = f'simulate = {value}\ntau = "0.5:2:3"\nalpha = 1\ndimension = 5\nout = "a.nc"\n'
+    Path("run.toml").write_text(text + ("samples = 2\n" if road else ""))
+    code, _, err = run("sweep", "--config", "run.toml")
+    assert code == DONE, err
+    assert load("a.nc").attrs["title"] == ("iclglass sweep" if road is None else f"iclglass sweep: {road}")
+    assert run("sweep", "--config", "run.toml", "--force", "--simulate", "message-passing")[0] == DONE
+    assert load("a.nc").attrs["title"] == "iclglass sweep: message-passing"
+
+
+def test_pictures(run):
+    assert run(*SIMULATED, "--plot", "a.png")[0] == DONE
+    two = ("sweep", "--simulate", "--tau", "0.5:2:2", "--alpha", "1:2:2", "--dimension", "5", "--samples", "2")
+    assert run(*two, "--out", "b.nc", "--plot", "b.pdf", "--observable", "q")[0] == DONE
+    assert files() == ["a.nc", "a.png", "b.nc", "b.pdf"]
+
+
+# --- what is refused -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--simulate", "guess"), "guess"),
+        (("--samples", "0"), "samples"),
+        (("--samples", "many"), "--samples 'many' is not a whole number"),
+        (("--samples", "nan"), "not a whole number"),
+        (("--seed", "-1"), "seed"),
+        (("--seed", "1.5"), "not a whole number"),
+        (("--dimension", "1"), "dimension"),
+        (("--dimension", "0"), "dimension"),
+        (("--workers", "0"), "workers"),
+        (("--workers", "-3"), "workers"),
+        (("--method", "gamp"), "has one method"),
+        (("--draws", "10"), "takes no draws"),
+        (("--steps", "10"), "takes no steps"),
+        (("--learning-rate", "0.1"), "takes no learning_rate"),
+        (("--tolerance", "0.1"), "takes no tolerance"),
+        (("--simulate", "training", "--steps", "0"), "steps"),
+        (("--simulate", "training", "--tolerance", "nan"), "tolerance"),
+        (("--simulate", "training", "--learning-rate", "inf"), "learning_rate"),
+        (("--simulate", "training", "--learning-rate", "-1"), "learning_rate"),
+        (("--simulate", "sampling"), "temperature = 0 must be > 0"),
+        (("--simulate", "sampling", "--temperature", "0.1", "--method", "gamp"), "gamp"),
+        (("--simulate", "theory", "--draws", "3"), "takes no draws"),
+        (("--dask", "local", "--mpi"), "--dask and --mpi are two engines"),
+        (("--mpi", "--workers", "2"), "does not go with mpi"),
+        (("--observable", "nothing"), "nothing"),
+        (("--plot", "a.png", "--observable", "entropy", "--simulate", "training"), "gives no 'entropy'"),
+        (("--plot", "a.nc"), "a.nc"),
+        (("--plot", "a.txt"), "a.txt"),
+        (("--tau", "0.5", "--plot", "a.png"), "one or two axes"),
+        (("--norm", "D"), "norm"),
+        (("--lam", "-1"), "ridge"),
+        (("--kappa", "1000"), "more than its P"),
+        (("--simulate=",), "road"),
+    ],
+)
+def test_bad_values_are_usage_errors_and_nothing_is_written(run, arguments, message):
+    code, out, err = run(*SIMULATED, *arguments)
+    assert code == USAGE, err
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+    assert files() == []
+
+
+def test_a_dimension_is_needed_where_data_sets_are_drawn(run):
+    code, _, err = run("sweep", "--simulate", "--tau", "1", "--alpha", "1", "--out", "a.nc")
+    assert code == USAGE
+    assert "give it a dimension D" in err
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--samples", "8"),
+        ("--seed", "0"),
+        ("--without-theory",),
+        ("--method", "gamp"),
+        ("--draws", "3"),
+        ("--steps", "3"),
+        ("--learning-rate", "0.1"),
+        ("--tolerance", "1e-3"),
+        ("--workers", "2"),
+        ("--dask", "local"),
+        ("--mpi",),
+    ],
+)
+def test_options_of_simulated_sweeps_need_simulate(run, option):
+    code, _, err = run("sweep", "--tau", "1", "--alpha", "1", "--out", "a.nc", *option)
+    assert code == USAGE
+    assert f"{option[0]} needs --simulate" in err
+    assert files() == []
+
+
+def test_an_existing_output_is_refused_without_force(run):
+    Path("a.nc").write_text("precious")
+    code, _, err = run(*SIMULATED)
+    assert code == FILE
+    assert "a.nc exists: choose another name, or --force" in err
+    assert Path("a.nc").read_text() == "precious"
+    assert run(*SIMULATED, "--force")[0] == DONE
+
+
+@pytest.mark.parametrize("out", ["missing/a.nc", "."])
+def test_outputs_that_cannot_be_written_are_refused(run, out):
+    assert run("sweep", "--simulate", *GRID, "--out", out)[0] == FILE
+
+
+def begin(points=2):
+    """Leave a checkpoint with so many points of the sweep SIMULATED."""
+
+    def progress(finished, total):
+        if finished >= points:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep_simulated(**SAME, out="a.nc", progress=progress)
+
+
+def test_a_begun_sweep_goes_on_and_others_are_refused(run):
+    begin()
+    before = rows("a.nc")
+    assert len(before) == 2
+    code, _, err = run(*SIMULATED, "--seed", "5")
+    assert code == USAGE
+    assert "holds an unfinished sweep of other parameters: seed is 0 there and 5 here" in err
+    assert rows("a.nc") == before
+    code, out, _ = run(*SIMULATED)
+    assert code == DONE
+    assert f"digest {sweep_simulated(**SAME).attrs[DIGEST]}" in out
+    assert files() == ["a.nc"]
+
+
+def test_a_damaged_checkpoint_is_refused_and_force_begins_anew(run):
+    Path("a.nc.checkpoint").write_bytes(b"not a database, " * 100)
+    for command in (SIMULATED, ("sweep", "--status", "a.nc")):
+        code, _, err = run(*command)
+        assert code == FILE
+        assert "is damaged, or not a checkpoint of a sweep" in err
+        assert "--force" in err
+    assert run(*SIMULATED, "--force")[0] == DONE
+
+
+def test_points_that_fail_have_an_exit_code_and_are_tried_again(run, monkeypatch):
+    def fails(point):
+        if point.task_diversity == 2.0:
+            return PointResult((np.nan,) * 36, int(Status.LOST), "its worker died", 0.0)
+        return evaluate(point)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "evaluate", fails)
+        code, out, err = run(*SIMULATED)
+    assert code == NOT_CONVERGED
+    assert "point 2 lost: its worker died" in err
+    assert "2 of 3 points: converged" in out
+    assert "1 of 3 points: lost" in out
+    assert len(json.loads(load("a.nc").attrs[FAILURES])) == 1
+    assert "1 failed" in run("sweep", "--status", "a.nc")[1]
+    assert run(*SIMULATED)[0] == DONE
+    assert files() == ["a.nc"]
+
+
+# --- status ----------------------------------------------------------------------------------------------------
+
+
+def test_status_of_nothing_a_begun_and_a_finished_sweep(run):
+    code, _, err = run("sweep", "--status", "a.nc")
+    assert code == FILE
+    assert "no sweep was begun there" in err
+    begin()
+    for name in ("a.nc", "a.nc.checkpoint"):
+        code, out, _ = run("sweep", "--status", name)
+        assert code == DONE
+        assert f"not running (process {os.getpid()} on" in out
+        assert "2 of 3 points, 0 failed" in out
+        assert "the same command goes on from there" in out
+    run(*SIMULATED)
+    code, out, _ = run("sweep", "--status", "a.nc")
+    assert code == DONE
+    assert out == "finished: 3 of 3 points, 0 failed\n"
+
+
+def test_status_alone_needs_no_other_option(run):
+    code, _, err = run("sweep", "--tau", "1", "--alpha", "1")
+    assert code == USAGE
+    assert "--out is required" in err
+
+
+# --- real processes --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The digest of MANY, uninterrupted."""
+    return sweep_simulated(
+        task_diversity=np.linspace(0.3, 3, 20), context_length=np.geomspace(0.5, 8, 15), dimension=10, samples=16
+    ).attrs[DIGEST]
+
+
+@pytest.fixture(params=list(ENGINES))
+def engine(request):
+    if request.param == "dask":
+        pytest.importorskip("distributed")
+    return ENGINES[request.param]
+
+
+@pytest.mark.slow
+def test_control_c_once_finishes_what_runs_and_the_sweep_goes_on(engine, whole, tmp_path):
+    out = tmp_path / "a.nc"
+    with sweeping(*MANY, *engine, "--out", out, folder=tmp_path) as sweep:
+        wait_for(lambda: len(rows(out)) > 5)
+        status = sweep_status_text(out, tmp_path)
+        sweep.interrupt()
+        code, printed, err = sweep.finish()
+        assert code == INTERRUPTED, err
+        assert printed == ""
+        assert err.endswith("iclglass: interrupted; what was finished is kept\n")
+        if engine:  # a serial sweep runs one point, and says so when it is over
+            assert "points that run; Ctrl-C again stops at once" in err
+        assert len(err.splitlines()) == (2 if engine else 1), err
+        wait_for(lambda: not sweep.relatives(), 20)
+    assert f"running (process {sweep.process.pid} on" in status
+    assert "of 300 points, 0 failed" in status
+    assert "points a second since it began, about" in status
+    kept = rows(out)
+    assert 5 < len(kept) < 300
+    assert "not running" in sweep_status_text(out, tmp_path)
+    with sweeping(*MANY, "--workers", "2", "--out", out, folder=tmp_path) as sweep:
+        wait_for(lambda: len(rows(out)) > len(kept) or sweep.process.poll() is not None)
+        now = rows(out)
+        assert not now or {number: now[number] for number in kept} == kept
+        assert sweep.finish()[0] == DONE
+    assert digest_of(out) == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
+
+
+def sweep_status_text(out, folder):
+    with sweeping("--status", out, folder=folder) as status:
+        code, printed, err = status.finish()
+    assert code == DONE, err
+    return printed
+
+
+@pytest.mark.slow
+def test_control_c_twice_stops_at_once_in_the_middle_of_endless_points(engine, tmp_path):
+    out = tmp_path / "a.nc"
+    with sweeping(*ENDLESS, *engine, "--out", out, folder=tmp_path) as sweep:
+        wait_for(out.with_name("a.nc.checkpoint").exists)
+        if engine:
+            wait_for(lambda: len(sweep.workers()) == 2)
+        time.sleep(4)
+        sweep.interrupt()
+        time.sleep(2)
+        assert sweep.process.poll() is None
+        started = time.monotonic()
+        sweep.interrupt()
+        code, _, err = sweep.finish(30)
+        assert code == INTERRUPTED, err
+        print(f"{time.monotonic() - started:.1f} s")
+        wait_for(lambda: not sweep.relatives(), 20)
+    assert list(tmp_path.iterdir()) == []  # no point was finished
+
+
+@pytest.mark.slow
+def test_control_c_while_it_starts_is_an_interrupt_too(engine, tmp_path):
+    for wait in (0.3, 1.0):
+        with sweeping(*ENDLESS, *engine, "--out", "a.nc", folder=tmp_path) as sweep:
+            wait_for((tmp_path / "a.nc.checkpoint").exists)
+            time.sleep(wait)
+            sweep.interrupt()
+            time.sleep(0.5)
+            if sweep.process.poll() is None:
+                sweep.interrupt()
+            # the second one may come when Python is on its way out already: a shell says 130 of both
+            assert sweep.finish(60)[0] in (INTERRUPTED, -signal.SIGINT)
+            wait_for(lambda: not sweep.relatives(), 20)
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_second_driver_is_refused_at_once_and_the_first_goes_on(whole, tmp_path):
+    out = tmp_path / "a.nc"
+    with sweeping(*MANY, "--out", out, folder=tmp_path) as first:
+        wait_for(lambda: len(rows(out)) > 3)
+        for options in ((), ("--force",), ("--seed", "3")):
+            with sweeping(*MANY, "--out", out, *options, folder=tmp_path) as second:
+                code, _, err = second.finish()
+            assert code == FILE
+            assert f"is being written by another sweep (process {first.process.pid} on" in err
+        assert first.finish()[0] == DONE
+    assert digest_of(out) == whole
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_clear_error_and_the_sweep_goes_on_when_there_is_room(whole, tmp_path):
+    """A limit on the size of files stands for the full disk."""
+    out = tmp_path / "a.nc"
+
+    def limited():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    with sweeping(*MANY, "--out", out, folder=tmp_path, before=limited) as sweep:
+        code, _, err = sweep.finish()
+    assert code == FILE
+    assert "a.nc.checkpoint cannot be written: " in err
+    assert "what was finished before is kept" in err
+    assert len(rows(out)) > 5
+    with sweeping(*MANY, "--workers", "2", "--out", out, folder=tmp_path) as sweep:
+        assert sweep.finish()[0] == DONE
+    assert digest_of(out) == whole
+
+
+@pytest.mark.slow
+def test_an_absent_scheduler_is_one_clear_error_soon(tmp_path):
+    pytest.importorskip("distributed")
+    with sweeping("--simulate", *GRID, "--out", "a.nc", "--dask", "127.0.0.1:1", folder=tmp_path) as sweep:
+        code, _, err = sweep.finish(60)
+    assert code == FILE
+    assert "no Dask scheduler answers at 127.0.0.1:1 within 5 s" in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_mpi_gives_the_same_digest_and_needs_mpiexec(tmp_path):
+    pytest.importorskip("mpi4py")
+    arguments = ("--simulate", *GRID, "--out", "a.nc", "--mpi")
+    with sweeping(*arguments, folder=tmp_path) as sweep:
+        code, _, err = sweep.finish()
+    assert code == USAGE
+    assert "start with mpiexec -n 4 python -m mpi4py.futures -m iclglass" in err
+    assert list(tmp_path.iterdir()) == []
+    mpiexec = shutil.which("mpiexec") or shutil.which("mpiexec", path=Path(sys.executable).parent)
+    if mpiexec is None:
+        pytest.skip("no mpiexec")
+    launcher = (mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", "-m", "iclglass")
+    with sweeping(*arguments, folder=tmp_path, launcher=launcher) as sweep:
+        code, out, err = sweep.finish()
+    assert code == DONE, err
+    expected = sweep_simulated(**SAME).attrs[DIGEST]
+    assert f"digest {expected}" in out
+    assert digest_of(tmp_path / "a.nc") == expected

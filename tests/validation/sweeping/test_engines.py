@@ -1,0 +1,348 @@
+"""Engines: which is chosen, what is refused, and what is left of them when they close."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+import validation.sweeping.engines as module
+from numerics.errors import OutputError, ParameterError, ParameterTypeError
+from tests.validation.sweeping.killing import PATIENCE, ROOT, at_most, wait_for
+from tests.validation.sweeping.workloads import at, napping, numbered, numbered_points, sleeping
+from validation.sweeping.checkpoint import Checkpoint
+from validation.sweeping.driver import run_points
+from validation.sweeping.engines import SerialExecutor, killed_worker, make_engine
+
+
+def compute(points, function, engine):
+    checkpoint = Checkpoint(None, None, {})
+    with at_most(2 * PATIENCE):
+        run_points(points, function=function, checkpoint=checkpoint, engine=engine)
+    return checkpoint.done
+
+
+# --- which engine ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("executor", "workers", "name"),
+    [
+        (None, None, "serial"),
+        (None, 1, "serial"),
+        ("serial", None, "serial"),
+        ("serial", 1, "serial"),
+        (None, 2, "processes"),
+        ("processes", None, "processes"),
+        ("processes", 1, "processes"),
+    ],
+)
+def test_the_engine_is_the_one_asked_for(executor, workers, name):
+    with make_engine(executor, workers=workers) as engine:
+        assert engine.name == name
+
+
+@pytest.mark.parametrize(
+    ("executor", "workers", "message"),
+    [
+        ("slurm", None, r"executor 'slurm' is unknown; known: serial, processes, dask, dask:ADDRESS, mpi"),
+        ("", None, "is unknown"),
+        (None, 0, "workers"),
+        (None, -2, "workers"),
+        (None, 1.5, "workers"),
+        ("serial", 2, "workers = 2 does not go with serial"),
+        ("mpi", 2, "workers = 2 does not go with mpi"),
+        (SerialExecutor(), 2, "an executor has its own"),
+    ],
+)
+def test_bad_engines_are_refused(executor, workers, message):
+    with pytest.raises(ParameterError, match=message), make_engine(executor, workers=workers):
+        pass
+
+
+def test_wrong_types_are_refused():
+    with pytest.raises(ParameterTypeError, match=r"must be a concurrent\.futures\.Executor or a name, got int"):
+        make_engine(3, workers=None).__enter__()
+    with pytest.raises(ParameterTypeError, match="workers"):
+        make_engine(None, workers="2").__enter__()
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("dask", "distributed"), ("dask:host:1", "distributed"), ("mpi", "mpi4py")]
+)
+def test_a_missing_extra_is_named_with_its_command(name, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    extra = {"distributed": "distributed", "mpi4py": "mpi"}[package]
+    with pytest.raises(ParameterError, match=rf"pip install 'iclglass\[{extra}\]'"), make_engine(name, workers=None):
+        pass
+
+
+def test_the_serial_executor_gives_results_and_errors():
+    executor = SerialExecutor()
+    assert executor.submit(divmod, 7, 2).result() == (3, 1)
+    assert isinstance(executor.submit(divmod, 1, 0).exception(), ZeroDivisionError)
+
+
+# --- executors of others ---------------------------------------------------------------------------------------
+
+
+def test_an_executor_of_the_users_is_used_and_stays_theirs():
+    with ThreadPoolExecutor(2) as executor:
+        for _ in range(2):
+            with make_engine(executor, workers=None) as engine:
+                assert engine.name == "ThreadPoolExecutor"
+                assert engine.window == 6
+                assert len(compute(numbered_points(5), numbered, engine)) == 5
+        with pytest.raises(ZeroDivisionError), make_engine(executor, workers=None):
+            raise ZeroDivisionError
+        assert executor.submit(abs, -1).result() == 1
+
+
+def test_any_executor_will_do():
+    class Odd(Executor):
+        def submit(self, fn, /, *args, **kwargs):
+            future = Future()
+            threading.Timer(0.01, lambda: future.set_result(fn(*args, **kwargs))).start()
+            return future
+
+    with make_engine(Odd(), workers=None) as engine:
+        assert compute(numbered_points(3), numbered, engine) == dict(enumerate(map(numbered, numbered_points(3))))
+
+
+def test_an_executor_that_is_already_broken_is_one_clear_error():
+    class Broken(Executor):
+        def submit(self, fn, /, *args, **kwargs):
+            raise BrokenProcessPool("a child process terminated abruptly")
+
+    with (
+        pytest.raises(OutputError, match="a worker of Broken died, and with it the executor"),
+        make_engine(Broken(), workers=None) as engine,
+    ):
+        compute(numbered_points(3), numbered, engine)
+
+
+def test_what_dask_says_of_a_dead_worker_is_understood_from_any_executor():
+    killed = type("KilledWorker", (Exception,), {})
+    assert killed_worker(killed("gone"))
+    assert not killed_worker(ValueError("gone"))
+
+
+@pytest.mark.slow
+def test_a_pool_of_the_users_that_breaks_is_one_error_and_what_was_finished_is_kept():
+    checkpoint = Checkpoint(None, None, {})
+    with ProcessPoolExecutor(1) as executor, make_engine(executor, workers=None) as engine, at_most(PATIENCE):
+        with pytest.raises(OutputError, match="died, and with it the executor: what was finished is kept"):
+            run_points(numbered_points(9), function=at([4], "exits"), checkpoint=checkpoint, engine=engine)
+        assert {0, 1, 2} <= set(checkpoint.done)
+
+
+# --- processes of our own --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def no_new_process():
+    """The block leaves no process behind."""
+
+    def children():
+        found = psutil.Process().children(recursive=True)
+        return {child.pid for child in found if any("spawn_main" in part for part in child.cmdline())}
+
+    before = children()
+    yield
+    wait_for(lambda: children() <= before, 20)
+
+
+@pytest.mark.slow
+def test_processes_are_used_and_are_gone_afterwards():
+    with no_new_process(), make_engine("processes", workers=2) as engine:
+        assert engine.window == 6
+        done = compute(numbered_points(40), napping, engine)
+    assert done == dict(enumerate(map(numbered, numbered_points(40))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["processes", "dask"])
+def test_after_an_error_workers_go_at_once_whatever_they_do(executor):
+    if executor == "dask":
+        pytest.importorskip("distributed")
+    failed = []
+
+    def fails():
+        with make_engine(executor, workers=2) as engine, at_most(PATIENCE):
+            for point in numbered_points(4):
+                engine.submit(sleeping, point)
+            time.sleep(3)  # they sleep now
+            failed.append(time.monotonic())
+            raise ZeroDivisionError
+
+    with no_new_process():
+        with pytest.raises(ZeroDivisionError):
+            fails()
+        assert time.monotonic() - failed[0] < 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["processes", "dask"])
+def test_workers_do_not_hear_control_c(executor):
+    """A terminal sends it to them too."""
+    if executor == "dask":
+        pytest.importorskip("distributed")
+    points = numbered_points(40)
+    checkpoint = Checkpoint(None, None, {})
+    sent = []
+
+    def progress(finished, total):
+        if finished > 10 and not sent:
+            for child in psutil.Process().children(recursive=True):
+                child.send_signal(signal.SIGINT)
+                sent.append(child)
+
+    said = []
+    with make_engine(executor, workers=2) as engine, at_most(PATIENCE):
+        run_points(points, function=napping, checkpoint=checkpoint, engine=engine, progress=progress, say=said.append)
+        assert sum(child.is_running() for child in sent) >= 2
+    assert said == []
+    assert checkpoint.done == dict(enumerate(map(numbered, points)))
+
+
+def run_script(text, *, seconds=PATIENCE):
+    return subprocess.run(
+        [sys.executable, "-"],
+        input=textwrap.dedent(text),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=seconds,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["processes", "dask"])
+def test_workers_that_cannot_start_are_one_clear_error(executor, tmp_path):
+    """A script without ``if __name__ == "__main__":`` is the usual cause: each worker would run it again."""
+    if executor == "dask":
+        pytest.importorskip("distributed")
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            from numerics.errors import OutputError
+            from validation.sweeping.sweep import sweep_simulated
+            try:
+                sweep_simulated(
+                    task_diversity=[1.0, 2.0], context_length=1.0, dimension=4, executor="{executor}", workers=2
+                )
+            except OutputError as error:
+                print("refused:", error)
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert "refused: worker processes die at their start: in a script, call the sweep under if __name__" in done.stdout
+
+
+# --- Dask ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_an_absent_scheduler_is_reported_soon():
+    pytest.importorskip("distributed")
+    for address in ("tcp://127.0.0.1:1", "127.0.0.1:1", "nonsense://"):
+        started = time.monotonic()
+        with pytest.raises(OutputError, match=rf"no Dask scheduler answers at {address}.*dask scheduler"):
+            make_engine(f"dask:{address}", workers=None).__enter__()
+        assert time.monotonic() - started < 30
+
+
+@pytest.fixture
+def cluster():
+    """A cluster of somebody else's; it tries a point on two workers before it says that it kills them."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=50,
+        scheduler_kwargs={"allowed_failures": 1},
+    ) as running:
+        yield running
+
+
+@pytest.mark.slow
+def test_a_cluster_by_its_address_stays_and_poison_on_it_is_found(cluster):
+    points = numbered_points(12)
+    with make_engine(f"dask:{cluster.scheduler_address}", workers=None) as engine:
+        done = compute(points, at([5], "exits"), engine)
+    assert [number for number, found in done.items() if found.status] == [4]
+    with make_engine(f"dask:{cluster.scheduler_address}", workers=None) as engine:
+        assert compute(points, numbered, engine) == dict(enumerate(map(numbered, points)))
+
+
+@pytest.mark.slow
+def test_workers_of_a_given_cluster_are_not_ours_to_choose(cluster):
+    with pytest.raises(ParameterError, match="that of an address has its own"):
+        make_engine(f"dask:{cluster.scheduler_address}", workers=2).__enter__()
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_goes_is_one_error_and_what_was_finished_is_kept(cluster):
+    checkpoint, closed = Checkpoint(None, None, {}), []
+
+    def progress(finished, total):
+        if finished >= 10 and not closed:
+            closed.append(cluster.close())
+
+    with (
+        pytest.raises(OutputError, match=r"scheduler is gone.*(what was finished is kept|run the same command)"),
+        make_engine(f"dask:{cluster.scheduler_address}", workers=None) as engine,
+        at_most(PATIENCE),
+    ):
+        run_points(numbered_points(60), function=napping, checkpoint=checkpoint, engine=engine, progress=progress)
+    assert len(checkpoint.done) >= 10
+
+
+@pytest.mark.slow
+def test_a_cluster_without_workers_is_one_error(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(module, "_NO_WORKERS_SECONDS", 2.0)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty,
+        pytest.raises(OutputError, match=r"has had no worker for 2 s: start one with 'dask worker'"),
+        make_engine(f"dask:{empty.scheduler_address}", workers=None) as engine,
+        at_most(PATIENCE),
+    ):
+        run_points(numbered_points(3), function=napping, checkpoint=Checkpoint(None, None, {}), engine=engine)
+
+
+@pytest.mark.slow
+def test_mpi_needs_mpiexec():
+    pytest.importorskip("mpi4py")
+    done = run_script(
+        """
+        from numerics.errors import ParameterError
+        from validation.sweeping.engines import make_engine
+        try:
+            make_engine("mpi", workers=None).__enter__()
+        except ParameterError as error:
+            print(error)
+        """
+    )
+    assert "MPI has one process, the driver, and no worker: start with mpiexec" in done.stdout

@@ -1,0 +1,161 @@
+"""A data set drawn in row blocks, each from (seed, block): any process can draw any block, none needs all of them.
+
+The law is that of `validation.prompts.draw_prompts`; the numbers are not those of one call of it. Block b has a random
+stream of its own, SeedSequence(seed, spawn_key=(D, prompts in a block, b)), and the last block is drawn whole and cut.
+So data sets of different P, other things equal, are the beginnings of one another, and those of another block size are
+independent.
+"""
+
+from __future__ import annotations
+
+import functools
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
+from numerics.errors import ParameterError
+from numerics.instance.blocks import BLOCK_PROMPTS
+from numerics.instance.distributed import CACHE_BYTES, TASKS, DistributedFeatures
+from numerics.memory import check_memory
+from validation.observables import weight_quantities
+from validation.pools import draw_pool
+from validation.population import gaussian_moments
+from validation.prompts import NORMS, Prompts, draw_prompts
+
+__all__ = ["PromptBlocks", "measure_blocks"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptBlocks:
+    """P prompts of N labelled tokens in D dimensions: a `numerics.instance.blocks.BlockSource` of a few numbers.
+
+    dimension D >= 2, context N >= 1, prompts P >= 1, label_noise rho >= 0, norm "N" or "N+1": see `draw_prompts`.
+    task_count : K, tasks in a pool drawn from the seed, of which each prompt draws one; None: every prompt has its own.
+    seed : >= 0.    block_prompts : prompts in a block, at least 1; another number is another data set.
+
+    Raises ParameterError or ParameterTypeError (a ValueError or TypeError) for a value outside its range.
+
+    >>> source = PromptBlocks(dimension=4, context=8, prompts=10, seed=1, block_prompts=4)
+    >>> source.blocks, source.block(2).prompts
+    (3, 2)
+    >>> bool(np.all(source.block(2).query == source.whole().query[8:]))
+    True
+    """
+
+    dimension: int
+    context: int
+    prompts: int
+    label_noise: float = 0.0
+    norm: str = "N"
+    task_count: int | None = None
+    seed: int
+    block_prompts: int = BLOCK_PROMPTS
+
+    def __post_init__(self) -> None:
+        counts = {"context": 1, "prompts": 1, "seed": 0, "block_prompts": 1}
+        checked: dict[str, object] = {
+            name: check_count(name, getattr(self, name), minimum=minimum, maximum=None if name == "seed" else MOST)
+            for name, minimum in counts.items()
+        }
+        checked["dimension"] = check_count(
+            "dimension",
+            self.dimension,
+            minimum=2,
+            maximum=MOST,
+            reason="in one dimension tokens have no part orthogonal to the task",
+        )
+        checked["label_noise"] = check_real("label_noise", self.label_noise, minimum=0.0, maximum=LARGEST)
+        checked["norm"] = check_choice("norm", self.norm, NORMS)
+        if self.task_count is not None:
+            checked["task_count"] = check_count("task_count", self.task_count, minimum=1, maximum=MOST)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def blocks(self) -> int:
+        """Number of row blocks."""
+        return -(-self.prompts // self.block_prompts)
+
+    def block(self, index: int) -> Prompts:
+        """The prompts of one block; the same numbers whenever and wherever it is called.
+
+        Raises ParameterError unless 0 <= index < blocks.
+        """
+        index = check_count("index", index, minimum=0)
+        if index >= self.blocks:
+            raise ParameterError(f"block {index} of {self.blocks}: the last one is {self.blocks - 1}")
+        key = (self.dimension, self.block_prompts, index)
+        drawn = self._draw(self.block_prompts, np.random.SeedSequence(self.seed, spawn_key=key))
+        return self._prompts([drawn], min(self.block_prompts, self.prompts - index * self.block_prompts))
+
+    def whole(self) -> Prompts:
+        """All prompts in memory, P (2 D + 2) numbers: to compare with, or to measure what needs all of them.
+
+        Raises ParameterError where they do not fit.
+        """
+        check_memory(
+            32.0 * self.prompts * (self.dimension + 1),  # the blocks, and all of them together
+            what=f"{self.prompts} prompts of dimension {self.dimension} in one piece",
+            remedy="solve_distributed takes them in blocks",
+        )
+        return self._prompts([self.block(index) for index in range(self.blocks)], self.prompts)
+
+    def _draw(self, prompts: int, stream: np.random.SeedSequence) -> Prompts:
+        return draw_prompts(
+            dimension=self.dimension,
+            context=self.context,
+            prompts=prompts,
+            label_noise=self.label_noise,
+            norm=self.norm,
+            tasks=None if self.task_count is None else _pool(self.dimension, self.task_count, self.seed),
+            rng=np.random.default_rng(stream),
+        )
+
+    def _prompts(self, parts: list[Prompts], count: int) -> Prompts:
+        """The first prompts of several parts as one data set."""
+        arrays = [
+            getattr(parts[0], name) if len(parts) == 1 else np.concatenate([getattr(part, name) for part in parts])
+            for name in ("context", "query", "label")
+        ]
+        context, query, label = (array[:count] for array in arrays)
+        return Prompts(context, query, label, self.context, self.label_noise, self.norm, parts[0].tasks)
+
+
+def measure_blocks(
+    source: PromptBlocks,
+    weights: FloatArray,
+    *,
+    executor: Executor | None = None,
+    tasks: int = TASKS,
+    cache_bytes: int = CACHE_BYTES,
+) -> dict[str, float]:
+    """m, q, e_icl, e_idg, e_train and contrast of weights (D+1, D), see `validation.observables`; e_train takes a pass.
+
+    e_icl is for new tasks in prompts of as many tokens as in pretraining. The other options are those of
+    `numerics.instance.distributed.DistributedFeatures`.
+
+    >>> from numerics.instance.distributed import solve_distributed
+    >>> source = PromptBlocks(dimension=4, context=8, prompts=32, seed=1)
+    >>> solution = solve_distributed(source, ridge0=0.1 / 4, beta=1.0)
+    >>> found = measure_blocks(source, solution.mean[:, :-1])
+    >>> 0 < found["e_train"] < found["e_icl"] < 1
+    True
+    """
+    tested = gaussian_moments(
+        np.ones(source.dimension), context=source.context, label_noise=source.label_noise, norm=source.norm
+    )
+    found = weight_quantities(source.block(0), weights, tested)  # one block says what the law is
+    features = DistributedFeatures(source, executor, tasks, cache_bytes)
+    return found | {"e_train": features.train_error(weights)}
+
+
+@functools.lru_cache(maxsize=1)
+def _pool(dimension: int, count: int, seed: int) -> FloatArray:
+    """The pool of a seed; blocks have at least one prompt, so no block has its key."""
+    stream = np.random.SeedSequence(seed, spawn_key=(dimension, 0, count))
+    return draw_pool(dimension=dimension, count=count, rng=np.random.default_rng(stream))

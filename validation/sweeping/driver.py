@@ -1,0 +1,217 @@
+"""The driver of a sweep: hands out points, records what comes back, survives the death of workers.
+
+Results are recorded by this one thread, all that have arrived in one transaction. Points in flight are few
+(`Engine.window`), so a sweep of millions costs no memory for futures.
+
+A worker that dies takes its pool with it, or, on Dask, the points that waited on it. The points that were in flight are
+then computed one at a time: the one that kills its worker again, alone, is the cause; after that it is lost, and the
+sweep goes on without it.
+
+Ctrl-C once: points that run are finished and recorded, nothing more is started, then KeyboardInterrupt. Twice: at once;
+what was recorded is kept.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Future
+from contextlib import contextmanager
+from types import FrameType
+
+from threadpoolctl import threadpool_limits
+
+from numerics.errors import OutputError
+from numerics.fixed_point import Status
+from validation.sweeping.checkpoint import Checkpoint
+from validation.sweeping.engines import Engine, killed_worker
+from validation.sweeping.evaluation import PointResult, columns
+from validation.sweeping.points import Point
+
+__all__ = ["run_points"]
+
+_LOOK_SECONDS = 1.0
+"""Between two looks at the engine while nothing finishes."""
+_STRIKES = 2
+"""Times that a point may kill its worker while it is alone."""
+
+
+def run_points(
+    points: Sequence[Point],
+    *,
+    function: Callable[[Point], PointResult],
+    checkpoint: Checkpoint,
+    engine: Engine,
+    progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> None:
+    """Compute every point that the checkpoint does not hold, and record it there.
+
+    function : `evaluate`, or a test's. progress : called with (points finished, points in all). say : called with a
+    sentence where something happens that the user should know of.
+
+    Raises KeyboardInterrupt after Ctrl-C, OutputError where a checkpoint cannot be written or an engine is gone.
+    """
+    run = _Run(points, function, checkpoint, engine, progress, say or _silent)
+    # Workers pin themselves; this process gets its threads back.
+    with threadpool_limits(limits=1, user_api="blas"), _interruptible(run.stop):
+        run.run()
+
+
+class _Run:
+    def __init__(
+        self,
+        points: Sequence[Point],
+        function: Callable[[Point], PointResult],
+        checkpoint: Checkpoint,
+        engine: Engine,
+        progress: Callable[[int, int], None] | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self._points, self._function, self._checkpoint, self._engine = points, function, checkpoint, engine
+        self._progress, self._say = progress, say
+        self._waiting = deque(number for number in range(len(points)) if number not in checkpoint.done)
+        self._suspects: deque[int] = deque()
+        self._alone: int | None = None
+        self._strikes: dict[int, int] = {}
+        self._flying: dict[Future[PointResult], int] = {}
+        self._arrived: queue.SimpleQueue[Future[PointResult]] = queue.SimpleQueue()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Start nothing more."""
+        self._stopping = True
+
+    def run(self) -> None:
+        self._tell()
+        said = False
+        while self._flying or (not self._stopping and (self._suspects or self._waiting)):
+            if self._stopping:
+                if not said:
+                    self._cancel()
+                    self._say(f"finishing {len(self._flying)} points that run; Ctrl-C again stops at once")
+                    said = True
+            else:
+                self._fill()
+            self._collect()
+        if self._suspects or self._waiting:
+            raise KeyboardInterrupt
+
+    def _fill(self) -> None:
+        # A suspect runs alone: if its worker dies, it is known who did it.
+        if self._suspects:
+            if not self._flying:
+                self._alone = self._suspects.popleft()
+                self._submit(self._alone)
+            return
+        self._alone = None
+        window = self._engine.window
+        while self._waiting and len(self._flying) < window and not self._stopping:
+            self._submit(self._waiting.popleft())
+
+    def _submit(self, number: int) -> None:
+        future = self._engine.submit(self._function, self._points[number])
+        self._flying[future] = number
+        future.add_done_callback(self._arrived.put)
+
+    def _cancel(self) -> None:
+        for future, number in list(self._flying.items()):
+            if self._engine.cancel(future):
+                self._flying.pop(future, None)
+                self._waiting.append(number)
+
+    def _collect(self) -> None:
+        """Wait for a result, take all that have arrived, record them together."""
+        try:
+            futures = [self._arrived.get(timeout=_LOOK_SECONDS)]
+        except queue.Empty:
+            self._engine.check()
+            return
+        while not self._arrived.empty():
+            futures.append(self._arrived.get())
+        results, broken = [], None
+        for future in futures:
+            number = self._flying.pop(future, None)
+            if number is None:  # cancelled
+                continue
+            found: PointResult | None
+            try:
+                found = future.result()
+            except BrokenExecutor as error:
+                broken = error
+                found = self._struck(number)
+            except CancelledError as error:
+                raise OutputError(
+                    f"the engine {self._engine.name} has dropped a point (its scheduler is gone?): what was finished "
+                    "is kept; run the same command again"
+                ) from error
+            except Exception as error:
+                # `evaluate` raises nothing: this is the engine's.
+                found = self._struck(number) if killed_worker(error) else self._lost(f"{type(error).__name__}: {error}")
+            if found is not None:
+                results.append((number, found))
+        self._checkpoint.record(results)
+        if results:
+            self._tell()
+        if broken is not None:
+            self._recover(broken)
+
+    def _struck(self, number: int) -> PointResult | None:
+        """The worker of a point died: lost if that happened while it was alone, else tried alone."""
+        if number == self._alone:
+            self._strikes[number] = self._strikes.get(number, 0) + 1
+            if self._strikes[number] >= _STRIKES:
+                self._say(f"point {number} kills its worker: it is given up")
+                return self._lost("its worker process died each time")
+        self._suspects.append(number)
+        return None
+
+    def _recover(self, error: BrokenExecutor) -> None:
+        """New workers; what was in flight is suspected."""
+        self._suspects.extend(self._flying.values())
+        self._flying.clear()
+        self._arrived = queue.SimpleQueue()
+        if not self._engine.restart():
+            raise OutputError(
+                f"a worker of {self._engine.name} died, and with it the executor: what was finished is kept; run the "
+                "same command again"
+            ) from error
+        if self._suspects:
+            self._say(f"a worker died; {len(self._suspects)} points that were in flight are tried one at a time")
+
+    def _lost(self, reason: str) -> PointResult:
+        point = self._points[0]
+        nothing = (math.nan,) * len(columns(point.road, theory=point.theory))
+        return PointResult(nothing, int(Status.LOST), reason, 0.0)
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(len(self._checkpoint.done), len(self._points))
+
+
+def _silent(sentence: str) -> None:
+    pass
+
+
+@contextmanager
+def _interruptible(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C calls ``stop``, the second raises KeyboardInterrupt. Elsewhere than in the main thread, where
+    Python delivers signals, nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

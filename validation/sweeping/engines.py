@@ -1,0 +1,372 @@
+"""Where points are computed: an engine hands them to an executor and knows what its workers can do.
+
+    serial     in this process, one after the other
+    processes  spawned worker processes; restarted when one of them dies
+    dask       a Dask cluster, local or by the address of its scheduler (extra iclglass[distributed])
+    mpi        the processes of an MPI job (extra iclglass[mpi])
+    any other  a `concurrent.futures.Executor` of the caller's, which stays theirs
+
+Workers of our own ignore Ctrl-C, which the terminal sends to them too: the driver decides. They end by themselves when
+their driver dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any, Protocol
+
+import psutil
+
+from numerics.arguments import check_count
+from numerics.errors import MissingExtraError, OutputError, ParameterError, ParameterTypeError
+
+__all__ = ["Engine", "SerialExecutor", "engine_name", "killed_worker", "make_engine"]
+
+_CONNECT_SECONDS = 5.0
+"""Time for a scheduler to answer: with the imports, an absent one is reported within ten seconds."""
+_NO_WORKERS_SECONDS = 60.0
+"""A worker that died is back in seconds, four in a row (Dask tries a point on as many) in less than that."""
+_MOST_WORKERS = 1024
+"""Processes on one machine."""
+_NO_START = (
+    'worker processes die at their start: in a script, call the sweep under if __name__ == "__main__":, as '
+    "multiprocessing wants it; else look at the lines above"
+)
+
+
+class Engine(Protocol):
+    """What the driver needs of an engine."""
+
+    name: str
+
+    @property
+    def executor(self) -> Executor:
+        """What it hands work to."""
+
+    @property
+    def window(self) -> int:
+        """Points in flight at the most: enough to keep the workers busy."""
+
+    def submit(self, function: Callable[[Any], Any], payload: Any) -> Future[Any]:
+        """Start computing one point."""
+
+    def cancel(self, future: Future[Any]) -> bool:
+        """Take back a point that no worker has begun; False where it runs, or where that is not known."""
+
+    def restart(self) -> bool:
+        """New workers after some died; False where that is not ours to do."""
+
+    def check(self) -> None:
+        """Called while nothing finishes; OutputError where nothing can."""
+
+    def close(self, *, wait: bool) -> None:
+        """Let the workers go; without ``wait`` at once, whatever they are doing."""
+
+
+def engine_name(dask: str | None) -> str | None:
+    """The name of the engine that ``--dask`` asks for; None without it.
+
+    >>> engine_name("local"), engine_name("tcp://10.0.0.1:8786")
+    ('dask', 'dask:tcp://10.0.0.1:8786')
+    """
+    return "dask" if dask == "local" else None if dask is None else f"dask:{dask}"
+
+
+@contextmanager
+def make_engine(executor: Executor | str | None, *, workers: int | None) -> Iterator[Engine]:
+    """The engine that is asked for; when the block ends its workers go, after an error or an interrupt at once.
+
+    executor : None (serial for workers 1 or None, else processes), "serial", "processes", "dask" (a cluster on this
+        machine), "dask:ADDRESS", "mpi", or any `concurrent.futures.Executor`.
+    workers : processes of "processes" and "dask"; default one for each core.
+
+    Raises ParameterError for an unknown name or a missing extra, with the command that installs it; OutputError for a
+    scheduler that does not answer.
+    """
+    engine = _choose(executor, workers)
+    finished = False
+    try:
+        yield engine
+        finished = True
+    finally:
+        engine.close(wait=finished)
+
+
+def _choose(executor: Executor | str | None, workers: int | None) -> Engine:
+    if workers is not None:
+        workers = check_count("workers", workers, minimum=1, maximum=_MOST_WORKERS)
+    if isinstance(executor, Executor):
+        if workers is not None:
+            raise ParameterError("workers goes with an engine of ours: an executor has its own")
+        return _GivenEngine(executor)
+    if executor is not None and not isinstance(executor, str):
+        raise ParameterTypeError(
+            f"executor must be a concurrent.futures.Executor or a name, got {type(executor).__name__}"
+        )
+    if executor is None:
+        executor = "serial" if workers in (None, 1) else "processes"
+    if executor in ("serial", "mpi") and workers not in (None, 1):
+        raise ParameterError(f"workers = {workers} does not go with {executor}")
+    if executor == "serial":
+        return _GivenEngine(SerialExecutor(), name="serial", window=1)
+    if executor == "processes":
+        return _ProcessEngine(workers or _cores())
+    if executor == "mpi":
+        return _mpi_engine()
+    kind, _, address = executor.partition(":")
+    if kind == "dask":
+        return _DaskEngine(address or None, workers)
+    raise ParameterError(
+        f"executor {executor!r} is unknown; known: serial, processes, dask, dask:ADDRESS, mpi, or an Executor"
+    )
+
+
+def _cores() -> int:
+    return psutil.cpu_count() or 1
+
+
+class SerialExecutor(Executor):
+    """Runs what is submitted at once, in the calling thread.
+
+    >>> SerialExecutor().submit(abs, -1).result()
+    1
+    """
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """The finished future of fn(*args, **kwargs)."""
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def killed_worker(error: Exception) -> bool:
+    """Whether a point failed because workers died that held it: Dask's KilledWorker, whoever made the executor. Points
+    that only waited beside the one that kills are told so too."""
+    return any(kind.__name__ == "KilledWorker" for kind in type(error).__mro__)
+
+
+def _submit(executor: Executor, function: Callable[[Any], Any], payload: Any) -> Future[Any]:
+    try:
+        return executor.submit(function, payload)
+    except BrokenExecutor as error:
+        # A death between two submissions: reported as the others are, through the future.
+        future: Future[Any] = Future()
+        future.set_exception(error)
+        return future
+
+
+@contextmanager
+def _shielded() -> Iterator[None]:
+    """Processes and threads begun inside never get Ctrl-C, not even while they start; we get it at the end."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Started together with the first process, it would unblock the signal behind our back.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _GivenEngine:
+    """An executor that is not ours to restart."""
+
+    def __init__(self, executor: Executor, *, name: str | None = None, window: int | None = None) -> None:
+        self.executor = executor
+        self.name = name or type(executor).__name__
+        # Executors do not say how many workers they have; those of the standard library keep it here.
+        found = getattr(executor, "_max_workers", None)
+        self._window = window or 2 * (found if isinstance(found, int) and found > 0 else 4 * _cores()) + 2
+
+    @property
+    def window(self) -> int:
+        return self._window
+
+    def submit(self, function: Callable[[Any], Any], payload: Any) -> Future[Any]:
+        return _submit(self.executor, function, payload)
+
+    def cancel(self, future: Future[Any]) -> bool:
+        return future.cancel()
+
+    def restart(self) -> bool:
+        return False
+
+    def check(self) -> None:
+        pass
+
+    def close(self, *, wait: bool) -> None:
+        pass
+
+
+class _ProcessEngine:
+    """Spawned processes: no state of the driver's is inherited, as on a cluster."""
+
+    name = "processes"
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self.executor = self._start()
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self._workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_worker
+        )
+
+    @property
+    def window(self) -> int:
+        return 2 * self._workers + 2
+
+    def submit(self, function: Callable[[Any], Any], payload: Any) -> Future[Any]:
+        with _shielded():
+            return _submit(self.executor, function, payload)
+
+    def cancel(self, future: Future[Any]) -> bool:
+        return future.cancel()
+
+    def restart(self) -> bool:
+        self.executor.shutdown(wait=True, cancel_futures=True)
+        self.executor = self._start()
+        try:
+            # Workers that cannot even start would be started for ever.
+            self.submit(_nothing, None).result()
+        except BrokenProcessPool as error:
+            raise OutputError(_NO_START) from error
+        return True
+
+    def check(self) -> None:
+        pass
+
+    def close(self, *, wait: bool) -> None:
+        if not wait:
+            for process in list((self.executor._processes or {}).values()):
+                process.kill()
+        self.executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _nothing(payload: None) -> None:
+    pass
+
+
+def _prepare_worker() -> None:
+    """In a new worker: leave Ctrl-C to the driver, and end when the driver does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    # A killed driver closes nothing: its workers would wait for work for ever.
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
+
+
+class _DaskEngine:
+    """A Dask cluster, by `Client.get_executor(pure=False)`: equal calls are not merged."""
+
+    def __init__(self, address: str | None, workers: int | None) -> None:
+        try:
+            import distributed
+        except ImportError as error:
+            raise MissingExtraError("Dask is not installed: pip install 'iclglass[distributed]'") from error
+        self.name = "dask"
+        self._cluster: Any = None
+        if address is None:
+            try:
+                self._cluster = self._start(distributed, workers or _cores())
+            except RuntimeError as error:
+                raise OutputError(_NO_START) from error
+        elif workers is not None:
+            raise ParameterError("workers goes with a cluster of our own: that of an address has its own")
+        try:
+            self._client = distributed.Client(self._cluster or address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            if self._cluster is not None:
+                self._cluster.close()
+            raise OutputError(
+                f"no Dask scheduler answers at {address} within {_CONNECT_SECONDS:g} s ({type(error).__name__}): start "
+                "one with 'dask scheduler', or check the address"
+            ) from error
+        self.executor = self._client.get_executor(pure=False)
+        self._threads = 0
+        self._idle_checks = 0
+        self._count()
+
+    @staticmethod
+    def _start(distributed: Any, workers: int) -> Any:
+        with _shielded():
+            return distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:0",  # without a port of its own it warns where 8787 is taken
+                silence_logs=50,
+                # The driver finds out which point it was; Dask would go on blaming those beside it.
+                scheduler_kwargs={"allowed_failures": 0},
+            )
+
+    def _count(self) -> None:
+        self._threads = sum(self._client.nthreads().values())
+
+    @property
+    def window(self) -> int:
+        return 2 * max(self._threads, 1) + 2
+
+    def submit(self, function: Callable[[Any], Any], payload: Any) -> Future[Any]:
+        self._idle_checks = 0  # something came back, if only the news that a worker died
+        future: Future[Any] = self.executor.submit(function, payload)
+        return future
+
+    def cancel(self, future: Future[Any]) -> bool:
+        return False  # Dask would drop a point that runs
+
+    def restart(self) -> bool:
+        return False
+
+    def check(self) -> None:
+        if self._client.status != "running":
+            raise OutputError("the Dask scheduler is gone: what was finished is kept; run the same command again")
+        self._count()
+        self._idle_checks = 0 if self._threads else self._idle_checks + 1
+        if self._idle_checks > _NO_WORKERS_SECONDS:  # one check a second
+            raise OutputError(
+                f"the Dask scheduler has had no worker for {_NO_WORKERS_SECONDS:g} s: start one with 'dask worker'; "
+                "what was finished is kept"
+            )
+
+    def close(self, *, wait: bool) -> None:
+        self.executor.shutdown(wait=False)
+        self._client.close(timeout=5)
+        if self._cluster is not None:
+            self._cluster.close(timeout=5)
+
+
+def _mpi_engine() -> Engine:
+    try:
+        from mpi4py import MPI
+        from mpi4py.futures import MPIPoolExecutor
+    except (ImportError, RuntimeError) as error:
+        raise MissingExtraError(
+            f"mpi4py is not installed or finds no MPI ({error}): pip install 'iclglass[mpi]', and an MPI library"
+        ) from error
+    if MPI.COMM_WORLD.Get_size() < 2:
+        raise ParameterError(
+            "MPI has one process, the driver, and no worker: start with mpiexec -n 4 python -m mpi4py.futures -m "
+            "iclglass sweep ... --mpi"
+        )
+    executor = MPIPoolExecutor()
+    return _GivenEngine(executor, name="mpi", window=2 * executor.num_workers + 2)

@@ -1,0 +1,111 @@
+"""evaluate(point): the one function that every engine runs, in the driver's process or anywhere else."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from numerics.errors import ParameterError
+from numerics.fixed_point import Status
+from numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
+from validation.statistics import mean_and_error
+from validation.sweeping.points import Point
+from validation.sweeping.roads import ROADS, measure_data_set
+
+__all__ = ["PointResult", "columns", "evaluate", "quantities_of"]
+
+
+@dataclass(frozen=True)
+class PointResult:
+    """One finished point.
+
+    values : in the order of `columns`.    status, message : what became of it, one sentence where it failed.
+    seconds : that it took.
+    """
+
+    values: tuple[float, ...]
+    status: int
+    message: str
+    seconds: float
+
+
+def quantities_of(road: str) -> tuple[str, ...]:
+    """What a road gives."""
+    return (*OBSERVABLES, *DIAGNOSTICS) if road == "theory" else ROADS[road].quantities
+
+
+def columns(road: str, *, theory: bool) -> tuple[str, ...]:
+    """Names of a point's values: each quantity, its standard error, and the theory beside it.
+
+    >>> columns("sampling", theory=True)[:3]
+    ('m', 'm_standard_error', 'm_theory')
+    """
+    names = quantities_of(road)
+    if road == "theory":
+        return names
+    ends = ("", "_standard_error", "_theory") if theory else ("", "_standard_error")
+    return tuple(f"{name}{end}" for name in names for end in ends)
+
+
+def evaluate(point: Point) -> PointResult:
+    """Compute one point. Never raises for what the point is: a failure is its status, with NaN values.
+
+    The mean is over independent data sets, the standard error their spread; NaN with one data set. Arithmetic is on one
+    BLAS thread, so that the rounding is the same everywhere.
+    """
+    _one_thread()
+    started = time.perf_counter()
+    names = columns(point.road, theory=point.theory)
+    try:
+        found, status, message = _theory(point) if point.road == "theory" else _data_sets(point)
+    except Exception as error:  # whatever one point does, the sweep goes on without it
+        found, status, message = {}, Status.FAILED, f"{type(error).__name__}: {error}"
+    values = tuple(found.get(name, np.nan) for name in names)
+    return PointResult(values, int(status), message, time.perf_counter() - started)
+
+
+def _theory(point: Point) -> tuple[dict[str, float], Status, str]:
+    solution = solve_points(point.parameters, dimension=point.dimension, norm=point.norm)
+    status = Status(int(solution.status))
+    values = {name: float(getattr(solution, name)) for name in (*OBSERVABLES, *DIAGNOSTICS)}
+    return values, status, "" if status == Status.CONVERGED else status.sentence
+
+
+def _data_sets(point: Point) -> tuple[dict[str, float], Status, str]:
+    names = ROADS[point.road].quantities
+    table = np.empty((len(names), point.samples))
+    for index in range(point.samples):
+        found = measure_data_set(point, index)
+        if found.status != Status.CONVERGED:
+            return {}, found.status, f"data set {index}: {found.reason}"
+        table[:, index] = [found.values[name] for name in names]
+    if point.samples > 1:
+        with np.errstate(invalid="ignore"):  # infinite chi: its spread is NaN
+            means, errors = mean_and_error(table)
+    else:
+        means, errors = table[:, 0], np.full(len(names), np.nan)
+    values = dict(zip(names, means.tolist(), strict=True))
+    values |= {f"{name}_standard_error": error for name, error in zip(names, errors.tolist(), strict=True)}
+    if point.theory:
+        try:
+            theory, _, _ = _theory(point)
+        except ParameterError:  # what was drawn stands where there is no theory
+            theory = {}
+        values |= {f"{name}_theory": theory[name] for name in names if name in theory}
+    return values, Status.CONVERGED, ""
+
+
+_pinned = 0
+
+
+def _one_thread() -> None:
+    """Pin BLAS to one thread, once a process: with several the rounding depends on them, and workers get in each
+    other's way. The driver's own process gets its threads back from `validation.sweeping.driver`."""
+    global _pinned
+    if _pinned != os.getpid():
+        threadpool_limits(limits=1, user_api="blas")
+        _pinned = os.getpid()

@@ -1,0 +1,166 @@
+"""From axes to points: everything that can be refused is refused here, before any work."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from numerics.arguments import check_choice, check_count, check_real
+from numerics.errors import ParameterError
+from numerics.parameters import PARAMETERS
+from numerics.sweep import grid_axes
+from validation.prompts import NORMS
+from validation.simulation import pool_size, system_size
+from validation.sweeping.points import Point
+from validation.sweeping.roads import ROADS
+
+__all__ = ["ROAD_NAMES", "Grid", "make_grid"]
+
+ROAD_NAMES = ("simulation", "message-passing", "sampling", "training", "theory")
+
+MOST_POINTS = 10_000_000
+"""Payloads and results are held in memory: about 1 kB a point."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A checked grid.
+
+    axes : name -> size, in the order of the parameters.    values : every parameter, an array for an axis.
+    points : payloads in C order of the axes.    settings : what every point shares, plain values.
+    """
+
+    axes: Mapping[str, int]
+    values: Mapping[str, NDArray[np.float64]]
+    points: tuple[Point, ...]
+    settings: Mapping[str, object]
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """All that the results follow from, as JSON can hold it exactly."""
+        grids = {name: [_number(item) for item in array.ravel()] for name, array in self.values.items()}
+        return {"axes": list(self.axes), **grids, **self.settings}
+
+
+def make_grid(
+    given: Mapping[str, ArrayLike | None],
+    *,
+    dimension: ArrayLike | None,
+    norm: str,
+    road: str,
+    samples: int,
+    seed: int,
+    theory: bool,
+    method: str | None,
+    options: Mapping[str, float | int | None],
+) -> Grid:
+    """The points of a grid, in C order of its axes.
+
+    given : parameters by name; None is the default. options : draws, steps, learning_rate, tolerance.
+
+    Raises ParameterError or ParameterTypeError: a value out of range, an option that the road does not take, sizes that
+    round to nothing, more tasks than prompts, a road that needs a dimension or a temperature without one.
+    """
+    road = check_choice("road", road, ROAD_NAMES)
+    present = {name: value for name, value in given.items() if value is not None}
+    if dimension is not None:
+        present["dimension"] = dimension
+    axes, values = grid_axes(present)
+    shared = _settings(road, norm, samples, seed, theory, method, options)
+    _check_road(road, values)
+    count = math.prod(axes.values())
+    if count > MOST_POINTS:
+        raise ParameterError(f"{count} points are more than {MOST_POINTS}: take several sweeps")
+    choices = [values[name].ravel().tolist() if name in axes else [float(values[name])] for name in values]
+    points = tuple(_point(dict(zip(values, chosen, strict=True)), shared) for chosen in itertools.product(*choices))
+    return Grid(axes, values, points, shared)
+
+
+def _settings(
+    road: str,
+    norm: str,
+    samples: int,
+    seed: int,
+    theory: bool,
+    method: str | None,
+    options: Mapping[str, float | int | None],
+) -> dict[str, Any]:
+    settings: dict[str, Any] = {"road": road, "norm": check_choice("norm", norm, NORMS)}
+    if road == "theory":
+        unused = [name for name, value in {"method": method, **options}.items() if value is not None]
+        if unused:
+            raise ParameterError(f"road 'theory' takes no {' or '.join(unused)}: leave it out")
+        return settings | {"samples": 0, "seed": 0, "theory": False}
+    settings["samples"] = check_count("samples", samples, minimum=1)
+    settings["seed"] = check_count("seed", seed, minimum=0)
+    settings["theory"] = bool(theory)
+    methods, known = ROADS[road].methods, ROADS[road].options
+    if method is not None and not methods:
+        raise ParameterError(f"road {road!r} has one method: leave out method")
+    if methods:
+        settings["method"] = methods[0] if method is None else check_choice("method", method, methods)
+    for name, value in options.items():
+        if name not in known:
+            if value is not None:
+                taken = f"its options are {', '.join(known)}" if known else "it has no options"
+                raise ParameterError(f"road {road!r} takes no {name}; {taken}")
+            continue
+        default = known[name]
+        settings[name] = default if value is None else _CHECKS[name](name, value)
+    return settings
+
+
+def _whole(name: str, value: object) -> int:
+    return check_count(name, value, minimum=1)
+
+
+def _positive(name: str, value: object) -> float:
+    return check_real(name, value, minimum=0.0, above=True)
+
+
+_CHECKS = {"draws": _whole, "steps": _whole, "learning_rate": _positive, "tolerance": _positive}
+
+
+def _check_road(road: str, values: Mapping[str, NDArray[np.float64]]) -> None:
+    if road != "theory" and "dimension" not in values:
+        raise ParameterError(f"road {road!r} draws data sets of finite size: give it a dimension D")
+    if road != "theory" and ROADS[road].thermal:
+        temperature = values.get("temperature", np.zeros(()))
+        if not np.all(temperature > 0):
+            raise ParameterError(
+                f"road {road!r} draws weights from the Boltzmann measure: temperature = "
+                f"{float(np.min(temperature)):g} must be > 0"
+            )
+
+
+def _point(chosen: Mapping[str, float], shared: Mapping[str, Any]) -> Point:
+    parameters: dict[str, Any] = {name: parameter.default for name, parameter in PARAMETERS.items()}
+    parameters |= {name: value for name, value in chosen.items() if name != "dimension"}
+    size = int(chosen["dimension"]) if "dimension" in chosen else None
+    prompts = context = tasks = tested = 0
+    if size is not None:
+        diversity, length = chosen["task_diversity"], chosen["context_length"]
+        prompts, context = system_size(diversity, length, size)
+        test_length = parameters["test_context_length"]
+        tested = context if test_length is None else system_size(diversity, test_length, size)[1]
+        distinct = chosen.get("distinct_tasks", math.inf)
+        tasks = 0 if math.isinf(distinct) else pool_size(distinct, size, prompts)
+    return Point(
+        **parameters,
+        dimension=size,
+        prompts=prompts,
+        context=context,
+        task_count=tasks,
+        test_context=tested,
+        **shared,
+    )
+
+
+def _number(value: float) -> object:
+    return float(value) if math.isfinite(value) else str(value)

@@ -1,0 +1,182 @@
+"""How the quantities of a point are computed from data sets: the roads.
+
+    simulation       their Boltzmann measure by exact linear algebra (`validation.observables`)
+    message-passing  their measure by message passing (`numerics.instance.solve_instance`)
+    sampling         weights drawn from their measure (`validation.samplers`); temperature > 0
+    training         the layer trained on each by gradient descent (`validation.training`)
+
+Each gives one value of each of its quantities for each data set; names and scaling are those of
+`numerics.saddle_point.Solution`. The road "theory" draws nothing: `validation.sweeping.evaluation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from numerics.errors import ParameterError
+from numerics.fixed_point import Status
+from numerics.instance.predictions import overlaps
+from numerics.instance.solve import solve_instance
+from validation.observables import QUANTITIES, measure, weight_quantities
+from validation.pools import draw_pool
+from validation.population import PromptMoments, gaussian_moments
+from validation.prompts import Prompts, draw_prompts
+from validation.samplers.overlap import replica_overlaps, thermal_averages
+from validation.samplers.sampling import sample
+from validation.sweeping.points import Point, random_generator
+from validation.training.layer import initial_parameters, largest_curvature
+from validation.training.loop import train
+from validation.training.run import Outcome
+
+__all__ = ["ROADS", "DataSetResult", "Road", "measure_data_set"]
+
+_OF_WEIGHTS = ("m", "q", "e_icl", "e_idg", "e_train", "contrast")
+
+
+@dataclass(frozen=True)
+class DataSetResult:
+    """One data set: its quantities, whether the road got there, and one sentence where it did not."""
+
+    values: Mapping[str, float]
+    status: Status = Status.CONVERGED
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Road:
+    """A road.
+
+    quantities : what it gives.    of_data_set : (point, data set, generator) -> quantities.
+    methods : what its method may be, the default first; none where there is no choice.
+    options : which of draws, steps, learning_rate and tolerance it takes, with their defaults.
+    thermal : whether it needs temperature > 0.
+    """
+
+    quantities: tuple[str, ...]
+    of_data_set: Callable[[Point, Prompts, np.random.Generator], DataSetResult]
+    methods: tuple[str, ...] = ()
+    options: Mapping[str, float | int | None] = field(default_factory=dict)
+    thermal: bool = False
+
+
+def measure_data_set(point: Point, index: int) -> DataSetResult:
+    """Draw the data set of an index and compute its quantities by the point's road."""
+    if point.dimension is None:
+        raise ParameterError(f"road {point.road!r} draws data sets: give it a dimension")
+    rng = random_generator(point, index)
+    pool = draw_pool(dimension=point.dimension, count=point.task_count, rng=rng) if point.task_count else None
+    data = draw_prompts(
+        dimension=point.dimension,
+        context=point.context,
+        prompts=point.prompts,
+        label_noise=point.label_noise,
+        norm=point.norm,
+        tasks=pool,
+        rng=rng,
+    )
+    return ROADS[point.road].of_data_set(point, data, rng)
+
+
+def _tested(point: Point, data: Prompts) -> PromptMoments:
+    """Moments of a test prompt, with a new task."""
+    return gaussian_moments(
+        np.ones(data.dimension), context=point.test_context, label_noise=point.label_noise, norm=point.norm
+    )
+
+
+def _beta(point: Point, data: Prompts) -> float:
+    # The mean does not depend on it; at zero temperature any will do.
+    return data.dimension**2 / (point.temperature or 1.0)
+
+
+def _simulation(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
+    found = measure(data, ridge=point.ridge, temperature=point.temperature, test_context=point.test_context)
+    return DataSetResult(asdict(found))
+
+
+def _message_passing(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
+    method = point.method or "gamp"
+    solution = solve_instance(
+        data,
+        ridge0=point.ridge / data.dimension,
+        beta=_beta(point, data),
+        method=method,
+        tolerance=point.tolerance,
+        rng=rng if method == "published" else None,
+    )
+    if solution.status != Status.CONVERGED:
+        return DataSetResult({}, solution.status, solution.reason)
+    values = weight_quantities(data, solution.mean[:, :-1], _tested(point, data))
+    values["q_self"] = overlaps(solution).q_self if point.temperature else values["q"]
+    return DataSetResult(values)
+
+
+def _sampling(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
+    found = sample(
+        data,
+        ridge0=point.ridge / data.dimension,
+        beta=_beta(point, data),
+        method=point.method or "exact",
+        draws=point.draws or 1,
+        chains=2,
+        keep_weights=True,
+        rng=rng,
+    )
+    # Two chains are two replicas: q is their overlap.
+    return DataSetResult(
+        {**thermal_averages(found, _tested(point, data)), "q": float(replica_overlaps(found)[0].mean())}
+    )
+
+
+def _training(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
+    ridge0 = point.ridge / data.dimension
+    start = initial_parameters("merged", dimension=data.dimension, rng=rng)
+    rate = point.learning_rate
+    if rate is None:
+        # Half the largest stable rate: every mode falls monotonically.
+        rate = 1 / largest_curvature(start, data.features, data.label, ridge0)
+    run = train(
+        data,
+        steps=point.steps or 1,
+        learning_rate=rate,
+        ridge0=ridge0,
+        start=start,
+        tolerance=point.tolerance,
+        rng=rng,
+    )
+    if run.outcome != Outcome.CONVERGED:
+        return DataSetResult({}, _OUTCOMES[run.outcome], run.reason)
+    values = weight_quantities(data, run.weights, _tested(point, data))
+    return DataSetResult({**values, "energy": float(run.energy[-1])})
+
+
+_OUTCOMES = {
+    Outcome.NOT_CONVERGED: Status.NOT_CONVERGED,
+    Outcome.DIVERGES: Status.DIVERGES,
+    Outcome.COMPLETED: Status.NOT_CONVERGED,
+}
+
+ROADS: dict[str, Road] = {
+    "simulation": Road(QUANTITIES, _simulation),
+    "message-passing": Road(
+        (*_OF_WEIGHTS, "q_self"),
+        _message_passing,
+        methods=("gamp", "exact", "tap", "published"),
+        options={"tolerance": None},
+    ),
+    "sampling": Road(
+        ("m", "q", "q_self", "energy", "e_icl_gibbs"),
+        _sampling,
+        methods=("exact", "heat-bath", "langevin", "mala", "hmc"),
+        options={"draws": 200},
+        thermal=True,
+    ),
+    "training": Road(
+        (*_OF_WEIGHTS, "energy"),
+        _training,
+        options={"steps": 100_000, "learning_rate": None, "tolerance": 1e-6},
+    ),
+}

@@ -1,0 +1,180 @@
+"""sweep_simulated(...): a simulation at every point of a grid, on any engine; sweep_status(...): how far it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from numerics.errors import OutputError
+from numerics.fixed_point import Status
+from numerics.storage import check_writable, load, save
+from validation.sweeping.checkpoint import Progress, checkpoint_path, open_checkpoint, read_progress
+from validation.sweeping.driver import run_points
+from validation.sweeping.engines import make_engine
+from validation.sweeping.evaluation import columns, evaluate
+from validation.sweeping.grid import make_grid
+from validation.sweeping.results import to_dataset
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["sweep_simulated", "sweep_status"]
+
+
+def sweep_simulated(
+    *,
+    task_diversity: ArrayLike,
+    context_length: ArrayLike,
+    distinct_tasks: ArrayLike = np.inf,
+    label_noise: ArrayLike = 0.0,
+    ridge: ArrayLike = 0.1,
+    temperature: ArrayLike = 0.0,
+    test_context_length: ArrayLike | None = None,
+    dimension: ArrayLike | None = None,
+    norm: str = "N",
+    road: str = "simulation",
+    samples: int = 8,
+    seed: int = 0,
+    theory: bool = True,
+    method: str | None = None,
+    draws: int | None = None,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    tolerance: float | None = None,
+    executor: Executor | str | None = None,
+    workers: int | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> xr.Dataset:
+    """Simulate, or solve, every point of the product of all parameters given as one-dimensional arrays.
+
+    Results are the same, bit for bit, on every engine, in every order, with any number of workers, and however often
+    the sweep was interrupted: the random numbers of a data set follow from what its point is, the seed, and its index.
+
+    Args:
+        task_diversity .. dimension, norm: as `numerics.sweep.sweep`; dimension (>= 4) is needed where data sets are
+            drawn.
+        road: "simulation" (data sets, exact linear algebra: every quantity), "message-passing" (means of GAMP),
+            "sampling" (weights drawn; temperature > 0), "training" (gradient descent to the ground state), "theory"
+            (nothing drawn; for points that take long: pools at finite dimension).
+        samples: independent data sets at each point, >= 1; a standard error needs two.
+        seed: of all random numbers, >= 0.
+        theory: also solve the theory, at the same integers P, N, K and D, beside what is simulated.
+        method: of message passing ("gamp", "exact", "tap", "published") or sampling ("exact", "heat-bath", "langevin",
+            "mala", "hmc").
+        draws: of each of two chains of "sampling", default 200.
+        steps, learning_rate, tolerance: of "training": most steps (default 100000), step size (default half the largest
+            stable one), relative gradient to reach (default 1e-6). tolerance also of "message-passing".
+        executor: where points are computed: None or "serial", "processes", "dask", "dask:ADDRESS", "mpi", or any
+            `concurrent.futures.Executor`, which is not shut down.
+        workers: processes, for "processes" and "dask"; given without executor, more than one means "processes".
+        out: netCDF file to write. Finished points are kept in ``out``.checkpoint until it is written: the same call
+            goes on where one that was interrupted or killed stopped. Points that failed are tried again then.
+        force: replace what is there, checkpoint included.
+        progress: called with (points finished, points in all).    say: called with a sentence on what happens.
+
+    Returns:
+        xarray.Dataset: a variable for each quantity (mean over data sets), NAME_standard_error and NAME_theory, status
+        (CF flags), the integers used, provenance, digest. A failed point is NaN; its message is in the attribute
+        ``iclglass_failures``.
+
+    Raises:
+        ParameterError, ParameterTypeError: bad input, or a checkpoint of other parameters.
+        OutputError: a file that cannot be written or is damaged, another sweep at work on it, a scheduler that is not
+            there, workers that cannot start. What was finished is kept.
+        KeyboardInterrupt: after Ctrl-C, with the points that ran finished and kept.
+
+    Source: this project, notes/scaling.md.
+
+    >>> found = sweep_simulated(task_diversity=[0.5, 2.0], context_length=1.0, dimension=6, samples=4)
+    >>> found.e_icl.dims, bool((found.e_icl_standard_error > 0).all())
+    (('task_diversity',), True)
+    """
+    given = {
+        "task_diversity": task_diversity,
+        "context_length": context_length,
+        "distinct_tasks": distinct_tasks,
+        "label_noise": label_noise,
+        "ridge": ridge,
+        "temperature": temperature,
+        "test_context_length": test_context_length,
+    }
+    grid = make_grid(
+        given,
+        dimension=dimension,
+        norm=norm,
+        road=road,
+        samples=samples,
+        seed=seed,
+        theory=theory,
+        method=method,
+        options={"draws": draws, "steps": steps, "learning_rate": learning_rate, "tolerance": tolerance},
+    )
+    first = grid.points[0]
+    names = columns(first.road, theory=first.theory)
+    path = None if out is None else checkpoint_path(out)
+    if out is not None:
+        # An output beside its checkpoint is that of a sweep with failed points, which are tried again.
+        check_writable(out, force=force or checkpoint_path(out).exists())
+    with open_checkpoint(path, grid.parameters, points=len(grid.points), columns=names, fresh=force) as checkpoint:
+        for number in [n for n, found in checkpoint.done.items() if found.status in _TRIED_AGAIN]:
+            del checkpoint.done[number]
+        if len(checkpoint.done) < len(grid.points):
+            with make_engine(executor, workers=workers) as engine:
+                run_points(
+                    grid.points, function=evaluate, checkpoint=checkpoint, engine=engine, progress=progress, say=say
+                )
+        dataset = to_dataset(grid, checkpoint.done)
+        if out is not None:
+            save(dataset, out, force=True)
+            if not any(found.status in _TRIED_AGAIN for found in checkpoint.done.values()):
+                checkpoint.remove()
+    return dataset
+
+
+_TRIED_AGAIN = (Status.FAILED, Status.LOST)
+"""What may go better another time; a point that did not converge would not."""
+
+
+def sweep_status(out: str | Path) -> Progress:
+    """How far the sweep with this output is: running, interrupted or killed, or finished.
+
+    out : the output file, or its checkpoint.
+
+    Raises OutputError: neither exists, or the file is damaged or foreign.
+
+    >>> sweep_status("nothing.nc")
+    Traceback (most recent call last):
+    numerics.errors.OutputError: neither nothing.nc nor nothing.nc.checkpoint exists: no sweep was begun there
+    """
+    path = Path(out)
+    if path.name.endswith(".checkpoint"):
+        return read_progress(path)
+    checkpoint = checkpoint_path(path)
+    if checkpoint.exists():
+        return read_progress(checkpoint)
+    if not path.exists():
+        raise OutputError(f"neither {path} nor {checkpoint} exists: no sweep was begun there")
+    dataset = load(path)
+    if "status" not in dataset:
+        raise OutputError(f"{path} is not the output of a sweep")
+    status = dataset["status"].values
+    written = path.stat().st_mtime
+    return Progress(
+        points=status.size,
+        finished=status.size,
+        failed=int(np.count_nonzero(status != Status.CONVERGED)),
+        running=False,
+        writer="finished",
+        started=written,
+        last=written,
+        seconds=math.nan,
+    )
