@@ -102,13 +102,15 @@ class _Run:
             raise KeyboardInterrupt
 
     def _fill(self) -> None:
-        # A suspect runs alone: if its worker dies, it is known who did it.
+        # A suspect runs alone, however long it takes: if its worker dies, it is known who did it.
+        if self._alone is not None and self._flying:
+            return
+        self._alone = None
         if self._suspects:
             if not self._flying:
                 self._alone = self._suspects.popleft()
                 self._submit(self._alone)
             return
-        self._alone = None
         window = self._engine.window
         while self._waiting and len(self._flying) < window and not self._stopping:
             self._submit(self._waiting.popleft())

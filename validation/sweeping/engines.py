@@ -286,7 +286,12 @@ class _DaskEngine:
             raise MissingExtraError("Dask is not installed: pip install 'iclglass[distributed]'") from error
         self.name = "dask"
         self._cluster: Any = None
+        self._config: Any = None
         if address is None:
+            import dask
+
+            # Else a worker that is just being restarted 15 s after an earlier death is given up for good.
+            self._config = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"})
             try:
                 self._cluster = self._start(distributed, workers or _cores())
             except RuntimeError as error:
@@ -353,6 +358,7 @@ class _DaskEngine:
         self._client.close(timeout=5)
         if self._cluster is not None:
             self._cluster.close(timeout=5)
+            self._config.__exit__(None, None, None)
 
 
 def _mpi_engine() -> Engine:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+import validation.sweeping.driver as driver
 from numerics.errors import OutputError
 from numerics.fixed_point import Status
 from tests.validation.sweeping.killing import PATIENCE, at_most
@@ -26,6 +27,9 @@ from tests.validation.sweeping.workloads import (
 from validation.sweeping.checkpoint import Checkpoint, open_checkpoint
 from validation.sweeping.driver import run_points
 from validation.sweeping.engines import make_engine
+
+LOOKS = [1.0, 0.0002]
+"""Seconds between two looks at the engine: longer than a point takes, and shorter."""
 
 
 def compute(points, function, executor=None, *, workers=None, patience=PATIENCE, progress=None):
@@ -188,7 +192,9 @@ def test_blas_has_one_thread_while_a_sweep_runs_and_its_own_afterwards():
 
 @pytest.mark.parametrize("poison", [(1,), (7,), (12,), (5, 6), (1, 12), (2, 3, 4, 5, 6)])
 @pytest.mark.parametrize("window", [1, 4])
-def test_who_kills_the_workers_is_found_and_nobody_else_is_lost(poison, window):
+@pytest.mark.parametrize("look", LOOKS)
+def test_who_kills_the_workers_is_found_and_nobody_else_is_lost(poison, window, look, monkeypatch):
+    monkeypatch.setattr(driver, "_LOOK_SECONDS", look)
     engine, said = MadeUpEngine(window=window, poison=poison), []
     done = run_made_up(engine, 12, say=said.append)
     assert_all_but(done, numbered_points(12), lost=poison)
@@ -199,7 +205,9 @@ def test_who_kills_the_workers_is_found_and_nobody_else_is_lost(poison, window):
 
 
 @pytest.mark.parametrize("poison", [(1,), (6,), (12,), (5, 6), (1, 4, 12), (2, 3, 4, 5, 6)])
-def test_who_kills_the_workers_is_found_where_the_others_go_on(poison):
+@pytest.mark.parametrize("look", LOOKS)
+def test_who_kills_the_workers_is_found_where_the_others_go_on(poison, look, monkeypatch):
+    monkeypatch.setattr(driver, "_LOOK_SECONDS", look)
     engine = MadeUpEngine(window=6, poison=poison, neighbours=True)
     done = run_made_up(engine, 12)
     assert_all_but(done, numbered_points(12), lost=poison)

@@ -276,13 +276,19 @@ def test_an_absent_scheduler_is_reported_soon():
 def cluster():
     """A cluster of somebody else's; it tries a point on two workers before it says that it kills them."""
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        dashboard_address="127.0.0.1:0",
-        silence_logs=50,
-        scheduler_kwargs={"allowed_failures": 1},
-    ) as running:
+    import dask
+
+    with (
+        # a cluster on one machine gives up a worker that is just being restarted 15 s after a death
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"}),
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+            scheduler_kwargs={"allowed_failures": 1},
+        ) as running,
+    ):
         yield running
 
 
