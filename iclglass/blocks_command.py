@@ -12,6 +12,8 @@ from numerics.errors import ParameterError
 __all__ = ["run"]
 
 _NEEDED = ("dimension", "context", "prompts")
+_TRIES = 4
+"""Of a task whose worker died: a block is small, and no block kills."""
 _IN_MEMORY = ("data", "save_data", "float32", "damping", "plot")
 
 
@@ -25,7 +27,7 @@ def run(values: Mapping[str, Any]) -> int:
     from numerics.instance.storage import load_solution, save_solution
     from numerics.storage import check_writable
     from validation.prompt_blocks import PromptBlocks, measure_blocks
-    from validation.sweeping.engines import engine_name, make_engine
+    from validation.sweeping.engines import EngineExecutor, engine_name, make_engine
 
     _check(values)
     if values["out"] is not None:
@@ -37,7 +39,9 @@ def run(values: Mapping[str, Any]) -> int:
     limits = {name: values[name] for name in ("tolerance", "max_iterations") if values[name] is not None}
     probes = values["probes"] or 0
     initial = None if values["start"] is None else load_solution(values["start"])
-    with make_engine(engine_name(values["dask"]), workers=values["workers"]) as engine, bar("steps") as advance:
+    engine_of = make_engine(engine_name(values["dask"]), workers=values["workers"], tries=_TRIES)
+    with engine_of as engine, bar("steps") as advance:
+        workers = EngineExecutor(engine)
         total = limits.get("max_iterations")
         solution = solve_distributed(
             source,
@@ -47,11 +51,11 @@ def run(values: Mapping[str, Any]) -> int:
             # Not the stream of the prompts: probes must be independent of them.
             rng=np.random.default_rng([values["seed"], 1]) if probes else None,
             initial=initial,
-            executor=engine.executor,
+            executor=workers,
             progress=lambda done, residual: advance(done, total or done),
         )
         # Means that did not converge are kept too: the same command goes on from them with --start.
-        quantities = measure_blocks(source, solution.mean[:, :-1], executor=engine.executor)
+        quantities = measure_blocks(source, solution.mean[:, :-1], executor=workers)
     quantities.pop("e_idg")  # tasks of their own: it is e_icl
     parameters = {**sizes, **law, "seed": values["seed"], **options, **limits, "blocks": source.blocks}
     status = Status(int(solution.status))
@@ -79,7 +83,7 @@ def _check(values: Mapping[str, Any]) -> None:
     unused = [f"--{name.replace('_', '-')}" for name in _IN_MEMORY if values[name] not in (None, False)]
     if unused:
         raise ParameterError(f"{', '.join(unused)} needs the data set in memory: leave it out with --blocks")
-    if values["method"] not in ("gamp", "exact"):  # gamp is the default of the other road
+    if values["method"] not in (None, "exact"):
         raise ParameterError("--blocks solves by conjugate gradients (method exact): leave --method out")
     if values["out"] is not None and Path(values["out"]).suffix != ".nc":
         raise ParameterError(f"--out {values['out']} is the netCDF file of the solution: its name must end in .nc")

@@ -149,7 +149,7 @@ def grid_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_outputs(values: Mapping[str, Any], *, resumed: bool = False) -> None:
-    """Refuse bad names and unwritable outputs before any work; ``resumed``: our own may be replaced."""
+    """Refuse bad names and unwritable outputs before any work; ``resumed``: --out may be there already."""
     from numerics.plotting import check_observable, check_picture
     from numerics.storage import check_writable
 
@@ -158,7 +158,7 @@ def check_outputs(values: Mapping[str, Any], *, resumed: bool = False) -> None:
         check_picture(values["plot"])
     for path in (values["out"], values["plot"]):
         if path is not None:
-            check_writable(path, force=resumed or values["force"] or False)
+            check_writable(path, force=(resumed and path is values["out"]) or values["force"] or False)
     if values["plot"] is not None and Path(values["plot"]).resolve() == Path(values["out"]).resolve():
         raise ParameterError(f"--plot and --out both name {values['out']}: choose two names")
 

@@ -65,11 +65,10 @@ def run(values: Mapping[str, Any]) -> int:
     if values["float32"]:
         source = replace(source, instance=source.instance.as_float32())
     instance = source.instance
-    options = {
-        name: values[name] for name in ("ridge0", "beta", "method", "tolerance", "max_iterations", "damping", "probes")
-    }
+    options = {name: values[name] for name in ("ridge0", "beta", "tolerance", "max_iterations", "damping", "probes")}
+    options["method"] = values["method"] or "gamp"
     # Not the stream the data were drawn from: starts and probes must be independent of them.
-    rng = np.random.default_rng([values["seed"], 1]) if values["method"] in ("exact", "published") else None
+    rng = np.random.default_rng([values["seed"], 1]) if options["method"] in ("exact", "published") else None
     solution = solve_instance(instance, **options, rng=rng)
 
     weights = solution.mean[:, :-1]

@@ -32,12 +32,11 @@ def run(values: Mapping[str, Any]) -> int:
     """Run or resume a simulated sweep; writes its netCDF file and picture."""
     from iclglass.progress import bar
     from numerics.plotting import save_figure
-    from validation.sweeping.checkpoint import checkpoint_path
     from validation.sweeping.plotting import draw_simulated, refuse_undrawable
     from validation.sweeping.sweep import sweep_simulated
 
     out = Path(values["out"])
-    check_outputs(values, resumed=checkpoint_path(out).exists())
+    check_outputs(values, resumed=True)
     if values["plot"] is not None:
         refuse_undrawable(values["simulate"], values["observable"], grid_parameters(values))
     given = {name: values[name] for name in ("samples", "seed") if values[name] is not None}
@@ -56,7 +55,8 @@ def run(values: Mapping[str, Any]) -> int:
             say=_say,
         )
     if values["plot"] is not None:
-        save_figure(draw_simulated(dataset, observable=values["observable"]), values["plot"], force=True)
+        figure = draw_simulated(dataset, observable=values["observable"])
+        save_figure(figure, values["plot"], force=values["force"] or False)
     print(f"wrote {out}" + (f" and {values['plot']}" if values["plot"] is not None else ""), file=sys.stderr)
     return _print_summary(dataset)
 

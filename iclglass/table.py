@@ -196,7 +196,7 @@ COMMANDS = (
             *_DATA_SET,
             Option(("ridge0",), number, "ridge lambda0, >= 0, not scaled with D", "VALUE", required=True),
             Option(("beta",), number, "inverse temperature, > 0, not scaled with D", "VALUE", required=True),
-            Option(("method",), text, "gamp, exact, tap or published", "METHOD", default="gamp"),
+            Option(("method",), text, "gamp, exact, tap or published (default: gamp)", "METHOD"),
             Option(("tolerance",), number, "largest relative residual (default: the method's)", "VALUE"),
             Option(("max-iterations",), integer, "most steps (default: the method's)", "COUNT"),
             Option(("damping",), number, "part of the old message kept, 0 <= d < 1 (default: the method's)", "VALUE"),

@@ -25,7 +25,17 @@ from numerics.errors import OutputError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["PROVENANCE", "check_readable", "check_writable", "load", "provenance", "replacing", "save", "uninterrupted"]
+__all__ = [
+    "PROVENANCE",
+    "check_readable",
+    "check_writable",
+    "git_revision",
+    "load",
+    "provenance",
+    "replacing",
+    "save",
+    "uninterrupted",
+]
 
 PROVENANCE = "iclglass_provenance"
 _SEAL = b"\niclglass SHA-256 "
@@ -45,7 +55,7 @@ def provenance(parameters: Mapping[str, object], *, seed: int | None = None) -> 
             versions[package] = version(package)
     record = {
         "versions": versions,
-        "git_revision": _git_revision(),
+        "git_revision": git_revision(),
         "parameters": dict(parameters),
         "seed": seed,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -58,7 +68,12 @@ def _plain(value: object) -> object:
     return tolist() if callable(tolist) else str(value)
 
 
-def _git_revision() -> str | None:
+def git_revision() -> str | None:
+    """The commit of the checkout that this program runs from; None where it is installed.
+
+    >>> git_revision() is None or len(git_revision()) == 40
+    True
+    """
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 from numpy.typing import ArrayLike, NDArray
 
 from numerics.errors import ParameterError
 from numerics.finite_size import whole_dimensions
 from numerics.fixed_point import Status
+from numerics.memory import check_memory
 from numerics.parameters import PARAMETERS, real
 from numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
 from numerics.storage import PROVENANCE, provenance
@@ -159,10 +159,5 @@ def _check_memory(axes: Mapping[str, int]) -> None:
     for size in axes.values():
         points *= size
     # Every quantity as a double, and as much again for the broadcast parameters while solving.
-    needed = 8 * points * 2 * (len(OBSERVABLES) + len(_DIAGNOSTICS))
-    available = psutil.virtual_memory().available
-    if needed > available:
-        raise ParameterError(
-            f"{points} grid points need about {needed / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are free: "
-            "take fewer points, or several sweeps"
-        )
+    needed = 8.0 * points * 2 * (len(OBSERVABLES) + len(_DIAGNOSTICS))
+    check_memory(needed, what=f"{points} grid points", remedy="take fewer points, or several sweeps")

@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 from numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
 from numerics.errors import OutputError, ParameterError, ParameterTypeError
 from numerics.instance.linear_response import cheapest
+from numerics.memory import check_memory
 from numerics.parameters import real
 from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from validation.checkpoint import open_checkpoint
@@ -340,10 +341,8 @@ def _refuse_memory(dimension: int, prompts: int, ridge: float, sizes: int, sampl
     needed = estimate_memory(
         dimension=dimension, prompts=prompts, ridge=ridge, sizes=sizes, samples=samples, workers=workers
     )
-    available = psutil.virtual_memory().available
-    if needed > available:
-        raise ParameterError(
-            f"{sizes} x {samples} samples up to dimension {dimension} with {prompts} prompts on {workers} "
-            f"workers need about {needed / 1e9:.3g} GB and {available / 1e9:.3g} GB are available; use "
-            "smaller dimensions, fewer samples or fewer workers"
-        )
+    check_memory(
+        needed,
+        what=f"{sizes} x {samples} samples up to dimension {dimension} with {prompts} prompts on {workers} workers",
+        remedy="use smaller dimensions, fewer samples or fewer workers",
+    )

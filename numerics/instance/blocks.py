@@ -21,9 +21,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from numerics.arguments import check_count
+from numerics.blas import pin_blas
 from numerics.errors import ParameterError, ParameterTypeError
 from numerics.instance.data import Instance
 
@@ -137,7 +137,7 @@ def block_sums(task: BlockTask) -> Sums:
     14.0
     """
     if task.driver != this_process():
-        _pin_blas()
+        pin_blas()
     operation = OPERATIONS[task.operation]
     total = operation(_CACHE.block(task.source, task.first, task.cache_bytes), task.weights)
     for index in range(task.first + 1, task.last):
@@ -225,12 +225,3 @@ class _BlockCache:
 
 
 _CACHE = _BlockCache()
-
-_PINNED: set[str] = set()
-
-
-def _pin_blas() -> None:
-    """One BLAS thread in this process, once: as many workers as cores, and the same rounding in all of them."""
-    if this_process() not in _PINNED:
-        threadpool_limits(limits=1, user_api="blas")
-        _PINNED.add(this_process())

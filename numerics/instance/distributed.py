@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -161,7 +161,10 @@ class DistributedFeatures:
         try:
             while futures:  # a sum that has been added is not kept
                 yield futures.popleft().result()
-        except BrokenExecutor as error:
+        except Exception as error:
+            # KilledWorker is Dask's, which need not be here; cancelled is what a lost scheduler leaves.
+            if not isinstance(error, (BrokenExecutor, CancelledError)) and type(error).__name__ != "KilledWorker":
+                raise
             raise WorkerError(
                 f"a worker died during a pass over {self.source.blocks} blocks (killed, or out of memory: a worker "
                 f"holds a block with its temporaries and up to cache_bytes = {self.cache_bytes} of blocks): start a "

@@ -715,8 +715,8 @@ def test_validate_refuses_a_bad_parameter_before_it_makes_a_folder(run, option, 
         (["--samples", "1"], ["samples must be at least 2", "got 1"]),
         (["--samples", "0"], ["samples must be at least 2"]),
         (["--samples", "1.5"], ["--samples '1.5' is not a whole number"]),
-        (["--samples", "1000000000000"], ["1000000000000 samples", "need about", "GB are available", "fewer samples"]),
-        (["--dimension", "8,2000"], ["need about", "GB are available", "smaller dimensions"]),
+        (["--samples", "1000000000000"], ["1000000000000 samples", "need about", "GiB are free", "fewer samples"]),
+        (["--dimension", "8,2000"], ["need about", "GiB are free", "smaller dimensions"]),
         (["--seed", "-1"], ["seed must be at least 0, got -1"]),
         (["--seed", "x"], ["--seed 'x' is not a whole number"]),
         (["--norm", "n"], ["norm must be one of N, N+1, got 'n'"]),
@@ -738,7 +738,7 @@ def test_validate_refuses_bad_options_before_it_makes_a_folder(run, arguments, m
 
 def test_memory_is_judged_by_what_is_free(run, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
-    refused(run, ["validate", *SMALL], USAGE, "need about", "and 1e-06 GB are available")
+    refused(run, ["validate", *SMALL], USAGE, "need about", "9.3e-07 GiB are free")
     refused(run, SWEEP, USAGE, "4 grid points need about", "take fewer points, or several sweeps")
 
 

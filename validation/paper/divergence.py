@@ -75,6 +75,10 @@ def finite_line(context: Sequence[int], *, dimension: int, ridges: Sequence[floa
 
 def _threshold(converges: Callable[[float], bool]) -> float:
     low, high = _LEAST, _MOST
+    if converges(low):
+        return 0.0
+    if not converges(high):
+        return math.inf
     for _ in range(_BISECTIONS):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if converges(middle) else (middle, high)

@@ -30,6 +30,7 @@ import filelock
 import numpy as np
 
 from numerics.errors import OutputError, ParameterError
+from numerics.storage import git_revision
 from validation.sweeping.evaluation import PointResult
 
 __all__ = ["Checkpoint", "Progress", "checkpoint_path", "open_checkpoint", "read_progress"]
@@ -86,6 +87,12 @@ class Checkpoint:
                 "on from there"
             ) from error
 
+    def remove_if_empty(self) -> None:
+        """Delete a file without a point: there is nothing to go on from, and other parameters may come."""
+        with suppress(sqlite3.Error):  # closed, or damaged: then it is not ours to delete
+            if self._connection is not None and not self._connection.execute("SELECT 1 FROM point LIMIT 1").fetchone():
+                self.remove()
+
     def remove(self) -> None:
         """Delete the file: its results are elsewhere now."""
         if self._connection is not None and self._path is not None:
@@ -120,7 +127,10 @@ def open_checkpoint(
         raise OutputError(f"{path} cannot be written: {error}; choose another folder") from error
     try:
         if fresh:
-            _unlink(path)
+            try:
+                _unlink(path)
+            except OSError as error:
+                raise OutputError(f"{path} cannot be replaced: {error}") from error
         with _readable_errors(path):
             connection, done = _connect(path, _header(parameters, points, columns), len(columns))
         checkpoint = Checkpoint(connection, path, done)
@@ -128,8 +138,7 @@ def open_checkpoint(
             try:
                 yield checkpoint
             finally:
-                if not checkpoint.done:  # nothing to go on from, and other parameters may come
-                    checkpoint.remove()
+                checkpoint.remove_if_empty()
     finally:
         if not path.exists():
             Path(lock.lock_file).unlink(missing_ok=True)
@@ -169,7 +178,8 @@ def _write_new(connection: sqlite3.Connection, header: Mapping[str, str]) -> Non
 
 
 def _header(parameters: Mapping[str, object], points: int, columns: Sequence[str]) -> dict[str, str]:
-    versions = {package: version(package) for package in ("iclglass", "numpy", "scipy")}
+    versions: dict[str, str | None] = {package: version(package) for package in ("iclglass", "numpy", "scipy")}
+    versions["git_revision"] = git_revision()
     return {
         "format": FORMAT,
         "schema_version": str(SCHEMA_VERSION),

@@ -17,6 +17,7 @@ import math
 import queue
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future
@@ -25,7 +26,7 @@ from types import FrameType
 
 from threadpoolctl import threadpool_limits
 
-from numerics.errors import OutputError
+from numerics.errors import WorkerError
 from numerics.fixed_point import Status
 from validation.sweeping.checkpoint import Checkpoint
 from validation.sweeping.engines import Engine, killed_worker
@@ -35,7 +36,7 @@ from validation.sweeping.points import Point
 __all__ = ["run_points"]
 
 _LOOK_SECONDS = 1.0
-"""Between two looks at the engine while nothing finishes."""
+"""Between two looks at the engine."""
 _STRIKES = 2
 """Times that a point may kill its worker while it is alone."""
 
@@ -54,7 +55,8 @@ def run_points(
     function : `evaluate`, or a test's. progress : called with (points finished, points in all). say : called with a
     sentence where something happens that the user should know of.
 
-    Raises KeyboardInterrupt after Ctrl-C, OutputError where a checkpoint cannot be written or an engine is gone.
+    Raises KeyboardInterrupt after Ctrl-C, OutputError where a checkpoint cannot be written,
+    WorkerError where an engine is gone.
     """
     run = _Run(points, function, checkpoint, engine, progress, say or _silent)
     # Workers pin themselves; this process gets its threads back.
@@ -81,6 +83,7 @@ class _Run:
         self._flying: dict[Future[PointResult], int] = {}
         self._arrived: queue.SimpleQueue[Future[PointResult]] = queue.SimpleQueue()
         self._stopping = False
+        self._looked = time.monotonic()
 
     def stop(self) -> None:
         """Start nothing more."""
@@ -128,10 +131,12 @@ class _Run:
 
     def _collect(self) -> None:
         """Wait for a result, take all that have arrived, record them together."""
+        if time.monotonic() - self._looked > _LOOK_SECONDS:  # also while points come back: a cluster may grow
+            self._engine.check()
+            self._looked = time.monotonic()
         try:
             futures = [self._arrived.get(timeout=_LOOK_SECONDS)]
         except queue.Empty:
-            self._engine.check()
             return
         while not self._arrived.empty():
             futures.append(self._arrived.get())
@@ -147,7 +152,7 @@ class _Run:
                 broken = error
                 found = self._struck(number)
             except CancelledError as error:
-                raise OutputError(
+                raise WorkerError(
                     f"the engine {self._engine.name} has dropped a point (its scheduler is gone?): what was finished "
                     "is kept; run the same command again"
                 ) from error
@@ -178,7 +183,7 @@ class _Run:
         self._flying.clear()
         self._arrived = queue.SimpleQueue()
         if not self._engine.restart():
-            raise OutputError(
+            raise WorkerError(
                 f"a worker of {self._engine.name} died, and with it the executor: what was finished is kept; run the "
                 "same command again"
             ) from error

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any, Protocol
 
@@ -29,12 +29,12 @@ import psutil
 from numerics.arguments import check_count
 from numerics.errors import MissingExtraError, OutputError, ParameterError, ParameterTypeError
 
-__all__ = ["Engine", "SerialExecutor", "engine_name", "killed_worker", "make_engine"]
+__all__ = ["Engine", "EngineExecutor", "SerialExecutor", "engine_name", "killed_worker", "make_engine"]
 
 _CONNECT_SECONDS = 5.0
 """Time for a scheduler to answer: with the imports, an absent one is reported within ten seconds."""
 _NO_WORKERS_SECONDS = 60.0
-"""A worker that died is back in seconds, four in a row (Dask tries a point on as many) in less than that."""
+"""A worker that died is back in seconds, a few in a row in less than that."""
 _MOST_WORKERS = 1024
 """Processes on one machine."""
 _NO_START = (
@@ -47,10 +47,6 @@ class Engine(Protocol):
     """What the driver needs of an engine."""
 
     name: str
-
-    @property
-    def executor(self) -> Executor:
-        """What it hands work to."""
 
     @property
     def window(self) -> int:
@@ -66,7 +62,7 @@ class Engine(Protocol):
         """New workers after some died; False where that is not ours to do."""
 
     def check(self) -> None:
-        """Called while nothing finishes; OutputError where nothing can."""
+        """Called about once a second; OutputError where nothing can finish."""
 
     def close(self, *, wait: bool) -> None:
         """Let the workers go; without ``wait`` at once, whatever they are doing."""
@@ -78,21 +74,25 @@ def engine_name(dask: str | None) -> str | None:
     >>> engine_name("local"), engine_name("tcp://10.0.0.1:8786")
     ('dask', 'dask:tcp://10.0.0.1:8786')
     """
+    if dask == "":
+        raise ParameterError("--dask '' names no scheduler: give its address, or local for a cluster on this machine")
     return "dask" if dask == "local" else None if dask is None else f"dask:{dask}"
 
 
 @contextmanager
-def make_engine(executor: Executor | str | None, *, workers: int | None) -> Iterator[Engine]:
+def make_engine(executor: Executor | str | None, *, workers: int | None, tries: int = 1) -> Iterator[Engine]:
     """The engine that is asked for; when the block ends its workers go, after an error or an interrupt at once.
 
     executor : None (serial for workers 1 or None, else processes), "serial", "processes", "dask" (a cluster on this
         machine), "dask:ADDRESS", "mpi", or any `concurrent.futures.Executor`.
-    workers : processes of "processes" and "dask"; default one for each core.
+    workers : processes of "processes" and "dask", default one for each core; of an executor of yours how many it has,
+        which says how many points are kept in flight.
+    tries : how often a Dask cluster of our own tries what killed its worker; 1 for who finds out which it was.
 
     Raises ParameterError for an unknown name or a missing extra, with the command that installs it; OutputError for a
     scheduler that does not answer.
     """
-    engine = _choose(executor, workers)
+    engine = _choose(executor, workers, tries)
     finished = False
     try:
         yield engine
@@ -101,13 +101,11 @@ def make_engine(executor: Executor | str | None, *, workers: int | None) -> Iter
         engine.close(wait=finished)
 
 
-def _choose(executor: Executor | str | None, workers: int | None) -> Engine:
+def _choose(executor: Executor | str | None, workers: int | None, tries: int) -> Engine:
     if workers is not None:
         workers = check_count("workers", workers, minimum=1, maximum=_MOST_WORKERS)
     if isinstance(executor, Executor):
-        if workers is not None:
-            raise ParameterError("workers goes with an engine of ours: an executor has its own")
-        return _GivenEngine(executor)
+        return _GivenEngine(executor, window=None if workers is None else 2 * workers + 2)
     if executor is not None and not isinstance(executor, str):
         raise ParameterTypeError(
             f"executor must be a concurrent.futures.Executor or a name, got {type(executor).__name__}"
@@ -124,7 +122,7 @@ def _choose(executor: Executor | str | None, workers: int | None) -> Engine:
         return _mpi_engine()
     kind, _, address = executor.partition(":")
     if kind == "dask":
-        return _DaskEngine(address or None, workers)
+        return _DaskEngine(address or None, workers, tries)
     raise ParameterError(
         f"executor {executor!r} is unknown; known: serial, processes, dask, dask:ADDRESS, mpi, or an Executor"
     )
@@ -150,6 +148,18 @@ class SerialExecutor(Executor):
         except Exception as error:
             future.set_exception(error)
         return future
+
+
+class EngineExecutor(Executor):
+    """An engine as an executor, for work that is no sweep: its workers leave Ctrl-C alone, and go with it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Start fn(payload): one positional argument."""
+        (payload,) = args
+        return self._engine.submit(fn, payload)
 
 
 def killed_worker(error: Exception) -> bool:
@@ -279,50 +289,52 @@ def _end_with(sentinel: int) -> None:
 class _DaskEngine:
     """A Dask cluster, by `Client.get_executor(pure=False)`: equal calls are not merged."""
 
-    def __init__(self, address: str | None, workers: int | None) -> None:
+    def __init__(self, address: str | None, workers: int | None, tries: int) -> None:
         try:
             import distributed
         except ImportError as error:
             raise MissingExtraError("Dask is not installed: pip install 'iclglass[distributed]'") from error
-        self.name = "dask"
-        self._cluster: Any = None
-        self._config: Any = None
-        if address is None:
-            import dask
-
-            # Else a worker that is just being restarted 15 s after an earlier death is given up for good.
-            self._config = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"})
-            try:
-                self._cluster = self._start(distributed, workers or _cores())
-            except RuntimeError as error:
-                raise OutputError(_NO_START) from error
-        elif workers is not None:
+        if address is not None and workers is not None:
             raise ParameterError("workers goes with a cluster of our own: that of an address has its own")
-        try:
-            self._client = distributed.Client(self._cluster or address, timeout=_CONNECT_SECONDS, set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as error:
-            if self._cluster is not None:
-                self._cluster.close()
-            raise OutputError(
-                f"no Dask scheduler answers at {address} within {_CONNECT_SECONDS:g} s ({type(error).__name__}): start "
-                "one with 'dask scheduler', or check the address"
-            ) from error
-        self.executor = self._client.get_executor(pure=False)
+        self.name = "dask"
         self._threads = 0
         self._idle_checks = 0
-        self._count()
+        with ExitStack() as stack:  # what was begun ends, wherever the rest fails
+            cluster = None if address is not None else self._start(distributed, workers or _cores(), tries, stack)
+            try:
+                client = distributed.Client(cluster or address, timeout=_CONNECT_SECONDS, set_as_default=False)
+            except (OSError, TimeoutError, ValueError) as error:
+                raise OutputError(
+                    f"no Dask scheduler answers at {address} within {_CONNECT_SECONDS:g} s ({type(error).__name__}): "
+                    "start one with 'dask scheduler', or check the address"
+                ) from error
+            self._client = client
+            stack.callback(client.close, timeout=5)
+            self.executor = client.get_executor(pure=False)
+            stack.callback(self.executor.shutdown, wait=False)
+            self._count()
+            self._open = stack.pop_all()
 
     @staticmethod
-    def _start(distributed: Any, workers: int) -> Any:
-        with _shielded():
-            return distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                dashboard_address="127.0.0.1:0",  # without a port of its own it warns where 8787 is taken
-                silence_logs=50,
-                # The driver finds out which point it was; Dask would go on blaming those beside it.
-                scheduler_kwargs={"allowed_failures": 0},
-            )
+    def _start(distributed: Any, workers: int, tries: int, stack: ExitStack) -> Any:
+        import dask
+
+        # Else a worker that is just being restarted 15 s after an earlier death is given up for good.
+        stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"}))
+        try:
+            with _shielded():
+                cluster = distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address="127.0.0.1:0",  # without a port of its own it warns where 8787 is taken
+                    silence_logs=50,
+                    # The driver finds out which point it was; Dask would go on blaming those beside it.
+                    scheduler_kwargs={"allowed_failures": tries - 1},
+                )
+        except RuntimeError as error:
+            raise OutputError(_NO_START) from error
+        stack.callback(cluster.close, timeout=5)
+        return cluster
 
     def _count(self) -> None:
         self._threads = sum(self._client.nthreads().values())
@@ -347,18 +359,14 @@ class _DaskEngine:
             raise OutputError("the Dask scheduler is gone: what was finished is kept; run the same command again")
         self._count()
         self._idle_checks = 0 if self._threads else self._idle_checks + 1
-        if self._idle_checks > _NO_WORKERS_SECONDS:  # one check a second
+        if self._idle_checks > _NO_WORKERS_SECONDS:  # about one check a second
             raise OutputError(
                 f"the Dask scheduler has had no worker for {_NO_WORKERS_SECONDS:g} s: start one with 'dask worker'; "
                 "what was finished is kept"
             )
 
     def close(self, *, wait: bool) -> None:
-        self.executor.shutdown(wait=False)
-        self._client.close(timeout=5)
-        if self._cluster is not None:
-            self._cluster.close(timeout=5)
-            self._config.__exit__(None, None, None)
+        self._open.close()
 
 
 def _mpi_engine() -> Engine:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from numerics.blas import pin_blas
 from numerics.errors import ParameterError
 from numerics.fixed_point import Status
 from numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
@@ -57,11 +56,13 @@ def evaluate(point: Point) -> PointResult:
     The mean is over independent data sets, the standard error their spread; NaN with one data set. Arithmetic is on one
     BLAS thread, so that the rounding is the same everywhere.
     """
-    _one_thread()
+    pin_blas()  # the driver's own process gets its threads back from `validation.sweeping.driver`
     started = time.perf_counter()
     names = columns(point.road, theory=point.theory)
     try:
         found, status, message = _theory(point) if point.road == "theory" else _data_sets(point)
+    except MemoryError as error:
+        found, status, message = {}, Status.LOST, f"not enough memory: {error}"
     except Exception as error:  # whatever one point does, the sweep goes on without it
         found, status, message = {}, Status.FAILED, f"{type(error).__name__}: {error}"
     values = tuple(found.get(name, np.nan) for name in names)
@@ -97,15 +98,3 @@ def _data_sets(point: Point) -> tuple[dict[str, float], Status, str]:
             theory = {}
         values |= {f"{name}_theory": theory[name] for name in names if name in theory}
     return values, Status.CONVERGED, ""
-
-
-_pinned = 0
-
-
-def _one_thread() -> None:
-    """Pin BLAS to one thread, once a process: with several the rounding depends on them, and workers get in each
-    other's way. The driver's own process gets its threads back from `validation.sweeping.driver`."""
-    global _pinned
-    if _pinned != os.getpid():
-        threadpool_limits(limits=1, user_api="blas")
-        _pinned = os.getpid()

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics.arguments import check_choice, check_count, check_real
 from numerics.errors import ParameterError
+from numerics.memory import check_memory
 from numerics.parameters import PARAMETERS
 from numerics.sweep import grid_axes
 from validation.prompts import NORMS
@@ -25,7 +26,8 @@ __all__ = ["ROAD_NAMES", "Grid", "make_grid"]
 ROAD_NAMES = ("simulation", "message-passing", "sampling", "training", "theory")
 
 MOST_POINTS = 10_000_000
-"""Payloads and results are held in memory: about 1 kB a point."""
+_POINT_BYTES = 1500
+"""Payload and results of a point, held in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +79,7 @@ def make_grid(
     count = math.prod(axes.values())
     if count > MOST_POINTS:
         raise ParameterError(f"{count} points are more than {MOST_POINTS}: take several sweeps")
+    check_memory(_POINT_BYTES * count, what=f"{count} points", remedy="take several sweeps")
     choices = [values[name].ravel().tolist() if name in axes else [float(values[name])] for name in values]
     points = tuple(_point(dict(zip(values, chosen, strict=True)), shared) for chosen in itertools.product(*choices))
     return Grid(axes, values, points, shared)
@@ -106,13 +109,12 @@ def _settings(
     if methods:
         settings["method"] = methods[0] if method is None else check_choice("method", method, methods)
     for name, value in options.items():
-        if name not in known:
-            if value is not None:
-                taken = f"its options are {', '.join(known)}" if known else "it has no options"
-                raise ParameterError(f"road {road!r} takes no {name}; {taken}")
-            continue
-        default = known[name]
-        settings[name] = default if value is None else _CHECKS[name](name, value)
+        if name not in known and value is not None:
+            taken = f"its options are {', '.join(known)}" if known else "it has no options"
+            raise ParameterError(f"road {road!r} takes no {name}; {taken}")
+    for name, default in known.items():
+        given = options.get(name)
+        settings[name] = default if given is None else _CHECKS[name](name, given)
     return settings
 
 

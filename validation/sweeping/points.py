@@ -28,7 +28,7 @@ class Point:
     prompts, context, task_count, test_context : P, N, K and the tokens of a test prompt; 0 for infinite D. K = 0: every
         prompt has its own task.
     samples : independent data sets; seed : of the sweep.    theory : whether the theory is solved beside them.
-    method, draws, steps, learning_rate, tolerance : of the road; None where it has none.
+    method, draws, steps, learning_rate, tolerance : of the road; None or 0 where it has none.
     """
 
     road: str
@@ -49,8 +49,8 @@ class Point:
     seed: int
     theory: bool
     method: str | None = None
-    draws: int | None = None
-    steps: int | None = None
+    draws: int = 0
+    steps: int = 0
     learning_rate: float | None = None
     tolerance: float | None = None
 

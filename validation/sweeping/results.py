@@ -30,6 +30,8 @@ __all__ = ["DIGEST", "FAILURES", "Comparison", "compare", "digest", "to_dataset"
 DIGEST = "iclglass_digest"
 FAILURES = "iclglass_failures"
 _FALSE_ALARM = 0.01
+_ROUNDING = 1e-12
+"""Of a quantity of order one."""
 
 _COUNTS = {
     "prompts": "prompts P = round(tau D^2) used",
@@ -164,6 +166,8 @@ def compare(dataset: xr.Dataset) -> list[Comparison]:
 def z_scores(dataset: xr.Dataset, quantity: str) -> NDArray[np.float64]:
     """Deviations from the theory as normal deviates, in the shape of the grid; NaN where there is nothing to compare.
 
+    Nor is there where both are the same to rounding, as e_train is without ridge below the interpolation threshold: 0.
+
     >>> import xarray as xr
     >>> one = xr.Dataset({"m": 1.2, "m_theory": 1.0, "m_standard_error": 0.1, "seed_count": 1000000})
     >>> z_scores(one, "m").round(3).tolist()
@@ -173,8 +177,10 @@ def z_scores(dataset: xr.Dataset, quantity: str) -> NDArray[np.float64]:
     if not all(part in dataset for part in parts):
         return np.full(dataset["status"].shape, np.nan)
     mean, theory, error = (dataset[part].values for part in parts)
+    scale = np.maximum(np.maximum(np.abs(mean), np.abs(theory)), 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        t = np.where(error > 0, (mean - theory) / error, np.nan)
+        same = np.maximum(np.abs(mean - theory), error) <= _ROUNDING * scale
+        t = np.where((error > 0) & ~same, (mean - theory) / error, np.nan)
     dof = np.maximum(dataset["seed_count"].values - 1, 1)
     normal: NDArray[np.float64] = -np.sign(t) * special.ndtri(special.stdtr(dof, -np.abs(t)))
     return normal

@@ -27,7 +27,7 @@ from validation.prompts import Prompts, draw_prompts
 from validation.samplers.overlap import replica_overlaps, thermal_averages
 from validation.samplers.sampling import sample
 from validation.sweeping.points import Point, random_generator
-from validation.training.layer import initial_parameters, largest_curvature
+from validation.training.layer import largest_curvature
 from validation.training.loop import train
 from validation.training.run import Outcome
 
@@ -120,7 +120,7 @@ def _sampling(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetR
         ridge0=point.ridge / data.dimension,
         beta=_beta(point, data),
         method=point.method or "exact",
-        draws=point.draws or 1,
+        draws=point.draws,
         chains=2,
         keep_weights=True,
         rng=rng,
@@ -133,14 +133,15 @@ def _sampling(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetR
 
 def _training(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
     ridge0 = point.ridge / data.dimension
-    start = initial_parameters("merged", dimension=data.dimension, rng=rng)
+    # From zero: what no prompt sees stays zero, so that without ridge descent ends at the weights of minimum norm.
+    start = (np.zeros((data.dimension + 1, data.dimension)),)
     rate = point.learning_rate
     if rate is None:
         # Half the largest stable rate: every mode falls monotonically.
         rate = 1 / largest_curvature(start, data.features, data.label, ridge0)
     run = train(
         data,
-        steps=point.steps or 1,
+        steps=point.steps,
         learning_rate=rate,
         ridge0=ridge0,
         start=start,

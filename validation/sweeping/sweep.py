@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -13,13 +14,13 @@ from numpy.typing import ArrayLike
 
 from numerics.errors import OutputError
 from numerics.fixed_point import Status
-from numerics.storage import check_writable, load, save
+from numerics.storage import PROVENANCE, check_writable, load, provenance, save
 from validation.sweeping.checkpoint import Progress, checkpoint_path, open_checkpoint, read_progress
 from validation.sweeping.driver import run_points
 from validation.sweeping.engines import make_engine
 from validation.sweeping.evaluation import columns, evaluate
-from validation.sweeping.grid import make_grid
-from validation.sweeping.results import to_dataset
+from validation.sweeping.grid import Grid, make_grid
+from validation.sweeping.results import DIGEST, digest, to_dataset
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,8 +57,9 @@ def sweep_simulated(
 ) -> xr.Dataset:
     """Simulate, or solve, every point of the product of all parameters given as one-dimensional arrays.
 
-    Results are the same, bit for bit, on every engine, in every order, with any number of workers, and however often
-    the sweep was interrupted: the random numbers of a data set follow from what its point is, the seed, and its index.
+    On machines of one kind (processor, BLAS) results are the same, bit for bit, on every engine, in every order, with
+    any number of workers, and however often the sweep was interrupted: the random numbers of a data set follow from
+    what its point is, the seed, and its index.
 
     Args:
         task_diversity .. dimension, norm: as `numerics.sweep.sweep`; dimension (>= 4) is needed where data sets are
@@ -75,9 +77,11 @@ def sweep_simulated(
             stable one), relative gradient to reach (default 1e-6). tolerance also of "message-passing".
         executor: where points are computed: None or "serial", "processes", "dask", "dask:ADDRESS", "mpi", or any
             `concurrent.futures.Executor`, which is not shut down.
-        workers: processes, for "processes" and "dask"; given without executor, more than one means "processes".
+        workers: processes, for "processes" and "dask"; given without executor, more than one means "processes"; with an
+            executor of yours how many it has, which decides how many points are kept in flight.
         out: netCDF file to write. Finished points are kept in ``out``.checkpoint until it is written: the same call
-            goes on where one that was interrupted or killed stopped. Points that failed are tried again then.
+            goes on where one that was interrupted or killed stopped. Points that were lost are tried again then. A
+            finished output of the same call is read, not computed again.
         force: replace what is there, checkpoint included.
         progress: called with (points finished, points in all).    say: called with a sentence on what happens.
 
@@ -90,6 +94,7 @@ def sweep_simulated(
         ParameterError, ParameterTypeError: bad input, or a checkpoint of other parameters.
         OutputError: a file that cannot be written or is damaged, another sweep at work on it, a scheduler that is not
             there, workers that cannot start. What was finished is kept.
+        WorkerError: a worker of an executor that is not ours died, or its scheduler is gone. What was finished is kept.
         KeyboardInterrupt: after Ctrl-C, with the points that ran finished and kept.
 
     Source: this project, notes/scaling.md.
@@ -121,11 +126,14 @@ def sweep_simulated(
     first = grid.points[0]
     names = columns(first.road, theory=first.theory)
     path = None if out is None else checkpoint_path(out)
-    if out is not None:
-        # An output beside its checkpoint is that of a sweep with failed points, which are tried again.
-        check_writable(out, force=force or checkpoint_path(out).exists())
+    if out is not None and not force:
+        finished = _finished(Path(out), grid)
+        if finished is not None:
+            return finished
+    _check_output(out, force=force)
     with open_checkpoint(path, grid.parameters, points=len(grid.points), columns=names, fresh=force) as checkpoint:
-        for number in [n for n, found in checkpoint.done.items() if found.status in _TRIED_AGAIN]:
+        _check_output(out, force=force)  # again: another sweep may have ended while we waited for its lock
+        for number in [n for n, found in checkpoint.done.items() if found.status == Status.LOST]:
             del checkpoint.done[number]
         if len(checkpoint.done) < len(grid.points):
             with make_engine(executor, workers=workers) as engine:
@@ -135,13 +143,29 @@ def sweep_simulated(
         dataset = to_dataset(grid, checkpoint.done)
         if out is not None:
             save(dataset, out, force=True)
-            if not any(found.status in _TRIED_AGAIN for found in checkpoint.done.values()):
+            if not any(found.status == Status.LOST for found in checkpoint.done.values()):
                 checkpoint.remove()
     return dataset
 
 
-_TRIED_AGAIN = (Status.FAILED, Status.LOST)
-"""What may go better another time; a point that did not converge would not."""
+def _check_output(out: str | Path | None, *, force: bool) -> None:
+    if out is not None:
+        # An output beside its checkpoint is that of a sweep with lost points, which are tried again.
+        check_writable(out, force=force or checkpoint_path(out).exists())
+
+
+def _finished(out: Path, grid: Grid) -> xr.Dataset | None:
+    """What is there, if it is this sweep by this program, whole: the same command then has nothing left to do."""
+    if not out.is_file() or checkpoint_path(out).exists():
+        return None
+    here = json.loads(provenance(grid.parameters))
+    try:
+        dataset = load(out)
+        there = json.loads(dataset.attrs[PROVENANCE])
+        same = all(there[name] == here[name] for name in ("parameters", "versions", "git_revision"))
+    except (OutputError, KeyError, TypeError, ValueError):
+        return None
+    return dataset if same and dataset.attrs.get(DIGEST) == digest(dataset) else None
 
 
 def sweep_status(out: str | Path) -> Progress:

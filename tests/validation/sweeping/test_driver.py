@@ -13,7 +13,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import validation.sweeping.driver as driver
-from numerics.errors import OutputError
+from numerics.errors import WorkerError
 from numerics.fixed_point import Status
 from tests.validation.sweeping.killing import PATIENCE, at_most
 from tests.validation.sweeping.workloads import (
@@ -55,6 +55,11 @@ def assert_all_but(done, points, *, lost=()):
             assert len(found.values) == len(NAMES)
         else:
             assert found == numbered(points[number])
+
+
+def brief(point):
+    time.sleep(0.005)
+    return numbered(point)
 
 
 class KilledWorker(Exception):
@@ -215,6 +220,16 @@ def test_who_kills_the_workers_is_found_where_the_others_go_on(poison, look, mon
     assert engine.company == 0
 
 
+def test_the_engine_is_looked_at_while_points_come_back(monkeypatch):
+    """A cluster that grows would be fed as the small one that it was."""
+    monkeypatch.setattr(driver, "_LOOK_SECONDS", 0.02)
+    looks = []
+    with make_engine(None, workers=None) as engine:
+        engine.check = lambda: looks.append(1)
+        run_points(numbered_points(30), function=brief, checkpoint=Checkpoint(None, None, {}), engine=engine)
+    assert len(looks) >= 3
+
+
 def test_all_points_poison():
     engine = MadeUpEngine(poison=range(1, 6))
     assert_all_but(run_made_up(engine, 5), numbered_points(5), lost=range(1, 6))
@@ -223,7 +238,7 @@ def test_all_points_poison():
 def test_an_executor_that_cannot_be_restarted_is_one_error_and_what_was_finished_is_kept():
     checkpoint = Checkpoint(None, None, {})
     engine = MadeUpEngine(window=1, poison=(4,), restarts=False)
-    with pytest.raises(OutputError, match="a worker of made up died, and with it the executor"), at_most(30):
+    with pytest.raises(WorkerError, match="a worker of made up died, and with it the executor"), at_most(30):
         run_points(numbered_points(6), function=numbered, checkpoint=checkpoint, engine=engine)
     assert sorted(checkpoint.done) == [0, 1, 2]
 

@@ -15,12 +15,12 @@ import psutil
 import pytest
 
 import validation.sweeping.engines as module
-from numerics.errors import OutputError, ParameterError, ParameterTypeError
+from numerics.errors import OutputError, ParameterError, ParameterTypeError, WorkerError
 from tests.validation.sweeping.killing import PATIENCE, ROOT, at_most, wait_for
 from tests.validation.sweeping.workloads import at, napping, numbered, numbered_points, sleeping
 from validation.sweeping.checkpoint import Checkpoint
 from validation.sweeping.driver import run_points
-from validation.sweeping.engines import SerialExecutor, killed_worker, make_engine
+from validation.sweeping.engines import SerialExecutor, engine_name, killed_worker, make_engine
 
 
 def compute(points, function, engine):
@@ -60,12 +60,22 @@ def test_the_engine_is_the_one_asked_for(executor, workers, name):
         (None, 1.5, "workers"),
         ("serial", 2, "workers = 2 does not go with serial"),
         ("mpi", 2, "workers = 2 does not go with mpi"),
-        (SerialExecutor(), 2, "an executor has its own"),
+        (SerialExecutor(), 0, "workers"),
     ],
 )
 def test_bad_engines_are_refused(executor, workers, message):
     with pytest.raises(ParameterError, match=message), make_engine(executor, workers=workers):
         pass
+
+
+def test_an_executor_is_fed_as_its_caller_says():
+    with make_engine(SerialExecutor(), workers=1000) as engine:
+        assert engine.window == 2002
+
+
+def test_no_address_is_no_cluster_of_our_own():
+    with pytest.raises(ParameterError, match="names no scheduler"):
+        engine_name("")
 
 
 def test_wrong_types_are_refused():
@@ -123,7 +133,7 @@ def test_an_executor_that_is_already_broken_is_one_clear_error():
             raise BrokenProcessPool("a child process terminated abruptly")
 
     with (
-        pytest.raises(OutputError, match="a worker of Broken died, and with it the executor"),
+        pytest.raises(WorkerError, match="a worker of Broken died, and with it the executor"),
         make_engine(Broken(), workers=None) as engine,
     ):
         compute(numbered_points(3), numbered, engine)
@@ -139,7 +149,7 @@ def test_what_dask_says_of_a_dead_worker_is_understood_from_any_executor():
 def test_a_pool_of_the_users_that_breaks_is_one_error_and_what_was_finished_is_kept():
     checkpoint = Checkpoint(None, None, {})
     with ProcessPoolExecutor(1) as executor, make_engine(executor, workers=None) as engine, at_most(PATIENCE):
-        with pytest.raises(OutputError, match="died, and with it the executor: what was finished is kept"):
+        with pytest.raises(WorkerError, match="died, and with it the executor: what was finished is kept"):
             run_points(numbered_points(9), function=at([4], "exits"), checkpoint=checkpoint, engine=engine)
         assert {0, 1, 2} <= set(checkpoint.done)
 

@@ -194,6 +194,14 @@ def test_z_is_nan_where_nothing_can_be_compared():
     assert compare(one.drop_vars("m_theory")) == []
 
 
+def test_rounding_of_what_is_zero_is_no_deviation():
+    """Without ridge and with fewer prompts than spins e_train is 0, and 1e-30 in the arithmetic."""
+    one = xr.Dataset({"m": 1e-30, "m_theory": 0.0, "m_standard_error": 1e-32, "seed_count": 8, "status": 0})
+    assert np.isnan(z_scores(one, "m"))
+    one["m"] = 1e-3
+    assert z_scores(one, "m") > 6
+
+
 def test_a_deviation_beyond_floating_point_is_the_largest_and_not_left_out():
     found = compare(made_up(np.array([1.0, 2.0]), 1.0, np.array([0.1, 0.001]), 10**6))[0]
     assert (found.points, found.within_two, found.largest) == (2, 0.5, math.inf)

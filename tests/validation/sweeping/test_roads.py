@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-import validation.sweeping.evaluation as evaluation
 import validation.sweeping.roads as roads
+from numerics import blas
 from numerics.fixed_point import Status
 from numerics.saddle_point import DIAGNOSTICS, OBSERVABLES
 from numerics.sweep import sweep
@@ -126,6 +126,15 @@ def test_training_ends_at_the_ground_state_of_the_same_data_set(law):
     assert abs(looser["m"] - exact["m"]) > abs(found.values["m"] - exact["m"])
 
 
+def test_training_without_ridge_ends_at_the_weights_of_minimum_norm():
+    """Fewer prompts than spins: the start's part along the zero modes would stay for ever."""
+    point = point_of(road="training", ridge=0.0, task_diversity=0.5, steps=1_000_000)
+    found, exact = measure_data_set(point, 1), measured(point, 1)
+    assert found.status == Status.CONVERGED, found.reason
+    for name in ("m", "q", "e_icl", "contrast"):
+        assert found.values[name] == pytest.approx(exact[name], rel=TRAINING), name
+
+
 @pytest.mark.parametrize("law", ["warm", "all"])
 def test_sampling_agrees_with_the_exact_averages_of_the_same_data_set(law):
     """Draws of method "exact" are independent: the mean over 30 data sets of (sampled - exact) is zero within its
@@ -207,7 +216,7 @@ def test_columns_are_those_that_a_point_gives(road):
 
 def test_a_worker_uses_one_blas_thread(monkeypatch):
     """Whoever the executor belongs to; the driver's own process is tested in test_driver."""
-    monkeypatch.setattr(evaluation, "_pinned", 0)
+    monkeypatch.setattr(blas, "_PINNED", set())
     with threadpool_limits(limits=2, user_api="blas"):
         evaluate(point_of())
         assert {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"} == {1}

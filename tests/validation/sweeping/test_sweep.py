@@ -4,6 +4,7 @@ import json
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def test_the_file_is_what_is_returned_and_nothing_else_is_left(whole, out):
     assert [path.name for path in out.parent.iterdir()] == ["a.nc"]
     assert sweep_status(out).finished == 6
     with pytest.raises(OutputError, match=r"a\.nc exists: choose another name, or --force"):
-        sweep_simulated(**SMALL, out=out)
+        sweep_simulated(**SMALL | {"seed": 8}, out=out)
     same(sweep_simulated(**SMALL | {"seed": 8}, out=out, force=True), sweep_simulated(**SMALL | {"seed": 8}))
 
 
@@ -181,12 +182,11 @@ def failing(number, status):
     return function
 
 
-@pytest.mark.parametrize("status", [Status.FAILED, Status.LOST])
-def test_failed_points_are_tried_again(whole, out, status, monkeypatch):
+def test_lost_points_are_tried_again(whole, out, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(module, "evaluate", failing(36, status))
+        patch.setattr(module, "evaluate", failing(36, Status.LOST))
         found = sweep_simulated(**SMALL, out=out)
-    assert found.status.values.tolist() == [[0, 0], [status, status], [0, 0]]
+    assert found.status.values.tolist() == [[0, 0], [Status.LOST, Status.LOST], [0, 0]]
     assert [failure["message"] for failure in json.loads(load(out).attrs[FAILURES])] == ["ValueError: today not"] * 2
     kept = rows(out)
     assert len(kept) == 6
@@ -194,9 +194,39 @@ def test_failed_points_are_tried_again(whole, out, status, monkeypatch):
     assert [path.name for path in out.parent.iterdir()] == ["a.nc"]
 
 
-def test_points_that_did_not_converge_are_an_answer(out, monkeypatch):
-    monkeypatch.setattr(module, "evaluate", failing(36, Status.NOT_CONVERGED))
-    assert sweep_simulated(**SMALL, out=out).status.values.tolist() == [[0, 0], [2, 2], [0, 0]]
+def test_lost_points_stay_on_disk_when_the_next_try_cannot_start(whole, out, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "evaluate", lambda point: failing(36, Status.LOST)(replace(point, task_diversity=1.0)))
+        assert (sweep_simulated(**SMALL, out=out).status == Status.LOST).all()
+        patch.setattr(module, "make_engine", None)
+        with pytest.raises(TypeError):
+            sweep_simulated(**SMALL, out=out)
+    same(sweep_simulated(**SMALL, out=out), whole)
+
+
+def test_a_finished_output_of_the_same_call_is_read_and_any_other_refused(whole, out, monkeypatch):
+    """What comes after the save, a picture, may be lost: the same command must not compute all of it again."""
+    sweep_simulated(**SMALL, out=out)
+    written = out.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "evaluate", None)
+        same(sweep_simulated(**SMALL, out=out), whole)
+    assert out.read_bytes() == written
+    with pytest.raises(OutputError, match="exists"):
+        sweep_simulated(**SMALL | {"seed": 8}, out=out)
+    changed = load(out)
+    changed["m"] += 1e-16 * changed["m"] + 1e-3
+    save(changed, out, force=True)
+    with pytest.raises(OutputError, match="exists"):
+        sweep_simulated(**SMALL, out=out)
+
+
+@pytest.mark.parametrize("status", [Status.NOT_CONVERGED, Status.FAILED])
+def test_points_that_did_not_converge_or_failed_are_an_answer(out, status, monkeypatch):
+    monkeypatch.setattr(module, "evaluate", failing(36, status))
+    found = sweep_simulated(**SMALL, out=out)
+    assert found.status.values.tolist() == [[0, 0], [status, status], [0, 0]]
+    assert len(json.loads(load(out).attrs[FAILURES])) == 2
     assert [path.name for path in out.parent.iterdir()] == ["a.nc"]
     assert sweep_status(out).failed == 2
 
