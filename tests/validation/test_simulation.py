@@ -159,7 +159,7 @@ def test_error_in_one_sample_ends_the_run(tmp_path):
 
 
 def test_more_than_the_memory_is_refused_with_the_estimate(monkeypatch):
-    with pytest.raises(ParameterError, match=r"need about .* GB .* fewer samples"):
+    with pytest.raises(ParameterError, match=r"need about .* GiB .* fewer samples"):
         run(samples=10**12)
     with pytest.raises(ParameterError, match=r"up to dimension 5000 .* smaller dimensions"):
         run(dimensions=(4, 5000))
