@@ -82,8 +82,8 @@ def test_every_python_block_of_the_readme_runs_without_a_warning(number, tmp_pat
     assert done.returncode == 0, done.stderr
 
 
-# A minute or more each; what they do has tests of its own.
-LONG = ("demo", "--suite", "reproduce all")
+# A minute or more each, or of what another command wrote; what they do has tests of its own.
+LONG = ("demo", "--suite", "reproduce all", "--status")
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ QUICK = settings(
 )
 DEEP = settings(QUICK, max_examples=80)
 # Beyond these a value that is fine would be real work.
+MOST_WORK = 10**9
 MOST_NUMBERS, MOST_STEPS, LARGEST_DIMENSION, MOST_DIGITS = 20_000, 2_000, 12, 60
 
 POINT = {"tau": "2", "alpha": "1"}
@@ -148,6 +149,12 @@ def steps_of_chains(transition, start, *_rest, warmup, draws, thin, **_options):
     return (warmup + draws * thin) * getattr(transition, "steps", 1) * start.shape[0] / 10
 
 
+def work_of_data_sets(dimension, prompts, _ridge, sizes, samples, _workers):
+    """Of their linear algebra, in multiplications."""
+    few, many = sorted((prompts, dimension**2))
+    return sizes * samples * few**2 * many
+
+
 @pytest.fixture
 def without_work(monkeypatch):
     """What takes long is cut off where it begins; everything before it is the real thing."""
@@ -157,7 +164,7 @@ def without_work(monkeypatch):
     for module in ("iclglass.demo", "validation.sweeping.plotting", *iclglass._HOME.values()):
         importlib.import_module(module)
     from numerics import finite_size, precision, saddle_point, sweep
-    from validation import prompts
+    from validation import prompts, simulation
     from validation.paper import reproduce
     from validation.samplers import sampling
     from validation.suite import suite
@@ -200,6 +207,7 @@ def without_work(monkeypatch):
     limited(precision, "_texts", lambda exact, digits, guard: digits, MOST_DIGITS)
     limited(finite_size, "solve_own_tasks", lambda flat, norm: flat["dimension"].max(initial=0), 2_000)
     limited(finite_size, "broadcast", lambda given: max(np.size(value) for value in given.values()), MOST_NUMBERS)
+    limited(simulation, "_refuse_memory", work_of_data_sets, MOST_WORK)
     for module in (sweep, saddle_point):
         limited(module, "solve_points", lambda given, **o: max(map(np.size, given.values())), MOST_NUMBERS)
     # A pool at finite dimension is solved by averages over drawn pools.

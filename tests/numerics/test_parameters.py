@@ -60,7 +60,7 @@ def test_zero(name):
         [[1, 2], [3]],
         [[1, 2], 3],
     ],
-    ids=lambda value: repr(value)[:30],
+    ids=lambda value: type(value).__name__ if type(value) is object else repr(value)[:30],
 )
 def test_wrong_type(name, value):
     with pytest.raises(ParameterTypeError) as caught:
