@@ -42,7 +42,13 @@ def refused(monkeypatch, derivation, function, target, change):
         closed_form(derivation.system)
 
 
-@pytest.mark.parametrize("name", DEFINED)
+def first_fast(names):
+    """A second or two each: the first in every run of the tests, the rest among the slow ones."""
+    first, *rest = names
+    return [first, *(pytest.param(name, marks=pytest.mark.slow) for name in rest)]
+
+
+@pytest.mark.parametrize("name", first_fast(DEFINED))
 def test_a_wrong_factor_in_any_definition_is_refused(monkeypatch, derivation, name):
     refused(monkeypatch, derivation, "_definitions", name, double)
 
@@ -72,13 +78,13 @@ def test_one_wrong_branch_is_refused(monkeypatch, derivation, name, above):
     refused(monkeypatch, derivation, "_definitions", name, swap)
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("name", first_fast(OUTPUTS))
 def test_a_wrong_output_is_refused(monkeypatch, derivation, name):
     """z and inverse_chi, too: they are handed on to the thermal functions."""
     refused(monkeypatch, derivation, "_outputs", name, double)
 
 
-@pytest.mark.parametrize("name", THERMAL)
+@pytest.mark.parametrize("name", first_fast(THERMAL))
 def test_a_wrong_thermal_output_is_refused(monkeypatch, derivation, name):
     refused(monkeypatch, derivation, "_thermal_outputs", name, double)
 
