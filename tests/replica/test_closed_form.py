@@ -12,11 +12,10 @@ from replica.free_energy import free_energy
 from replica.model import linear_attention
 from replica.saddle_point import saddle_point
 
-FAST = {"z", "chi", "e_icl", "free_energy"}  # the proof takes a second: the others are slow tests
-
 
 def names(items):
-    return [pytest.param(str(key), marks=() if str(key) in FAST else pytest.mark.slow) for key, _ in items]
+    """A proof takes a second or two: the first of a kind in every run of the tests, the rest among the slow ones."""
+    return [pytest.param(str(key), marks=pytest.mark.slow if index else ()) for index, (key, _) in enumerate(items)]
 
 
 DEFINED = names(module._definitions())
@@ -42,13 +41,7 @@ def refused(monkeypatch, derivation, function, target, change):
         closed_form(derivation.system)
 
 
-def first_fast(names):
-    """A second or two each: the first in every run of the tests, the rest among the slow ones."""
-    first, *rest = names
-    return [first, *(pytest.param(name, marks=pytest.mark.slow) for name in rest)]
-
-
-@pytest.mark.parametrize("name", first_fast(DEFINED))
+@pytest.mark.parametrize("name", DEFINED)
 def test_a_wrong_factor_in_any_definition_is_refused(monkeypatch, derivation, name):
     refused(monkeypatch, derivation, "_definitions", name, double)
 
@@ -78,13 +71,13 @@ def test_one_wrong_branch_is_refused(monkeypatch, derivation, name, above):
     refused(monkeypatch, derivation, "_definitions", name, swap)
 
 
-@pytest.mark.parametrize("name", first_fast(OUTPUTS))
+@pytest.mark.parametrize("name", OUTPUTS)
 def test_a_wrong_output_is_refused(monkeypatch, derivation, name):
     """z and inverse_chi, too: they are handed on to the thermal functions."""
     refused(monkeypatch, derivation, "_outputs", name, double)
 
 
-@pytest.mark.parametrize("name", first_fast(THERMAL))
+@pytest.mark.parametrize("name", THERMAL)
 def test_a_wrong_thermal_output_is_refused(monkeypatch, derivation, name):
     refused(monkeypatch, derivation, "_thermal_outputs", name, double)
 
