@@ -1,7 +1,7 @@
 """Finished samples on disk, one JSON line each, so that an interrupted simulation resumes where it stopped.
 
-The file is append-only. The first line holds the parameters of the law sampled and the seed; every further
-line one finished sample, named by its dimension and index, which fix its random numbers. So a file serves
+The file is append-only. The first line holds the parameters of the law sampled, the seed and the program's versions;
+every further line one finished sample, named by its dimension and index, which fix its random numbers. So a file serves
 any list of dimensions and any number of samples of the same parameters. Each line is handed to the
 operating system when it is written: a killed process loses at most the line it was writing, and the torn line
 is dropped on resuming.
@@ -10,7 +10,6 @@ is dropped on resuming.
 from __future__ import annotations
 
 import json
-import reprlib
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,11 +18,12 @@ from pathlib import Path
 from typing import TextIO
 
 from numerics.errors import OutputError, ParameterError
+from validation.resuming import differences, program
 
 __all__ = ["Checkpoint", "open_checkpoint"]
 
 _FORMAT = "iclglass finite-size samples"
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 
 Key = tuple[int, int]
 """(dimension, sample index)."""
@@ -59,12 +59,14 @@ def open_checkpoint(
     With ``fresh`` what the file holds is dropped: it starts empty.
 
     Raises ParameterError if the file belongs to other parameters (it names them), OutputError if it is no
-    checkpoint, is damaged before its last line, or cannot be read or written. It is never overwritten.
+    checkpoint or one of another version of the program, is damaged before its last line, or cannot be read or
+    written. It is never overwritten.
     """
     if path is None:
         yield Checkpoint({}, None)
         return
-    header = json.dumps({"format": _FORMAT, "schema_version": _SCHEMA_VERSION, "parameters": dict(parameters)}) + "\n"
+    described = {"format": _FORMAT, "schema_version": _SCHEMA_VERSION}
+    header = json.dumps({**described, "program": program(), "parameters": dict(parameters)}) + "\n"
     file = Path(path)
     try:
         if fresh:
@@ -117,15 +119,14 @@ def _parse(file: Path, text: str, parameters: Mapping[str, object]) -> dict[Key,
         raise OutputError(
             f"{file} has schema version {header.get('schema_version')}, this program reads {_SCHEMA_VERSION}"
         )
-    differences = [
-        f"{name} is {reprlib.repr(found.get(name))} there and {reprlib.repr(parameters.get(name))} here"
-        for name in sorted({*found, *parameters})
-        if found.get(name) != parameters.get(name)
-    ]
-    if differences:
+    if others := differences(found, parameters):
         raise ParameterError(
-            f"checkpoint {file} belongs to other parameters: {'; '.join(differences)}; "
-            "choose another path or the same parameters"
+            f"checkpoint {file} belongs to other parameters: {others}; choose another path or the same parameters"
+        )
+    if others := differences(header.get("program") or {}, program()):
+        raise OutputError(
+            f"checkpoint {file} holds samples of another version of this program ({others}), not to be mixed with "
+            "those of this one: choose another path, or --force (fresh=True) to begin anew"
         )
     done: dict[Key, dict[str, float]] = {}
     for number, line in enumerate(lines, start=2):

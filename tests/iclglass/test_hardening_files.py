@@ -438,7 +438,7 @@ def test_a_training_run_that_no_run_has_written(name, value):
     with np.load("r.npz", allow_pickle=False) as file:
         arrays = dict(file)
     if isinstance(value, str):
-        value = np.array(str(arrays["header"]).replace('"schema_version": 1', '"schema_version": 99'))
+        value = np.array(str(arrays["header"]).replace('"schema_version": 2', '"schema_version": 99'))
     arrays[name] = value
     content = archive_of(**{name: npy(array) for name, array in arrays.items() if array is not None})
     put(kind, content)
@@ -488,7 +488,7 @@ def test_a_digit_changed_in_a_sample_is_found_and_older_lines_without_checksum_a
 
 def test_samples_of_another_version_are_refused():
     kind = KINDS["finished samples"]
-    content = written(kind).replace(b'"schema_version": 2', b'"schema_version": 99')
+    content = written(kind).replace(b'"schema_version": 3', b'"schema_version": 99')
     put(kind, content)
     assert judged(kind, "version", "", content)
 
@@ -529,7 +529,7 @@ def test_published_arrays_that_are_none_are_left_out_with_a_remark(what):
         ("point-01.jsonl", b"text\n"),
         ("point-01.jsonl", b"\xff\n"),
         ("point-01.jsonl", None),
-        ("point-01.jsonl", b'{"format": "iclglass finite-size samples", "schema_version": 2, "parameters": {}}\n'),
+        ("point-01.jsonl", b'{"format": "iclglass finite-size samples", "schema_version": 3, "parameters": {}}\n'),
         ("point-01.jsonl", b'{"format": "iclglass finite-size samples", "schema_version": 99, "parameters": {}}\n'),
     ],
 )

@@ -73,6 +73,18 @@ def test_interrupted_run_resumes_without_drawing_again(tmp_path, monkeypatch):
     assert file.read_bytes() == before
 
 
+def test_samples_of_another_version_are_not_mixed_with_ours(tmp_path, monkeypatch):
+    file = tmp_path / "samples.jsonl"
+    run(checkpoint=file)
+    before = file.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("validation.resuming.version", lambda package: "9.9")
+        with pytest.raises(OutputError, match=r"samples of another version .*scipy is '.*' there and '9\.9' here"):
+            run(checkpoint=file, samples=4)
+    assert file.read_bytes() == before
+    assert same(run(checkpoint=file), run())
+
+
 def test_checkpoint_serves_more_samples_and_keeps_values_that_are_no_json_numbers(tmp_path):
     file = tmp_path / "samples.jsonl"
     zero = {"temperature": 0.0, "ridge": 0.0, "task_diversity": 0.5}  # entropy NaN, chi infinite

@@ -1,8 +1,8 @@
 """reproduce(...): one figure of the paper into a folder: data file, pictures, verdict.
 
 NAME.nc holds the simulated data with its parameters. It is read, not simulated again, when it is there with the same
-parameters; the parts NAME.part-KEY.nc of a long simulation that was interrupted are read in the same way, and removed
-when the whole is written.
+parameters; the parts NAME.part-KEY.nc of a long simulation that was interrupted are read in the same way, if the same
+version of the program made them, and removed when the whole is written.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numerics.storage import PROVENANCE, check_writable, load, provenance, save
 from validation.paper.catalogue import get
 from validation.paper.figure import Verdict
 from validation.paper.published import Published, read_published
+from validation.resuming import differences, program
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -112,37 +113,39 @@ class _Store:
         """A part of the data."""
         if not all(letter.isalnum() or letter in "-=." for letter in key):
             raise ParameterError(f"key {key!r} of a part must be of letters, digits, -, = and .")
-        return self._kept(self.file.with_name(f"{self._name}.part-{key}.nc"), simulate)
+        return self._kept(self.file.with_name(f"{self._name}.part-{key}.nc"), simulate, unfinished=True)
 
     def _parts(self) -> list[Path]:
         return sorted(self.file.parent.glob(f"{self._name}.part-*.nc"))
 
-    def _kept(self, file: Path, simulate: Callable[[], xr.Dataset]) -> xr.Dataset:
+    def _kept(self, file: Path, simulate: Callable[[], xr.Dataset], *, unfinished: bool = False) -> xr.Dataset:
         if file.exists():
             data = load(file)
-            self._check(file, data)
+            self._check(file, data, unfinished=unfinished)
             return data
         data = simulate()
         data.attrs[PROVENANCE] = provenance(self._parameters, seed=self._seed)
         save(data, file)
         return data
 
-    def _check(self, file: Path, data: xr.Dataset) -> None:
+    def _check(self, file: Path, data: xr.Dataset, *, unfinished: bool) -> None:
+        here = {**self._parameters, "seed": self._seed}
         try:
             record = json.loads(data.attrs[PROVENANCE])
             found = {**record["parameters"], "seed": record["seed"]}
+            known = {**record["versions"], "git_revision": record["git_revision"]}
+            made_by = {name: known[name] for name in program()}
         except (ValueError, KeyError, TypeError) as error:
             raise OutputError(f"{file} does not say what it was made from: remove it, or --force") from error
-        here = {**self._parameters, "seed": self._seed}
-        differences = [
-            f"{name} is {found.get(name)} there and {here.get(name)} here"
-            for name in sorted({*found, *here})
-            if found.get(name) != here.get(name)
-        ]
-        if differences:
+        if others := differences(found, here):
             raise ParameterError(
-                f"{file} belongs to other parameters: {'; '.join(differences)}; choose another --out, or --force to "
-                "replace it"
+                f"{file} belongs to other parameters: {others}; choose another --out, or --force to replace it"
+            )
+        # Whole data of an earlier version are drawn anew, and say whose they are; parts must not be mixed.
+        if unfinished and (others := differences(made_by, program())):
+            raise OutputError(
+                f"{file} was made by another version of this program: {others}; finish with that one, or --force to "
+                "begin anew"
             )
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import reprlib
 import shutil
 import sqlite3
 import tempfile
@@ -23,14 +22,13 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import filelock
 import numpy as np
 
 from numerics.errors import OutputError, ParameterError
-from numerics.storage import git_revision
+from validation.resuming import differences, program
 from validation.sweeping.evaluation import PointResult
 
 __all__ = ["Checkpoint", "Progress", "checkpoint_path", "open_checkpoint", "read_progress"]
@@ -178,12 +176,10 @@ def _write_new(connection: sqlite3.Connection, header: Mapping[str, str]) -> Non
 
 
 def _header(parameters: Mapping[str, object], points: int, columns: Sequence[str]) -> dict[str, str]:
-    versions: dict[str, str | None] = {package: version(package) for package in ("iclglass", "numpy", "scipy")}
-    versions["git_revision"] = git_revision()
     return {
         "format": FORMAT,
         "schema_version": str(SCHEMA_VERSION),
-        "versions": json.dumps(versions, sort_keys=True),
+        "versions": json.dumps(program(), sort_keys=True),
         "parameters": json.dumps(dict(parameters), sort_keys=True, allow_nan=False),
         "columns": json.dumps(list(columns)),
         "points": str(points),
@@ -211,21 +207,16 @@ def _check(path: Path, connection: sqlite3.Connection, header: Mapping[str, str]
     if complaint != ("ok",):
         raise OutputError(f"{path} is damaged: {complaint[0]}; --force (force=True) begins anew")
     meta = _meta(path, connection)
-    if meta["versions"] != header["versions"]:
+    if others := differences(json.loads(meta["versions"]), json.loads(header["versions"])):
         raise OutputError(
-            f"{path} was begun with the versions {meta['versions']}, these are {header['versions']}: results of both "
-            "must not be mixed; finish it with those, or --force (force=True) to begin anew"
+            f"{path} was begun by another version of this program: {others}; results of both must not be mixed: finish "
+            "it with that one, or --force (force=True) to begin anew"
         )
     there, here = json.loads(meta["parameters"]), json.loads(header["parameters"])
-    differences = [
-        f"{name} is {reprlib.repr(there.get(name))} there and {reprlib.repr(here.get(name))} here"
-        for name in sorted({*there, *here})
-        if there.get(name) != here.get(name)
-    ]
-    if differences:
+    if others := differences(there, here):
         raise ParameterError(
-            f"{path} holds an unfinished sweep of other parameters: {'; '.join(differences)}; choose another output, "
-            "or --force (force=True) to begin anew"
+            f"{path} holds an unfinished sweep of other parameters: {others}; choose another output, or --force "
+            "(force=True) to begin anew"
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from numerics.archive import read_arrays
 from numerics.errors import OutputError, ParameterError
 from numerics.storage import replacing
+from validation.resuming import differences, program
 from validation.training.layer import Parameters
 from validation.training.optimisers import State
 from validation.training.run import LOG_COLUMNS
@@ -22,7 +22,7 @@ from validation.training.run import LOG_COLUMNS
 __all__ = ["digest", "load_state", "save_state"]
 
 _FORMAT = "iclglass training"
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 """What a header or arrays that no run has written raise when they are taken for those of one."""
 
@@ -45,7 +45,12 @@ def save_state(path: Path, state: State, log: NDArray[np.float64], settings: Map
 
     Raises OutputError if it cannot be written.
     """
-    header = {"format": _FORMAT, "schema_version": _SCHEMA_VERSION, "settings": dict(settings)}
+    header = {
+        "format": _FORMAT,
+        "schema_version": _SCHEMA_VERSION,
+        "program": program(),
+        "settings": dict(settings),
+    }
     arrays: dict[str, Any] = {"header": np.array(json.dumps(header)), "step": np.array(state.step), "log": log}
     for name in ("parameters", "first", "second"):
         arrays |= {f"{name}_{number}": matrix for number, matrix in enumerate(getattr(state, name))}
@@ -58,7 +63,8 @@ def load_state(
 ) -> tuple[State, NDArray[np.float64]]:
     """State and log of a file written by `save_state` with the same settings; shapes: of the matrices trained.
 
-    Raises ParameterError if they differ (it names each), OutputError if the file is none of ours, or damaged.
+    Raises ParameterError if they differ (it names each), OutputError if the file is none of ours, damaged, or of an
+    unfinished run of another version of the program.
     """
     try:
         file = read_arrays(path)
@@ -72,13 +78,21 @@ def load_state(
         )
         if not 0 <= state.step <= int(str(settings["steps"])):
             raise ValueError(f"step {state.step} is none of the run's")
-        return state, _log(file["log"], state.step)
+        log = _log(file["log"], state.step)
+        others = differences(header["program"], program())
     except ParameterError:
         raise
     except (*_DAMAGE, OSError) as error:
         raise OutputError(
             f"{path} is damaged or not a training run of this program ({error}); choose another path"
         ) from error
+    # A finished one is only read.
+    if others and state.step < int(str(settings["steps"])):
+        raise OutputError(
+            f"training run {path} was begun by another version of this program: {others}; finish it with that one, or "
+            "--force (fresh=True) to begin anew"
+        )
+    return state, log
 
 
 def _matrices(file: Mapping[str, NDArray[Any]], name: str, shapes: tuple[tuple[int, ...], ...]) -> Parameters:
@@ -108,13 +122,7 @@ def _log(rows: NDArray[Any], step: int) -> NDArray[np.float64]:
 
 
 def _refuse_others(path: Path, found: Mapping[str, object], wanted: Mapping[str, object]) -> None:
-    differences = [
-        f"{name} is {reprlib.repr(found.get(name))} there and {reprlib.repr(wanted.get(name))} here"
-        for name in sorted({*found, *wanted})
-        if found.get(name) != wanted.get(name)
-    ]
-    if differences:
+    if others := differences(found, wanted):
         raise ParameterError(
-            f"training run {path} belongs to other parameters: {'; '.join(differences)}; "
-            "choose another path or the same parameters"
+            f"training run {path} belongs to other parameters: {others}; choose another path or the same parameters"
         )

@@ -13,6 +13,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import validation.paper.reproduce as module
+from numerics.errors import OutputError
 from numerics.storage import PROVENANCE, load
 from validation.paper.catalogue import FIGURES
 from validation.paper.figure import Verdict
@@ -110,6 +111,19 @@ def test_an_interrupted_figure_goes_on(small, tmp_path, monkeypatch):
     for array in expected.data_vars.values():  # repeats of different parts have random numbers of their own
         if "repeat" in array.dims and array.dtype.kind == "f" and array.notnull().all():
             assert not array.isel(repeat=0).equals(array.isel(repeat=-1))
+
+
+@pytest.mark.parametrize("small", ["fig-S6"], indirect=True)
+def test_parts_of_another_version_are_refused_and_whole_data_are_drawn(small, tmp_path, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        module.reproduce(small, out=tmp_path, progress=stopping_at(1))
+    with monkeypatch.context() as patched:
+        patched.setattr("validation.resuming.version", lambda package: "9.9")
+        with pytest.raises(OutputError, match=r"part-.* another version .*numpy is '.*' there and '9\.9' here"):
+            module.reproduce(small, out=tmp_path)
+    module.reproduce(small, out=tmp_path)
+    monkeypatch.setattr("validation.resuming.version", lambda package: "9.9")
+    module.reproduce(small, out=tmp_path)
 
 
 COMMAND = (

@@ -16,6 +16,7 @@ import pytest
 import validation.sweeping.checkpoint as module
 from numerics.errors import OutputError, ParameterError
 from tests.validation.sweeping.killing import ROOT
+from validation import resuming
 from validation.sweeping.checkpoint import checkpoint_path, open_checkpoint, read_progress
 from validation.sweeping.evaluation import PointResult
 
@@ -166,8 +167,8 @@ def test_another_schema_version_is_refused(begun):
 
 
 def test_other_versions_of_packages_are_refused(begun, monkeypatch):
-    monkeypatch.setattr(module, "version", lambda package: "9.9")
-    with pytest.raises(OutputError, match=r"was begun with the versions .*9\.9.*must not be mixed"), opened(begun):
+    monkeypatch.setattr(resuming, "version", lambda package: "9.9")
+    with pytest.raises(OutputError, match=r"another version .*'9\.9' here.*must not be mixed"), opened(begun):
         pass
     assert read_progress(begun).finished == 40  # but one may look
 

@@ -242,6 +242,24 @@ def test_a_killed_run_goes_on_from_what_was_last_written(data, tmp_path, monkeyp
     np.testing.assert_array_equal(resumed.weights, gd(data, **options).weights)
 
 
+def test_an_unfinished_run_of_another_version_is_refused_a_finished_one_is_read(data, tmp_path, monkeypatch):
+    file = tmp_path / "run.npz"
+
+    def interrupt(done, total):
+        if done == 101:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gd(data, checkpoint=file, progress=interrupt)
+    with monkeypatch.context() as patched:
+        patched.setattr("validation.resuming.version", lambda package: "9.9")
+        with pytest.raises(OutputError, match=r"another version .*numpy is '.*' there and '9\.9' here"):
+            gd(data, checkpoint=file)
+    finished = gd(data, checkpoint=file)
+    monkeypatch.setattr("validation.resuming.version", lambda package: "9.9")
+    np.testing.assert_array_equal(gd(data, checkpoint=file).weights, finished.weights)
+
+
 def test_a_converged_run_stays_so(data, tmp_path):
     options = {"checkpoint": tmp_path / "run.npz", "tolerance": 0.01, "steps": 4000}
     first, second = gd(data, **options), gd(data, **options)

@@ -1,0 +1,33 @@
+"""What unfinished work on disk must share with the run that goes on with it: its parameters, and the program."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from numerics.storage import git_revision
+
+__all__ = ["differences", "program"]
+
+
+def program() -> dict[str, str | None]:
+    """What results follow from beside their parameters: versions, and the commit where it runs from a checkout.
+
+    >>> list(program())
+    ['git_revision', 'iclglass', 'numpy', 'scipy']
+    """
+    return {"git_revision": git_revision(), **{package: version(package) for package in ("iclglass", "numpy", "scipy")}}
+
+
+def differences(there: Mapping[str, object], here: Mapping[str, object]) -> str:
+    """In words, what two records differ in; empty where they are equal.
+
+    >>> differences({"ridge": 0.1, "seed": 0}, {"ridge": 0.2, "seed": 0})
+    'ridge is 0.1 there and 0.2 here'
+    """
+    return "; ".join(
+        f"{name} is {reprlib.repr(there.get(name))} there and {reprlib.repr(here.get(name))} here"
+        for name in sorted({*there, *here})
+        if there.get(name) != here.get(name)
+    )
