@@ -31,4 +31,4 @@ class OutputError(OSError):
 
 
 class WorkerError(RuntimeError):
-    """A worker process died, so that a sum over all of them cannot be finished."""
+    """Workers died, or what hands them work, and the work cannot be finished; what was kept is kept."""

@@ -190,6 +190,10 @@ def _header(parameters: Mapping[str, object], points: int, columns: Sequence[str
 def _meta(path: Path, connection: sqlite3.Connection) -> dict[str, str]:
     """The header, if it is one of this program and version."""
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        raise OutputError(
+            f"{path} is empty: its driver has not begun, or died before it did: look again, or run the same command again"
+        )
     meta = dict(connection.execute("SELECT key, value FROM meta")) if {"meta", "point"} <= tables else {}
     if meta.get("format") != FORMAT:
         raise OutputError(f"{path} is not a checkpoint of a sweep: choose another output")
@@ -281,6 +285,7 @@ def read_progress(path: Path) -> Progress:
     """
     if not path.is_file():
         raise OutputError(f"{path} does not exist: no sweep was begun there")
+    _refuse_short(path)
     with _readable_errors(path), _reading(path) as connection:
         meta = _meta(path, connection)
         row = connection.execute(
@@ -300,15 +305,19 @@ def read_progress(path: Path) -> Progress:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that reads. Where the folder is read-only SQLite cannot look into a WAL: a copy is read instead."""
+    """A connection that reads, and changes nothing.
+
+    A copy is read where SQLite would have to write: in a read-only folder it cannot look into a WAL, and what a driver
+    that died while it made the file had begun (a rollback journal) is undone first.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        source = path
-        if not os.access(path.parent, os.W_OK):
+        source, mode = path, "ro"
+        if not os.access(path.parent, os.W_OK) or (_part(path, "journal").exists() and not _is_locked(path)):
             for part in _files(path):
                 with suppress(FileNotFoundError):
                     shutil.copy(part, folder)
-            source = Path(folder) / path.name
-        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            source, mode = Path(folder) / path.name, "rw"
+        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode={mode}", uri=True)) as connection:
             yield connection
 
 
@@ -340,7 +349,11 @@ def _lock_path(path: Path) -> Path:
 
 
 def _files(path: Path) -> tuple[Path, ...]:
-    return (path, *(path.with_name(f"{path.name}-{part}") for part in ("wal", "shm", "journal")))
+    return (path, *(_part(path, name) for name in ("wal", "shm", "journal")))
+
+
+def _part(path: Path, name: str) -> Path:
+    return path.with_name(f"{path.name}-{name}")
 
 
 def _unlink(path: Path) -> None:

@@ -21,7 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from threadpoolctl import threadpool_limits
@@ -131,16 +131,12 @@ class _Run:
 
     def _collect(self) -> None:
         """Wait for a result, take all that have arrived, record them together."""
-        if time.monotonic() - self._looked > _LOOK_SECONDS:  # also while points come back: a cluster may grow
-            self._engine.check()
-            self._looked = time.monotonic()
-        try:
-            futures = [self._arrived.get(timeout=_LOOK_SECONDS)]
-        except queue.Empty:
-            return
+        futures = []
+        with suppress(queue.Empty):
+            futures.append(self._arrived.get(timeout=_LOOK_SECONDS))
         while not self._arrived.empty():
             futures.append(self._arrived.get())
-        results, broken = [], None
+        results, broken, dropped = [], None, None
         for future in futures:
             number = self._flying.pop(future, None)
             if number is None:  # cancelled
@@ -152,10 +148,8 @@ class _Run:
                 broken = error
                 found = self._struck(number)
             except CancelledError as error:
-                raise WorkerError(
-                    f"the engine {self._engine.name} has dropped a point (its scheduler is gone?): what was finished "
-                    "is kept; run the same command again"
-                ) from error
+                dropped = error
+                continue
             except Exception as error:
                 # `evaluate` raises nothing: this is the engine's.
                 found = self._struck(number) if killed_worker(error) else self._lost(f"{type(error).__name__}: {error}")
@@ -164,8 +158,16 @@ class _Run:
         self._checkpoint.record(results)
         if results:
             self._tell()
+        if dropped is not None:
+            raise WorkerError(
+                f"the engine {self._engine.name} has dropped a point (its scheduler is gone?): what was finished is "
+                "kept; run the same command again"
+            ) from dropped
         if broken is not None:
             self._recover(broken)
+        if time.monotonic() - self._looked > _LOOK_SECONDS:  # also while points come back: a cluster may grow
+            self._engine.check()
+            self._looked = time.monotonic()
 
     def _struck(self, number: int) -> PointResult | None:
         """The worker of a point died: lost if that happened while it was alone, else tried alone."""

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import psutil
 
 from numerics.arguments import check_count
-from numerics.errors import MissingExtraError, OutputError, ParameterError, ParameterTypeError
+from numerics.errors import MissingExtraError, OutputError, ParameterError, ParameterTypeError, WorkerError
 
 __all__ = ["Engine", "EngineExecutor", "SerialExecutor", "engine_name", "killed_worker", "make_engine"]
 
@@ -356,11 +356,11 @@ class _DaskEngine:
 
     def check(self) -> None:
         if self._client.status != "running":
-            raise OutputError("the Dask scheduler is gone: what was finished is kept; run the same command again")
+            raise WorkerError("the Dask scheduler is gone: what was finished is kept; run the same command again")
         self._count()
         self._idle_checks = 0 if self._threads else self._idle_checks + 1
         if self._idle_checks > _NO_WORKERS_SECONDS:  # about one check a second
-            raise OutputError(
+            raise WorkerError(
                 f"the Dask scheduler has had no worker for {_NO_WORKERS_SECONDS:g} s: start one with 'dask worker'; "
                 "what was finished is kept"
             )

@@ -173,6 +173,46 @@ def test_other_versions_of_packages_are_refused(begun, monkeypatch):
     assert read_progress(begun).finished == 40  # but one may look
 
 
+DIES_WRITING = """
+    import os, sqlite3, sys
+    connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+    for statement in {before!r}:
+        connection.execute(statement)
+    connection.execute("PRAGMA cache_size = 1")  # so that the unfinished transaction is in the file
+    connection.execute("BEGIN")
+    connection.execute("CREATE TABLE big (text)")
+    connection.executemany("INSERT INTO big VALUES (?)", [("x" * 5000,)] * 50)
+    os._exit(9)
+"""
+
+
+def test_a_driver_that_died_while_it_made_the_file(tmp_path):
+    """Its rollback journal is beside the file: to look changes nothing, to resume undoes what it had begun."""
+    path = tmp_path / "a.nc.checkpoint"
+    script = textwrap.dedent(DIES_WRITING.format(before=["SELECT 1"]))
+    subprocess.run([sys.executable, "-c", script, path], check=False)
+    journal = tmp_path / "a.nc.checkpoint-journal"
+    before = path.read_bytes(), journal.read_bytes()
+    assert len(before[0]) > 100_000
+    with pytest.raises(OutputError, match=r"is empty: its driver has not begun, or died before it did"):
+        read_progress(path)
+    assert (path.read_bytes(), journal.read_bytes()) == before
+    with opened(path) as checkpoint:
+        assert checkpoint.done == {}
+        assert read_progress(path).points == 100
+
+
+def test_a_driver_that_died_before_its_first_point(begun):
+    """Between the tables and the WAL: the journal is undone in a copy, the file says 0 of 100."""
+    change(begun, "DELETE FROM point")
+    script = textwrap.dedent(DIES_WRITING.format(before=["PRAGMA journal_mode = DELETE"]))
+    subprocess.run([sys.executable, "-c", script, begun], check=False)
+    before = begun.read_bytes()
+    found = read_progress(begun)
+    assert (found.points, found.finished, found.running) == (100, 0, False)
+    assert begun.read_bytes() == before
+
+
 def test_foreign_files_are_refused_and_left_alone(tmp_path):
     text = tmp_path / "text.checkpoint"
     text.write_text("my thesis\n" * 500)

@@ -243,6 +243,26 @@ def test_an_executor_that_cannot_be_restarted_is_one_error_and_what_was_finished
     assert sorted(checkpoint.done) == [0, 1, 2]
 
 
+def test_what_arrives_beside_a_dropped_point_is_kept():
+    """A scheduler that goes cancels what it has; what it had sent by then is finished."""
+    checkpoint = Checkpoint(None, None, {})
+    engine = MadeUpEngine()
+
+    def submit(function, payload):
+        future = Future()
+        if payload.task_diversity == 2:
+            future.cancel()
+            future.set_running_or_notify_cancel()
+        else:
+            future.set_result(function(payload))
+        return future
+
+    engine.submit = submit
+    with pytest.raises(WorkerError, match=r"made up has dropped a point .* what was finished is kept"), at_most(30):
+        run_points(numbered_points(4), function=numbered, checkpoint=checkpoint, engine=engine)
+    assert sorted(checkpoint.done) == [0, 2, 3]
+
+
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------
 
 

@@ -327,7 +327,7 @@ def test_a_scheduler_that_goes_is_one_error_and_what_was_finished_is_kept(cluste
             closed.append(cluster.close())
 
     with (
-        pytest.raises(OutputError, match=r"scheduler is gone.*(what was finished is kept|run the same command)"),
+        pytest.raises(WorkerError, match=r"scheduler is gone.*(what was finished is kept|run the same command)"),
         make_engine(f"dask:{cluster.scheduler_address}", workers=None) as engine,
         at_most(PATIENCE),
     ):
@@ -341,7 +341,7 @@ def test_a_cluster_without_workers_is_one_error(monkeypatch):
     monkeypatch.setattr(module, "_NO_WORKERS_SECONDS", 2.0)
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty,
-        pytest.raises(OutputError, match=r"has had no worker for 2 s: start one with 'dask worker'"),
+        pytest.raises(WorkerError, match=r"has had no worker for 2 s: start one with 'dask worker'"),
         make_engine(f"dask:{empty.scheduler_address}", workers=None) as engine,
         at_most(PATIENCE),
     ):
