@@ -192,7 +192,7 @@ def _meta(path: Path, connection: sqlite3.Connection) -> dict[str, str]:
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         raise OutputError(
-            f"{path} is empty: its driver has not begun, or died before it did: look again, or run the same command again"
+            f"{path} is empty: its driver has not begun, or died before it did; look again, or run the same command"
         )
     meta = dict(connection.execute("SELECT key, value FROM meta")) if {"meta", "point"} <= tables else {}
     if meta.get("format") != FORMAT:
