@@ -168,47 +168,49 @@ def _contract(
         weight *= variances.get(base, sp.S.One) ** (len(factors) // 2)
     # Contractions that tie the indices in the same way are counted, not added one by one.
     tally: Counter[sp.Expr] = Counter()
-    ties: Counter[tuple[frozenset[frozenset[sp.Expr]], tuple[sp.Indexed, ...]]] = Counter()
-    indices = {index for factor in monomial.factors for index in factor.indices}
-    indices.update(index for index, _ in monomial.ranges)
+    ties: Counter[tuple[tuple[int, ...], tuple[sp.Indexed, ...]]] = Counter()
+    # There are thousands of pairings: indices are tied by number, symbols are slow.
+    indices = [index for factor in monomial.factors for index in factor.indices]
+    indices = list(dict.fromkeys([*indices, *(index for index, _ in monomial.ranges)]))
+    number = {index: position for position, index in enumerate(indices)}
     groups = list(random.values())
+    numbers = [[[number[index] for index in factor.indices] for factor in group] for group in groups]
     for choice in product(*(pairings(len(group)) for group in groups)):
-        pairs: list[tuple[sp.Expr, sp.Expr]] = []
+        pairs: list[tuple[int, int]] = []
         joined: list[sp.Indexed] = list(fixed)
-        for group, pairing in zip(groups, choice, strict=True):
+        for group, numbered, pairing in zip(groups, numbers, choice, strict=True):
             for i, j in pairing:
-                if group[0].base in covariances:
+                if covariances and group[0].base in covariances:
                     # A covariance joins two indices without tying them: R[i, j] stays as a factor.
                     joined.append(covariances[group[0].base][(*group[i].indices, *group[j].indices)])
                 else:
-                    pairs += zip(group[i].indices, group[j].indices, strict=True)
-        ties[_classes(indices, pairs), tuple(joined)] += 1
+                    pairs += zip(numbered[i], numbered[j], strict=True)
+        ties[_tied(len(indices), pairs), tuple(joined)] += 1
     symmetric = frozenset(covariances.values())
-    for (classes, left), multiplicity in ties.items():
-        tally[_value(classes, dict(monomial.ranges), left, symmetric)] += multiplicity
+    for (first, left), multiplicity in ties.items():
+        classes: dict[int, set[sp.Expr]] = {}
+        for index, least in zip(indices, first, strict=True):
+            classes.setdefault(least, set()).add(index)
+        tally[_value(classes.values(), dict(monomial.ranges), left, symmetric)] += multiplicity
     return weight * sp.Add(*(multiplicity * value for value, multiplicity in tally.items()))
 
 
-def _classes(indices: Iterable[sp.Expr], pairs: Iterable[tuple[sp.Expr, sp.Expr]]) -> frozenset[frozenset[sp.Expr]]:
-    """Classes of indices tied together by the pairs (union-find)."""
-    parent = {index: index for index in indices}
-
-    def root(index: sp.Expr) -> sp.Expr:
-        while parent[index] is not index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
+def _tied(count: int, pairs: Iterable[tuple[int, int]]) -> tuple[int, ...]:
+    """For each of the numbers below count the least that the pairs tie it to (union-find)."""
+    parent = list(range(count))
     for left, right in pairs:
-        parent[root(left)] = root(right)
-    classes: dict[sp.Expr, set[sp.Expr]] = {}
-    for index in parent:
-        classes.setdefault(root(index), set()).add(index)
-    return frozenset(frozenset(members) for members in classes.values())
+        while parent[left] != left:
+            left = parent[left]
+        while parent[right] != right:
+            right = parent[right]
+        parent[max(left, right)] = min(left, right)
+    for index, before in enumerate(parent):  # a parent is never above its child: it is a root by now
+        parent[index] = parent[before]
+    return tuple(parent)
 
 
 def _value(
-    classes: frozenset[frozenset[sp.Expr]],
+    classes: Iterable[set[sp.Expr]],
     ranges: Mapping[sp.Symbol, sp.Expr],
     fixed: Sequence[sp.Indexed],
     symmetric: frozenset[sp.IndexedBase],

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from numerics.fixed_point import Status
 
 PAGE = Path(__file__).resolve().parents[2] / "notes" / "results.md"
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_runs_without_a_warning(tmp_path):
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     done = subprocess.run(

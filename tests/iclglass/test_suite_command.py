@@ -50,6 +50,7 @@ def test_verdict_page_and_resume(run, tmp_path):
     assert "seed 0, not 3" in err
 
 
+@pytest.mark.slow
 def test_disagreement_has_its_exit_code(run, monkeypatch):
     monkeypatch.setattr(suite, "detections", lambda *, seed: (Detection("nothing", "none", 0.5, 1.0, 0.0),))
     code, out, _ = run("--suite", "standard", "--out", "v")

@@ -223,6 +223,7 @@ def run(code, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_clear_error_and_keeps_the_old_file(tmp_path, dataset):
     """A limit on the size of files stands for the full disk: the system refuses the write in the middle."""
     path = tmp_path / "a.nc"
@@ -252,6 +253,7 @@ def test_a_full_disk_is_one_clear_error_and_keeps_the_old_file(tmp_path, dataset
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_killed_save_never_leaves_an_unreadable_file(tmp_path):
     """SIGKILL at ten random moments of a loop of saves; after each the file is whole, one of those written."""
     done = run(

@@ -14,8 +14,7 @@ from replica.saddle_point import saddle_point
 
 
 def names(items):
-    """A proof takes a second or two: the first of a kind in every run of the tests, the rest among the slow ones."""
-    return [pytest.param(str(key), marks=pytest.mark.slow if index else ()) for index, (key, _) in enumerate(items)]
+    return [str(key) for key, _ in items]
 
 
 DEFINED = names(module._definitions())
@@ -41,7 +40,9 @@ def refused(monkeypatch, derivation, function, target, change):
         closed_form(derivation.system)
 
 
-@pytest.mark.parametrize("name", DEFINED)
+@pytest.mark.parametrize(
+    "name", [DEFINED[0], *(pytest.param(name, marks=pytest.mark.slow) for name in DEFINED[1:])]
+)  # a proof takes a second or two: one in every run of the tests
 def test_a_wrong_factor_in_any_definition_is_refused(monkeypatch, derivation, name):
     refused(monkeypatch, derivation, "_definitions", name, double)
 
@@ -71,12 +72,14 @@ def test_one_wrong_branch_is_refused(monkeypatch, derivation, name, above):
     refused(monkeypatch, derivation, "_definitions", name, swap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_a_wrong_output_is_refused(monkeypatch, derivation, name):
     """z and inverse_chi, too: they are handed on to the thermal functions."""
     refused(monkeypatch, derivation, "_outputs", name, double)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", THERMAL)
 def test_a_wrong_thermal_output_is_refused(monkeypatch, derivation, name):
     refused(monkeypatch, derivation, "_thermal_outputs", name, double)

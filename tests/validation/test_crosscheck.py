@@ -219,6 +219,7 @@ def test_small_task_diversity_agrees_through_the_truncation():
     assert not compare(samples, theory=changed_quantity("chi", lambda chi: 1.02 * chi)).passed
 
 
+@pytest.mark.slow
 def test_rounding_of_the_integers_is_removed():
     """At tau = 2.13, alpha = 0.87 nothing is whole; alpha_D is off by up to 1/(2D)."""
     point = {"task_diversity": 2.13, "context_length": 0.87, "ridge": 0.3}
@@ -265,6 +266,7 @@ def test_threshold_without_ridge_is_refused_before_simulating(monkeypatch):
         validate(task_diversity=1.0, context_length=1.0, ridge=0.0)
 
 
+@pytest.mark.slow
 def test_without_ridge_on_both_sides_of_the_threshold():
     for tau in (0.5, 3.0):
         found = compare(

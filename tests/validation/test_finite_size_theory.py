@@ -93,7 +93,7 @@ def excess(name, row, theory, dimension):
     return max(abs(mean - theory) - allowance, 0.0) / error
 
 
-FAST = [
+POINTS = [
     {"dimension": 10, "task_diversity": 2.0, "context_length": 1.0, "ridge": 0.1, "label_noise": 0.2, "norm": "N"},
     {"dimension": 10, "task_diversity": 0.5, "context_length": 2.0, "ridge": 0.1, "label_noise": 0.0, "norm": "N+1"},
     {"dimension": 16, "task_diversity": 3.0, "context_length": 0.5, "ridge": 0.03, "label_noise": 0.0, "norm": "N"},
@@ -101,7 +101,7 @@ FAST = [
 ]
 
 
-@pytest.mark.parametrize("point", FAST)
+@pytest.mark.parametrize("point", [*POINTS[:2], *(pytest.param(point, marks=pytest.mark.slow) for point in POINTS[2:])])
 def test_every_quantity_agrees_where_the_asymptotic_theory_does_not(point):
     rows = compare(point | {"samples": 400})
     worst = {name: excess(name, row, row[2], point["dimension"]) for name, row in rows.items()}

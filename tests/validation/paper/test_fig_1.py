@@ -21,6 +21,7 @@ def test_kinds_cover_every_field_and_pair_once():
     assert np.array_equal(pairs, np.triu(np.ones((20, 20)), 1))
 
 
+@pytest.mark.slow
 def test_derived_moments_agree_and_a_wrong_one_does_not(small):
     verdict = fig_1.FIGURE.judge(small, {})
     assert verdict.agrees, verdict.sentence

@@ -71,6 +71,7 @@ def test_a_run_and_its_page(small, tmp_path):
         run_suite(folder=tmp_path, only=[POINT], seed=1)
 
 
+@pytest.mark.slow
 def test_a_wrong_finite_size_theory_fails(small, monkeypatch):
     import validation.suite.compared as compared
 
@@ -103,6 +104,7 @@ def test_every_control_is_caught():
     assert len({detection.name for detection in found}) == len(found)
 
 
+@pytest.mark.slow
 def test_samplers_pass_and_wrong_ones_do_not():
     rows = sampled_rows(seed=2, draws=500)
     assert {row.method for row in rows} == {"exact", "heat-bath", "langevin", "mala", "hmc"}
