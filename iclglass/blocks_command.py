@@ -27,11 +27,18 @@ def run(values: Mapping[str, Any]) -> int:
     from numerics.instance.storage import load_solution, save_solution
     from numerics.storage import check_writable
     from validation.prompt_blocks import PromptBlocks, measure_blocks
+    from validation.sweeping.checkpoint import checkpoint_path
     from validation.sweeping.engines import EngineExecutor, engine_name, make_engine
 
     _check(values)
+    checkpoint = None
     if values["out"] is not None:
         check_writable(values["out"], force=values["force"] or False)
+        checkpoint = checkpoint_path(values["out"])
+        if values["force"]:
+            checkpoint.unlink(missing_ok=True)
+        elif checkpoint.exists():
+            print(f"iclglass: going on from {checkpoint}", file=sys.stderr)
     law = {"context": values["context"], "label_noise": values["label_noise"] or 0.0, "norm": values["norm"] or "N"}
     sizes = {name: values[name] for name in ("dimension", "prompts")}
     source = PromptBlocks(**sizes, **law, seed=values["seed"])
@@ -52,6 +59,7 @@ def run(values: Mapping[str, Any]) -> int:
             rng=np.random.default_rng([values["seed"], 1]) if probes else None,
             initial=initial,
             executor=workers,
+            checkpoint=checkpoint,
             progress=lambda done, residual: advance(done, total or done),
         )
         # Means that did not converge are kept too: the same command goes on from them with --start.
@@ -72,6 +80,8 @@ def run(values: Mapping[str, Any]) -> int:
         save_solution(
             solution, values["out"], parameters=parameters, seed=values["seed"], force=values["force"] or False
         )
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
         print(f"wrote {values['out']}", file=sys.stderr)
     return DONE if status == Status.CONVERGED else NOT_CONVERGED
 

@@ -221,7 +221,12 @@ COMMANDS = (
                 "local|ADDRESS",
             ),
             Option(("start",), text, "with --blocks: a solution written before, to go on from", "FILE.nc"),
-            Option(("out",), text, "netCDF file of means and variances to write", "FILE.nc"),
+            Option(
+                ("out",),
+                text,
+                "netCDF file of means and variances to write; with --blocks an unfinished solve is kept beside it",
+                "FILE.nc",
+            ),
             Option(("plot",), text, "picture to write: means, variances, convergence", "FILE.png"),
             Option(("save-data",), text, "file to write the data set to", "FILE.npz|.nc"),
             _FORCE,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from numerics.errors import OutputError, ParameterError
-from validation.resuming import differences, program
+from numerics.resuming import differences, program
 
 __all__ = ["Checkpoint", "open_checkpoint"]
 

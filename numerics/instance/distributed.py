@@ -17,8 +17,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,10 @@ from numerics.errors import ParameterError, ParameterTypeError, WorkerError
 from numerics.instance.blocks import BlockSource, BlockTask, Sums, block_sums, clear_cache, this_process
 from numerics.instance.exact import MAX_ITERATIONS, check_probes, krylov_measure
 from numerics.instance.solution import InstanceSolution
+from numerics.instance.solve_checkpoint import SolveCheckpoint
 from numerics.memory import check_memory
+from numerics.resuming import digest
+from numerics.storage import check_writable
 
 __all__ = ["CACHE_BYTES", "TASKS", "DistributedFeatures", "solve_distributed"]
 
@@ -42,7 +47,7 @@ TASKS = 64
 CACHE_BYTES = 256 * 2**20
 """Bytes of blocks that a worker keeps from one pass to the next."""
 
-_ARRAYS = 12
+_ARRAYS = 13
 """Of the size of the weights, held at once by the driver."""
 
 
@@ -195,6 +200,7 @@ def solve_distributed(
     executor: Executor | None = None,
     tasks: int = TASKS,
     cache_bytes: int = CACHE_BYTES,
+    checkpoint: str | Path | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> InstanceSolution:
     """Means A^{-1} h of one data set by conjugate gradients, its prompts in blocks on workers (SG section II).
@@ -207,13 +213,16 @@ def solve_distributed(
     initial : a solution to start from, of the same data set and not converged, or at a nearby ridge. A long solve is
         cut in parts this way: save what max_iterations steps give, and go on from it later.
     executor, tasks, cache_bytes : see `DistributedFeatures`.
+    checkpoint : a file in which the solve is kept, every half minute and when it ends or is interrupted; the same solve
+        goes on from it, bit for bit. Of the means: probes begin anew.
     progress : called with (steps done, relative residual) after each step.
 
     The result's residual is |h - A mean|/|h|, computed anew in one more pass. Memory: a dozen (D+1) x D matrices here;
     in a worker a block, three times its size while it is drawn, and cache_bytes.
 
-    Raises ParameterError or ParameterTypeError for bad values, WorkerError where a worker died. After an interrupt the
-    tasks that run finish, no other starts.
+    Raises ParameterError or ParameterTypeError for bad values or a checkpoint of another solve, OutputError for one
+    that is damaged or cannot be written, WorkerError where a worker died. After an interrupt the tasks that run finish,
+    no other starts.
 
     >>> from numerics.instance.blocks import InstanceBlocks
     >>> from numerics.instance.data import Instance
@@ -232,20 +241,36 @@ def solve_distributed(
     spins = features.shape[1]
     check_memory(8.0 * _ARRAYS * spins, what=f"the solve for {spins} spins", remedy="take a smaller dimension")
     start = None if initial is None else _start(initial, features, ridge0)
+    if checkpoint is not None:
+        check_writable(checkpoint, force=True)
     try:
         with features._blas.limit(limits=1, user_api="blas"):
-            return krylov_measure(
-                features,
-                features.fields(),
-                ridge0=ridge0,
-                beta=beta,
-                probes=probes,
-                tolerance=tolerance,
-                max_iterations=limit,
-                rng=np.random.default_rng(rng),
-                initial=start,
-                progress=progress,
-            )
+            fields = features.fields()
+            identity = {
+                "prompts": source.prompts,
+                "dimension": source.dimension,
+                "data": digest(fields),
+                "initial": None if start is None else digest(start),
+                "ridge0": ridge0,
+                "tolerance": tolerance,
+                "tasks": min(features.tasks, source.blocks),
+            }
+            store = None if checkpoint is None else SolveCheckpoint(checkpoint, identity)
+            with nullcontext() if store is None else store.kept():
+                return krylov_measure(
+                    features,
+                    fields,
+                    ridge0=ridge0,
+                    beta=beta,
+                    probes=probes,
+                    tolerance=tolerance,
+                    max_iterations=limit,
+                    rng=np.random.default_rng(rng),
+                    initial=start,
+                    resumed=None if store is None else store.load((1, *fields.shape)),
+                    keep=None if store is None else store.keep,
+                    progress=progress,
+                )
     finally:
         clear_cache()  # this process may have other uses for its memory
 

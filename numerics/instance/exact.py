@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ from numerics.fixed_point import Status
 from numerics.instance.data import Instance
 from numerics.instance.krylov import (
     KrylovSolution,
+    KrylovState,
     Progress,
     ResponseFeatures,
     relative_residual,
@@ -174,11 +176,14 @@ def krylov_measure(
     max_iterations: int,
     rng: np.random.Generator,
     initial: FloatArray | None = None,
+    resumed: KrylovState | None = None,
+    keep: Callable[[KrylovState], None] | None = None,
     progress: Progress | None = None,
 ) -> InstanceSolution:
     """Road "cg" of `exact` for features that need not be in memory, and fields h = S^T y/P, (D+1, D).
 
     initial : weights (D+1, D) to start from.    progress : see `krylov.response_solve`; of every solve in turn.
+    resumed, keep : see there; of the means, not of the probes.
     """
     singular = _is_singular(features, ridge0)
     found = response_solve(
@@ -189,6 +194,8 @@ def krylov_measure(
         max_iterations=max_iterations,
         minimum_norm=singular,
         initial=None if initial is None else initial[None],
+        resumed=resumed,
+        keep=keep,
         progress=progress,
     )
     if singular:

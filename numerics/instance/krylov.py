@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from numerics.instance.data import Instance
 
-__all__ = ["KrylovSolution", "ResponseFeatures", "relative_residual", "response_solve"]
+__all__ = ["KrylovSolution", "KrylovState", "ResponseFeatures", "relative_residual", "response_solve"]
 
 FloatArray = NDArray[np.float64]
 Map = Callable[[FloatArray], FloatArray]
@@ -83,6 +83,28 @@ class KrylovSolution:
     stalled: bool
 
 
+@dataclass(frozen=True, eq=False)
+class KrylovState:
+    """A solve between two steps: with the same operator and fields it goes on from there, bit for bit.
+
+    weights, residual : (K, D+1, D), what the runs before this one have reached, and h - A weights in double precision.
+    correction, direction, remainder : of this run, which began at zero: what it has reached, (K, D+1, D); the next
+        direction and the recursion's residual, (k, D+1, D), of the k systems that are not done.
+    active : (k,), which these are.    product : (k,), remainder times preconditioned remainder.
+    target : (K,), norms of the residual at which this run ends.    history : see `KrylovSolution`.
+    """
+
+    weights: FloatArray
+    residual: FloatArray
+    correction: FloatArray
+    direction: FloatArray
+    remainder: FloatArray
+    active: NDArray[np.int64]
+    product: FloatArray
+    target: FloatArray
+    history: FloatArray
+
+
 def response_solve(
     features: ResponseFeatures,
     fields: FloatArray,
@@ -92,6 +114,8 @@ def response_solve(
     max_iterations: int,
     minimum_norm: bool = False,
     initial: FloatArray | None = None,
+    resumed: KrylovState | None = None,
+    keep: Callable[[KrylovState], None] | None = None,
     progress: Progress | None = None,
 ) -> KrylovSolution:
     """Solve (S^T S/P + ridge0) W = h for a stack of fields h, (K, D+1, D).
@@ -99,6 +123,8 @@ def response_solve(
     minimum_norm: no preconditioner, so that with a singular A the limit ridge0 -> 0 is found, the W of minimum norm
     (h must be in the range of S^T, as S^T y/P is).
     initial: weights (K, D+1, D) to start from instead of zero.
+    resumed: a state to go on from; then initial is not looked at.
+    keep: called with the state after each step. Its arrays do not change afterwards.
     progress: called with (steps done, the largest of the recursion's relative residuals) after each step.
 
     >>> from numerics.instance.features import FeatureOperator
@@ -124,16 +150,31 @@ def response_solve(
     precondition = _identity if minimum_norm else _kronecker_inverse(features, ridge0)
     scale = _norms(fields)
     scale[scale == 0] = 1.0
-    weights = np.zeros(fields.shape) if initial is None else np.array(initial, dtype=np.float64)
-    residual = np.array(fields, dtype=np.float64) if initial is None else residual_of(weights)
+    if resumed is not None:
+        weights, residual = resumed.weights, resumed.residual
+    elif initial is not None:
+        weights = np.array(initial, dtype=np.float64)
+        residual = residual_of(weights)
+    else:
+        weights, residual = np.zeros(fields.shape), np.array(fields, dtype=np.float64)
     relative = _norms(residual) / scale
-    history: list[float] = []
+    history = np.empty(0) if resumed is None else resumed.history
+    state = resumed
     gain = _GAIN[features.arithmetic.itemsize]
     stalled = False
     while np.any(relative > tolerance) and len(history) < max_iterations and not stalled:
-        target = np.maximum(tolerance / 2, gain * relative) * scale
-        step = _conjugate_gradients(apply, precondition, residual, target, scale, history, max_iterations, progress)
-        attempt = weights + step
+        if state is None:
+            target = np.maximum(tolerance / 2, gain * relative) * scale
+            state = _begin(weights, residual, target, precondition, history)
+        while state.active.size and len(history) < max_iterations:
+            state = _step(state, apply, precondition, scale)
+            history = state.history
+            if keep is not None:
+                keep(state)
+            if progress is not None:
+                progress(len(history), float(history[-1]))
+        attempt = weights + state.correction
+        state = None
         residual_anew = residual_of(attempt)
         relative_anew = _norms(residual_anew) / scale
         worse = relative_anew > relative
@@ -143,7 +184,7 @@ def response_solve(
         stalled &= len(history) < max_iterations
         weights, residual, relative = attempt, residual_anew, relative_anew
         stalled &= bool(np.any(relative > tolerance))
-    return KrylovSolution(weights, relative, len(history), np.array(history), stalled)
+    return KrylovSolution(weights, relative, len(history), history, stalled)
 
 
 def relative_residual(instance: Instance, weights: FloatArray, ridge0: float) -> float:
@@ -155,40 +196,45 @@ def relative_residual(instance: Instance, weights: FloatArray, ridge0: float) ->
     return float(np.linalg.norm(difference)) / (scale if scale > 0 else 1.0)
 
 
-def _conjugate_gradients(
-    apply: Map,
-    precondition: Map,
-    fields: FloatArray,
-    target: FloatArray,
-    scale: FloatArray,
-    history: list[float],
-    max_iterations: int,
-    progress: Progress | None,
-) -> FloatArray:
-    """One run from zero: K independent recursions that share each pass over the data; one that is done leaves.
+def _begin(
+    weights: FloatArray, residual: FloatArray, target: FloatArray, precondition: Map, history: FloatArray
+) -> KrylovState:
+    """K independent recursions that share each pass over the data; one that is done leaves."""
+    active = np.flatnonzero(_norms(residual) > target)
+    remainder = residual[active]
+    direction = precondition(remainder)
+    product = _dots(remainder, direction)
+    correction = np.zeros(residual.shape)
+    return KrylovState(weights, residual, correction, direction, remainder, active, product, target, history)
 
-    target : (K,), the norm of the residual to reach. history is appended to, and its length is the clock.
-    """
-    solution = np.zeros(fields.shape)
-    active = np.flatnonzero(_norms(fields) > target)
-    residual = fields[active]
-    direction = precondition(residual)
-    product = _dots(residual, direction)
-    while active.size and len(history) < max_iterations:
-        image = apply(direction)
-        step = (product / _dots(direction, image))[:, None, None]
-        solution[active] += step * direction
-        residual = residual - step * image
-        norms = _norms(residual)
-        history.append(float(np.max(norms / scale[active])))
-        if progress is not None:
-            progress(len(history), history[-1])
-        keep = norms > target[active]
-        active, residual, direction, product = active[keep], residual[keep], direction[keep], product[keep]
-        conditioned = precondition(residual)
-        previous, product = product, _dots(residual, conditioned)
-        direction = conditioned + (product / previous)[:, None, None] * direction
-    return solution
+
+def _step(state: KrylovState, apply: Map, precondition: Map, scale: FloatArray) -> KrylovState:
+    """One step of preconditioned conjugate gradients."""
+    image = apply(state.direction)
+    length = (state.product / _dots(state.direction, image))[:, None, None]
+    correction = state.correction.copy()
+    correction[state.active] += length * state.direction
+    remainder = state.remainder - length * image
+    norms = _norms(remainder)
+    largest = np.max(norms / scale[state.active])
+    left = norms > state.target[state.active]
+    active, remainder, direction, previous = (
+        state.active[left],
+        remainder[left],
+        state.direction[left],
+        state.product[left],
+    )
+    conditioned = precondition(remainder)
+    product = _dots(remainder, conditioned)
+    return replace(
+        state,
+        correction=correction,
+        direction=conditioned + (product / previous)[:, None, None] * direction,
+        remainder=remainder,
+        active=active,
+        product=product,
+        history=np.append(state.history, largest),
+    )
 
 
 def _kronecker_inverse(features: ResponseFeatures, ridge0: float) -> Map:

@@ -1,11 +1,14 @@
 """``iclglass instance --blocks``: the same means as in memory, resumable, on workers; what does not go with it."""
 
 import json
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from iclglass import load_solution, solve_instance
+from numerics.instance.solve_checkpoint import SolveCheckpoint
 from validation.prompt_blocks import PromptBlocks
 
 LAW = ("--dimension", "6", "--context", "12", "--prompts", "90", "--rho", "0.2", "--norm", "N+1", "--seed", "3")
@@ -37,6 +40,52 @@ def test_a_solve_that_was_cut_short_goes_on_from_its_file(run):
     again, anew = json.loads(out), json.loads(whole)
     assert again["iterations"] < anew["iterations"]
     assert again["e_icl"] == pytest.approx(anew["e_icl"], abs=AGREEMENT)
+
+
+@pytest.mark.parametrize("way", [KeyboardInterrupt, SystemExit])
+def test_an_interrupted_solve_goes_on_with_the_same_command(run, monkeypatch, way):
+    """Ctrl-C keeps the last step; a kill what was last saved."""
+    whole = run("instance", "--blocks", *LAW, *MEASURE, "--json")[1]
+    calls = []
+
+    def stops(self, state):
+        calls.append(len(state.history))
+        keep(self, state)
+        if len(calls) == 12:
+            raise way(9)
+
+    keep = SolveCheckpoint.keep
+    if way is SystemExit:
+        monkeypatch.setattr(SolveCheckpoint, "kept", lambda self: nullcontext())
+        monkeypatch.setattr("numerics.instance.solve_checkpoint._SAVE_EVERY", 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(SolveCheckpoint, "keep", stops)
+        if way is SystemExit:
+            with pytest.raises(SystemExit):
+                run("instance", "--blocks", *LAW, *MEASURE, "--out", "b.nc")
+        else:
+            code, _, err = run("instance", "--blocks", *LAW, *MEASURE, "--out", "b.nc")
+            assert code == 130
+            assert "what was finished is kept" in err
+    assert sorted(path.name for path in Path().iterdir()) == ["b.nc.checkpoint"]
+    code, _, err = run("instance", "--blocks", *LAW, *MEASURE, "--ridge0", "0.03", "--out", "b.nc")
+    assert code == 2
+    assert "b.nc.checkpoint is an unfinished solve of other parameters: ridge0 is 0.02 there and 0.03 here" in err
+    with monkeypatch.context() as patched:
+        patched.setattr(SolveCheckpoint, "keep", lambda self, state: calls.append(len(state.history)))
+        code, out, err = run("instance", "--blocks", *LAW, *MEASURE, "--out", "b.nc", "--json")
+    assert (code, out) == (0, whole)
+    assert "going on from b.nc.checkpoint" in err
+    assert calls == list(range(1, len(calls) + 1))  # no step was done twice
+    assert sorted(path.name for path in Path().iterdir()) == ["b.nc"]
+
+
+def test_force_begins_anew(run):
+    Path("b.nc.checkpoint").write_text("something else")
+    code, _, err = run("instance", "--blocks", *LAW, *MEASURE, "--out", "b.nc")
+    assert code == 5
+    assert "b.nc.checkpoint is damaged or not" in err
+    assert run("instance", "--blocks", *LAW, *MEASURE, "--out", "b.nc", "--force")[0] == 0
 
 
 def test_workers_change_nothing(run):

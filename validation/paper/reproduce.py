@@ -17,11 +17,11 @@ from threadpoolctl import threadpool_limits
 
 from numerics.arguments import check_count
 from numerics.errors import OutputError, ParameterError
+from numerics.resuming import differences, program
 from numerics.storage import PROVENANCE, check_writable, load, provenance, save
 from validation.paper.catalogue import get
 from validation.paper.figure import Verdict
 from validation.paper.published import Published, read_published
-from validation.resuming import differences, program
 
 if TYPE_CHECKING:
     import xarray as xr

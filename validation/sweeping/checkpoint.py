@@ -28,7 +28,7 @@ import filelock
 import numpy as np
 
 from numerics.errors import OutputError, ParameterError
-from validation.resuming import differences, program
+from numerics.resuming import differences, program
 from validation.sweeping.evaluation import PointResult
 
 __all__ = ["Checkpoint", "Progress", "checkpoint_path", "open_checkpoint", "read_progress"]

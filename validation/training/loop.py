@@ -18,6 +18,7 @@ from numerics.arguments import LARGEST, MOST, check_choice, check_count, check_r
 from numerics.errors import ParameterError, ParameterTypeError
 from numerics.instance.data import Instance
 from numerics.instance.features import FeatureOperator
+from numerics.resuming import digest
 from numerics.storage import check_writable
 from validation.population import PromptMoments, population_error
 from validation.training.layer import (
@@ -32,7 +33,7 @@ from validation.training.layer import (
 )
 from validation.training.optimisers import OPTIMISERS, RULES, BatchOrder, Rows, State, initial_state
 from validation.training.run import LOG_COLUMNS, Outcome, TrainingRun
-from validation.training.storage import digest, load_state, save_state
+from validation.training.storage import load_state, save_state
 
 __all__ = ["BACKENDS", "train"]
 

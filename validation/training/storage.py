@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,31 +12,18 @@ from numpy.typing import NDArray
 
 from numerics.archive import read_arrays
 from numerics.errors import OutputError, ParameterError
+from numerics.resuming import differences, program
 from numerics.storage import replacing
-from validation.resuming import differences, program
 from validation.training.layer import Parameters
 from validation.training.optimisers import State
 from validation.training.run import LOG_COLUMNS
 
-__all__ = ["digest", "load_state", "save_state"]
+__all__ = ["load_state", "save_state"]
 
 _FORMAT = "iclglass training"
 _SCHEMA_VERSION = 2
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 """What a header or arrays that no run has written raise when they are taken for those of one."""
-
-
-def digest(*arrays: NDArray[Any]) -> str:
-    """What names arrays in a file's settings: a hash of their bytes.
-
-    >>> digest(np.zeros(2)) == digest(np.zeros(2)), digest(np.zeros(2)) == digest(np.zeros(3))
-    (True, False)
-    """
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(f"{array.dtype} {array.shape} ".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()[:16]
 
 
 def save_state(path: Path, state: State, log: NDArray[np.float64], settings: Mapping[str, object]) -> None:

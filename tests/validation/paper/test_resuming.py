@@ -118,11 +118,11 @@ def test_parts_of_another_version_are_refused_and_whole_data_are_drawn(small, tm
     with pytest.raises(KeyboardInterrupt):
         module.reproduce(small, out=tmp_path, progress=stopping_at(1))
     with monkeypatch.context() as patched:
-        patched.setattr("validation.resuming.version", lambda package: "9.9")
+        patched.setattr("numerics.resuming.version", lambda package: "9.9")
         with pytest.raises(OutputError, match=r"part-.* another version .*numpy is '.*' there and '9\.9' here"):
             module.reproduce(small, out=tmp_path)
     module.reproduce(small, out=tmp_path)
-    monkeypatch.setattr("validation.resuming.version", lambda package: "9.9")
+    monkeypatch.setattr("numerics.resuming.version", lambda package: "9.9")
     module.reproduce(small, out=tmp_path)
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import validation.sweeping.checkpoint as module
+from numerics import resuming
 from numerics.errors import OutputError, ParameterError
 from tests.validation.sweeping.killing import ROOT
-from validation import resuming
 from validation.sweeping.checkpoint import checkpoint_path, open_checkpoint, read_progress
 from validation.sweeping.evaluation import PointResult
 

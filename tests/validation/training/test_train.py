@@ -252,11 +252,11 @@ def test_an_unfinished_run_of_another_version_is_refused_a_finished_one_is_read(
     with pytest.raises(KeyboardInterrupt):
         gd(data, checkpoint=file, progress=interrupt)
     with monkeypatch.context() as patched:
-        patched.setattr("validation.resuming.version", lambda package: "9.9")
+        patched.setattr("numerics.resuming.version", lambda package: "9.9")
         with pytest.raises(OutputError, match=r"another version .*numpy is '.*' there and '9\.9' here"):
             gd(data, checkpoint=file)
     finished = gd(data, checkpoint=file)
-    monkeypatch.setattr("validation.resuming.version", lambda package: "9.9")
+    monkeypatch.setattr("numerics.resuming.version", lambda package: "9.9")
     np.testing.assert_array_equal(gd(data, checkpoint=file).weights, finished.weights)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import reprlib
 from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from numerics.storage import git_revision
 
-__all__ = ["differences", "program"]
+__all__ = ["differences", "digest", "program"]
 
 
 def program() -> dict[str, str | None]:
@@ -31,3 +36,16 @@ def differences(there: Mapping[str, object], here: Mapping[str, object]) -> str:
         for name in sorted({*there, *here})
         if there.get(name) != here.get(name)
     )
+
+
+def digest(*arrays: NDArray[Any]) -> str:
+    """What names arrays among parameters: a hash of their bytes.
+
+    >>> digest(np.zeros(2)) == digest(np.zeros(2)), digest(np.zeros(2)) == digest(np.zeros(3))
+    (True, False)
+    """
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype} {array.shape} ".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]

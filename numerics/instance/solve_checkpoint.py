@@ -1,0 +1,113 @@
+"""An unfinished solve by conjugate gradients on disk, from which the same solve goes on, bit for bit.
+
+One .npz file with the arrays of a `KrylovState`, replaced atomically every half minute and when the solve ends or is
+interrupted: a killed solve loses half a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from numerics.archive import read_arrays
+from numerics.errors import OutputError, ParameterError
+from numerics.instance.krylov import KrylovState
+from numerics.resuming import differences, program
+from numerics.storage import replacing
+
+__all__ = ["SolveCheckpoint"]
+
+_FORMAT = "iclglass solve by conjugate gradients"
+_SCHEMA_VERSION = 1
+_SAVE_EVERY = 30.0
+"""Seconds."""
+
+
+class SolveCheckpoint:
+    """The file of one solve, which parameters identify.
+
+    Raises OutputError: the file is damaged, none of ours, of another version of the program, or cannot be written;
+    ParameterError: it is of another solve.
+    """
+
+    def __init__(self, path: str | Path, parameters: Mapping[str, object]) -> None:
+        self._path, self._parameters = Path(path), dict(parameters)
+        self._last: KrylovState | None = None
+        self._saved = time.monotonic()
+
+    def load(self, shape: tuple[int, ...]) -> KrylovState | None:
+        """The state that the file holds, for weights of a shape (K, D+1, D); None where there is no file."""
+        if not self._path.exists():
+            return None
+        arrays = read_arrays(self._path)
+        try:
+            header = json.loads(str(arrays.pop("header")))
+            if header["format"] != _FORMAT or header["schema_version"] != _SCHEMA_VERSION:
+                raise ValueError(f"format {header['format']!r}, version {header['schema_version']!r}")
+            of_others = differences(header["parameters"], self._parameters)
+            by_others = differences(header["program"], program())
+            state = KrylovState(**arrays)
+            if not of_others:
+                _check(state, shape)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise OutputError(
+                f"{self._path} is damaged or not an unfinished solve of this program ({error}): remove it to begin anew"
+            ) from error
+        if of_others:
+            raise ParameterError(
+                f"{self._path} is an unfinished solve of other parameters: {of_others}; choose another output, or "
+                "remove it to begin anew"
+            )
+        if by_others:
+            raise OutputError(
+                f"{self._path} was begun by another version of this program: {by_others}; finish it with that one, or "
+                "remove it to begin anew"
+            )
+        return state
+
+    def keep(self, state: KrylovState) -> None:
+        """Take note of a state, and save it if the last time is long ago."""
+        self._last = state
+        if time.monotonic() - self._saved > _SAVE_EVERY:
+            self.save()
+
+    def save(self) -> None:
+        """Write the last state, if there is one."""
+        if self._last is None:
+            return
+        header = {
+            "format": _FORMAT,
+            "schema_version": _SCHEMA_VERSION,
+            "program": program(),
+            "parameters": self._parameters,
+        }
+        with replacing(self._path, force=True) as temporary, temporary.open("wb") as file:
+            np.savez(file, header=np.array(json.dumps(header)), **asdict(self._last))
+        self._saved = time.monotonic()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """However the block is left, its last state is in the file."""
+        try:
+            yield
+        finally:
+            self.save()
+
+
+def _check(state: KrylovState, shape: tuple[int, ...]) -> None:
+    """Refuse arrays that no solve has written."""
+    part = (len(state.active), *shape[1:])
+    wanted = {"weights": shape, "residual": shape, "correction": shape, "direction": part, "remainder": part}
+    wanted |= {"product": part[:1], "target": shape[:1], "history": state.history.shape[:1]}
+    for name, size in wanted.items():
+        array = getattr(state, name)
+        if array.dtype != np.float64 or array.shape != size or not np.isfinite(array).all():
+            raise ValueError(f"{name} is not an array of finite doubles of shape {size}")
+    if state.active.dtype != np.int64 or not set(state.active.tolist()) <= set(range(shape[0])):
+        raise ValueError("active names systems that there are not")

@@ -1,0 +1,170 @@
+"""Unfinished solves: gone on with from every step, bit for bit; files of others and damaged ones refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from numerics.errors import OutputError, ParameterError
+from numerics.instance.distributed import solve_distributed
+from numerics.instance.krylov import response_solve
+from numerics.instance.solve_checkpoint import SolveCheckpoint
+from validation.prompt_blocks import PromptBlocks
+
+SMALL = PromptBlocks(dimension=6, context=8, prompts=230, seed=5, block_prompts=16)
+OPTIONS = {"ridge0": 0.02, "beta": 3.0}
+
+
+@pytest.fixture(scope="module")
+def system():
+    """Three right-hand sides of which one is done early and one at once, and a second run on the true residual."""
+    features = SMALL.whole().features
+    fields = np.random.default_rng(2).normal(size=(3, 7, 6))
+    fields[1] = features.normal(np.ones((7, 6)) * 1e-3) / 230
+    fields[2] = 0
+    return features, fields, {"tolerance": 3e-15, "max_iterations": 1000}
+
+
+def test_every_step_is_one_to_go_on_from(system):
+    features, fields, options = system
+    states = []
+    whole = response_solve(features, fields, 1e-3, keep=states.append, **options)
+    assert len(states) == whole.iterations > 20
+    assert len({state.residual.tobytes() for state in states}) > 1  # more than one run
+    assert len({len(state.active) for state in states}) > 1
+    for state in states:
+        again = response_solve(features, fields, 1e-3, resumed=state, **options)
+        assert again.weights.tobytes() == whole.weights.tobytes()
+        assert again.history.tobytes() == whole.history.tobytes()
+        assert again.residual.tobytes() == whole.residual.tobytes()
+
+
+def test_to_keep_changes_nothing_and_states_do_not_change_afterwards(system):
+    features, fields, options = system
+    states, copies = [], []
+    response_solve(
+        features, fields, 1e-3, keep=lambda state: (states.append(state), copies.append(bits(state))), **options
+    )
+    assert [bits(state) for state in states] == copies
+
+
+def bits(state):
+    return {name: value.tobytes() for name, value in vars(state).items()}
+
+
+def interrupted(path, step, **options):
+    def stop(done, residual):
+        if done == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        solve_distributed(SMALL, **(OPTIONS | options), checkpoint=path, progress=stop)
+
+
+@pytest.mark.parametrize("step", [1, 7, 30])
+def test_an_interrupted_solve_goes_on_bit_for_bit(tmp_path, step):
+    path, steps = tmp_path / "c", []
+    whole = solve_distributed(SMALL, **OPTIONS)
+    assert whole.iterations >= 30
+    interrupted(path, step)
+    found = solve_distributed(SMALL, **OPTIONS, checkpoint=path, progress=lambda done, _: steps.append(done))
+    assert found.mean.tobytes() == whole.mean.tobytes()
+    assert found.history.tobytes() == whole.history.tobytes()
+    assert steps == list(range(step + 1, whole.iterations + 1))
+    steps.clear()
+    again = solve_distributed(SMALL, **OPTIONS, checkpoint=path, progress=lambda done, _: steps.append(done))
+    assert again.mean.tobytes() == whole.mean.tobytes()
+    assert steps == []  # what is finished is read
+
+
+def test_a_limit_of_steps_may_be_raised(tmp_path):
+    whole = solve_distributed(SMALL, **OPTIONS)
+    solve_distributed(SMALL, **OPTIONS, max_iterations=9, checkpoint=tmp_path / "c")
+    found = solve_distributed(SMALL, **OPTIONS, checkpoint=tmp_path / "c")
+    assert found.mean.tobytes() == whole.mean.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("source", "changed", "message"),
+    [
+        (SMALL, {"ridge0": 0.1}, "ridge0 is 0.02 there and 0.1 here"),
+        (SMALL, {"tolerance": 1e-6}, "tolerance is 1e-12 there and 1e-06 here"),
+        (SMALL, {"tasks": 3}, "tasks is 15 there and 3 here"),
+        (replace(SMALL, seed=6), {}, "data is '.*' there and '.*' here"),
+        (replace(SMALL, prompts=200), {}, "prompts is 230 there and 200 here"),
+    ],
+)
+def test_another_solve_is_refused(tmp_path, source, changed, message):
+    path = tmp_path / "c"
+    interrupted(path, 5)
+    before = path.read_bytes()
+    with pytest.raises(ParameterError, match=message):
+        solve_distributed(source, **(OPTIONS | changed), checkpoint=path)
+    assert path.read_bytes() == before
+
+
+def test_another_start_is_refused(tmp_path):
+    path = tmp_path / "c"
+    first = solve_distributed(SMALL, **OPTIONS, max_iterations=3)
+    interrupted(path, 5)
+    with pytest.raises(ParameterError, match="initial is None there"):
+        solve_distributed(SMALL, **OPTIONS, initial=first, checkpoint=path)
+
+
+def test_another_version_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "c"
+    interrupted(path, 5)
+    monkeypatch.setattr("numerics.resuming.version", lambda package: "9.9")
+    with pytest.raises(OutputError, match=r"another version .*numpy is '.*' there and '9\.9' here"):
+        solve_distributed(SMALL, **OPTIONS, checkpoint=path)
+
+
+def flipped(whole, count):
+    for place in np.linspace(0, len(whole) - 1, count).astype(int):
+        content = bytearray(whole)
+        content[place] ^= 4
+        yield bytes(content)
+
+
+def test_damaged_and_foreign_files_are_refused_and_left_alone(tmp_path):
+    path = tmp_path / "c"
+    interrupted(path, 5)
+    good = path.read_bytes()
+    whole = solve_distributed(SMALL, **OPTIONS).mean.tobytes()
+    refused = 0
+    for content in (b"", b"my thesis", good[:-200], good[: len(good) // 2], *flipped(good, 40)):
+        path.write_bytes(content)
+        try:
+            found = solve_distributed(SMALL, **OPTIONS, checkpoint=path)
+        except (OutputError, ParameterError):
+            assert path.read_bytes() == content
+            refused += 1
+        else:
+            assert found.mean.tobytes() == whole  # a bit that says nothing, such as a time in the archive
+    assert refused >= 25
+    np.savez(tmp_path / "other.npz", a=np.ones(3))
+    with pytest.raises(OutputError, match="not an unfinished solve of this program"):
+        solve_distributed(SMALL, **OPTIONS, checkpoint=tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize("name", ["weights", "remainder", "product", "history", "active"])
+def test_arrays_that_do_not_fit_are_refused(tmp_path, name):
+    path = tmp_path / "c"
+    interrupted(path, 5)
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    arrays[name] = arrays[name][..., None] if name != "active" else arrays[name] + 1
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+    with pytest.raises(OutputError, match=rf"is damaged .*{name}"):
+        solve_distributed(SMALL, **OPTIONS, checkpoint=path)
+
+
+def test_a_folder_that_is_not_there_is_refused_before_any_work(tmp_path):
+    with pytest.raises(OutputError, match="nowhere"):
+        solve_distributed(SMALL, **OPTIONS, checkpoint=tmp_path / "nowhere" / "c")
+
+
+def test_without_a_state_nothing_is_written(tmp_path):
+    SolveCheckpoint(tmp_path / "c", {}).save()
+    assert list(tmp_path.iterdir()) == []
