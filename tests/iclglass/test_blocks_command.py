@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from iclglass import load_solution, solve_instance
@@ -97,6 +98,35 @@ def test_workers_change_nothing(run):
 def test_two_processes_change_nothing(run):
     outputs = [run("instance", "--blocks", *LAW, *MEASURE, *more)[1] for more in ((), ("--workers", "2"))]
     assert outputs[0] == outputs[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [("--dask", "local"), ()], ids=["dask", "processes"])
+def test_a_killed_worker_costs_a_task_on_dask_and_a_second_start_on_processes(run, monkeypatch, engine):
+    if engine:
+        pytest.importorskip("distributed")
+    whole = run("instance", "--blocks", *LAW, *MEASURE, "--json")[1]
+    killed = []
+
+    def kills(self, state):
+        keep(self, state)
+        if len(state.history) == 5 and not killed:
+            children = psutil.Process().children(recursive=True)
+            killed.append(next(child for child in children if any("spawn_main" in part for part in child.cmdline())))
+            killed[0].kill()
+
+    keep = SolveCheckpoint.keep
+    monkeypatch.setattr(SolveCheckpoint, "keep", kills)
+    command = ("instance", "--blocks", *LAW, *MEASURE, "--workers", "2", *engine, "--out", "b.nc", "--json")
+    code, out, err = run(*command)
+    assert killed
+    if not engine:
+        assert code == 3
+        assert "a worker died during a pass" in err
+        assert Path("b.nc.checkpoint").exists()
+        code, out, err = run(*command)
+        assert "going on from b.nc.checkpoint" in err
+    assert (code, out) == (0, whole), err
 
 
 @pytest.mark.parametrize(

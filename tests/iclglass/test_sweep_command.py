@@ -422,6 +422,42 @@ def test_an_absent_scheduler_is_one_clear_error_soon(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def mpi_launcher():
+    pytest.importorskip("mpi4py")
+    mpiexec = shutil.which("mpiexec") or shutil.which("mpiexec", path=Path(sys.executable).parent)
+    if mpiexec is None:
+        pytest.skip("no mpiexec")
+    return (mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", "-m", "iclglass")
+
+
+@pytest.mark.slow
+def test_under_mpi_what_was_finished_outlives_ctrl_c_and_dead_processes(tmp_path):
+    """MPI ends all processes when one dies: one end of the job, nothing lost, and the same command goes on."""
+    launcher, out = mpi_launcher(), tmp_path / "a.nc"
+    for way in ("a worker", "the driver", "Ctrl-C"):
+        with sweeping(*MANY, "--out", out, "--mpi", folder=tmp_path, launcher=launcher) as sweep:
+            before = rows(out)
+            wait_for(lambda: len(rows(out)) >= len(before) + 10)  # noqa: B023
+            ranks = {one.environ()["PMI_RANK"]: one for one in sweep.relatives() if "PMI_RANK" in one.environ()}
+            if not ranks:
+                pytest.skip("this MPI does not name its processes as MPICH does")
+            if way == "Ctrl-C":
+                sweep.interrupt()
+            else:
+                ranks["0" if way == "the driver" else "1"].kill()
+            sweep.process.communicate(timeout=60)
+            assert sweep.process.returncode == (INTERRUPTED if way == "Ctrl-C" else signal.SIGKILL)
+            wait_for(lambda: not sweep.relatives(), 30)
+        kept = rows(out)
+        assert before.items() <= kept.items()
+        assert len(kept) >= len(before) + 10
+    with sweeping(*MANY, "--out", out, "--workers", "2", folder=tmp_path) as sweep:
+        assert sweep.finish()[0] == DONE
+    with sweeping(*MANY, "--out", tmp_path / "whole.nc", folder=tmp_path) as sweep:
+        assert sweep.finish()[0] == DONE
+    assert digest_of(out) == digest_of(tmp_path / "whole.nc")
+
+
 @pytest.mark.slow
 def test_mpi_gives_the_same_digest_and_needs_mpiexec(tmp_path):
     pytest.importorskip("mpi4py")
@@ -431,11 +467,7 @@ def test_mpi_gives_the_same_digest_and_needs_mpiexec(tmp_path):
     assert code == USAGE
     assert "start with mpiexec -n 4 python -m mpi4py.futures -m iclglass" in err
     assert list(tmp_path.iterdir()) == []
-    mpiexec = shutil.which("mpiexec") or shutil.which("mpiexec", path=Path(sys.executable).parent)
-    if mpiexec is None:
-        pytest.skip("no mpiexec")
-    launcher = (mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", "-m", "iclglass")
-    with sweeping(*arguments, folder=tmp_path, launcher=launcher) as sweep:
+    with sweeping(*arguments, folder=tmp_path, launcher=mpi_launcher()) as sweep:
         code, out, err = sweep.finish()
     assert code == DONE, err
     expected = sweep_simulated(**SAME).attrs[DIGEST]

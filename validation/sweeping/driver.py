@@ -39,6 +39,8 @@ _LOOK_SECONDS = 1.0
 """Between two looks at the engine."""
 _STRIKES = 2
 """Times that a point may kill its worker while it is alone."""
+_HOPELESS = 10
+"""Points given up before any other has finished: it is not the points."""
 
 
 def run_points(
@@ -83,6 +85,8 @@ class _Run:
         self._flying: dict[Future[PointResult], int] = {}
         self._arrived: queue.SimpleQueue[Future[PointResult]] = queue.SimpleQueue()
         self._stopping = False
+        self._good = any(found.status != Status.LOST for found in checkpoint.done.values())
+        self._given_up = 0
         self._looked = time.monotonic()
 
     def stop(self) -> None:
@@ -158,6 +162,14 @@ class _Run:
         self._checkpoint.record(results)
         if results:
             self._tell()
+        lost = sum(found.status == Status.LOST for _, found in results)
+        self._given_up += lost
+        self._good = self._good or len(results) > lost
+        if self._given_up >= _HOPELESS and not self._good and (self._suspects or self._waiting):
+            raise WorkerError(
+                f"each of the first {self._given_up} points has killed its worker (out of memory?): give workers more "
+                "memory, or take smaller sizes; then begin anew with --force (force=True)"
+            )
         if dropped is not None:
             raise WorkerError(
                 f"the engine {self._engine.name} has dropped a point (its scheduler is gone?): what was finished is "

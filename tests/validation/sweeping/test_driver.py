@@ -243,6 +243,21 @@ def test_an_executor_that_cannot_be_restarted_is_one_error_and_what_was_finished
     assert sorted(checkpoint.done) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("neighbours", [False, True])
+def test_where_every_point_kills_its_worker_the_sweep_is_given_up(neighbours):
+    """An hour of restarts would end in a file without a number."""
+    checkpoint = Checkpoint(None, None, {})
+    engine = MadeUpEngine(poison=range(1, 101), neighbours=neighbours)
+    with pytest.raises(WorkerError, match=r"each of the first 10 points has killed its worker .* --force"), at_most(30):
+        run_points(numbered_points(100), function=numbered, checkpoint=checkpoint, engine=engine)
+    assert len(checkpoint.done) == 10
+
+
+def test_a_sweep_with_one_good_point_is_not_given_up():
+    engine = MadeUpEngine(poison=range(2, 31))
+    assert_all_but(run_made_up(engine, 30), numbered_points(30), lost=range(2, 31))
+
+
 def test_what_arrives_beside_a_dropped_point_is_kept():
     """A scheduler that goes cancels what it has; what it had sent by then is finished."""
     checkpoint = Checkpoint(None, None, {})
