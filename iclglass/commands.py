@@ -66,19 +66,17 @@ def _reproduce(values: Mapping[str, Any]) -> int:
 
 
 def _derive(values: Mapping[str, Any]) -> int:
-    from replica.derivation import derive
+    from replica.derivation import STAGES, derive
     from replica.render import to_latex, to_text
 
     writers = {"text": to_text, "latex": to_latex}
     if values["format"] not in writers:
         raise ParameterError(f"--format {values['format']!r} must be text or latex")
+    stage = values["stage"]
+    if stage is not None and stage not in STAGES:
+        raise ParameterError(f"--stage {stage!r} must be one of {', '.join(STAGES)}")
     derivation = derive()
-    stages = derivation.stages
-    if values["stage"] is not None:
-        try:
-            stages = (derivation.stage(values["stage"]),)
-        except KeyError as error:
-            raise ParameterError(f"--stage: {error.args[0]}") from error
+    stages = derivation.stages if stage is None else (derivation.stage(stage),)
     print(writers[values["format"]](stages))
     return DONE
 

@@ -31,7 +31,22 @@ from replica.pool import PoolTheory, pool_theory
 from replica.saddle_point import SaddlePointSystem, saddle_point
 from replica.stability import replicon
 
-__all__ = ["Derivation", "Stage", "derive"]
+__all__ = ["STAGES", "Derivation", "Stage", "derive"]
+
+STAGES = (
+    "model",
+    "disorder",
+    "couplings",
+    "action",
+    "free-energy",
+    "saddle-point",
+    "closed-form",
+    "limits",
+    "replicon",
+    "cavity",
+    "pool",
+)
+"""Names of the stages, in order."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,7 @@ class Derivation:
         for stage in self.stages:
             if stage.name == name:
                 return stage
-        raise KeyError(f"no stage {name!r}; the stages are {', '.join(stage.name for stage in self.stages)}")
+        raise KeyError(f"no stage {name!r}; the stages are {', '.join(STAGES)}")
 
 
 def derive(model: Model | None = None) -> Derivation:

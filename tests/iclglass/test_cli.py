@@ -752,7 +752,7 @@ def test_memory_is_judged_by_what_is_free(run, monkeypatch):
         (["solve", *POINT, "--digits", "1.5"], USAGE, ["--digits '1.5' is not a whole number"]),
         (["solve", *POINT, "--digits", "100001"], USAGE, ["digits = 100001 must be at most 100000"]),
         (["solve", "--tau", "0.1:4:5", "--alpha", "1"], USAGE, ["--tau '0.1:4:5' is not a number"]),
-        (["derive", "--stage", "no"], USAGE, ["no stage 'no'; the stages are model, disorder"]),
+        (["derive", "--stage", "no"], USAGE, ["--stage 'no' must be one of model, disorder"]),
         (["derive", "--format", "html"], USAGE, ["--format 'html' must be text or latex"]),
         (["sweep", *POINT], USAGE, ["--out is required"]),
         ([*SWEEP, "--tau", "0.5:2:0"], USAGE, ["--tau '0.5:2:0'", "COUNT = 0 must be at least 1"]),
