@@ -35,9 +35,7 @@ def run(values: Mapping[str, Any]) -> int:
     if values["out"] is not None:
         check_writable(values["out"], force=values["force"] or False)
         checkpoint = checkpoint_path(values["out"])
-        if values["force"]:
-            checkpoint.unlink(missing_ok=True)
-        elif checkpoint.exists():
+        if checkpoint.exists() and not values["force"]:
             print(f"iclglass: going on from {checkpoint}", file=sys.stderr)
     law = {"context": values["context"], "label_noise": values["label_noise"] or 0.0, "norm": values["norm"] or "N"}
     sizes = {name: values[name] for name in ("dimension", "prompts")}
@@ -60,6 +58,7 @@ def run(values: Mapping[str, Any]) -> int:
             initial=initial,
             executor=workers,
             checkpoint=checkpoint,
+            fresh=values["force"] or False,
             progress=lambda done, residual: advance(done, total or done),
         )
         # Means that did not converge are kept too: the same command goes on from them with --start.
@@ -87,12 +86,12 @@ def run(values: Mapping[str, Any]) -> int:
 
 
 def _check(values: Mapping[str, Any]) -> None:
-    for name in _NEEDED:
-        if values[name] is None:
-            raise ParameterError(f"--{name} is required with --blocks, which draws its prompts")
     unused = [f"--{name.replace('_', '-')}" for name in _IN_MEMORY if values[name] not in (None, False)]
     if unused:
         raise ParameterError(f"{', '.join(unused)} needs the data set in memory: leave it out with --blocks")
+    for name in _NEEDED:
+        if values[name] is None:
+            raise ParameterError(f"--{name} is required with --blocks, which draws its prompts")
     if values["method"] not in (None, "exact"):
         raise ParameterError("--blocks solves by conjugate gradients (method exact): leave --method out")
     if values["out"] is not None and Path(values["out"]).suffix != ".nc":

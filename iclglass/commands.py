@@ -147,18 +147,26 @@ def grid_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_outputs(values: Mapping[str, Any], *, resumed: bool = False) -> None:
-    """Refuse bad names and unwritable outputs before any work; ``resumed``: --out may be there already."""
+    """Refuse bad names and unwritable outputs before any work; ``resumed``: they may be there already, unfinished."""
     from numerics.plotting import check_observable, check_picture
     from numerics.storage import check_writable
 
     check_observable(values["observable"])
     if values["plot"] is not None:
         check_picture(values["plot"])
+    # A picture follows from the data beside it.
+    replaced = values["force"] or (resumed and (Path(values["out"]).exists() or _unfinished(values["out"])))
     for path in (values["out"], values["plot"]):
         if path is not None:
-            check_writable(path, force=(resumed and path is values["out"]) or values["force"] or False)
+            check_writable(path, force=(resumed and path is values["out"]) or bool(replaced))
     if values["plot"] is not None and Path(values["plot"]).resolve() == Path(values["out"]).resolve():
         raise ParameterError(f"--plot and --out both name {values['out']}: choose two names")
+
+
+def _unfinished(out: str) -> bool:
+    from validation.sweeping.checkpoint import checkpoint_path
+
+    return checkpoint_path(out).exists()
 
 
 def _finish(dataset: Any, values: Mapping[str, Any]) -> int:

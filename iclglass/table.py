@@ -97,7 +97,7 @@ _SIMULATED = (
         "METHOD",
     ),
     Option(("draws",), integer, "sampling: draws of each of two chains (default: 200)", "COUNT"),
-    Option(("steps",), integer, "training: most steps (default: 100000)", "COUNT"),
+    Option(("steps",), integer, "training, message-passing: most steps (default: 100000; the method's)", "COUNT"),
     Option(("learning-rate",), number, "training: step size (default: half the largest stable one)", "VALUE"),
     Option(("tolerance",), number, "training, message-passing: relative residual to reach", "VALUE"),
     Option(("workers",), integer, "processes; the result does not depend on it (default: 1)", "COUNT"),

@@ -257,7 +257,10 @@ def whole_dimensions(dimension: ArrayLike) -> NDArray[np.int64]:
     array = np.asarray(dimension)
     if array.dtype.kind not in "iuf":
         raise ParameterTypeError(f"dimension = {dimension!r} must be a whole number or an array of whole numbers")
-    bad = ~((array == np.rint(array)) & (array >= MINIMUM_DIMENSION) & (array < 2**31))
+    broken = ~((array == np.rint(array)) & (array < 2**31))
+    if broken.any():
+        raise ParameterError(f"dimension = {array[broken].flat[0]} must be a whole number below 2^31")
+    bad = array < MINIMUM_DIMENSION
     if bad.any():
         raise ParameterError(
             f"dimension = {array[bad].flat[0]} must be a whole number >= {MINIMUM_DIMENSION}: the finite-size theory "

@@ -46,7 +46,7 @@ _SENTENCES = {
         "not finite: beyond floating-point range, or no root in the bracket; bring the parameters nearer to 1"
     ),
     Status.FAILED: "failed: an error while it was computed, kept among the failures of the dataset",
-    Status.LOST: "lost: its worker died every time (killed, or out of memory); take fewer workers, or smaller sizes",
+    Status.LOST: "lost: its worker died every time, or memory was short; take fewer workers, or smaller sizes",
 }
 
 

@@ -1,4 +1,7 @@
-"""What unfinished work on disk must share with the run that goes on with it: its parameters, and the program."""
+"""What unfinished work on disk must share with the run that goes on with it: its parameters, and the program.
+
+The program is told by its files, not by its commit: edits that are not committed count, a commit of a note does not.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.storage import git_revision
+from numerics.storage import source_digest
 
 __all__ = ["differences", "digest", "program"]
 
 
-def program() -> dict[str, str | None]:
-    """What results follow from beside their parameters: versions, and the commit where it runs from a checkout.
+def program() -> dict[str, str]:
+    """What results follow from beside their parameters: a digest of the program's files, and versions.
 
     >>> list(program())
-    ['git_revision', 'iclglass', 'numpy', 'scipy']
+    ['source', 'iclglass', 'numpy', 'scipy']
     """
-    return {"git_revision": git_revision(), **{package: version(package) for package in ("iclglass", "numpy", "scipy")}}
+    return {"source": source_digest(), **{package: version(package) for package in ("iclglass", "numpy", "scipy")}}
 
 
 def differences(there: Mapping[str, object], here: Mapping[str, object]) -> str:

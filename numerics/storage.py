@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
@@ -29,11 +30,11 @@ __all__ = [
     "PROVENANCE",
     "check_readable",
     "check_writable",
-    "git_revision",
     "load",
     "provenance",
     "replacing",
     "save",
+    "source_digest",
     "uninterrupted",
 ]
 
@@ -42,13 +43,13 @@ _SEAL = b"\niclglass SHA-256 "
 
 
 def provenance(parameters: Mapping[str, object], *, seed: int | None = None) -> str:
-    """Where a result comes from, as a JSON string: versions, git revision, parameters, seed, time (UTC).
+    """Where a result comes from, as a JSON string: versions, git revision, source, parameters, seed, time (UTC).
 
     Examples:
         >>> sorted(json.loads(provenance({"ridge": 0.1})))
-        ['git_revision', 'parameters', 'seed', 'time', 'versions']
+        ['git_revision', 'parameters', 'seed', 'source', 'time', 'versions']
     """
-    packages = ("iclglass", "numpy", "scipy", "sympy", "xarray", "h5netcdf")
+    packages = ("iclglass", "numpy", "scipy", "sympy", "xarray", "h5netcdf", "torch", "scikit-learn")
     versions = {"python": platform.python_version()}
     for package in packages:
         with suppress(PackageNotFoundError):
@@ -56,6 +57,7 @@ def provenance(parameters: Mapping[str, object], *, seed: int | None = None) -> 
     record = {
         "versions": versions,
         "git_revision": git_revision(),
+        "source": source_digest(),
         "parameters": dict(parameters),
         "seed": seed,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -66,6 +68,22 @@ def provenance(parameters: Mapping[str, object], *, seed: int | None = None) -> 
 def _plain(value: object) -> object:
     tolist = getattr(value, "tolist", None)
     return tolist() if callable(tolist) else str(value)
+
+
+@cache
+def source_digest() -> str:
+    """A hash of the program's own files: of what computes, committed or not, installed or not.
+
+    >>> len(source_digest())
+    16
+    """
+    root = Path(__file__).resolve().parent.parent
+    found = hashlib.sha256()
+    for package in ("iclglass", "numerics", "replica", "validation"):
+        for file in sorted((root / package).rglob("*.py")):
+            found.update(f"{file.relative_to(root).as_posix()}\n".encode())
+            found.update(file.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def git_revision() -> str | None:

@@ -201,6 +201,7 @@ def solve_distributed(
     tasks: int = TASKS,
     cache_bytes: int = CACHE_BYTES,
     checkpoint: str | Path | None = None,
+    fresh: bool = False,
     progress: Callable[[int, float], None] | None = None,
 ) -> InstanceSolution:
     """Means A^{-1} h of one data set by conjugate gradients, its prompts in blocks on workers (SG section II).
@@ -214,7 +215,7 @@ def solve_distributed(
         cut in parts this way: save what max_iterations steps give, and go on from it later.
     executor, tasks, cache_bytes : see `DistributedFeatures`.
     checkpoint : a file in which the solve is kept, every half minute and when it ends or is interrupted; the same solve
-        goes on from it, bit for bit. Of the means: probes begin anew.
+        goes on from it, bit for bit. Of the means: probes begin anew.    fresh : begin anew, whatever it holds.
     progress : called with (steps done, relative residual) after each step.
 
     The result's residual is |h - A mean|/|h|, computed anew in one more pass. Memory: a dozen (D+1) x D matrices here;
@@ -255,7 +256,7 @@ def solve_distributed(
                 "tolerance": tolerance,
                 "tasks": min(features.tasks, source.blocks),
             }
-            store = None if checkpoint is None else SolveCheckpoint(checkpoint, identity)
+            store = None if checkpoint is None else SolveCheckpoint(checkpoint, identity, fresh=fresh)
             with nullcontext() if store is None else store.kept():
                 return krylov_measure(
                     features,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import filelock
 import numpy as np
 
 from numerics.archive import read_arrays
@@ -36,14 +37,14 @@ class SolveCheckpoint:
     ParameterError: it is of another solve.
     """
 
-    def __init__(self, path: str | Path, parameters: Mapping[str, object]) -> None:
-        self._path, self._parameters = Path(path), dict(parameters)
+    def __init__(self, path: str | Path, parameters: Mapping[str, object], *, fresh: bool = False) -> None:
+        self._path, self._parameters, self._fresh = Path(path), dict(parameters), fresh
         self._last: KrylovState | None = None
         self._saved = time.monotonic()
 
     def load(self, shape: tuple[int, ...]) -> KrylovState | None:
-        """The state that the file holds, for weights of a shape (K, D+1, D); None where there is no file."""
-        if not self._path.exists():
+        """The state that the file holds, for weights of a shape (K, D+1, D); None without one, or to begin anew."""
+        if self._fresh or not self._path.exists():
             return None
         arrays = read_arrays(self._path)
         try:
@@ -93,11 +94,22 @@ class SolveCheckpoint:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """However the block is left, its last state is in the file."""
+        """However the block is left, its last state is in the file; a second solve on it is refused."""
+        lock = filelock.FileLock(self._path.with_name(f"{self._path.name}.lock"))
         try:
-            yield
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise OutputError(f"{self._path} is being written by another solve: wait for it") from None
+        except (OSError, NotImplementedError) as error:
+            raise OutputError(f"{self._path} cannot be written: {error}; choose another folder") from error
+        try:
+            try:
+                yield
+            finally:
+                self.save()
         finally:
-            self.save()
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
 
 
 def _check(state: KrylovState, shape: tuple[int, ...]) -> None:

@@ -39,7 +39,7 @@ FloatArray = NDArray[np.float64]
 _CHUNK_ELEMENTS = 1 << 21
 """Products of features held at once while the Hessian is summed over prompts."""
 
-_MOST_BYTES = 4e9
+DENSE_BYTES = 4e9
 """Size of an n x n matrix of doubles above which it is refused: n = 22360 spins, D = 149."""
 
 
@@ -129,10 +129,10 @@ def hessian(prompts: Instance) -> FloatArray:
 
 def _refuse_large(spins: int) -> None:
     needed = 8 * spins**2
-    if needed > _MOST_BYTES:
+    if needed > DENSE_BYTES:
         raise ParameterError(
             f"n = {spins} spins: one n x n matrix takes {needed / 1e9:.1f} GB, above the limit of "
-            f"{_MOST_BYTES / 1e9:.0f} GB; use `Instance.features`, which needs no matrix, or the matrix-free solvers"
+            f"{DENSE_BYTES / 1e9:.0f} GB; use `Instance.features`, which needs no matrix, or the matrix-free solvers"
         )
 
 

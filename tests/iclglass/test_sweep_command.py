@@ -139,7 +139,10 @@ def test_pictures(run):
         (("--simulate", "training", "--learning-rate", "-1"), "learning_rate"),
         (("--simulate", "sampling"), "temperature = 0 must be > 0"),
         (("--simulate", "sampling", "--temperature", "0.1", "--method", "gamp"), "gamp"),
-        (("--simulate", "theory", "--draws", "3"), "takes no draws"),
+        (
+            ("--simulate", "theory", "--draws", "3", "--samples", "2"),
+            "--simulate theory draws no data sets: leave out --samples",
+        ),
         (("--dask", "local", "--mpi"), "--dask and --mpi are two engines"),
         (("--mpi", "--workers", "2"), "does not go with mpi"),
         (("--observable", "nothing"), "nothing"),
@@ -259,7 +262,46 @@ def test_points_that_fail_have_an_exit_code_and_are_tried_again(run, monkeypatch
     assert files() == ["a.nc"]
 
 
+def test_the_same_command_goes_on_with_its_picture(run, monkeypatch):
+    def fails(point):
+        return PointResult((np.nan,) * 36, int(Status.LOST), "its worker died", 0.0)
+
+    command = (*SIMULATED, "--plot", "a.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "evaluate", fails)
+        assert run(*command)[0] == NOT_CONVERGED
+    assert run(*command)[0] == DONE
+    code, _, err = run(*command)
+    assert (code, files()) == (DONE, ["a.nc", "a.png"])
+    assert "a.nc is finished: it is read, not computed again" in err
+    Path("a.nc").unlink()
+    assert run(*command)[0] == FILE  # a picture without its data is someone else's
+
+
+def test_an_engine_that_is_not_there_costs_nothing_that_was_finished(run, monkeypatch):
+    def interrupted(point):
+        if point.task_diversity == 2.0:
+            raise KeyboardInterrupt
+        return evaluate(point)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "evaluate", interrupted)
+        assert run(*SIMULATED)[0] == INTERRUPTED
+    before = rows(Path("a.nc"))
+    assert before
+    code, _, err = run(*SIMULATED, "--force", "--mpi")
+    assert code == USAGE, err
+    assert rows(Path("a.nc")) == before
+
+
 # --- status ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", [("--simulate",), ("--workers", "7"), ("--seed", "1")])
+def test_status_goes_alone(run, option):
+    code, _, err = run("sweep", "--status", "a.nc", *option)
+    assert code == USAGE
+    assert f"leave out {option[0]}" in err
 
 
 def test_status_of_nothing_a_begun_and_a_finished_sweep(run):

@@ -12,7 +12,7 @@ from numerics.instance.distributed import solve_distributed
 from numerics.instance.linear_response import ground_state
 from validation.observables import measure
 from validation.pools import draw_pool
-from validation.population import gaussian_moments, pool_moments
+from validation.population import gaussian_moments, pool_moments, population_error
 from validation.prompt_blocks import PromptBlocks, measure_blocks
 from validation.prompts import draw_prompts
 from validation.statistics import bonferroni_threshold
@@ -146,9 +146,10 @@ def test_a_pool_is_the_same_for_every_block():
     assert not np.array_equal(pools[0], replace(source, seed=2).block(0).tasks)
 
 
+@pytest.mark.parametrize("norm", ["N", "N+1"])
 @pytest.mark.parametrize("task_count", [None, 5])
-def test_measured_as_the_data_set_in_memory(task_count):
-    source = replace(SOURCE, prompts=90, task_count=task_count)
+def test_measured_as_the_data_set_in_memory(task_count, norm):
+    source = replace(SOURCE, prompts=90, task_count=task_count, norm=norm)
     weights = solve_distributed(source, ridge0=0.1 / 4, beta=1.0, tolerance=1e-14).mean[:, :-1]
     data = source.whole()
     np.testing.assert_allclose(weights, ground_state(data, 0.1 / 4), rtol=0, atol=SOLVES)
@@ -156,6 +157,8 @@ def test_measured_as_the_data_set_in_memory(task_count):
     assert set(found) == {"m", "q", "e_icl", "e_idg", "e_train", "contrast"}
     for name, value in found.items():
         assert value == pytest.approx(getattr(memory, name), rel=10 * SOLVES), name
+    law = gaussian_moments(np.ones(4), context=8, label_noise=0.2, norm=norm)
+    assert found["e_icl"] == pytest.approx(population_error(weights, law), rel=10 * SOLVES)
 
 
 @pytest.mark.parametrize(

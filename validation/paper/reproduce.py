@@ -76,7 +76,15 @@ def reproduce(
 
     for picture in pictures:
         save_figure(drawn, picture, force=True)
-    return replace(verdict, remarks=(*verdict.remarks, *arrays.remarks.values()))
+    return replace(verdict, remarks=(*verdict.remarks, *store.remarks, *arrays.remarks.values()))
+
+
+_TRAINERS = ("torch", "scikit-learn")
+"""Packages that some figures follow from beside those of every result."""
+
+
+def _made_by(versions: dict[str, Any]) -> dict[str, Any]:
+    return {name: versions.get(name) for name in (*program(), *_TRAINERS)}
 
 
 class _Store:
@@ -93,6 +101,7 @@ class _Store:
     ) -> None:
         self.file = folder / f"{name}.nc"
         self._name, self._parameters, self._seed, self._progress = name, parameters, seed, progress
+        self.remarks: tuple[str, ...] = ()
         check_writable(self.file, force=True)
         if force:
             for file in (self.file, *self._parts()):
@@ -133,16 +142,18 @@ class _Store:
         try:
             record = json.loads(data.attrs[PROVENANCE])
             found = {**record["parameters"], "seed": record["seed"]}
-            known = {**record["versions"], "git_revision": record["git_revision"]}
-            made_by = {name: known[name] for name in program()}
+            made_by = _made_by({**record["versions"], "source": record.get("source")})
         except (ValueError, KeyError, TypeError) as error:
             raise OutputError(f"{file} does not say what it was made from: remove it, or --force") from error
         if others := differences(found, here):
             raise ParameterError(
                 f"{file} belongs to other parameters: {others}; choose another --out, or --force to replace it"
             )
-        # Whole data of an earlier version are drawn anew, and say whose they are; parts must not be mixed.
-        if unfinished and (others := differences(made_by, program())):
+        if not (others := differences(made_by, _made_by({**json.loads(provenance({}))["versions"], **program()}))):
+            return
+        # Whole data of another version are drawn and judged, and said to be; parts must not be mixed.
+        self.remarks += (f"{file.name} was made by another version of this program: {others}",)
+        if unfinished:
             raise OutputError(
                 f"{file} was made by another version of this program: {others}; finish with that one, or --force to "
                 "begin anew"

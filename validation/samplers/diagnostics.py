@@ -6,6 +6,7 @@ et al. 2021). They see chains that have not met; they do not see a mode that no 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from numerics.errors import ParameterError
 from validation.samplers.sampling import Samples
 
-__all__ = ["MAXIMUM_R_HAT", "Diagnostic", "diagnose", "standard_errors", "worst_spin_ess"]
+__all__ = ["MAXIMUM_R_HAT", "Diagnostic", "diagnose", "r_hat", "standard_errors", "worst_spin_ess"]
 
 FloatArray = NDArray[np.float64]
 
@@ -72,6 +73,22 @@ def standard_errors(values: FloatArray) -> FloatArray:
     return np.asarray(array_stats.mcse(values, chain_axis=0, draw_axis=1), dtype=np.float64)
 
 
+@np.errstate(divide="ignore", invalid="ignore")
+def r_hat(values: FloatArray) -> float:
+    """Rank-normalised split R-hat of an observable, (chains, draws); NaN for fewer than two chains or four draws.
+
+    >>> rng = np.random.default_rng(1)
+    >>> values = rng.normal(size=(2, 500))
+    >>> r_hat(values) < 1.05, r_hat(values + [[0.0], [1.0]]) > 1.1
+    (True, True)
+    """
+    from arviz_stats.base import array_stats
+
+    if values.shape[0] < 2 or values.shape[1] < _LEAST_DRAWS:
+        return math.nan
+    return float(array_stats.rhat(values))
+
+
 def worst_spin_ess(weights: FloatArray) -> float:
     """Smallest bulk effective sample size of any spin; weights (chains, draws, ...)."""
     from arviz_stats.base import array_stats
@@ -86,7 +103,7 @@ def _diagnostic(name: str, values: FloatArray) -> Diagnostic:
         name=name,
         mean=float(np.mean(values)),
         mcse=float(standard_errors(values)),
-        r_hat=float(array_stats.rhat(values)),
+        r_hat=r_hat(values),
         ess_bulk=float(array_stats.ess(values)),
         ess_tail=float(array_stats.ess(values, method="tail", prob=(0.05, 0.95))),
     )

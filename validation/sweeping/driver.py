@@ -26,7 +26,7 @@ from types import FrameType
 
 from threadpoolctl import threadpool_limits
 
-from numerics.errors import WorkerError
+from numerics.errors import ParameterError, WorkerError
 from numerics.fixed_point import Status
 from validation.sweeping.checkpoint import Checkpoint
 from validation.sweeping.engines import Engine, killed_worker
@@ -98,8 +98,8 @@ class _Run:
         said = False
         while self._flying or (not self._stopping and (self._suspects or self._waiting)):
             if self._stopping:
-                if not said:
-                    self._cancel()
+                self._cancel()  # again each time: the last workers may have gone
+                if self._flying and not said:
                     self._say(f"finishing {len(self._flying)} points that run; Ctrl-C again stops at once")
                     said = True
             else:
@@ -123,7 +123,12 @@ class _Run:
             self._submit(self._waiting.popleft())
 
     def _submit(self, number: int) -> None:
-        future = self._engine.submit(self._function, self._points[number])
+        try:
+            future = self._engine.submit(self._function, self._points[number])
+        except BrokenExecutor:
+            raise
+        except RuntimeError as error:
+            raise ParameterError(f"the executor takes no work ({error}): give one that is not shut down") from error
         self._flying[future] = number
         future.add_done_callback(self._arrived.put)
 
@@ -162,13 +167,13 @@ class _Run:
         self._checkpoint.record(results)
         if results:
             self._tell()
-        lost = sum(found.status == Status.LOST for _, found in results)
-        self._given_up += lost
-        self._good = self._good or len(results) > lost
-        if self._given_up >= _HOPELESS and not self._good and (self._suspects or self._waiting):
+        lost = [found.message for _, found in results if found.status == Status.LOST]
+        self._given_up += len(lost)
+        self._good = self._good or len(results) > len(lost)
+        if lost and self._given_up >= _HOPELESS and not self._good and (self._suspects or self._waiting):
             raise WorkerError(
-                f"each of the first {self._given_up} points has killed its worker (out of memory?): give workers more "
-                "memory, or take smaller sizes; then begin anew with --force (force=True)"
+                f"none of the first {self._given_up} points could be computed, the last because: {lost[-1]}; mend "
+                "that, and run the same command again"
             )
         if dropped is not None:
             raise WorkerError(
@@ -178,7 +183,8 @@ class _Run:
         if broken is not None:
             self._recover(broken)
         if time.monotonic() - self._looked > _LOOK_SECONDS:  # also while points come back: a cluster may grow
-            self._engine.check()
+            if (sentence := self._engine.check()) is not None:
+                self._say(sentence)
             self._looked = time.monotonic()
 
     def _struck(self, number: int) -> PointResult | None:
@@ -187,7 +193,7 @@ class _Run:
             self._strikes[number] = self._strikes.get(number, 0) + 1
             if self._strikes[number] >= _STRIKES:
                 self._say(f"point {number} kills its worker: it is given up")
-                return self._lost("its worker process died each time")
+                return self._lost("its worker process died each time (killed, or out of memory)")
         self._suspects.append(number)
         return None
 

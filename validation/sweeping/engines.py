@@ -28,13 +28,14 @@ import psutil
 
 from numerics.arguments import check_count
 from numerics.errors import MissingExtraError, OutputError, ParameterError, ParameterTypeError, WorkerError
+from validation.sweeping.scheduler import CONNECT_SECONDS, check_scheduler, no_scheduler
 
 __all__ = ["Engine", "EngineExecutor", "SerialExecutor", "engine_name", "killed_worker", "make_engine"]
 
-_CONNECT_SECONDS = 5.0
-"""Time for a scheduler to answer: with the imports, an absent one is reported within ten seconds."""
 _NO_WORKERS_SECONDS = 60.0
 """A worker that died is back in seconds, a few in a row in less than that."""
+_QUIET_SECONDS = 4
+"""Without a worker, before that is said."""
 _MOST_WORKERS = 1024
 """Processes on one machine."""
 _NO_START = (
@@ -61,8 +62,9 @@ class Engine(Protocol):
     def restart(self) -> bool:
         """New workers after some died; False where that is not ours to do."""
 
-    def check(self) -> None:
-        """Called about once a second; OutputError where nothing can finish."""
+    def check(self) -> str | None:
+        """Called about once a second: a sentence that the user should know, once; WorkerError where nothing can
+        finish."""
 
     def close(self, *, wait: bool) -> None:
         """Let the workers go; without ``wait`` at once, whatever they are doing."""
@@ -216,8 +218,8 @@ class _GivenEngine:
     def restart(self) -> bool:
         return False
 
-    def check(self) -> None:
-        pass
+    def check(self) -> str | None:
+        return None
 
     def close(self, *, wait: bool) -> None:
         pass
@@ -258,8 +260,8 @@ class _ProcessEngine:
             raise OutputError(_NO_START) from error
         return True
 
-    def check(self) -> None:
-        pass
+    def check(self) -> str | None:
+        return None
 
     def close(self, *, wait: bool) -> None:
         if not wait:
@@ -296,18 +298,19 @@ class _DaskEngine:
             raise MissingExtraError("Dask is not installed: pip install 'iclglass[distributed]'") from error
         if address is not None and workers is not None:
             raise ParameterError("workers goes with a cluster of our own: that of an address has its own")
+        if address is not None:
+            check_scheduler(address)
         self.name = "dask"
+        self._address = address
         self._threads = 0
+        self._manned = False
         self._idle_checks = 0
         with ExitStack() as stack:  # what was begun ends, wherever the rest fails
             cluster = None if address is not None else self._start(distributed, workers or _cores(), tries, stack)
             try:
-                client = distributed.Client(cluster or address, timeout=_CONNECT_SECONDS, set_as_default=False)
+                client = distributed.Client(cluster or address, timeout=CONNECT_SECONDS, set_as_default=False)
             except (OSError, TimeoutError, ValueError) as error:
-                raise OutputError(
-                    f"no Dask scheduler answers at {address} within {_CONNECT_SECONDS:g} s ({type(error).__name__}): "
-                    "start one with 'dask scheduler', or check the address"
-                ) from error
+                raise no_scheduler(address, type(error).__name__) from error
             self._client = client
             stack.callback(client.close, timeout=5)
             self.executor = client.get_executor(pure=False)
@@ -338,6 +341,7 @@ class _DaskEngine:
 
     def _count(self) -> None:
         self._threads = sum(self._client.nthreads().values())
+        self._manned = self._manned or self._threads > 0
 
     @property
     def window(self) -> int:
@@ -349,12 +353,13 @@ class _DaskEngine:
         return future
 
     def cancel(self, future: Future[Any]) -> bool:
-        return False  # Dask would drop a point that runs
+        # Dask would drop a point that runs; without a worker none does.
+        return self._threads == 0 and future.cancel()
 
     def restart(self) -> bool:
         return False
 
-    def check(self) -> None:
+    def check(self) -> str | None:
         if self._client.status != "running":
             raise WorkerError("the Dask scheduler is gone: what was finished is kept; run the same command again")
         self._count()
@@ -364,6 +369,12 @@ class _DaskEngine:
                 f"the Dask scheduler has had no worker for {_NO_WORKERS_SECONDS:g} s: start one with 'dask worker'; "
                 "what was finished is kept"
             )
+        if self._address is None or self._idle_checks != _QUIET_SECONDS:
+            return None  # a cluster of our own starts its workers again
+        return (
+            f"the scheduler at {self._address} has no workers {'left' if self._manned else 'yet'}: start them with "
+            f"'dask worker {self._address}'; waiting up to {_NO_WORKERS_SECONDS:g} s"
+        )
 
     def close(self, *, wait: bool) -> None:
         self._open.close()

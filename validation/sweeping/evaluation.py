@@ -65,6 +65,8 @@ def evaluate(point: Point) -> PointResult:
         found, status, message = {}, Status.LOST, f"not enough memory: {error}"
     except Exception as error:  # whatever one point does, the sweep goes on without it
         found, status, message = {}, Status.FAILED, f"{type(error).__name__}: {error}"
+    if point.theory:
+        found = {**found, **_theory_beside(point)}
     values = tuple(found.get(name, np.nan) for name in names)
     return PointResult(values, int(status), message, time.perf_counter() - started)
 
@@ -91,10 +93,13 @@ def _data_sets(point: Point) -> tuple[dict[str, float], Status, str]:
         means, errors = table[:, 0], np.full(len(names), np.nan)
     values = dict(zip(names, means.tolist(), strict=True))
     values |= {f"{name}_standard_error": error for name, error in zip(names, errors.tolist(), strict=True)}
-    if point.theory:
-        try:
-            theory, _, _ = _theory(point)
-        except ParameterError:  # what was drawn stands where there is no theory
-            theory = {}
-        values |= {f"{name}_theory": theory[name] for name in names if name in theory}
     return values, Status.CONVERGED, ""
+
+
+def _theory_beside(point: Point) -> dict[str, float]:
+    """The theory at the same sizes, whatever became of what was drawn; nothing where there is none."""
+    try:
+        theory, _, _ = _theory(point)
+    except (ParameterError, ArithmeticError, MemoryError):
+        return {}
+    return {f"{name}_theory": theory[name] for name in ROADS[point.road].quantities if name in theory}

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import check_choice, check_count, check_real
-from numerics.errors import ParameterError
+from numerics.arguments import LARGEST, check_choice, check_count, check_real
+from numerics.errors import ParameterError, ParameterTypeError
+from numerics.instance.linear_response import cheapest
+from numerics.instance.spin_glass import DENSE_BYTES
 from numerics.memory import check_memory
 from numerics.parameters import PARAMETERS
 from numerics.sweep import grid_axes
@@ -26,7 +28,7 @@ __all__ = ["ROAD_NAMES", "Grid", "make_grid"]
 ROAD_NAMES = ("simulation", "message-passing", "sampling", "training", "theory")
 
 MOST_POINTS = 10_000_000
-_POINT_BYTES = 1500
+_POINT_BYTES = 2600
 """Payload and results of a point, held in memory."""
 
 
@@ -82,6 +84,9 @@ def make_grid(
     check_memory(_POINT_BYTES * count, what=f"{count} points", remedy="take several sweeps")
     choices = [values[name].ravel().tolist() if name in axes else [float(values[name])] for name in values]
     points = tuple(_point(dict(zip(values, chosen, strict=True)), shared) for chosen in itertools.product(*choices))
+    if road == "simulation":
+        for point in points:
+            _refuse_large(point)
     return Grid(axes, values, points, shared)
 
 
@@ -102,6 +107,8 @@ def _settings(
         return settings | {"samples": 0, "seed": 0, "theory": False}
     settings["samples"] = check_count("samples", samples, minimum=1)
     settings["seed"] = check_count("seed", seed, minimum=0)
+    if not isinstance(theory, (bool, np.bool_)):
+        raise ParameterTypeError(f"theory = {theory!r} must be True or False")
     settings["theory"] = bool(theory)
     methods, known = ROADS[road].methods, ROADS[road].options
     if method is not None and not methods:
@@ -126,12 +133,20 @@ def _positive(name: str, value: object) -> float:
     return check_real(name, value, minimum=0.0, above=True)
 
 
-_CHECKS = {"draws": _whole, "steps": _whole, "learning_rate": _positive, "tolerance": _positive}
+def _fraction(name: str, value: object) -> float:
+    return check_real(name, value, minimum=0.0, above=True, maximum=1.0)
+
+
+_CHECKS = {"draws": _whole, "steps": _whole, "learning_rate": _positive, "tolerance": _fraction}
+_LARGEST_DRAWN = ("label_noise", "ridge", "temperature")
 
 
 def _check_road(road: str, values: Mapping[str, NDArray[np.float64]]) -> None:
     if road != "theory" and "dimension" not in values:
         raise ParameterError(f"road {road!r} draws data sets of finite size: give it a dimension D")
+    for name in _LARGEST_DRAWN if road != "theory" else ():
+        if name in values and np.any(values[name] > LARGEST):
+            raise ParameterError(f"{name} = {float(np.max(values[name])):g} must be below {LARGEST:g} for data sets")
     if road != "theory" and ROADS[road].thermal:
         temperature = values.get("temperature", np.zeros(()))
         if not np.all(temperature > 0):
@@ -162,6 +177,18 @@ def _point(chosen: Mapping[str, float], shared: Mapping[str, Any]) -> Point:
         test_context=tested,
         **shared,
     )
+
+
+def _refuse_large(point: Point) -> None:
+    if point.dimension is None or cheapest(point.dimension, point.prompts, point.ridge) == "dual":
+        return
+    needed = 8.0 * (point.dimension * (point.dimension + 1)) ** 2
+    if needed > DENSE_BYTES:
+        raise ParameterError(
+            f"dimension = {point.dimension}: exact linear algebra takes a matrix of {needed / 1e9:.1f} GB, above the "
+            f"limit of {DENSE_BYTES / 1e9:.0f} GB; take road 'message-passing', a dimension below 150, or one data set "
+            "by `iclglass instance --blocks`"
+        )
 
 
 def _number(value: float) -> object:

@@ -28,7 +28,7 @@ class Point:
     prompts, context, task_count, test_context : P, N, K and the tokens of a test prompt; 0 for infinite D. K = 0: every
         prompt has its own task.
     samples : independent data sets; seed : of the sweep.    theory : whether the theory is solved beside them.
-    method, draws, steps, learning_rate, tolerance : of the road; None or 0 where it has none.
+    method, draws, steps, learning_rate, tolerance : of the road; None or 0 where it has none, or takes its default.
     """
 
     road: str
@@ -50,7 +50,7 @@ class Point:
     theory: bool
     method: str | None = None
     draws: int = 0
-    steps: int = 0
+    steps: int | None = None
     learning_rate: float | None = None
     tolerance: float | None = None
 

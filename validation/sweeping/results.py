@@ -42,7 +42,7 @@ _COUNTS = {
 
 
 def to_dataset(grid: Grid, done: Mapping[int, PointResult]) -> xr.Dataset:
-    """The finished points of a grid; a point that is missing or failed is NaN.
+    """The finished points of a grid; a point that is missing or failed is NaN, but for the theory beside it.
 
     Variables: each quantity of the road (mean over data sets), NAME_standard_error, NAME_theory; status (CF flags);
     prompts, context, task_count, seed_count where data sets were drawn. CF links a quantity to the others by
@@ -56,11 +56,11 @@ def to_dataset(grid: Grid, done: Mapping[int, PointResult]) -> xr.Dataset:
     names = columns(first.road, theory=first.theory)
     size = len(grid.points)
     table = np.full((size, len(names)), math.nan)
+    beside = np.array([name.endswith("_theory") for name in names])
     status = np.full(size, int(Status.LOST), dtype=np.int8)
     for number, found in done.items():
         status[number] = found.status
-        if found.status == Status.CONVERGED:
-            table[number] = found.values
+        table[number] = np.where(beside | (found.status == Status.CONVERGED), found.values, np.nan)
     meanings = OBSERVABLES | DIAGNOSTICS
     variables = {}
     for column, name in enumerate(names):
@@ -148,12 +148,17 @@ class Comparison:
 
 
 def compare(dataset: xr.Dataset) -> list[Comparison]:
-    """Simulation against the theory beside it, for every quantity where both are.
+    """Simulation against the theory beside it, for every quantity where both are, once.
 
     The finite-size theory neglects terms of relative order 1/D^2: with many data sets at small D they are seen.
     """
     rows = []
+    seen: set[bytes] = set()
     for name in OBSERVABLES:
+        # Without temperature, or without a pool, some are the same number under two names.
+        if name not in dataset or (key := dataset[name].values.tobytes()) in seen:
+            continue
+        seen.add(key)
         z = z_scores(dataset, name)
         z = z[~np.isnan(z)]
         if z.size:
@@ -180,7 +185,8 @@ def z_scores(dataset: xr.Dataset, quantity: str) -> NDArray[np.float64]:
     scale = np.maximum(np.maximum(np.abs(mean), np.abs(theory)), 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         same = np.maximum(np.abs(mean - theory), error) <= _ROUNDING * scale
-        t = np.where((error > 0) & ~same, (mean - theory) / error, np.nan)
+        # Data sets that agree to the last bit on something else than the theory: as far off as can be.
+        t = np.where((error >= 0) & ~same, (mean - theory) / error, np.nan)
     dof = np.maximum(dataset["seed_count"].values - 1, 1)
     normal: NDArray[np.float64] = -np.sign(t) * special.ndtri(special.stdtr(dof, -np.abs(t)))
     return normal

@@ -11,6 +11,7 @@ Each gives one value of each of its quantities for each data set; names and scal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
@@ -25,7 +26,7 @@ from validation.pools import draw_pool
 from validation.population import PromptMoments, gaussian_moments
 from validation.prompts import Prompts, draw_prompts
 from validation.samplers.overlap import replica_overlaps, thermal_averages
-from validation.samplers.sampling import sample
+from validation.samplers.sampling import Samples, sample
 from validation.sweeping.points import Point, random_generator
 from validation.training.layer import largest_curvature
 from validation.training.loop import train
@@ -33,6 +34,9 @@ from validation.training.run import Outcome
 
 __all__ = ["ROADS", "DataSetResult", "Road", "measure_data_set"]
 
+_STEPS = 100_000
+_MOST_R_HAT = 1.1
+"""Of two chains of some hundred correlated draws; 1.01 is for four chains of thousands."""
 _OF_WEIGHTS = ("m", "q", "e_icl", "e_idg", "e_train", "contrast")
 
 
@@ -105,30 +109,49 @@ def _message_passing(point: Point, data: Prompts, rng: np.random.Generator) -> D
         beta=_beta(point, data),
         method=method,
         tolerance=point.tolerance,
+        max_iterations=point.steps,
         rng=rng if method == "published" else None,
     )
     if solution.status != Status.CONVERGED:
-        return DataSetResult({}, solution.status, solution.reason)
+        more = "; give it more steps" if solution.status == Status.NOT_CONVERGED else ""
+        return DataSetResult({}, solution.status, solution.reason + more)
     values = weight_quantities(data, solution.mean[:, :-1], _tested(point, data))
     values["q_self"] = overlaps(solution).q_self if point.temperature else values["q"]
     return DataSetResult(values)
 
 
 def _sampling(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
+    method = point.method or "exact"
     found = sample(
         data,
         ridge0=point.ridge / data.dimension,
         beta=_beta(point, data),
-        method=point.method or "exact",
+        method=method,
         draws=point.draws,
         chains=2,
         keep_weights=True,
         rng=rng,
     )
+    if method != "exact" and (reason := _not_mixed(found)):
+        return DataSetResult({}, Status.NOT_CONVERGED, reason)
     # Two chains are two replicas: q is their overlap.
     return DataSetResult(
         {**thermal_averages(found, _tested(point, data)), "q": float(replica_overlaps(found)[0].mean())}
     )
+
+
+def _not_mixed(found: Samples) -> str:
+    """Why the chains do not tell the measure's averages; empty where they do.
+
+    They start wider than the measure in every direction, so that chains which have not met have not mixed.
+    """
+    from validation.samplers.diagnostics import r_hat
+
+    worst = {name: r_hat(found.observables[name]) for name in ("energy", "m", "q_self")}
+    name = max(worst, key=lambda name: math.inf if math.isnan(worst[name]) else worst[name])
+    if worst[name] < _MOST_R_HAT:
+        return ""
+    return f"R-hat of {name} is {worst[name]:.2f}, not below {_MOST_R_HAT:g}: take more draws, or method exact or hmc"
 
 
 def _training(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
@@ -141,7 +164,7 @@ def _training(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetR
         rate = 1 / largest_curvature(start, data.features, data.label, ridge0)
     run = train(
         data,
-        steps=point.steps,
+        steps=point.steps or _STEPS,
         learning_rate=rate,
         ridge0=ridge0,
         start=start,
@@ -166,7 +189,7 @@ ROADS: dict[str, Road] = {
         (*_OF_WEIGHTS, "q_self"),
         _message_passing,
         methods=("gamp", "exact", "tap", "published"),
-        options={"tolerance": None},
+        options={"steps": None, "tolerance": None},
     ),
     "sampling": Road(
         ("m", "q", "q_self", "energy", "e_icl_gibbs"),
@@ -178,6 +201,6 @@ ROADS: dict[str, Road] = {
     "training": Road(
         (*_OF_WEIGHTS, "energy"),
         _training,
-        options={"steps": 100_000, "learning_rate": None, "tolerance": 1e-6},
+        options={"steps": _STEPS, "learning_rate": None, "tolerance": 1e-6},
     ),
 }

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from numerics.errors import OutputError
+from numerics.errors import OutputError, ParameterTypeError
 from numerics.fixed_point import Status
 from numerics.storage import PROVENANCE, check_writable, load, provenance, save
 from validation.sweeping.checkpoint import Progress, checkpoint_path, open_checkpoint, read_progress
@@ -74,7 +76,8 @@ def sweep_simulated(
             "mala", "hmc").
         draws: of each of two chains of "sampling", default 200.
         steps, learning_rate, tolerance: of "training": most steps (default 100000), step size (default half the largest
-            stable one), relative gradient to reach (default 1e-6). tolerance also of "message-passing".
+            stable one), relative gradient to reach (default 1e-6). steps and tolerance also of "message-passing", where
+            the default is the method's.
         executor: where points are computed: None or "serial", "processes", "dask", "dask:ADDRESS", "mpi", or any
             `concurrent.futures.Executor`, which is not shut down.
         workers: processes, for "processes" and "dask"; given without executor, more than one means "processes"; with an
@@ -83,15 +86,17 @@ def sweep_simulated(
             goes on where one that was interrupted or killed stopped. Points that were lost are tried again then. A
             finished output of the same call is read, not computed again.
         force: replace what is there, checkpoint included.
-        progress: called with (points finished, points in all).    say: called with a sentence on what happens.
+        progress: called with (points finished, points in all).
+        say: called with a sentence on what happens.
 
     Returns:
         xarray.Dataset: a variable for each quantity (mean over data sets), NAME_standard_error and NAME_theory, status
-        (CF flags), the integers used, provenance, digest. A failed point is NaN; its message is in the attribute
-        ``iclglass_failures``.
+        (CF flags), the integers used, provenance, digest. A failed point is NaN, but for the theory; its message is in
+        the attribute ``iclglass_failures``.
 
     Raises:
-        ParameterError, ParameterTypeError: bad input, or a checkpoint of other parameters.
+        ParameterError, ParameterTypeError: bad input, an executor that takes no work, or a checkpoint of other
+            parameters.
         OutputError: a file that cannot be written or is damaged, another sweep at work on it, a scheduler that is not
             there, workers that cannot start. What was finished is kept.
         WorkerError: a worker of an executor that is not ours died, or its scheduler is gone. What was finished is kept.
@@ -112,6 +117,11 @@ def sweep_simulated(
         "temperature": temperature,
         "test_context_length": test_context_length,
     }
+    for name in ("task_diversity", "context_length"):
+        if given[name] is None:
+            raise ParameterTypeError(f"{name} = None must be a number or a one-dimensional array")
+    if out is not None and not isinstance(out, (str, os.PathLike)):
+        raise ParameterTypeError(f"out = {out!r} must be the name of a file")
     grid = make_grid(
         given,
         dimension=dimension,
@@ -129,16 +139,23 @@ def sweep_simulated(
     if out is not None and not force:
         finished = _finished(Path(out), grid)
         if finished is not None:
+            if say is not None:
+                say(f"{out} is finished: it is read, not computed again")
             return finished
     _check_output(out, force=force)
-    with open_checkpoint(path, grid.parameters, points=len(grid.points), columns=names, fresh=force) as checkpoint:
+    with ExitStack() as stack:
+        # Before anything is dropped: an engine that is not there must not cost what was finished.
+        engine = stack.enter_context(make_engine(executor, workers=workers)) if force else None
+        checkpoint = stack.enter_context(
+            open_checkpoint(path, grid.parameters, points=len(grid.points), columns=names, fresh=force)
+        )
         _check_output(out, force=force)  # again: another sweep may have ended while we waited for its lock
         for number in [n for n, found in checkpoint.done.items() if found.status == Status.LOST]:
             del checkpoint.done[number]
         if len(checkpoint.done) < len(grid.points):
-            with make_engine(executor, workers=workers) as engine:
+            with make_engine(executor, workers=workers) if engine is None else nullcontext(engine) as at_work:
                 run_points(
-                    grid.points, function=evaluate, checkpoint=checkpoint, engine=engine, progress=progress, say=say
+                    grid.points, function=evaluate, checkpoint=checkpoint, engine=at_work, progress=progress, say=say
                 )
         dataset = to_dataset(grid, checkpoint.done)
         if out is not None:
@@ -162,7 +179,7 @@ def _finished(out: Path, grid: Grid) -> xr.Dataset | None:
     try:
         dataset = load(out)
         there = json.loads(dataset.attrs[PROVENANCE])
-        same = all(there[name] == here[name] for name in ("parameters", "versions", "git_revision"))
+        same = all(there[name] == here[name] for name in ("parameters", "versions", "source"))
     except (OutputError, KeyError, TypeError, ValueError):
         return None
     return dataset if same and dataset.attrs.get(DIGEST) == digest(dataset) else None

@@ -5,11 +5,13 @@ import pytest
 
 import numerics.instance.krylov as krylov
 from numerics.instance.data import Instance
+from numerics.instance.features import FeatureOperator
 from numerics.instance.krylov import relative_residual, response_solve
 from validation.prompts import draw_prompts
 
 TOLERANCE = 1e-12
 RTOL = 1e-9  # tolerance times the condition number of the small systems here
+ROUNDING = 1e-13  # of a few products of numbers of order one
 
 
 def draw(dimension: int, prompts: int, covariance: np.ndarray | None = None) -> Instance:
@@ -93,3 +95,79 @@ def test_the_preconditioner_takes_away_the_covariance_of_the_tokens(monkeypatch)
     without = iterations(correlated)
     assert with_it < 1.5 * isotropic
     assert without > 4 * with_it
+
+
+def every_pair(dimension: int, contexts: int, queries: int) -> FeatureOperator:
+    """Each of some contexts with each of some queries: the mean of s s^T is mean(u u^T) (x) mean(xt xt^T), exactly."""
+    rng = np.random.default_rng(2)
+    context = rng.standard_normal((contexts, dimension + 1)) * np.geomspace(0.2, 2, dimension + 1)
+    query = rng.standard_normal((queries, dimension)) + 0.5
+    return FeatureOperator(np.repeat(context, queries, axis=0), np.tile(query, (contexts, 1)))
+
+
+@pytest.mark.parametrize("ridge0", [0.0, 1e-3, 1.0, 30.0])
+def test_the_preconditioner_solves_a_kronecker_product_and_ridge_in_one_step(ridge0, monkeypatch):
+    monkeypatch.setattr(krylov, "_NOISY", 0)  # these moments are what they are, with no noise to shrink
+    features = every_pair(4, 9, 8)
+    weights = np.random.default_rng(3).standard_normal((2, *features.weight_shape))
+    fields = features.normal(weights) / features.shape[0] + ridge0 * weights
+    np.testing.assert_allclose(krylov._kronecker_inverse(features, ridge0)(fields), weights, RTOL, RTOL)
+    found = response_solve(features, fields, ridge0, tolerance=RTOL, max_iterations=1)
+    assert np.all(found.residual <= RTOL)
+
+
+@pytest.mark.parametrize(("prompts", "kept"), [(20, (0.0, 0.0)), (50, (0.0, 0.2)), (100, (0.5, 0.6))])
+def test_off_diagonal_second_moments_are_trusted_as_the_prompts_allow(prompts, kept):
+    """Of D+1 = 5 and D = 4 dimensions 1 - 10 dimensions/P is kept, nothing below 10 prompts a dimension."""
+    features = draw(4, prompts).features
+    for moments, part in zip(features.second_moments(), kept, strict=True):
+        found = krylov._shrunk(features, moments)
+        off = ~np.eye(len(moments), dtype=bool)
+        np.testing.assert_allclose(np.diagonal(found), np.diagonal(moments), rtol=ROUNDING)
+        np.testing.assert_allclose(found[off], part * moments[off], rtol=ROUNDING, atol=0)
+
+
+def test_sampled_second_moments_of_few_prompts_mislead(monkeypatch):
+    """With as many prompts as dimensions: 112 steps by their diagonals, 280 by all of them."""
+    data = draw(10, 10)
+    fields = data.features.adjoint(data.label)[None] / 10
+
+    def iterations() -> int:
+        return response_solve(data.features, fields, 1e-3, tolerance=RTOL, max_iterations=5000).iterations
+
+    shrunk = iterations()
+    monkeypatch.setattr(krylov, "_shrunk", lambda features, moments: moments)
+    assert iterations() > 1.5 * shrunk
+
+
+def test_a_run_cut_where_the_residual_has_risen_gives_back_what_it_began_with():
+    """A = diag(1, r), h = (sqrt r, 1): the first step makes the residual 1/(2 sqrt r) times as large, the second 0."""
+    ratio = 1e-4
+    context = np.sqrt(2) * np.diag([1.0, np.sqrt(ratio)])
+    features = FeatureOperator(context, np.ones((2, 1)))
+    fields = np.array([[[np.sqrt(ratio)], [1.0]], [[1.0], [0.0]]])  # the other is done in one step, and keeps it
+    one, two = (
+        response_solve(features, fields, 0.0, tolerance=RTOL, max_iterations=steps, minimum_norm=True)
+        for steps in (1, 2)
+    )
+    assert one.history[0] == pytest.approx(0.5 / np.sqrt(ratio), rel=0.01)
+    np.testing.assert_allclose(one.residual, [1.0, 0.0], atol=ROUNDING)
+    np.testing.assert_allclose(one.weights, [np.zeros((2, 1)), fields[1]], atol=ROUNDING)
+    assert np.all(two.residual <= RTOL)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_going_on_below_rounding_makes_no_system_worse(seed):
+    """Ten more runs, each from the last one's weights, at a tolerance out of reach: every one ends in rounding."""
+    data = draw(6, 60)
+    fields = np.random.default_rng(seed).standard_normal((4, 7, 6))
+    weights, residual = None, np.full(4, np.inf)
+    for _ in range(10):
+        found = response_solve(data.features, fields, 1e-4, tolerance=1e-18, max_iterations=10_000, initial=weights)
+        assert found.stalled
+        assert np.all(found.residual <= residual)
+        if weights is not None:
+            kept = found.residual == residual
+            np.testing.assert_array_equal(found.weights[kept], weights[kept])
+        weights, residual = found.weights, found.residual
+    assert np.all(residual < TOLERANCE)

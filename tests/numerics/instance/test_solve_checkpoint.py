@@ -168,3 +168,32 @@ def test_a_folder_that_is_not_there_is_refused_before_any_work(tmp_path):
 def test_without_a_state_nothing_is_written(tmp_path):
     SolveCheckpoint(tmp_path / "c", {}).save()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_solve_on_the_same_file_is_refused(tmp_path):
+    """And the first goes on undisturbed; no lock stays behind."""
+    path, whole = tmp_path / "c", solve_distributed(SMALL, **OPTIONS)
+    refused = []
+
+    def second(step, residual):
+        if step == 4:
+            with pytest.raises(OutputError, match="is being written by another solve"):
+                solve_distributed(SMALL, **OPTIONS, checkpoint=path)
+            refused.append(step)
+
+    found = solve_distributed(SMALL, **OPTIONS, checkpoint=path, progress=second)
+    assert refused == [4]
+    assert found.mean.tobytes() == whole.mean.tobytes()
+    assert [file.name for file in tmp_path.iterdir()] == ["c"]
+
+
+def test_bad_values_leave_what_was_finished(tmp_path):
+    path = tmp_path / "c"
+    interrupted(path, 5)
+    before = path.read_bytes()
+    with pytest.raises(ParameterError, match="ridge0"):
+        solve_distributed(SMALL, ridge0=-1.0, beta=3.0, checkpoint=path, fresh=True)
+    assert path.read_bytes() == before
+    steps = []
+    solve_distributed(SMALL, **OPTIONS, checkpoint=path, fresh=True, progress=lambda done, _: steps.append(done))
+    assert steps[0] == 1

@@ -2,15 +2,22 @@
 
 import numpy as np
 import pytest
+import sympy as sp
 
+import validation.paper.divergence as divergence
 from numerics.fixed_point import Status
 from numerics.instance.data import Instance
 from numerics.instance.spin_by_spin import published
 from numerics.instance.stability import spin_by_spin_limit
+from replica import symbols
+from replica.disorder import CouplingMoments
 from validation.paper.divergence import finite_line, limit_line
 from validation.prompts import draw_prompts
+from validation.statistics import bonferroni_threshold
 
 ROUNDING = 1e-5
+FALSE_ALARM = 0.01  # of all comparisons of a test together
+EXACT = 1e-9  # a fixed point iterated to 1e-12
 DIMENSION, CONTEXT = 20, 100
 BELOW, ABOVE, BEYOND = 0.8, 1.6, 1.25
 """Measured: 0.98, 1.33, 1.04 times the line at D = 20 and 2.6, 2.7, 1.37 times the limit."""
@@ -26,6 +33,38 @@ def test_limit_is_that_of_the_block_at_small_ridge():
 def test_limit_is_that_of_the_last_row_at_large_ridge():
     ((line,),) = limit_line([40], dimension=20, ridges=[1.0])
     assert abs(line / (400 * 1.5 / 20) - 1) < ROUNDING  # tau = a/lam
+
+
+def test_squares_of_the_couplings_are_those_of_drawn_data_sets():
+    """Sums over the partners of a spin in the block or in the last row: means over like spins and over data sets."""
+    dimension, context, prompts, repeats = 3, 6, 1000, 400
+    data = draw_prompts(dimension=dimension, context=context, prompts=repeats * prompts, rng=np.random.default_rng(3))
+    features = data.features.dense().reshape(repeats, prompts, -1)
+    squares = (features.transpose(0, 2, 1) @ features / prompts) ** 2
+    squares[:, *np.diag_indices(squares.shape[1])] = 0  # on-site
+    parts = (slice(None, -dimension), slice(-dimension, None))
+    sums = np.array([[squares[:, i, j].sum(axis=2).mean(axis=1) for j in parts] for i in parts]).transpose(2, 0, 1)
+    law = divergence._Law(dimension, context)
+    z = (sums.mean(axis=0) - law._mean - law._variance / prompts) / (sums.std(axis=0, ddof=1) / np.sqrt(repeats))
+    assert np.max(np.abs(z)) < bonferroni_threshold(FALSE_ALARM, z.size)
+
+
+@pytest.mark.parametrize("prompts", [1.0, 7.0, 1e9])
+def test_variance_of_couplings_with_a_mean(prompts, monkeypatch):
+    """Means of this law's couplings are zero. Of another's they would stay as P grows, unlike the variances.
+
+    With couplings of one kind only, of mean c and variance s^2/P, k partners for each spin of the block, g the on-site
+    part: 1/v = lambda0 + g - k (c^2 + s^2/P) v, of which v is the smaller root.
+    """
+    mean, deviation, dimension, ridge0 = 0.05, 0.1, 3, 2.0
+    kind = CouplingMoments(
+        "coupling, block with block, all indices differ", sp.Float(-mean), sp.Float(deviation) ** 2 / symbols.P
+    )
+    monkeypatch.setattr(divergence, "symbolic_moments", lambda: (kind,))
+    law = divergence._Law(dimension, 6)
+    linear, square = ridge0 + law._onsite[0], (dimension - 1) ** 2 * (mean**2 + deviation**2 / prompts)
+    expected = (linear - np.sqrt(linear**2 - 4 * square)) / (2 * square)
+    assert abs(law._block_variance(prompts, ridge0) / expected - 1) < EXACT
 
 
 def measured(dimension, ridge0, rng):

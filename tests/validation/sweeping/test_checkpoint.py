@@ -3,6 +3,7 @@
 import math
 import os
 import random
+import shutil
 import sqlite3
 import struct
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import validation.sweeping.checkpoint as module
-from numerics import resuming
+from numerics import resuming, storage
 from numerics.errors import OutputError, ParameterError
 from tests.validation.sweeping.killing import ROOT
 from validation.sweeping.checkpoint import checkpoint_path, open_checkpoint, read_progress
@@ -419,3 +420,20 @@ def test_a_full_disk_keeps_what_was_finished(path):
         assert sorted(checkpoint.done) == list(range(int(number)))
         assert all(found.values == (float(k),) * 3 for k, found in checkpoint.done.items())
         checkpoint.record([(int(number), result(1))])
+
+
+def test_an_edit_that_is_not_committed_is_another_program(begun, monkeypatch, tmp_path):
+    for folder in ("iclglass", "numerics", "replica", "validation"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    digest = storage.source_digest.__wrapped__  # not kept from the start of the tests
+    here = digest()
+    monkeypatch.setattr(storage, "__file__", str(tmp_path / "numerics" / "storage.py"))
+    assert digest() == here
+    (tmp_path / "notes.md").write_text("no program")
+    assert digest() == here
+    roads = tmp_path / "validation" / "sweeping" / "roads.py"
+    roads.write_text(roads.read_text().replace("2", "3", 1))
+    assert digest() != here
+    monkeypatch.setattr(resuming, "source_digest", digest)
+    with pytest.raises(OutputError, match=r"another version .*source is .*must not be mixed"), opened(begun):
+        pass

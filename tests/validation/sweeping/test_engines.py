@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import textwrap
@@ -9,15 +11,17 @@ import threading
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 
 import psutil
 import pytest
 
 import validation.sweeping.engines as module
+from iclglass.cli import EXIT_FILE
 from numerics.errors import OutputError, ParameterError, ParameterTypeError, WorkerError
-from tests.validation.sweeping.killing import PATIENCE, ROOT, at_most, wait_for
+from tests.validation.sweeping.killing import PATIENCE, PROGRAM, ROOT, at_most, wait_for
 from tests.validation.sweeping.workloads import at, napping, numbered, numbered_points, sleeping
+from validation.sweeping import driver, scheduler
 from validation.sweeping.checkpoint import Checkpoint
 from validation.sweeping.driver import run_points
 from validation.sweeping.engines import SerialExecutor, engine_name, killed_worker, make_engine
@@ -269,7 +273,151 @@ def test_workers_that_cannot_start_are_one_clear_error(executor, tmp_path):
     assert "refused: worker processes die at their start: in a script, call the sweep under if __name__" in done.stdout
 
 
+# --- what engines tell the driver ------------------------------------------------------------------------------
+
+
+def test_what_an_engine_says_when_it_is_looked_at_reaches_the_user(monkeypatch):
+    monkeypatch.setattr(driver, "_LOOK_SECONDS", 0.02)
+    said, sentences = [], iter(["no workers yet"])
+    with make_engine(None, workers=None) as engine:
+        engine.check = lambda: next(sentences, None)
+        points, checkpoint = numbered_points(6), Checkpoint(None, None, {})
+        run_points(points, function=napping, checkpoint=checkpoint, engine=engine, say=said.append)
+    assert said == ["no workers yet"]
+
+
+@pytest.mark.parametrize("workers_go_late", [False, True])
+def test_control_c_ends_as_soon_as_nothing_runs(workers_go_late, monkeypatch):
+    """Points that no worker holds are not waited for, whether the workers were never there or go while we wait."""
+    monkeypatch.setattr(driver, "_LOOK_SECONDS", 0.02)
+    said, asked = [], []
+
+    def submit(function, payload):
+        signal.raise_signal(signal.SIGINT)
+        return Future()
+
+    def cancel(future):
+        asked.append(future)
+        return not workers_go_late or len(asked) > 3
+
+    with make_engine(None, workers=None) as engine, at_most(20):
+        monkeypatch.setattr(engine, "submit", submit)
+        monkeypatch.setattr(engine, "cancel", cancel)
+        points, checkpoint = numbered_points(9), Checkpoint(None, None, {})
+        with pytest.raises(KeyboardInterrupt):
+            run_points(points, function=numbered, checkpoint=checkpoint, engine=engine, say=said.append)
+    assert said == (["finishing 1 points that run; Ctrl-C again stops at once"] if workers_go_late else [])
+
+
 # --- Dask ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def answering(answer):
+    """The address of a program that is no scheduler: it takes every connection, says its answer and waits."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as pool:
+        connections = []
+
+        def serve():
+            with suppress(OSError):
+                while True:
+                    connections.append(server.accept()[0])
+                    connections[-1].sendall(answer)
+
+        pool.submit(serve)
+        try:
+            yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            for connection in connections:
+                connection.close()
+
+
+def frames(*parts):
+    """A message as Dask frames it."""
+    body = struct.pack(f"{1 + len(parts)}Q", len(parts), *map(len, parts)) + b"".join(parts)
+    return struct.pack("Q", len(body)) + body
+
+
+SILENT, NONSENSE = b"", frames(b"\xc1\xc1")
+STRANGERS = {
+    "a silent program": (SILENT, "takes the connection and does not answer"),
+    "a proxy": (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "what answers there is no scheduler"),
+    "a length beyond memory": (struct.pack("Q", 2**62), "what answers there is no scheduler"),
+    "zeros": (bytes(64), "what answers there is no scheduler"),
+    "frames of nonsense": (NONSENSE, "what answers there is no scheduler"),
+    "a message that is no greeting": (frames(b"\x93\x01\x02\x03"), "what answers there is no scheduler"),
+}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_what_is_no_scheduler_is_refused_in_time(stranger, monkeypatch):
+    pytest.importorskip("distributed")
+    answer, reason = STRANGERS[stranger]
+    if answer == SILENT:
+        monkeypatch.setattr(scheduler, "CONNECT_SECONDS", 0.2)
+    with (
+        answering(answer) as address,
+        at_most(10),
+        pytest.raises(OutputError, match=rf"no Dask scheduler answers at {address} within .*{reason}"),
+    ):
+        make_engine(f"dask:{address}", workers=None).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("banana", "missing port number"),
+        ("127.0.0.1", "missing port number"),
+        ("nonsense://", "unknown address scheme"),
+        ("tls://127.0.0.1:1", "certificates"),
+    ],
+)
+def test_an_address_of_another_form_is_refused_at_once_with_the_form(address, reason):
+    pytest.importorskip("distributed")
+    with (
+        at_most(5),
+        pytest.raises(OutputError, match=rf"answers at {address}.*{reason}.* the form tcp://HOST:PORT$"),
+    ):
+        make_engine(f"dask:{address}", workers=None).__enter__()
+
+
+def test_a_name_server_that_is_silent_is_not_waited_for(monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(scheduler, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(scheduler, "_GRACE_SECONDS", 0.1)
+    asked = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address: asked.wait(10))
+    with at_most(5), pytest.raises(OutputError, match=r"no Dask scheduler answers at tcp://host:1 .*no answer"):
+        make_engine("dask:tcp://host:1", workers=None).__enter__()
+    asked.set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stranger", [None, SILENT, NONSENSE], ids=["no address", "silent", "nonsense"])
+@pytest.mark.parametrize("command", ["sweep", "blocks"])
+def test_the_command_says_one_line_and_ends(command, stranger, tmp_path):
+    """Nothing of Dask's is left that keeps the process alive, or complains of its end."""
+    pytest.importorskip("distributed")
+    arguments = {
+        "sweep": "sweep --simulate --tau 0.5:3:3 --alpha 1 --dimension 4 --samples 2 --out y.nc",
+        "blocks": "instance --blocks --dimension 4 --context 8 --prompts 50 --ridge0 0.1 --beta 1 --seed 1",
+    }
+    with nullcontext("banana") if stranger is None else answering(stranger) as address:
+        started = time.monotonic()
+        done = subprocess.run(
+            [*PROGRAM, *arguments[command].split(), "--dask", address],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == EXIT_FILE
+    assert done.stderr.startswith(f"iclglass: error: no Dask scheduler answers at {address} ")
+    assert done.stderr.count("\n") == 1
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.slow
@@ -335,17 +483,68 @@ def test_a_scheduler_that_goes_is_one_error_and_what_was_finished_is_kept(cluste
     assert len(checkpoint.done) >= 10
 
 
-@pytest.mark.slow
-def test_a_cluster_without_workers_is_one_error(monkeypatch):
+@pytest.fixture
+def empty():
+    """A scheduler without workers."""
     distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as running:
+        yield running
+
+
+def run_on(cluster, say):
+    with make_engine(f"dask:{cluster.scheduler_address}", workers=None) as engine, at_most(PATIENCE):
+        points, checkpoint = numbered_points(3), Checkpoint(None, None, {})
+        run_points(points, function=napping, checkpoint=checkpoint, engine=engine, say=say)
+    return checkpoint.done
+
+
+@pytest.mark.slow
+def test_a_cluster_without_workers_is_said_and_then_one_error(empty, monkeypatch):
+    monkeypatch.setattr(module, "_QUIET_SECONDS", 1)
     monkeypatch.setattr(module, "_NO_WORKERS_SECONDS", 2.0)
-    with (
-        distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty,
-        pytest.raises(WorkerError, match=r"has had no worker for 2 s: start one with 'dask worker'"),
-        make_engine(f"dask:{empty.scheduler_address}", workers=None) as engine,
-        at_most(PATIENCE),
-    ):
-        run_points(numbered_points(3), function=napping, checkpoint=Checkpoint(None, None, {}), engine=engine)
+    said, address = [], empty.scheduler_address
+    with pytest.raises(WorkerError, match=r"has had no worker for 2 s: start one with 'dask worker'"):
+        run_on(empty, said.append)
+    wanted = (
+        f"the scheduler at {address} has no workers yet: start them with 'dask worker {address}'; waiting up to 2 s"
+    )
+    assert said == [wanted]
+
+
+@pytest.mark.slow
+def test_workers_that_come_late_are_used(empty, monkeypatch):
+    monkeypatch.setattr(module, "_QUIET_SECONDS", 1)
+    said = []
+
+    def say(sentence):
+        said.append(sentence)
+        empty.scale(1)
+
+    assert run_on(empty, say) == dict(enumerate(map(numbered, numbered_points(3))))
+    assert len(said) == 1
+
+
+@pytest.mark.slow
+def test_control_c_without_workers_ends_at_once(empty, monkeypatch):
+    monkeypatch.setattr(module, "_QUIET_SECONDS", 1)
+    said = []
+
+    def say(sentence):
+        said.append(sentence)
+        signal.raise_signal(signal.SIGINT)
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_on(empty, say)
+    assert time.monotonic() - started < 30  # half of what it waits for workers
+    assert [sentence for sentence in said if "finishing" in sentence] == []
+
+
+@pytest.mark.slow
+def test_the_address_of_a_worker_is_refused(cluster):
+    (address, *_) = cluster.scheduler_info["workers"]
+    with at_most(PATIENCE), pytest.raises(OutputError, match="what answers there is no scheduler"):
+        make_engine(f"dask:{address}", workers=None).__enter__()
 
 
 @pytest.mark.slow

@@ -183,14 +183,40 @@ def test_a_road_that_does_not_get_there_says_so_and_gives_no_number(road):
     found = evaluate(point_of(road=road, **change, theory=True))
     assert found.status in (Status.NOT_CONVERGED, Status.DIVERGES)
     assert found.message.startswith("data set 0: ")
-    assert all(math.isnan(value) for value in found.values)
+    assert_theory_alone(found, road)
+
+
+def assert_theory_alone(found, road):
+    """What was drawn has no number; the theory beside it has."""
+    values = dict(zip(columns(road, theory=True), found.values, strict=True))
+    assert all(math.isnan(value) for name, value in values.items() if not name.endswith("_theory"))
+    assert not math.isnan(values["m_theory"])
+
+
+def test_message_passing_gets_there_with_more_steps():
+    law = {"road": "message-passing", "method": "published", "task_diversity": 16.0, "dimension": 12}
+    few, more = (evaluate(point_of(**law, ridge=0.1, steps=steps)) for steps in (None, 1000))
+    assert few.status == Status.NOT_CONVERGED
+    assert few.message.endswith("; give it more steps")
+    assert more.status == Status.CONVERGED
+
+
+@pytest.mark.parametrize("method", ["heat-bath", "mala"])
+def test_chains_that_have_not_met_give_no_number(method):
+    """Almost flat directions and few draws: averages were five times too large, with small error bars."""
+    law = {"task_diversity": 0.5, "ridge": 1e-6, "temperature": 0.3, "dimension": 4, "road": "sampling"}
+    found = evaluate(point_of(**law, method=method, draws=20))
+    assert found.status == Status.NOT_CONVERGED
+    assert "R-hat of" in found.message
+    assert "take more draws" in found.message
+    assert evaluate(point_of(**law, method="exact", draws=20)).status == Status.CONVERGED
 
 
 def test_an_error_of_one_point_is_its_status():
-    found = evaluate(replace(point_of(), prompts=10**12))
+    found = evaluate(replace(point_of(theory=True), prompts=10**12))
     assert found.status == Status.FAILED
     assert found.message
-    assert all(math.isnan(value) for value in found.values)
+    assert_theory_alone(found, "simulation")
 
 
 def test_a_learning_rate_is_passed_on():
