@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from iclglass.instance_command import finite_theory, named, print_text
-from iclglass.output import DONE, NOT_CONVERGED, print_json
+from iclglass.output import DONE, NOT_CONVERGED, print_json, say
 from numerics.errors import ParameterError
 
 __all__ = ["run"]
@@ -28,7 +28,8 @@ def run(values: Mapping[str, Any]) -> int:
     from numerics.storage import check_writable
     from validation.prompt_blocks import PromptBlocks, measure_blocks
     from validation.sweeping.checkpoint import checkpoint_path
-    from validation.sweeping.engines import EngineExecutor, engine_name, make_engine
+    from validation.sweeping.engine_executor import EngineExecutor
+    from validation.sweeping.engines import engine_name, make_engine
 
     _check(values)
     checkpoint = None
@@ -36,7 +37,7 @@ def run(values: Mapping[str, Any]) -> int:
         check_writable(values["out"], force=values["force"] or False)
         checkpoint = checkpoint_path(values["out"])
         if checkpoint.exists() and not values["force"]:
-            print(f"iclglass: going on from {checkpoint}", file=sys.stderr)
+            say(f"going on from {checkpoint}")
     law = {"context": values["context"], "label_noise": values["label_noise"] or 0.0, "norm": values["norm"] or "N"}
     sizes = {name: values[name] for name in ("dimension", "prompts")}
     source = PromptBlocks(**sizes, **law, seed=values["seed"])
@@ -46,7 +47,7 @@ def run(values: Mapping[str, Any]) -> int:
     initial = None if values["start"] is None else load_solution(values["start"])
     engine_of = make_engine(engine_name(values["dask"]), workers=values["workers"], tries=_TRIES)
     with engine_of as engine, bar("steps") as advance:
-        workers = EngineExecutor(engine)
+        workers = EngineExecutor(engine, say)
         total = limits.get("max_iterations")
         solution = solve_distributed(
             source,

@@ -2,10 +2,11 @@
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["DISAGREE", "DONE", "NOT_CONVERGED", "SCHEMA_VERSION", "print_json", "to_json"]
+__all__ = ["DISAGREE", "DONE", "NOT_CONVERGED", "SCHEMA_VERSION", "print_json", "say", "to_json"]
 
 SCHEMA_VERSION = 1
 DONE = 0
@@ -16,6 +17,11 @@ DISAGREE = 4
 def print_json(record: Mapping[str, Any]) -> None:
     """Print one JSON object with its schema version."""
     print(to_json({"schema_version": SCHEMA_VERSION, **record}))
+
+
+def say(sentence: str) -> None:
+    """Print a sentence on stderr."""
+    print(f"iclglass: {sentence}", file=sys.stderr)
 
 
 def to_json(record: Mapping[str, Any]) -> str:

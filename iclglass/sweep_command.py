@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iclglass.commands import check_outputs, grid_parameters
-from iclglass.output import DONE, NOT_CONVERGED
+from iclglass.output import DONE, NOT_CONVERGED, say
 from numerics.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def run(values: Mapping[str, Any]) -> int:
             out=out,
             force=values["force"] or False,
             progress=advance,
-            say=_say,
+            say=say,
         )
     if values["plot"] is not None:
         figure = draw_simulated(dataset, observable=values["observable"])
@@ -72,10 +72,6 @@ def _engine(values: Mapping[str, Any]) -> str | None:
     from validation.sweeping.engines import engine_name
 
     return "mpi" if values["mpi"] else engine_name(values["dask"])
-
-
-def _say(sentence: str) -> None:
-    print(f"iclglass: {sentence}", file=sys.stderr)
 
 
 def _print_summary(dataset: "xr.Dataset") -> int:

@@ -30,7 +30,7 @@ from numerics.arguments import check_count
 from numerics.errors import MissingExtraError, OutputError, ParameterError, ParameterTypeError, WorkerError
 from validation.sweeping.scheduler import CONNECT_SECONDS, check_scheduler, no_scheduler
 
-__all__ = ["Engine", "EngineExecutor", "SerialExecutor", "engine_name", "killed_worker", "make_engine"]
+__all__ = ["Engine", "SerialExecutor", "engine_name", "killed_worker", "make_engine"]
 
 _NO_WORKERS_SECONDS = 60.0
 """A worker that died is back in seconds, a few in a row in less than that."""
@@ -150,18 +150,6 @@ class SerialExecutor(Executor):
         except Exception as error:
             future.set_exception(error)
         return future
-
-
-class EngineExecutor(Executor):
-    """An engine as an executor, for work that is no sweep: its workers leave Ctrl-C alone, and go with it."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Start fn(payload): one positional argument."""
-        (payload,) = args
-        return self._engine.submit(fn, payload)
 
 
 def killed_worker(error: Exception) -> bool:

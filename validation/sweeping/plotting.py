@@ -9,7 +9,18 @@ import numpy as np
 
 from numerics.errors import ParameterError
 from numerics.parameters import closest
-from numerics.plotting import PALETTE, axis_label, draw_map, draw_sweep, fixed_parameters, quantity_label, set_scale
+from numerics.plotting import (
+    PALETTE,
+    absence,
+    colour_norm,
+    draw_abscissa,
+    draw_map,
+    draw_sweep,
+    fixed_parameters,
+    quantity_label,
+    write_absence,
+)
+from numerics.plotting_axes import set_scale
 from validation.sweeping.evaluation import quantities_of
 from validation.sweeping.grid import ROAD_NAMES
 from validation.sweeping.results import z_scores
@@ -36,51 +47,78 @@ def refuse_undrawable(road: str, observable: str, given: Mapping[str, Any]) -> N
 
 def draw_simulated(dataset: xr.Dataset, *, observable: str = "e_icl") -> Figure:
     """One quantity with its standard errors and the theory: over one axis a curve; over two axes three maps, the
-    simulation, the theory, and their difference in standard errors.
+    simulation and the theory on one scale of colours, and their difference in standard errors.
 
     Raises ParameterError: a quantity that is not there, or not one or two axes.
     """
-    from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
-
     if f"{observable}_standard_error" not in dataset:
         return draw_sweep(dataset, observable=observable)
     axes = [str(name) for name in dataset["status"].dims]
     if len(axes) not in (1, 2):
         raise ParameterError(f"a picture shows one or two axes, not {len(axes)}: fix the others to one value")
-    title = fixed_parameters(dataset, axes)
-    theory = f"{observable}_theory" if f"{observable}_theory" in dataset else None
-    if len(axes) == 1:
-        figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-        panel = figure.add_subplot()
-        x = dataset[axes[0]].values
-        mean, error = dataset[observable].values, dataset[f"{observable}_standard_error"].values
-        label = f"simulation, {int(dataset['seed_count'].max())} data sets a point"
-        panel.errorbar(x, mean, np.nan_to_num(error), fmt="o", markersize=4, color=PALETTE[1], label=label)
-        if theory is not None:
-            panel.plot(x, dataset[theory].values, color=PALETTE[0], label="theory at the same sizes")
-        set_scale(panel.set_xscale, x)
-        set_scale(panel.set_yscale, mean, steep=True)
-        panel.set_xlabel(axis_label(axes[0]))
-        panel.set_ylabel(quantity_label(observable))
-        panel.set_title(title, fontsize="medium")
-        panel.grid(alpha=0.3)
-        panel.legend()
-        return figure
-    maps = 1 if theory is None else 3
+    return _curve(dataset, observable, axes[0]) if len(axes) == 1 else _maps(dataset, observable, axes)
+
+
+def _curve(dataset: xr.Dataset, observable: str, axis: str) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    panel = figure.add_subplot()
+    x, mean = dataset[axis].values, dataset[observable].values
+    missing = absence(dataset, observable)
+    if not missing:
+        samples = _samples(dataset)
+        single = samples == 1
+        label = "simulation, " + ("one data set a point, no error bars" if single else f"{samples} data sets a point")
+        error = None if single else np.nan_to_num(dataset[f"{observable}_standard_error"].values)
+        panel.errorbar(x, mean, error, fmt="o", markersize=4, color=PALETTE[1], label=label)
+    theory = f"{observable}_theory"
+    if theory in dataset and not absence(dataset, theory):
+        panel.plot(x, dataset[theory].values, color=PALETTE[0], label="theory at the same sizes")
+    draw_abscissa(panel, axis, x)
+    set_scale(panel, "y", mean, steep=True)
+    write_absence(panel, missing)
+    panel.set_ylabel(quantity_label(observable))
+    panel.set_title(fixed_parameters(dataset, [axis]), fontsize="medium")
+    panel.grid(alpha=0.3)
+    if panel.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside lower center", ncols=2)  # outside it hides no point
+    return figure
+
+
+def _maps(dataset: xr.Dataset, observable: str, axes: list[str]) -> Figure:
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    shown = {"simulation": observable, "theory at the same sizes": f"{observable}_theory"}
+    shown = {title: name for title, name in shown.items() if name in dataset}
+    maps = 3 if len(shown) == 2 else 1
     figure = Figure(figsize=(5.4 * maps, 4.6), layout="constrained")
     panels = figure.subplots(1, maps, squeeze=False)[0]
-    ends = {"x": axes[0], "y": axes[1]}
-    draw_map(panels[0], dataset[observable], label=quantity_label(observable), **ends)
-    panels[0].set_title("simulation", fontsize="medium")
-    if theory is not None:
-        draw_map(panels[1], dataset[theory], label=quantity_label(observable), **ends)
-        panels[1].set_title("theory at the same sizes", fontsize="medium")
-        z = dataset[observable].copy(data=z_scores(dataset, observable))
-        reach = max(4.0, float(np.nanmax(np.abs(z.values), initial=0.0)))
+    norm = colour_norm(*(dataset[name].values for name in shown.values()))
+    for panel, (title, name) in zip(panels, shown.items(), strict=False):
+        draw_map(panel, dataset[name], x=axes[0], y=axes[1], label=quantity_label(observable), norm=norm)
+        write_absence(panel, absence(dataset, name))
+        panel.set_title(title, fontsize="medium")
+    if maps == 3:
+        z = z_scores(dataset, observable)
+        reach = max(4.0, float(np.max(np.abs(z[np.isfinite(z)]), initial=0.0)))
         draw_map(
-            panels[2], z, label="deviation in standard errors, $z$", norm=Normalize(-reach, reach), cmap="PuOr", **ends
+            panels[2],
+            dataset[observable].copy(data=np.clip(z, -reach, reach)),  # infinite without scatter: the end of the scale
+            x=axes[0],
+            y=axes[1],
+            label="deviation in standard errors, $z$",
+            norm=None if np.isnan(z).all() else Normalize(-reach, reach),
+            cmap="PuOr",
         )
+        if np.isnan(z).all():
+            single = _samples(dataset) == 1
+            write_absence(panels[2], "one data set a point: no standard errors" if single else "nothing to compare")
         panels[2].set_title("simulation - theory", fontsize="medium")
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(fixed_parameters(dataset, axes), fontsize="medium")
     return figure
+
+
+def _samples(dataset: xr.Dataset) -> int:
+    return int(dataset["seed_count"].max())
