@@ -170,15 +170,26 @@ def _unfinished(out: str) -> bool:
 
 
 def _finish(dataset: Any, values: Mapping[str, Any]) -> int:
+    from numerics.fixed_point import Status
+
+    print(f"wrote {values['out']}" + (f" and {values['plot']}" if values["plot"] is not None else ""), file=sys.stderr)
+    counts = status_counts(dataset)
+    if values.get("json"):
+        print_json({"out": values["out"], "points": dataset["status"].size, "status": counts})
+    else:
+        for name, count in counts.items():
+            print(f"{count} of {dataset['status'].size} points: {Status[name.upper()].sentence}")
+    return DONE if set(counts) <= {"converged"} else NOT_CONVERGED
+
+
+def status_counts(dataset: Any) -> dict[str, int]:
+    """Name of a status -> points that have it."""
     import numpy as np
 
     from numerics.fixed_point import Status
 
-    print(f"wrote {values['out']}" + (f" and {values['plot']}" if values["plot"] is not None else ""), file=sys.stderr)
     codes, counts = np.unique(dataset["status"].values, return_counts=True)
-    for code, count in zip(codes, counts, strict=True):
-        print(f"{count} of {dataset['status'].size} points: {Status(int(code)).sentence}")
-    return DONE if set(codes) <= {Status.CONVERGED} else NOT_CONVERGED
+    return {Status(code).name.lower(): count for code, count in zip(codes.tolist(), counts.tolist(), strict=True)}
 
 
 def _sweep(values: Mapping[str, Any]) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iclglass.commands import check_outputs, grid_parameters
-from iclglass.output import DONE, NOT_CONVERGED, say
+from iclglass.commands import check_outputs, grid_parameters, status_counts
+from iclglass.output import DONE, NOT_CONVERGED, print_json, say
 from numerics.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -63,7 +63,27 @@ def run(values: Mapping[str, Any]) -> int:
         figure = draw_simulated(dataset, observable=values["observable"])
         save_figure(figure, values["plot"], force=True)
     print(f"wrote {out}" + (f" and {values['plot']}" if values["plot"] is not None else ""), file=sys.stderr)
-    return _print_summary(dataset)
+    return _print_json(dataset, out) if values["json"] else _print_summary(dataset)
+
+
+def _print_json(dataset: "xr.Dataset", out: Path) -> int:
+    import json
+    from dataclasses import asdict
+
+    from validation.sweeping.results import DIGEST, FAILURES, compare
+
+    failures = json.loads(dataset.attrs[FAILURES])
+    print_json(
+        {
+            "out": str(out),
+            "points": dataset["status"].size,
+            "status": status_counts(dataset),
+            "comparisons": [asdict(found) for found in compare(dataset)],
+            "failures": failures,
+            "digest": dataset.attrs[DIGEST],
+        }
+    )
+    return NOT_CONVERGED if failures else DONE
 
 
 def _engine(values: Mapping[str, Any]) -> str | None:
@@ -78,9 +98,6 @@ def _print_summary(dataset: "xr.Dataset") -> int:
     """Theory against simulation over all points, the failures, the digest; returns the exit code."""
     import json
 
-    import numpy as np
-
-    from numerics.fixed_point import Status
     from validation.sweeping.results import DIGEST, FAILURES, compare
 
     compared = compare(dataset)
@@ -99,8 +116,8 @@ def _print_summary(dataset: "xr.Dataset") -> int:
         print(f"point {failure['index']} {failure['status']}: {failure['message']}", file=sys.stderr)
     if len(failures) > _SHOWN:
         print(f"and {len(failures) - _SHOWN} more, in the attribute {FAILURES} of the output", file=sys.stderr)
-    for code, count in zip(*np.unique(dataset["status"].values, return_counts=True), strict=True):
-        print(f"{count} of {dataset['status'].size} points: {Status(int(code)).name.lower().replace('_', ' ')}")
+    for name, count in status_counts(dataset).items():
+        print(f"{count} of {dataset['status'].size} points: {name.replace('_', ' ')}")
     print(f"digest {dataset.attrs[DIGEST]}")
     return NOT_CONVERGED if failures else DONE
 
@@ -110,9 +127,14 @@ def status(values: Mapping[str, Any]) -> int:
     others = [f"--{name.replace('_', '-')}" for name in ("simulate", *_ONLY_SIMULATED) if values[name] is not None]
     if others:
         raise ParameterError(f"--status looks and does nothing else: leave out {', '.join(others)}")
+    from dataclasses import asdict
+
     from validation.sweeping.sweep import sweep_status
 
     found = sweep_status(values["status"])
+    if values["json"]:
+        print_json({**asdict(found), "writer": None if found.writer == "finished" else found.writer})
+        return DONE
     state = "running" if found.running else "finished" if found.writer == "finished" else "not running"
     by = "" if found.writer == "finished" else f" ({found.writer})"
     print(f"{state}{by}: {found.finished} of {found.points} points, {found.failed} failed")

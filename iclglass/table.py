@@ -166,7 +166,7 @@ COMMANDS = (
     Command(
         "sweep",
         "solve, or simulate, over a grid of one or more axes, into a netCDF file",
-        (*(replace(option, waived_by="status") for option in _SWEEP), *_SIMULATED),
+        (*(replace(option, waived_by="status") for option in _SWEEP), *_SIMULATED, _JSON),
         "iclglass sweep --tau 0.1:4:200 --alpha 0.2:20:100:log --lam 0.1 --out sweep.nc --plot sweep.png\n"
         "  iclglass sweep --simulate --tau 0.2:4:20 --alpha 0.5:4:10 --dimension 16 --workers 2 --out simulated.nc\n"
         "  iclglass sweep --status simulated.nc\n"

@@ -262,6 +262,19 @@ def test_points_that_fail_have_an_exit_code_and_are_tried_again(run, monkeypatch
     assert files() == ["a.nc"]
 
 
+def test_json_of_a_simulated_sweep_a_plain_one_and_a_status(run):
+    code, out, _ = run(*SIMULATED, "--json")
+    found = json.loads(out)
+    assert (code, found["schema_version"], found["points"], found["status"]) == (DONE, 1, 3, {"converged": 3})
+    assert found["digest"] == digest_of("a.nc")
+    assert found["failures"] == []
+    assert {row["quantity"] for row in found["comparisons"]} >= {"m", "e_icl"}
+    plain = json.loads(run("sweep", "--tau", "0.5:2:4", "--alpha", "1", "--lam", "0.1", "--out", "b.nc", "--json")[1])
+    assert plain == {"schema_version": 1, "out": "b.nc", "points": 4, "status": {"converged": 4}}
+    status = json.loads(run("sweep", "--status", "a.nc", "--json")[1])
+    assert (status["finished"], status["points"], status["running"], status["writer"]) == (3, 3, False, None)
+
+
 def test_the_same_command_goes_on_with_its_picture(run, monkeypatch):
     def fails(point):
         return PointResult((np.nan,) * 36, int(Status.LOST), "its worker died", 0.0)
