@@ -5,13 +5,16 @@ there is no number.
 """
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from numerics.errors import ParameterError
+from numerics.fixed_point import Status
 from numerics.parameters import PARAMETERS, closest
 from numerics.phase_diagram import PhaseDiagram
+from numerics.plotting_axes import cell_edges, set_scale
 from numerics.saddle_point import OBSERVABLES
 from numerics.storage import replacing
 
@@ -22,8 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PALETTE",
-    "axis_label",
+    "absence",
     "check_observable",
+    "colour_norm",
+    "draw_abscissa",
     "draw_family",
     "draw_map",
     "draw_phase_diagram",
@@ -33,14 +38,11 @@ __all__ = [
     "plot_sweep",
     "quantity_label",
     "save_figure",
-    "set_scale",
+    "write_absence",
 ]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # Lines on a viridis map: each has a casing of the opposite lightness, so that it is seen anywhere.
-_LARGEST_DRAWN = 1e250
-_LOGARITHMS = (-700.0, 709.0)
-"""Between them exp is a normal number."""
 _MAP_LINES = (
     ("#FFFFFF", "black", "-"),
     ("#D55E00", "white", "-"),
@@ -48,6 +50,13 @@ _MAP_LINES = (
     ("#CC79A7", "white", "-."),
     ("#56B4E9", "black", "--"),
 )
+_NO_NUMBER = {
+    Status.DIVERGES: "diverging",
+    Status.NOT_CONVERGED: "not converged",
+    Status.NOT_FINITE: "not finite",
+    Status.FAILED: "failed",
+    Status.LOST: "lost",
+}
 _LABELS = {
     "m": "$m$",
     "q": "$q$",
@@ -146,9 +155,9 @@ def draw_sweep(dataset: "xr.Dataset", *, observable: str = "e_icl") -> "Figure":
     x, values = dataset[axes[0]].values, dataset[observable].transpose(*axes).values
     shown = np.where(np.isfinite(values), values, np.nan)
     ax.plot(x, shown, color=PALETTE[0], marker="." if len(x) <= 50 else "")
-    set_scale(ax.set_xscale, x)
-    set_scale(ax.set_yscale, shown, steep=True)
-    ax.set_xlabel(_AXES[axes[0]])
+    draw_abscissa(ax, axes[0], x)
+    set_scale(ax, "y", shown, steep=True)
+    write_absence(ax, absence(dataset, observable))
     ax.set_ylabel(quantity_label(observable))
     ax.set_title(fixed_parameters(dataset, axes), fontsize="medium")
     ax.grid(alpha=0.3)
@@ -180,7 +189,7 @@ def draw_family(dataset: "xr.Dataset", *, observables: tuple[str, ...]) -> "Figu
                 linestyle=style,
                 label=f"${_SHORT[axes[1]]} = {parameter:g}$",
             )
-        set_scale(panel.set_yscale, values.ravel(), steep=True)
+        set_scale(panel, "y", values.ravel(), steep=True)
         panel.set_xlabel(_AXES[axes[0]])
         panel.set_ylabel(quantity_label(name))
         panel.grid(alpha=0.3)
@@ -200,6 +209,7 @@ def draw_phase_diagram(diagram: PhaseDiagram, *, observable: str = "e_icl") -> "
     check_observable(observable)
     figure, ax = _figure()
     draw_map(ax, diagram.dataset[observable], x=diagram.x, y=diagram.y, label=quantity_label(observable))
+    write_absence(ax, absence(diagram.dataset, observable))
     drawn = 0
     for line in diagram.lines:
         if not line.parts:
@@ -235,39 +245,77 @@ def draw_phase_diagram(diagram: PhaseDiagram, *, observable: str = "e_icl") -> "
 def draw_map(
     panel: "Axes", values: "xr.DataArray", *, x: str, y: str, label: str, norm: Any = None, cmap: str = "viridis"
 ) -> None:
-    """One quantity as a map over two axes, with its colour bar; grey where there is no number.
+    """One quantity as a map of whole cells over two axes, with its colour bar; grey, and no bar, without a number.
 
-    norm: of the colours; default linear, or logarithmic for values of one sign over a decade and a half.
+    norm: of the colours; default `colour_norm` of the values.
 
     Raises:
         ParameterError: an axis of fewer than two values.
     """
-    from matplotlib.colors import LogNorm, Normalize
-
+    values = values.transpose(y, x).sortby([x, y])
     ticks = {name: values[name].values for name in (x, y)}
     for name, places in ticks.items():
         if len(np.unique(places)) < 2:
             raise ParameterError(f"the axis {name} of a map needs two values: give {name} as one number for a curve")
-    shown = np.ma.masked_invalid(values.transpose(y, x).values)
-    if norm is None:
-        steep = shown.count() > 0 and shown.min() > 0 and shown.max() > 30 * shown.min()
-        norm = LogNorm() if steep else Normalize()
+    norm = colour_norm(values) if norm is None else norm
     panel.set_facecolor("0.8")
-    edges = _edges(ticks[x]), _edges(ticks[y])
-    mesh = panel.pcolormesh(*edges, shown, shading="flat", cmap=cmap, norm=norm, rasterized=True)
-    panel.figure.colorbar(mesh, ax=panel, label=label)
-    for name, setter, limits, title in (
-        (x, panel.set_xscale, panel.set_xlim, panel.set_xlabel),
-        (y, panel.set_yscale, panel.set_ylim, panel.set_ylabel),
-    ):
-        set_scale(setter, ticks[name])
-        limits(ticks[name][0], ticks[name][-1])
-        title(axis_label(name))
+    edges = {name: cell_edges(places) for name, places in ticks.items()}
+    shown = np.ma.masked_invalid(values.values)
+    mesh = panel.pcolormesh(edges[x], edges[y], shown, shading="flat", cmap=cmap, norm=norm, rasterized=True)
+    if norm is not None:
+        panel.figure.colorbar(mesh, ax=panel, label=label)
+    for end, name in (("x", x), ("y", y)):
+        set_scale(panel, end, ticks[name])
+        panel.set(**{f"{end}lim": edges[name][[0, -1]], f"{end}label": _AXES[name]})
 
 
-def axis_label(name: str) -> str:
-    """The label of a parameter's axis."""
-    return _AXES[name]
+def colour_norm(*maps: Any) -> Any:
+    """One scale of colours for all maps: logarithmic where they are positive and span over a decade and a half, else
+    linear; None where none has a number.
+    """
+    from matplotlib.colors import LogNorm, Normalize
+
+    numbers = np.concatenate([np.ravel(values) for values in maps])
+    numbers = numbers[np.isfinite(numbers)]
+    if not numbers.size:
+        return None
+    ends = float(numbers.min()), float(numbers.max())
+    return LogNorm(*ends) if ends[0] > 0 and ends[1] > 30 * ends[0] else Normalize(*ends)
+
+
+def draw_abscissa(panel: "Axes", name: str, places: Any) -> None:
+    """A parameter's axis: its scale, its label, and its whole range, also where the curves have no number."""
+    set_scale(panel, "x", places)
+    finite = places[np.isfinite(places)]
+    panel.update_datalim(np.column_stack([finite, finite]), updatey=False)
+    panel.autoscale_view()
+    panel.set_xlabel(_AXES[name])
+
+
+def absence(dataset: "xr.Dataset", name: str) -> str:
+    """Why a variable has no number at any point, from the status of the points; empty where it has one."""
+    if np.isfinite(dataset[name].values).any():
+        return ""
+    codes, counts = np.unique(dataset["status"].values, return_counts=True)
+    cold = name.startswith("entropy") and not np.any(dataset.get("temperature", 0.0))
+    reasons = []
+    for status, count in zip(map(Status, codes.tolist()), counts, strict=True):
+        if status != Status.CONVERGED:
+            reasons.append(f"{count} {_NO_NUMBER[status]}")
+        else:
+            reasons.append("entropy does not exist at temperature 0" if cold else f"{count} converged without {name}")
+    return f"no number at any of {dataset['status'].size} points: {', '.join(reasons)}"
+
+
+def write_absence(panel: "Axes", sentence: str) -> None:
+    """A sentence in the middle of a panel; an ordinate on which nothing is drawn loses its numbers."""
+    if not sentence:
+        return
+    if not np.isfinite(panel.dataLim.intervaly).all():
+        panel.set_yticks([])
+    text = "\n".join(fill(part, 40) for part in sentence.replace(": ", ":\n").split("\n"))
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", bbox=box)
 
 
 def _figure() -> "tuple[Figure, Axes]":
@@ -275,43 +323,6 @@ def _figure() -> "tuple[Figure, Axes]":
 
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     return figure, figure.add_subplot()
-
-
-def _edges(values: Any) -> Any:
-    """Edges of cells centred on the values, on the scale on which they are drawn."""
-    logarithmic = _geometric(values)
-    centres = np.log(values) if logarithmic else values
-    inner = (centres[1:] + centres[:-1]) / 2
-    edges = np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])
-    # The outer edge may lie beyond floating point.
-    return np.exp(np.clip(edges, *_LOGARITHMS)) if logarithmic else edges
-
-
-def _geometric(values: Any) -> bool:
-    if len(values) < 3 or not np.all(values > 0):
-        return False
-    ratios = values[1:] / values[:-1]
-    return bool(np.allclose(ratios, ratios[0], rtol=1e-6) and not np.isclose(ratios[0], 1))
-
-
-def set_scale(setter: Any, values: Any, *, steep: bool = False) -> None:
-    """Logarithmic when the values are spaced so, or, for ordinates, when they span more than a decade and a half.
-
-    Raises:
-        ParameterError: numbers beyond what can be drawn, with margins and ticks.
-    """
-    finite = np.asarray(values)[np.isfinite(values)]
-    if finite.size and np.abs(finite).max() > _LARGEST_DRAWN:
-        raise ParameterError(
-            f"numbers up to {np.abs(finite).max():g} cannot be drawn, only up to {_LARGEST_DRAWN:g}: take a smaller "
-            "range, or leave the picture out"
-        )
-    if finite.size < 3 or finite.min() <= 0:
-        return
-    ratios = finite[1:] / finite[:-1]
-    geometric = np.allclose(ratios, ratios[0], rtol=1e-6) and not np.isclose(ratios[0], 1)
-    if geometric or (steep and finite.max() > 30 * finite.min()):
-        setter("log")
 
 
 def quantity_label(observable: str) -> str:

@@ -1,14 +1,18 @@
 """Pictures show the numbers of their dataset: the artists' data are compared, never pixels."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.colors import LogNorm, Normalize, to_rgba
 from matplotlib.figure import Figure
 
 from numerics.errors import OutputError, ParameterError
+from numerics.fixed_point import Status
 from numerics.phase_diagram import PhaseDiagram, phase_diagram
 from numerics.plotting import (
     PALETTE,
+    absence,
     check_observable,
     draw_family,
     draw_phase_diagram,
@@ -40,6 +44,11 @@ def diagram():
 def mesh_of(axes):
     (mesh,) = axes.collections
     return mesh
+
+
+def sentence_in(axes):
+    (text,) = axes.texts
+    return text.get_text().replace("\n", " ")
 
 
 def drawn(figure):
@@ -97,14 +106,65 @@ def test_the_ordinate_is_logarithmic_when_the_values_span_more_than_a_decade_and
 def test_every_observable_has_a_label_and_can_be_drawn(curve, diagram, observable):
     assert drawn(draw_sweep(curve, observable=observable)).axes[0].get_ylabel().startswith("$")
     figure = drawn(draw_phase_diagram(diagram, observable=observable))
-    assert figure.axes[1].get_ylabel() == draw_sweep(curve, observable=observable).axes[0].get_ylabel()
+    if observable == "entropy":  # at temperature 0 a map without numbers, and so without a colour bar
+        assert len(figure.axes) == 1
+    else:
+        assert figure.axes[1].get_ylabel() == draw_sweep(curve, observable=observable).axes[0].get_ylabel()
 
 
-def test_a_sweep_without_any_number_is_an_empty_picture_not_an_error():
-    empty = sweep(task_diversity=1.0, context_length=[1.0, 2.0, 3.0], ridge=0)
-    assert np.isnan(drawn(draw_sweep(empty)).axes[0].lines[0].get_ydata()).all()
+def test_a_curve_without_any_number_keeps_its_range_and_says_why():
+    (axes,) = drawn(draw_sweep(sweep(task_diversity=1.0, context_length=[1.0, 2.0, 3.0], ridge=0))).axes
+    assert np.isnan(axes.lines[0].get_ydata()).all()
+    assert sentence_in(axes) == "no number at any of 3 points: 3 diverging"
+    low, high = axes.get_xlim()
+    assert 0.5 < low < 1
+    assert 3 < high < 3.5
+    assert not axes.get_yticks().size
+
+
+def test_a_map_without_any_number_is_grey_and_says_why():
+    """A colour bar of nothing, from -0.1 to 0.1, would tell numbers that are nowhere."""
     empty = sweep(task_diversity=1.0, context_length=[1.0, 2.0, 3.0], label_noise=[0.0, 0.5], ridge=0)
-    assert mesh_of(drawn(draw_sweep(empty)).axes[0]).get_array().mask.all()
+    (axes,) = drawn(draw_sweep(empty)).axes
+    assert mesh_of(axes).get_array().mask.all()
+    assert sentence_in(axes) == "no number at any of 6 points: 6 diverging"
+
+
+def test_an_observable_that_does_not_exist_is_named():
+    warm, cold = (sweep(task_diversity=[0.5, 1.5], context_length=1.0, temperature=value) for value in (0.5, 0.0))
+    assert absence(warm, "entropy") == ""
+    assert absence(cold, "entropy") == "no number at any of 2 points: entropy does not exist at temperature 0"
+    cold["status"][0] = int(Status.NOT_CONVERGED)
+    assert absence(cold, "entropy").endswith("points: entropy does not exist at temperature 0, 1 not converged")
+    cold["m"] = cold["m"] * np.nan
+    assert absence(cold, "m") == "no number at any of 2 points: 1 converged without m, 1 not converged"
+    cold["status"][:] = [int(Status.DIVERGES), int(Status.LOST)]
+    assert absence(cold, "m") == "no number at any of 2 points: 1 diverging, 1 lost"
+
+
+def test_the_abscissa_has_its_whole_range_where_its_ends_have_no_number():
+    swept = sweep(task_diversity=[1.0, 1.5, 2.0], context_length=1.0, ridge=0.0)
+    assert np.isnan(swept.e_icl.values[0])
+    assert drawn(draw_sweep(swept)).axes[0].get_xlim()[0] < 1
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0.25, 8.0), (0.2, 20.0), (1.0, 1.5), (0.002, 0.1), (3.0, 40.0)])
+def test_ticks_of_up_to_two_decades_are_plain_numbers_apart_from_each_other(start, stop):
+    figure = drawn(draw_sweep(sweep(task_diversity=2.0, context_length=np.geomspace(start, stop, 5))))
+    (axes,) = figure.axes
+    assert axes.get_xscale() == "log"
+    low, high = axes.get_xlim()
+    both = (*axes.get_xticklabels(which="major"), *axes.get_xticklabels(which="minor"))
+    shown = [label for label in both if label.get_text() and low <= label.get_position()[0] <= high]
+    assert len(shown) >= 3
+    assert [float(label.get_text()) for label in shown] == pytest.approx([label.get_position()[0] for label in shown])
+    boxes = sorted((label.get_window_extent() for label in shown), key=lambda box: box.x0)
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_an_axis_of_many_decades_keeps_its_powers_of_ten():
+    (axes,) = drawn(draw_sweep(sweep(task_diversity=2.0, context_length=np.geomspace(0.01, 100, 5)))).axes
+    assert "10^{" in axes.get_xticklabels()[2].get_text()
 
 
 # --- two axes --------------------------------------------------------------------------------------------------
@@ -121,8 +181,9 @@ def test_a_map_has_the_numbers_of_the_sweep_x_first(diagram):
     assert colours.get_ylabel() == r"$e_{\mathrm{ICL}}$: squared error on a new task"
     assert axes.get_title() == r"$\rho = 0$, $\lambda = 0.01$, $T = 0$"
     assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
-    assert axes.get_xlim() == (0.3, 4.0)
-    assert axes.get_ylim() == pytest.approx((0.3, 20.0))
+    corners = mesh_of(axes).get_coordinates()
+    assert axes.get_xlim() == tuple(corners[0, [0, -1], 0])
+    assert axes.get_ylim() == pytest.approx(corners[[0, -1], 0, 1])
 
 
 def test_a_sweep_of_two_axes_is_the_map_without_lines(diagram):
@@ -162,6 +223,30 @@ def test_the_cells_of_a_logarithmic_axis_are_centred_on_their_points_on_that_axi
     edges = mesh_of(axes).get_coordinates()[:, 0, 1]
     assert (edges > 0).all()
     np.testing.assert_allclose(edges[:-1] * edges[1:], alphas**2, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("values", "edges"),
+    [
+        ([0.5, 1.0, 1.5], [0.25, 0.75, 1.25, 1.75]),
+        ([1.0, 2.0, 6.0], [0.5, 1.5, 4.0, 8.0]),
+        ([6.0, 1.0, 2.0], [0.5, 1.5, 4.0, 8.0]),
+        ([0.5, 4.0], [0.0, 2.25, 5.75]),
+        ([1.0, 4.0, 16.0], [0.5, 2.0, 8.0, 32.0]),
+    ],
+)
+def test_a_map_shows_whole_cells(values, edges):
+    """Of even, uneven, unsorted and logarithmic axes; no cell reaches below 0, where no parameter is."""
+    swept = sweep(task_diversity=values, context_length=[1.0, 2.0], ridge=0.1)
+    axes = drawn(draw_sweep(swept)).axes[0]
+    np.testing.assert_allclose(mesh_of(axes).get_coordinates()[0, :, 0], edges)
+    assert axes.get_xlim() == pytest.approx((edges[0], edges[-1]))
+    np.testing.assert_array_equal(mesh_of(axes).get_array(), swept.e_icl.sortby("task_diversity").values.T)
+
+
+def test_a_cell_of_the_value_zero_is_whole():
+    axes = drawn(draw_sweep(sweep(task_diversity=[0.5, 1.5], context_length=1.0, ridge=[0.0, 0.5, 1.0]))).axes[0]
+    assert axes.get_ylim() == (-0.25, 1.25)
 
 
 @pytest.mark.parametrize("diversity", [[1.5], [1.5, 1.5, 1.5]])

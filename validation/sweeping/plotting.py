@@ -65,24 +65,24 @@ def _curve(dataset: xr.Dataset, observable: str, axis: str) -> Figure:
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     panel = figure.add_subplot()
     x, mean = dataset[axis].values, dataset[observable].values
-    missing = absence(dataset, observable)
-    if not missing:
-        samples = _samples(dataset)
-        single = samples == 1
-        label = "simulation, " + ("one data set a point, no error bars" if single else f"{samples} data sets a point")
-        error = None if single else np.nan_to_num(dataset[f"{observable}_standard_error"].values)
-        panel.errorbar(x, mean, error, fmt="o", markersize=4, color=PALETTE[1], label=label)
+    samples, missing = _samples(dataset), absence(dataset, observable)
+    counted = "one data set a point, no error bars" if samples == 1 else f"{samples} data sets a point"
+    label = f"simulation: {missing}" if missing else f"simulation, {counted}"
+    error = None if samples == 1 else np.nan_to_num(dataset[f"{observable}_standard_error"].values)
+    panel.errorbar(x, mean, error, fmt="o", markersize=4, color=PALETTE[1], label=label)
     theory = f"{observable}_theory"
-    if theory in dataset and not absence(dataset, theory):
+    beside = theory in dataset and not absence(dataset, theory)
+    if beside:
         panel.plot(x, dataset[theory].values, color=PALETTE[0], label="theory at the same sizes")
     draw_abscissa(panel, axis, x)
     set_scale(panel, "y", mean, steep=True)
-    write_absence(panel, missing)
     panel.set_ylabel(quantity_label(observable))
     panel.set_title(fixed_parameters(dataset, [axis]), fontsize="medium")
     panel.grid(alpha=0.3)
-    if panel.get_legend_handles_labels()[0]:
-        figure.legend(loc="outside lower center", ncols=2)  # outside it hides no point
+    if missing and not beside:
+        write_absence(panel, missing)
+    else:
+        figure.legend(loc="outside lower center", ncols=1 if missing else 2)  # outside it hides no point
     return figure
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numerics.errors import ParameterError
+from numerics.fixed_point import Status
 from numerics.plotting import save_figure
 from tests.validation.sweeping.workloads import grid_of
 from validation.sweeping.evaluation import evaluate
@@ -19,9 +20,19 @@ def found(given, **options):
     return to_dataset(grid, {number: evaluate(point) for number, point in enumerate(grid.points)})
 
 
+def legend_of(figure):
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def sentences(figure):
+    return [text.get_text().replace("\n", " ") for panel in figure.axes for text in panel.texts]
+
+
 def test_a_curve_has_error_bars_and_the_theory():
     dataset = found(LINE)
-    panel = draw_simulated(dataset, observable="e_icl").axes[0]
+    figure = draw_simulated(dataset, observable="e_icl")
+    panel = figure.axes[0]
     bars = panel.containers[0]
     points, (segments,) = bars.lines[0], bars.lines[2]
     np.testing.assert_array_equal(points.get_ydata(), dataset.e_icl)
@@ -29,7 +40,20 @@ def test_a_curve_has_error_bars_and_the_theory():
     np.testing.assert_allclose(half, dataset.e_icl_standard_error)
     curve = next(line for line in panel.lines if line.get_label() == "theory at the same sizes")
     np.testing.assert_array_equal(curve.get_ydata(), dataset.e_icl_theory)
-    assert "3 data sets a point" in panel.get_legend().get_texts()[-1].get_text() + bars.get_label()
+    assert sorted(legend_of(figure)) == ["simulation, 3 data sets a point", "theory at the same sizes"]
+
+
+def test_the_legend_lies_outside_the_panel_and_hides_no_point():
+    figure = draw_simulated(found(LINE))
+    figure.canvas.draw()
+    assert figure.legends[0].get_window_extent().y1 < figure.axes[0].get_window_extent().y0
+
+
+def test_one_data_set_a_point_is_said_to_have_no_error_bars():
+    figure = draw_simulated(found(LINE, samples=1))
+    assert "simulation, one data set a point, no error bars" in legend_of(figure)
+    assert not figure.axes[0].containers[0].has_yerr
+    assert sentences(draw_simulated(found(MAP, samples=1))) == ["one data set a point: no standard errors"]
 
 
 def test_a_map_has_simulation_theory_and_their_difference():
@@ -42,10 +66,52 @@ def test_a_map_has_simulation_theory_and_their_difference():
         np.testing.assert_array_equal(np.sort(drawn), np.sort(np.asarray(expected).ravel()))
 
 
+def test_simulation_and_theory_have_one_scale_of_colours():
+    dataset = found(MAP)
+    figure = draw_simulated(dataset)
+    both = np.array([dataset.e_icl, dataset.e_icl_theory])
+    panels, bars = [[axes for axes in figure.axes if bool(axes.get_title()) is titled] for titled in (True, False)]
+    assert len(bars) == 3
+    for panel in panels[:2]:
+        assert panel.collections[0].get_clim() == (both.min(), both.max())
+    assert bars[0].get_ylim() == bars[1].get_ylim()
+
+
+def test_a_deviation_without_scatter_is_drawn_at_the_end_of_the_scale():
+    dataset = found(MAP)
+    dataset["q_standard_error"][0, 0] = 0.0
+    panel = draw_simulated(dataset, observable="q").axes[2]
+    assert np.isfinite(panel.collections[0].get_clim()).all()
+    assert not np.ma.is_masked(panel.collections[0].get_array())
+
+
+def test_maps_without_any_number_say_why_and_have_no_colour_bar():
+    figure = draw_simulated(found(MAP), observable="entropy")
+    assert len(figure.axes) == 3
+    cold = "no number at any of 6 points: entropy does not exist at temperature 0"
+    assert sentences(figure) == [cold, cold, "nothing to compare"]
+
+
+def test_a_curve_without_any_number_says_why_over_the_range_of_its_grid():
+    figure = draw_simulated(found(LINE), observable="entropy")
+    assert sentences(figure) == ["no number at any of 3 points: entropy does not exist at temperature 0"]
+    assert not figure.legends
+    low, high = figure.axes[0].get_xlim()
+    assert 0.3 < low < 0.5
+    assert 2 < high < 2.2
+
+
+def test_a_curve_of_the_theory_alone_says_in_the_legend_what_became_of_the_simulation():
+    dataset = found(LINE)
+    failed = dataset.assign(e_icl=dataset.e_icl * np.nan, status=dataset.status * 0 + int(Status.DIVERGES))
+    figure = draw_simulated(failed)
+    assert "simulation: no number at any of 3 points: 3 diverging" in legend_of(figure)
+    assert not sentences(figure)
+
+
 def test_without_theory_there_is_one_map_and_one_set_of_points():
     assert len([axes for axes in draw_simulated(found(MAP, theory=False)).axes if axes.get_title()]) == 1
-    labels = [text.get_text() for text in draw_simulated(found(LINE, theory=False)).axes[0].get_legend().get_texts()]
-    assert labels == ["simulation, 3 data sets a point"]
+    assert legend_of(draw_simulated(found(LINE, theory=False))) == ["simulation, 3 data sets a point"]
 
 
 def test_the_road_theory_is_drawn_as_any_sweep():
