@@ -170,7 +170,7 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
         exact = exact and flat == predicted and bool(deviation < ROUNDING)
     threshold = bonferroni_threshold(FALSE_ALARM, len(rows), data.sizes["weight"] - 1)
     remarks = []
-    if not np.all(np.isfinite(data["tsne_energy"].values)):
+    if not _has_embedding(data):
         remarks.append(INSTALL)
     remarks.append(
         "the weights laid out by t-SNE are independent draws of no relation to the data, all at nearly the same "
@@ -206,54 +206,63 @@ def _against_published(data: xr.Dataset, published: Mapping[str, Array]) -> list
 
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
-    """For each P: the paper's picture, the energy over the softest and stiffest directions, all curvatures."""
+    """For each P: the paper's picture, the energy over the softest and stiffest directions, all curvatures.
+
+    Without the embedding, which needs scikit-learn, there is no first column.
+    """
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.5, 6.6), layout="constrained")
-    panels = figure.subplots(data.sizes["prompts"], 3, squeeze=False)
+    embedded = _has_embedding(data)
+    columns = 3 if embedded else 2
+    figure = Figure(figsize=(11.5 if embedded else 8.4, 6.6), layout="constrained")
+    panels = figure.subplots(data.sizes["prompts"], columns, squeeze=False)
     ridge0 = float(data.attrs["ridge0"])
     highest = float(data["plane"].max())
     for row, prompts in zip(panels, data["prompts"].values, strict=True):
         one = data.sel(prompts=prompts)
-        _draw_embedded(row[0], one)
-        row[0].set_title(f"$P = {prompts}$: the paper's picture, t-SNE", fontsize="medium")
+        if embedded:
+            _draw_embedded(row[0], one)
+            row[0].set_title(f"$P = {prompts}$: the paper's picture, t-SNE", fontsize="medium")
+        plane, curvature = row[-2:]
 
         norm = LogNorm(1e-3 * highest, highest)
         shown = np.maximum(one["plane"].values, 1e-3 * highest)
-        mesh = row[1].pcolormesh(data["step"], data["y_step"], shown, cmap="viridis", norm=norm, rasterized=True)
-        row[1].plot(0, 0, "x", color="white", markersize=8, markeredgewidth=2)
-        row[1].set_xlabel("along the softest eigenvector")
-        row[1].set_ylabel("along the stiffest")
-        row[1].set_title("around the ground state (cross)", fontsize="medium")
-        figure.colorbar(mesh, ax=row[1], label=r"$H - H_0$")
+        mesh = plane.pcolormesh(data["step"], data["y_step"], shown, cmap="viridis", norm=norm, rasterized=True)
+        plane.plot(0, 0, "x", color="white", markersize=8, markeredgewidth=2)
+        plane.set_xlabel("along the softest eigenvector")
+        plane.set_ylabel("along the stiffest")
+        plane.set_title(f"$P = {prompts}$: around the minimum (cross)", fontsize="medium")
+        figure.colorbar(mesh, ax=plane, label=r"$H - H_0$")
 
         bent = np.sort(one["curvature"].values)[::-1] + ridge0
         index = np.arange(1, bent.size + 1)
-        row[2].semilogy(index, bent, ".", color=PALETTE[0], label=r"$\epsilon_k$")
         twice = np.sort(2 * one["unit_step"].values)[::-1]
         label = r"$2(H(W_0 + e_k) - H_0)$, from residuals"
-        row[2].semilogy(index, twice, "o", color=PALETTE[1], fillstyle="none", markersize=5, label=label)
-        row[2].axhline(ridge0, color="0.4", linestyle="--", label=r"$\lambda_0$: flat")
+        curvature.axhline(ridge0, color="0.4", linestyle="--", label=r"$\lambda_0$: flat", zorder=1)
+        # small dots upon wide ones: both are seen where they stand close
+        curvature.semilogy(index, twice, "o", color=PALETTE[4], markersize=7, label=label, zorder=2)
+        curvature.semilogy(index, bent, ".", color=PALETTE[0], markersize=4, label=r"$\epsilon_k$", zorder=3)
         if prompts < bent.size:
-            row[2].axvline(
+            curvature.axvline(
                 prompts + 0.5, ymax=0.65, color=PALETTE[2], label=f"predicted: {bent.size - prompts} flat beyond $P$"
             )
-        row[2].set_ylim(ridge0 / 2, 30 * bent.max())
-        row[2].set_xlabel("eigenvector")
-        row[2].set_ylabel("curvature")
-        row[2].legend(fontsize="small", loc="upper right")
+        curvature.set_ylim(ridge0 / 2, 30 * bent.max())
+        curvature.set_xlabel("eigenvector")
+        curvature.set_ylabel("curvature")
+        curvature.set_title(f"$P = {prompts}$: curvatures", fontsize="medium")
+        curvature.legend(fontsize="small", loc="upper right")
     return figure
 
 
+def _has_embedding(data: xr.Dataset) -> bool:
+    return bool(np.all(np.isfinite(data["tsne_energy"].values)))
+
+
 def _draw_embedded(panel: Axes, one: xr.Dataset) -> None:
-    surface = one["tsne_energy"].values
     panel.set_xticks([])
     panel.set_yticks([])
-    if not np.all(np.isfinite(surface)):
-        panel.text(0.5, 0.5, "scikit-learn was not installed", ha="center", transform=panel.transAxes)
-        return
-    filled = panel.contourf(one["tsne_x"], one["tsne_y"], surface, 16, cmap="viridis")
+    filled = panel.contourf(one["tsne_x"], one["tsne_y"], one["tsne_energy"], 16, cmap="viridis")
     panel.figure.colorbar(filled, ax=panel, label="energy, diagonal of $J$ twice")
 
 

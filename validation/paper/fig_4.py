@@ -4,12 +4,13 @@ Theory: both at finite size (`numerics.finite_size`); the lines below which the 
 and at D -> infinity, are those of `validation.paper.divergence`. Message passing as published has a bias (no reaction
 term): its loss in (b) is not that of the exact mean.
 
-The published code says lambda0 = 1 for (a); the published data do not follow from it (see the verdict). Two smaller
-ridges are mapped beside it, to show where the line lies.
+The published code says lambda0 = 1 for (a); how far the published data are from that, the verdict says where
+they are given. Two smaller ridges are mapped beside it, to show where the line lies.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
@@ -24,8 +25,20 @@ from numerics.fixed_point import Status
 from numerics.instance.linear_response import ground_state
 from numerics.instance.spin_by_spin import published as published_iteration
 from numerics.plotting import PALETTE
+from validation.paper.contrast_maps import contrasts, draw_maps, read_as, rms
 from validation.paper.divergence import finite_line, limit_line
-from validation.paper.figure import PaperFigure, Progress, Row, Verdict, batches, compared, in_parts, largest
+from validation.paper.figure import (
+    PaperFigure,
+    Pooled,
+    Progress,
+    Row,
+    Verdict,
+    batches,
+    compared,
+    in_parts,
+    largest,
+    pooled,
+)
 from validation.paper.published import of_shape
 from validation.population import gaussian_moments, population_error
 from validation.prompts import draw_prompts
@@ -43,6 +56,11 @@ _SOLVERS = ("exact", "published", "adam")
 _BATCH = 2
 """Repeats of (b) in a part: 5000 epochs of Adam take seconds."""
 _FALSE_ALARM = 1e-3
+_FAMILIES = 6
+"""What is judged: the maps, the exact losses and Adam's, each point by point and pooled; each at a sixth of it."""
+_UNFINISHED = 0.004
+"""Relative excess allowed to Adam's loss at quick scale, mean over N: at N = 100 its 2000 steps end 0.4 to 1.2 % above
+the least of its energy (four data sets; 3000 steps: 0.02 %), at N = 10 and 30 not measurably."""
 _LEAST_CONTEXT, _LEAST_PROMPTS = 10, 120
 """alpha = 0.5 and tau = 0.3: below, the finite-size theory has not been measured; shown, and said, but not judged."""
 _CONTRAST, _TOKENS = "fig-4/data/contrast.npy", "fig-4/data/N_list.npy"
@@ -148,19 +166,6 @@ def _losses(given: Mapping[str, Any], context: int, batch: range, seed: int) -> 
     return xr.Dataset({"loss": (("solver", "repeat"), values)})
 
 
-def contrast_of_means(data: xr.Dataset) -> tuple[Array, Array]:
-    """E Tr W/sqrt((D+1) E|W|^2) over (ridge, N, P), as the theory defines it, and its standard error (delta method)."""
-    trace, square = (data[name].transpose("ridge0", "map_context", "map_prompts", "map_repeat") for name in _PAIR)
-    first, second = trace.values.mean(axis=-1), square.values.mean(axis=-1)
-    ratio = first / np.sqrt((_DIMENSION + 1) * second)
-    relative = trace.values / first[..., None] - square.values / (2 * second[..., None])
-    _, error = mean_and_error(relative)
-    return ratio, np.abs(ratio) * error
-
-
-_PAIR = ("trace", "square")
-
-
 def _theory(ridge0: float, context: Array, prompts: Array, norm: str) -> Any:
     return solve_finite(
         dimension=_DIMENSION,
@@ -171,10 +176,10 @@ def _theory(ridge0: float, context: Array, prompts: Array, norm: str) -> Any:
     )
 
 
-def _map_theory(data: xr.Dataset) -> Array:
+def _map_theory(context: Array, prompts: Array) -> Array:
     """Contrast ratio over (ridge, N, P)."""
-    context, prompts = np.meshgrid(data.map_context.values, data.map_prompts.values, indexing="ij")
-    return np.array([_theory(ridge0, context, prompts, "N").contrast for ridge0 in _RIDGES])
+    mesh = np.meshgrid(context, prompts, indexing="ij")
+    return np.array([_theory(ridge0, *mesh, "N").contrast for ridge0 in _RIDGES])
 
 
 @cache
@@ -185,60 +190,31 @@ def _lines(context: tuple[int, ...]) -> tuple[Array, Array]:
 
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
-    """Above: maps of the contrast ratio, theory as contours. Below: the published map, and the loss against N."""
-    figure = Figure(figsize=(13, 8.2), layout="constrained")
-    panels = figure.subplots(2, 3)
-    ratio, _ = contrast_of_means(data)
-    theory = _map_theory(data)
-    context, prompts = data.map_context.values, data.map_prompts.values
+    """Above: maps of the contrast ratio, theory as contours. Below: the published map if given, losses, the lines."""
+    figure = Figure(figsize=(13, 9), layout="constrained")
+    grid = figure.add_gridspec(2, 1, height_ratios=(1.1, 1))
+    above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
+    context = np.arange(data.map_context[0], data.map_context[-1] + 1, 2)  # finer than the map of the quick scale
     lines = _lines(tuple(context.tolist()))
-    for row, ridge0 in enumerate(_RIDGES):
-        panel = panels[0, row]
-        mesh = panel.pcolormesh(context, prompts, ratio[row].T, shading="nearest", cmap="viridis", vmin=0, vmax=1)
-        levels = panel.contour(
-            context, prompts, theory[row].T, levels=np.arange(0.1, 1, 0.1), colors="white", linewidths=0.9
-        )
-        panel.clabel(levels, fontsize="x-small")
-        bad = np.argwhere(~data.converges.transpose("ridge0", "map_context", "map_prompts").values[row].astype(bool))
-        panel.plot(context[bad[:, 0]], prompts[bad[:, 1]], "x", color="black", markersize=3, clip_on=False)
-        panel.plot(context, lines[0][row], color=PALETTE[1], linewidth=2)
-        panel.plot(context, lines[1][row], "--", color=PALETTE[1], linewidth=1.5)
-        panel.set_xlim(context[0], context[-1])
-        panel.set_ylim(prompts[0], prompts[-1])
-        panel.set_xlabel("context length $N$")
-        panel.set_ylabel("prompts $P$")
-        panel.set_title(rf"contrast ratio, $\lambda_0 = {ridge0:g}$", fontsize="medium")
-        figure.colorbar(mesh, ax=panel)
-    note = panels[1, 0]
+    heights = np.linspace(data.map_prompts.values[0], data.map_prompts.values[-1], context.size)
+    draw_maps(above, data, (context, heights, _map_theory(context, heights)), lines, _DIMENSION)
     reference = of_shape(published, _CONTRAST, (50, 50))
-    if reference is None:
-        note.axis("off")
-        text = (
-            "colour: simulation, exact mean\nwhite: finite-size theory\n"
-            "black crosses: the published iteration diverges\nvermillion: predicted to diverge below the line,\n"
-            rf"solid at $D = {_DIMENSION}$, dashed at $D \to \infty$"
-            "\n(where no line is seen it lies above the panel)\n\npublished map: not given"
-        )
-        note.text(0, 0.95, text, va="top")
-    else:
-        mesh = note.pcolormesh(
-            np.linspace(2, 100, 50), np.linspace(20, 1000, 50), reference.T, cmap="viridis", vmin=0, vmax=1
-        )
-        figure.colorbar(mesh, ax=note)
-        note.set_title("published contrast ratio", fontsize="medium")
-        note.set_xlabel("context length $N$")
-        note.set_ylabel("prompts $P$")
-    _draw_losses(panels[1, 1], data, published)
-    limits = panels[1, 2]
+    panels = below.subplots(1, 2 if reference is None else 3)
+    if reference is not None:
+        axes = np.linspace(2, 100, 50), np.linspace(20, 1000, 50)
+        below.colorbar(panels[0].pcolormesh(*axes, reference.T, cmap="viridis", vmin=0, vmax=1), ax=panels[0])
+        panels[0].set_title("published contrast ratio", fontsize="medium")
+        panels[0].set(xlabel="context length $N$", ylabel="prompts $P$")
+    _draw_losses(panels[-2], data, published)
+    limits = panels[-1]
     for row, ridge0 in enumerate(_RIDGES):
         limits.plot(context, lines[0][row], color=PALETTE[row], label=rf"$\lambda_0 = {ridge0:g}$, $D = {_DIMENSION}$")
         limits.plot(context, lines[1][row], "--", color=PALETTE[row], label=r"the same, $D \to \infty$")
-    limits.axhline(prompts[-1], color="grey", linestyle=":", label="top of the maps")
-    limits.set_yscale("log")
-    limits.set_ylim(top=100 * prompts[-1])  # room for the legend
-    limits.set_xlabel("context length $N$")
-    limits.set_ylabel("prompts $P$")
-    limits.set_title("published iteration: diverges below the line", fontsize="medium")
+    top = data.map_prompts.values[-1]
+    limits.axhline(top, color="grey", linestyle=":", label="top of the maps")
+    limits.set(xlabel="context length $N$", ylabel="published iteration diverges below $P$", yscale="log")
+    limits.set_ylim(top=300 * top)  # room for the legend
+    limits.set_title("predicted borders", fontsize="medium")
     limits.legend(fontsize="x-small", ncols=2, loc="upper center")
     limits.grid(alpha=0.3)
     return figure
@@ -252,22 +228,15 @@ def _draw_losses(panel: Any, data: xr.Dataset, published: Mapping[str, Array]) -
         panel.plot(fine, curve, style, color="black", linewidth=1, label=rf"theory, $\lambda_0 = {ridge0:g}$")
     names = {"exact": "exact mean", "published": "published iteration", "adam": "Adam"}
     for k, solver in enumerate(_SOLVERS):
-        mean, error = _mean_loss(data, solver)
-        panel.errorbar(
-            context * (1 + 0.03 * (k - 1)),
-            mean,
-            error,
-            fmt="o^s"[k],
-            color=PALETTE[k],
-            markersize=5,
-            label=names[solver],
-        )
+        # open, one within the other: they coincide
+        look: dict[str, Any] = {"fmt": "os^"[k], "markersize": (12, 8, 4)[k], "fillstyle": "none"}
+        panel.errorbar(context, *_mean_loss(data, solver), color=PALETTE[k], **look, label=names[solver])
         if (reference := _published_loss(published, solver)) is not None:
             panel.errorbar(*reference, fmt="x", color=PALETTE[k], label=f"{names[solver]}, published")
-    panel.set_xscale("log")
-    panel.set_yscale("log")
-    panel.set_xlabel("context length $N$")
-    panel.set_ylabel("squared error on new tasks")
+    panel.set(xlabel="context length $N$", ylabel="squared error on new tasks", xscale="log", yscale="log")
+    for axis, ticks in ((panel.xaxis, context), (panel.yaxis, np.arange(2, 10) / 10)):
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_ticks([], minor=True)
     panel.set_title(f"$P = {_PROMPTS}$", fontsize="medium")
     panel.grid(alpha=0.3)
     panel.legend(fontsize="x-small")
@@ -298,68 +267,109 @@ def _against_published(data: xr.Dataset, published: Mapping[str, Array]) -> list
     return rows
 
 
-def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(values**2)))
+def _all_losses(data: xr.Dataset, solver: str) -> Array:
+    """(N, repeat), for the repeats that there are: those beyond Adam's are NaN."""
+    values = data.loss.transpose("solver", "context", "repeat").values[_SOLVERS.index(solver)]
+    found: Array = values[:, np.all(np.isfinite(values), axis=0)]
+    return found
 
 
 def _mean_loss(data: xr.Dataset, solver: str) -> tuple[Array, Array]:
-    """Over the repeats that there are: those beyond Adam's are NaN."""
-    values = data.loss.transpose("solver", "context", "repeat").values[_SOLVERS.index(solver)]
-    return mean_and_error(values[:, np.all(np.isfinite(values), axis=0)])
+    return mean_and_error(_all_losses(data, solver))
+
+
+def _loss_theory(data: xr.Dataset, ridge0: float) -> Array:
+    tokens = data.context.values
+    found: Array = _theory(ridge0, tokens, np.full(tokens.shape, _PROMPTS), "N+1").e_icl
+    return found
+
+
+def _judged_losses(data: xr.Dataset) -> tuple[list[Row], list[Row], Pooled, Pooled, float]:
+    """Exact losses and Adam's against theory: N by N, pooled, and the |z| allowed N by N.
+
+    Adam's weight decay d on (y - f)^2 is lambda0 = d/2. Where it has fewer repeats (quick scale), its relative spread
+    is taken to be that of the exact mean, which has the same data sets (equal within 10 % at N <= 20 in 50 repeats,
+    and smaller beyond), and its training, shorter there, may leave it above the theory by `_UNFINISHED`.
+    """
+    exact = _all_losses(data, "exact") / _loss_theory(data, _RIDGE0)[:, None]
+    rate = _FALSE_ALARM / _FAMILIES
+    rows: list[list[Row]] = []
+    together = []
+    for solver, ridge0 in (("exact", _RIDGE0), ("adam", _DECAY / 2)):
+        theory = _loss_theory(data, ridge0)
+        ratios = _all_losses(data, solver) / theory[:, None]
+        short = ratios.shape[1] < exact.shape[1]
+        like = exact if short else ratios
+        mean, error = theory * ratios.mean(axis=1), theory * like.std(axis=1, ddof=1) / math.sqrt(ratios.shape[1])
+        names = [f"loss, {solver}, N={tokens}" for tokens in data.context.values]
+        rows.append([compared(*one) for one in zip(names, mean, theory, error, strict=True)])
+        what = f"loss over theory at lambda0 = {ridge0:g}, {solver}, all N"
+        above = _UNFINISHED if short else 0.0
+        together.append(pooled(what, ratios, false_alarm=rate, comparisons=1, like=like, above=above))
+    limit = bonferroni_threshold(rate, data.sizes["context"], exact.shape[1] - 1)
+    return rows[0], rows[1], together[0], together[1], limit
 
 
 def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
-    """Map and exact losses against finite-size theory; the line against the fate of the iteration, point by point."""
-    ratio, error = contrast_of_means(data)
-    theory = _map_theory(data)
-    z = (ratio - theory) / error
+    """Maps, exact losses and Adam's against finite-size theory, point by point and pooled; the line against the fate of
+    the iteration, point by point."""
+    values = contrasts(data, _DIMENSION)
+    ratio, error = mean_and_error(values)
     context, prompts = data.map_context.values, data.map_prompts.values
+    theory = _map_theory(context, prompts)
+    z = (ratio - theory) / error
     covered = (context >= _LEAST_CONTEXT)[:, None] & (prompts >= _LEAST_PROMPTS)
     inside, outside = z[:, covered], z[:, ~covered]
     dof = data.sizes["map_repeat"] - 1
-    threshold = bonferroni_threshold(_FALSE_ALARM, inside.size, dof)
-    rows: list[Row] = []
+    rate = _FALSE_ALARM / _FAMILIES
+    threshold = bonferroni_threshold(rate, inside.size, dof)
+    # the ridges share their data sets
+    whole = pooled(
+        f"contrast ratio over theory, N >= {_LEAST_CONTEXT}, P >= {_LEAST_PROMPTS}",
+        np.mean(values / theory[..., None], axis=0)[covered],
+        false_alarm=rate,
+        comparisons=1,
+    )
+    rows: list[Row] = [whole.row]
     for row, ridge0 in enumerate(_RIDGES):
         place = np.unravel_index(np.argmax(np.abs(z[row]) * covered), z[row].shape)
         what = f"contrast, lambda0={ridge0:g}, N={context[place[0]]}, P={prompts[place[1]]} (largest |z| of the map)"
         rows.append(compared(what, ratio[row][place], theory[row][place], error[row][place]))
-    agrees = bool(np.max(np.abs(inside)) < threshold)
-
-    losses: list[Row] = []
-    for solver, ridge0 in (("exact", _RIDGE0), ("adam", _DECAY / 2)):
-        mean, spread = _mean_loss(data, solver)
-        tokens = data.context.values
-        expected = _theory(ridge0, tokens, np.full(tokens.shape, _PROMPTS), "N+1").e_icl
-        losses += [
-            compared(f"loss, {solver}, N={tokens[k]}", mean[k], expected[k], spread[k]) for k in range(tokens.size)
-        ]
-    exact = losses[: data.sizes["context"]]
-    agrees &= largest(exact) < bonferroni_threshold(_FALSE_ALARM, len(exact), data.sizes["repeat"] - 1)
+    exact, adam, exact_pooled, adam_pooled, limit = _judged_losses(data)
+    rows += [exact_pooled.row, adam_pooled.row]
+    agrees = (
+        bool(np.max(np.abs(inside)) < threshold)
+        and largest(exact + adam) < limit
+        and all(one.agrees for one in (whole, exact_pooled, adam_pooled))
+    )
 
     fate = data.converges.transpose("ridge0", "map_context", "map_prompts").values.astype(bool)
-    finite, limit = _lines(tuple(context.tolist()))
-    wrong, wrong_limit = (fate != (prompts >= line[:, :, None]) for line in (finite, limit))
+    finite, infinite = _lines(tuple(context.tolist()))
+    wrong, wrong_limit = (fate != (prompts >= line[:, :, None]) for line in (finite, infinite))
     bias = _mean_loss(data, "published")[0] / _mean_loss(data, "exact")[0] - 1
     sentence = (
-        f"contrast ratio against finite-size theory: rms z {_rms(inside):.2f} (expected "
-        f"{np.sqrt(dof / (dof - 2)):.2f}), |z| <= {np.max(np.abs(inside)):.1f} at {inside.size} points "
-        f"(N >= {_LEAST_CONTEXT}, P >= {_LEAST_PROMPTS}); exact loss |z| <= {largest(exact):.1f}, Adam's "
-        f"{largest(losses[len(exact) :]):.1f}; "
+        f"contrast ratio over finite-size theory, N >= {_LEAST_CONTEXT}, P >= {_LEAST_PROMPTS} and all ridges together"
+        f": {whole}; point by point |z| <= {np.max(np.abs(inside)):.1f} of {threshold:.1f} allowed at {inside.size} "
+        f"points, rms z {rms(inside):.2f} (of a t with {dof} degrees of freedom: {np.sqrt(dof / (dof - 2)):.2f} "
+        f"expected); loss over theory, all N together: exact mean {exact_pooled}, Adam at lambda0 = {_DECAY / 2:g} "
+        f"{adam_pooled}; N by N |z| <= {largest(exact):.1f} and {largest(adam):.1f} of {limit:.1f} allowed; "
         "whether the published iteration converges is predicted at "
         f"{int(np.sum(~wrong))} of {fate.size} points by the line at D = {_DIMENSION} ({int(np.sum(~wrong_limit))} by "
         "that at D -> infinity)"
     )
-    here = float(_theory(1.0, np.array(100), np.array(1000), "N").contrast)
     remarks = [
-        f"the published code has lambda0 = 1, where theory gives a contrast ratio of {here:.3f} at N = 100, P = 1000; "
-        "the published data have 0.87: they are not from the published parameters",
         f"the published iteration's loss is {bias.min():+.1%} to {bias.max():+.1%} off that of the exact mean",
     ]
+    if data.loss.isnull().sel(solver="adam").any():
+        remarks.append(
+            f"Adam's loss has fewer repeats and steps here: its spread is taken from the exact mean's, and up to "
+            f"{_UNFINISHED:.1%} above theory, pooled, is allowed for training that has not ended"
+        )
     if outside.size:
         deviation = np.abs(ratio - theory)[:, ~covered]
         remarks.append(
             f"outside the judged part of the map, at N < {_LEAST_CONTEXT} or P < {_LEAST_PROMPTS}: rms z "
-            f"{_rms(outside):.1f}, contrast off theory by up to {deviation.max():.3f}"
+            f"{rms(outside):.1f}, contrast off theory by up to {deviation.max():.3f}"
         )
     if np.any(wrong):
         counts = ", ".join(f"{int(np.sum(wrong[row]))} at lambda0 = {ridge0:g}" for row, ridge0 in enumerate(_RIDGES))
@@ -370,14 +380,9 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
         )
     reference = of_shape(published, _CONTRAST, (50, 50))
     if reference is not None:
-        at = _theory(1.0, *np.meshgrid(np.linspace(2, 100, 50), np.linspace(20, 1000, 50), indexing="ij"), "N").contrast
-        straight, transposed = (float(np.sqrt(np.mean((array - at) ** 2))) for array in (reference, reference.T))
-        remarks.append(
-            f"published {_CONTRAST} is read with N along its rows and P along its columns: root mean square deviation "
-            f"from theory at lambda0 = 1 {straight:.3f} ({transposed:.3f} if transposed)"
-        )
-    losses += _against_published(data, published)
-    return Verdict(sentence, (*rows, *losses), agrees, tuple(remarks))
+        at = _map_theory(np.linspace(2, 100, 50), np.linspace(20, 1000, 50))[0]
+        remarks.append(f"published {_CONTRAST} {read_as(reference, at)}")
+    return Verdict(sentence, (*rows, *exact, *adam, *_against_published(data, published)), agrees, tuple(remarks))
 
 
 FIGURE = PaperFigure(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from numerics.finite_size import solve_finite
 from numerics.learning_curve import learning_curve
 from numerics.plotting import PALETTE
-from validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, in_parts, largest
+from validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, in_parts, largest, pooled
 from validation.paper.published import of_shape
 from validation.population import gaussian_moments
 from validation.prompts import draw_prompts
@@ -184,7 +184,8 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
 
 
 def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
-    """Simulation against theory where training has ended; against the published means everywhere."""
+    """Simulation against theory where training has ended, point by point and all together; against the published means
+    everywhere."""
     tau = data.task_diversity.values
     ended = tau >= _TRAINED_FROM
     theory = _theory(data, np.where(ended, tau, 2.0))
@@ -200,10 +201,16 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
                 there, spread = (array[_TAUS.index(value)] for array in reference)
                 what = f"{layer}, P/D^2={value:g}: published"
                 against_paper.append(compared(what, mean[number], there, np.hypot(error[number], spread)))
-    threshold = bonferroni_threshold(_FALSE_ALARM, len(against_theory), data.sizes["repeat"] - 1)
+    comparisons = len(against_theory) + 1
+    threshold = bonferroni_threshold(_FALSE_ALARM, comparisons, data.sizes["repeat"] - 1)
+    # every layer, P and repeat has a data set of its own
+    ratios = (data.test_error.values[:, ended] / theory[ended, None]).reshape(-1, data.sizes["repeat"])
+    what = f"trained error over theory, P/D^2 >= {_TRAINED_FROM:g}"
+    together = pooled(what, ratios, false_alarm=_FALSE_ALARM, comparisons=comparisons)
     sentence = (
-        f"trained errors against finite-size theory at P/D^2 >= {_TRAINED_FROM:g}: |z| <= "
-        f"{largest(against_theory):.1f} in {len(against_theory)} comparisons"
+        f"trained error over finite-size theory, P/D^2 >= {_TRAINED_FROM:g} and both layers together: {together}; "
+        f"point by point |z| <= {largest(against_theory):.1f} of {threshold:.1f} allowed in {len(against_theory)} "
+        "comparisons"
     )
     remarks = [
         f"below P/D^2 = {_TRAINED_FROM:g} training is not finished after the paper's steps (relative gradient up to "
@@ -216,8 +223,8 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
             f"; against the published: chi2 {total:.1f} for {z.size} values, |z| < 2 for "
             f"{np.mean(np.abs(z) < 2):.0%}, largest {largest(against_paper):.1f}"
         )
-    rows = (*against_theory, *against_paper)
-    return Verdict(sentence, rows, largest(against_theory) < threshold, tuple(remarks))
+    agrees = together.agrees and largest(against_theory) < threshold
+    return Verdict(sentence, (together.row, *against_theory, *against_paper), agrees, tuple(remarks))
 
 
 FIGURE = PaperFigure(

@@ -8,16 +8,16 @@ added to each bin, and the Kullback-Leibler divergence, base 2, is taken from th
 
 Part of it is noise: two data sets of one and the same law do not have the same histogram, which is why N = 21 is shown.
 
-Theory: the mean square of the entries of each type is exact, from the derived moments (`replica.disorder`). The curves
-need the whole distribution: drawn is the divergence of histograms of independent Gaussian entries with the derived
-means and variances, as many as there are. What is missing from it is that entries of one data set are not independent
-(one row of W shares its context components) and not quite Gaussian.
+Theory, and judged: the mean square of the entries of each type is exact, from the derived moments (`replica.disorder`).
+The divergence needs the whole distribution, of which there is no theory here. Drawn beside it, for comparison and not
+judged, is that of histograms of as many independent Gaussian entries with the derived means and variances: the
+entries of one data set are not independent (one row of W shares its context components) and not Gaussian.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from numerics.instance.spin_glass import spin_glass
 from numerics.plotting import PALETTE
 from replica import symbols
 from validation.paper.fig_1 import kinds
-from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
+from validation.paper.figure import Array, PaperFigure, Progress, Row, Verdict, compared, in_parts, largest
 from validation.paper.moments import symbolic_moments
 from validation.paper.published import of_shape
 from validation.prompts import draw_prompts
@@ -66,12 +66,15 @@ TYPES: dict[str, tuple[tuple[str, ...], float, float]] = {
 }
 """Type -> the kinds of entries in it, and the range of its bins in the paper."""
 LABELS = {
-    "h1": "$h$, block off the diagonal",
-    "h2": "$h$, last row",
-    "J1": "$J$, block with block",
-    "J2": "$J$, block with last row",
-    "J3": "$J$, last row with itself",
+    "h1": "h1: $h$, block off the diagonal",
+    "h2": "h2: $h$, last row",
+    "J1": "J1: $J$, block with block",
+    "J2": "J2: $J$, block with last row",
+    "J3": "J3: $J$, last row with itself",
 }
+MARKERS = "osD^v"
+FINE = 46
+"""Values of N at which the derived mean squares are drawn."""
 PUBLISHED = tuple(f"fig-S2/data/{name}_{what}.npy" for name in TYPES for what in ("mean", "std"))
 PUBLISHED_REPEATS = 1000
 
@@ -83,6 +86,7 @@ def parameters(scale: str) -> dict[str, Any]:
     return {"dimension": 20, "prompts": 1000, "contexts": contexts, "repeats": repeats}
 
 
+@cache
 def kind_moments(dimension: int, context: int, prompts: int) -> dict[str, tuple[float, float]]:
     """Derived mean and variance of each kind of field and coupling, norm N; the derivation is done once for all."""
     values = {symbols.D: dimension, symbols.N: context, symbols.P: prompts, symbols.norm: context, symbols.rho: 0}
@@ -180,18 +184,31 @@ def _counted(settings: Mapping[str, Any], context: int, seed: int) -> xr.Dataset
     )
 
 
-def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
-    """Mean squares against the derived ones; divergences against those of independent Gaussian entries, in words."""
-    sizes = {"dimension": int(data.attrs["dimension"]), "prompts": int(data.attrs["prompts"])}
+def _judged(data: xr.Dataset) -> tuple[list[Row], float]:
+    """Mean squares against the derived ones, N by N for each type, and the largest |z| allowed."""
+    sizes = _sizes(data)
     rows = []
     for name in data["type"].values:
         for context in data["context"].values:
             mean, error = mean_and_error(data["squares"].sel(type=name, context=context).values)
             exact = mean_squares(name, context=int(context), **sizes)
             rows.append(compared(f"mean square, {name}, N = {context}", float(mean), exact, float(error)))
-    threshold = bonferroni_threshold(FALSE_ALARM, len(rows), data.sizes["repeat"] - 1)
+    return rows, bonferroni_threshold(FALSE_ALARM, len(rows), data.sizes["repeat"] - 1)
+
+
+def _sizes(data: xr.Dataset) -> dict[str, int]:
+    return {"dimension": int(data.attrs["dimension"]), "prompts": int(data.attrs["prompts"])}
+
+
+def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
+    """Mean squares against the derived ones; divergences against those of independent Gaussian entries, in words."""
+    rows, threshold = _judged(data)
     last = data.isel(context=-1)
-    words, remarks = [], []
+    words = []
+    remarks = [
+        "not judged, for want of a theory: the divergence. Independent Gaussian entries of the derived moments "
+        "are drawn beside it for comparison; those of a data set are neither independent nor Gaussian, and differ"
+    ]
     for name in data["type"].values:
         one = data.sel(type=name)
         noise = float(one["divergence"].isel(context=1).mean())
@@ -201,14 +218,15 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
         found, errors = mean_and_error(one["divergence"].isel(context=slice(1, None)).values)
         z = (found - one["gaussian"].values[1:]) / errors
         remarks.append(
-            f"{name}: independent Gaussian entries give {gaussian:.3f} bits at N = {int(last['context'])} where the "
-            f"simulation has {mean:.3f} +- {error:.3f}; over N, {z.min():+.1f} to {z.max():+.1f} standard errors"
+            f"{name}: independent Gaussian entries would give {gaussian:.3f} bits at N = {int(last['context'])} where "
+            f"the simulation has {mean:.3f} +- {error:.3f}; over N, the simulation is {z.min():+.1f} to {z.max():+.1f} "
+            "standard errors from them"
         )
     remarks += _against_published(data, published)
     return Verdict(
         f"mean squares of fields and couplings against the derived ones, {len(rows)} of them: largest |z| "
-        f"{largest(rows):.1f} of {threshold:.1f} allowed; divergence in bits at N = {int(last['context'])} (at N = "
-        f"{int(data['context'][1])}, mostly noise): {', '.join(words)}",
+        f"{largest(rows):.1f} of {threshold:.1f} allowed; not judged: divergence in bits at N = {int(last['context'])} "
+        f"(at N = {int(data['context'][1])}, mostly noise): {', '.join(words)}",
         tuple(rows),
         largest(rows) < threshold,
         tuple(remarks),
@@ -231,28 +249,52 @@ def _against_published(data: xr.Dataset, published: Mapping[str, Array]) -> list
 
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
-    """Divergence over N: fields in one panel, couplings in the other."""
+    """Above what is judged, mean squares over N and their z; below the divergence, fields and couplings."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.6, 4.4), layout="constrained")
-    panels = figure.subplots(1, 2)
+    figure = Figure(figsize=(10.4, 8.6), layout="constrained")
+    (squares, scores), below = figure.subplots(2, 2)
     contexts = data["context"].values
+    fine = np.unique(np.geomspace(contexts[0], contexts[-1], FINE).round().astype(int))
+    rows, threshold = _judged(data)
+    z = np.array([row[4] for row in rows]).reshape(data.sizes["type"], -1)
     for index, name in enumerate(data["type"].values):
-        panel = panels[0 if name.startswith("h") else 1]
+        style: dict[str, Any] = {"color": PALETTE[index], "marker": MARKERS[index], "linestyle": "none"}
         one = data.sel(type=name)
+        mean, error = mean_and_error(one["squares"].values)
+        squares.errorbar(contexts, mean, error, markersize=4, **style, label=LABELS[name])
+        derived = [mean_squares(name, context=int(context), **_sizes(data)) for context in fine]
+        squares.plot(fine, derived, color=PALETTE[index])
+        scores.plot(contexts, z[index], markersize=5, **style)
+        # The reference itself is left out: its divergence is 0 by definition.
+        panel = below[0 if name.startswith("h") else 1]
         mean, error = mean_and_error(one["divergence"].values)
-        panel.errorbar(contexts, mean, error, color=PALETTE[index], fmt="o", markersize=4, label=LABELS[name])
-        panel.plot(contexts, one["gaussian"], color=PALETTE[index])
+        panel.errorbar(contexts[1:], mean[1:], error[1:], markersize=4, **style)
+        panel.plot(contexts[1:], one["gaussian"][1:], "--", color=PALETTE[index], linewidth=1)
         theirs = of_shape(published, f"fig-S2/data/{name}_mean.npy", contexts.shape)
         if theirs is not None:
-            panel.plot(contexts, theirs, "s", color=PALETTE[index], fillstyle="none", label=f"published {name}")
-    for panel, title in zip(panels, ("fields", "couplings"), strict=True):
-        panel.plot([], [], color="0.4", label="independent Gaussian entries")
+            panel.plot(contexts[1:], theirs[1:], fillstyle="none", markersize=8, **style)
+    squares.set_yscale("log")
+    squares.set_ylabel("mean square of the entries")
+    for level in (-threshold, threshold):
+        scores.axhline(level, color="black", linestyle=":")
+    scores.axhline(0, color="0.6", linewidth=0.8)
+    scores.set_ylim(-1.2 * max(threshold, np.abs(z).max()), 1.2 * max(threshold, np.abs(z).max()))
+    scores.set_ylabel("simulation less theory (standard errors)")
+    for panel in below:
+        panel.set_ylabel(f"divergence from $N = {contexts[0]}$ (bits)")
+        panel.set_ylim(bottom=0)
+    titles = ("judged: mean squares", "judged: their $z$", "not judged: divergence, fields", "the same, couplings")
+    for panel, title in zip((squares, scores, *below), titles, strict=True):
         panel.set_title(title, fontsize="medium")
         panel.set_xlabel("context length $N$")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize="small")
-    panels[0].set_ylabel(f"divergence from $N = {contexts[0]}$ (bits)")
+    squares.plot([], [], color="0.4", label="theory: derived moments")
+    scores.plot([], [], color="black", linestyle=":", label=f"$|z| = {threshold:.1f}$: allowed")
+    below[0].plot([], [], "--", color="0.4", label="a comparison only: independent\nGaussian entries; ours are neither")
+    if any(name in published for name in PUBLISHED):
+        squares.plot([], [], "o", color="0.4", fillstyle="none", markersize=8, label="large, open: published")
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small")
     return figure
 
 

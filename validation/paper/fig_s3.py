@@ -241,31 +241,40 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     """Maps of means and variances for both ways of drawing; means over draws with the theory."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.5, 6.2), layout="constrained")
+    figure = Figure(figsize=(12.5, 7), layout="constrained")
     panels = figure.subplots(2, 3)
     maps = (
-        (data["published_maps"][0], "as published: $m$"),
-        (data["published_maps"][1], r"as published: $\beta v$"),
-        (data["derived_maps"][0], "derived variances: $m$"),
-        (data["derived_maps"][1], r"derived variances: $\beta v$"),
+        (data["published_maps"], "drawn as published"),
+        (data["derived_maps"], "drawn with derived variances"),
     )
-    for panel, (values, title) in zip((*panels[0, :2], *panels[1, :2]), maps, strict=True):
-        mesh = panel.imshow(values, cmap="viridis")
-        panel.set_xticks([])
-        panel.set_yticks([])
-        panel.set_title(title, fontsize="medium")
-        figure.colorbar(mesh, ax=panel)
+    for row, (found, title) in zip(panels, maps, strict=True):
+        means, variances = found.values[:2]
+        # the masked column also where it has no couplings: maps of one size stand below each other
+        columns = (-0.5, means.shape[0] - 0.5)
+        grey = "" if means.shape[0] == means.shape[1] else " (grey: masked)"
+        reach = np.max(np.abs(means))
+        looks: tuple[tuple[Any, str, dict[str, Any]], ...] = (
+            (means, "$m$", {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach}),
+            (variances, r"$\beta v$", {"cmap": "viridis"}),
+        )
+        for panel, (values, what, colours) in zip(row[:2], looks, strict=True):
+            mesh = panel.imshow(values, **colours)
+            panel.set(xlim=columns, facecolor="0.8", xlabel=f"column of $W${grey}", ylabel="row of $W$")
+            panel.set_title(f"{title}: {what}", fontsize="medium")
+            figure.colorbar(mesh, ax=panel, label=f"{'mean' if what == '$m$' else 'variance'} {what}")
     names = ("exact", "SG's iteration")
     for index, name in enumerate(names):
         panels[0, 2].hist(data["samples"][index], 20, color=PALETTE[index], alpha=0.6, label=name)
         panels[0, 2].axvline(float(data["theory"][index]), ymax=0.66, color=PALETTE[index], label=f"theory, {name}")
     panels[0, 2].set_xlabel("mean weight on the diagonal")
     panels[0, 2].set_ylabel("draws")
+    panels[0, 2].set_title("derived variances, all draws: judged", fontsize="medium")
     panels[0, 2].set_ylim(top=1.5 * panels[0, 2].get_ylim()[1])
     panels[0, 2].legend(fontsize="small", loc="upper left")
     ratio = data["derived_maps"][1] / data["derived_maps"][3]
     panels[1, 2].plot(ratio.values.ravel(), ".", color=PALETTE[0])
     panels[1, 2].axhline(1, color=PALETTE[1])
+    panels[1, 2].set_title("derived variances, one draw", fontsize="medium")
     panels[1, 2].set_xlabel("spin, row by row")
     panels[1, 2].set_ylabel("variance of the iteration/exact")
     return figure

@@ -158,8 +158,8 @@ def _width(data: xr.Dataset, moments: FeatureMoments) -> str:
         outside = np.mean((values < low) | (values > high))
         words.append(f"{measured:.2f} (law {law:.2f}) at P={prompts}, {outside:.1%} outside the law's support")
     return (
-        "deviation over mean of the bulk against the law of Marchenko and Pastur, which holds at D -> infinity: "
-        f"{'; '.join(words)}. At D = {_SPECTRUM_DIMENSION} squared feature norms still fluctuate, by "
+        "not judged: deviation over mean of the bulk against the law of Marchenko and Pastur, which holds at "
+        f"D -> infinity: {'; '.join(words)}. At D = {_SPECTRUM_DIMENSION} squared feature norms still fluctuate, by "
         f"{np.sqrt(_norm_variance(data)):.0%} of their mean"
     )
 
@@ -173,7 +173,7 @@ def _norm_variance(data: xr.Dataset) -> float:
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     """Left: zero fractions. Right: the spectrum at three P, with Marchenko-Pastur."""
-    figure = Figure(figsize=(12.5, 4.6), layout="constrained")
+    figure = Figure(figsize=(12.5, 5.2), layout="constrained")
     left, *panels = figure.subplots(1, 4, width_ratios=(1.7, 1, 1, 1))
     ratio = _published_ratio(data, published)
     fine = np.arange(1, 2001)
@@ -181,23 +181,25 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
         colour = PALETTE[row % len(PALETTE)]
         left.plot(fine, _exact(int(size), fine), color=colour, linewidth=1, label=f"$D = {size}$")
         spins = (int(size) + 1) ** 2
-        left.plot(data.prompts, data.zeros[row].mean("repeat") / spins, "o", color=colour, markersize=3)
+        left.plot(data.prompts, data.zeros[row].mean("repeat") / spins, ".", color=colour, markersize=4)
         if ratio is not None:
-            left.plot(data.prompts, ratio[row], "x", color=colour, markersize=6)
-    left.plot([], [], "o", color="grey", markersize=3, label="simulated")
+            left.plot(data.prompts, ratio[row], "o", color=colour, markersize=7, fillstyle="none", markeredgewidth=0.6)
+    left.plot([], [], ".", color="grey", markersize=4, label="simulated")
     if ratio is not None:
-        left.plot([], [], "x", color="grey", label="published")
-    left.plot([], [], color="grey", label=r"$\max(D{+}1, (D{+}1)^2 - P)/(D{+}1)^2$")
+        left.plot([], [], "o", color="grey", markersize=7, fillstyle="none", markeredgewidth=0.6, label="published")
+    left.plot([], [], color="grey", label="theory, exact")
     left.set_xlabel("prompts $P$")
+    left.set_title("judged: zero eigenvalues", fontsize="medium")
     left.set_ylabel("fraction of zero eigenvalues")
-    left.legend(fontsize="small")
+    left.legend(fontsize="small", ncols=2, loc="upper right")
     left.grid(alpha=0.3)
     moments = _moments(data)
     for row, (panel, prompts) in enumerate(zip(panels, data.spectrum_prompts.values, strict=True)):
         _draw_spectrum(panel, data.eigenvalues.values[row], int(prompts), moments, published)
     panels[0].set_ylabel("density of the eigenvalues that are not zero")
-    panels[-1].set_ylim(top=1.25 * panels[-1].get_ylim()[1])
-    panels[-1].legend(fontsize="x-small", loc="upper right")
+    # of the panel with most entries: published spectra may be there for some P only
+    entries = max((panel.get_legend_handles_labels() for panel in panels), key=lambda found: len(found[1]))
+    figure.legend(*entries, loc="outside lower right", ncols=4, fontsize="small")
     return figure
 
 
@@ -227,7 +229,7 @@ def _draw_spectrum(
     x = np.geomspace(max(low, 1e-4), high, 600)
     weight = bulk / (bulk + size) / min(1.0, 1 / ratio)
     density = weight * marchenko_pastur_density(x, ratio=ratio) * x * np.log(10)
-    panel.plot(np.log10(unit * x), density, color=PALETTE[1], label="Marchenko-Pastur")
+    panel.plot(np.log10(unit * x), density, color=PALETTE[1], label=r"Marchenko-Pastur, $D \to \infty$ (not judged)")
     panel.axvline(np.log10(moments.last_row), color=PALETTE[2], linestyle="--", label=r"$E\,s_{D+1,j}^2$ (last row)")
     panel.set_title(f"$D = {size}$, $P = {prompts}$", fontsize="medium")
     panel.set_xlabel(r"$\log_{10}$ eigenvalue")
@@ -247,10 +249,11 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
         for k, prompts in enumerate(data.spectrum_prompts.values)
     ]
     dof = data.sizes["spectrum_repeat"] - 1
-    sound = largest(rows) < bonferroni_threshold(_FALSE_ALARM, len(rows), dof)
+    limit = bonferroni_threshold(_FALSE_ALARM, len(rows), dof)
+    sound = largest(rows) < limit
     sentence = (
         f"{data.zeros.size - wrong} of {data.zeros.size} counts of zero eigenvalues are "
-        f"max(D+1, (D+1)^2 - P) exactly; trace of the Hessian |z| <= {largest(rows):.1f}"
+        f"max(D+1, (D+1)^2 - P) exactly; trace of the Hessian |z| <= {largest(rows):.1f} of {limit:.1f} allowed"
     )
     remarks = [_width(data, moments)]
     ratio = _published_ratio(data, published)

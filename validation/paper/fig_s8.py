@@ -237,37 +237,23 @@ def _published(published: Mapping[str, Array], curve: str) -> tuple[Array, Array
 
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
-    """Error on new tasks against N: all architectures, theory, and what cannot be beaten."""
-    figure = Figure(figsize=(8.6, 5.4), layout="constrained")
-    panel = figure.subplots()
+    """Error on new tasks against N: all architectures, theory, and what cannot be beaten; below it what is judged."""
+    figure = Figure(figsize=(9.6, 7.8), layout="constrained")
+    panel, judged = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     size, context = data.attrs["dimension"], data.context.values
     fine = np.unique(np.rint(np.geomspace(context[0], context[-1], 60)).astype(int))
-    panel.plot(
-        fine,
-        _at(data, fine),
-        color="black",
-        label=rf"finite-size theory of SLA, $\lambda_0 = {data.attrs['weight_decay'] / 2:g}$",
-    )
+    label = rf"finite-size theory of SLA, $\lambda_0 = {data.attrs['weight_decay'] / 2:g}$"
+    panel.plot(fine, _at(data, fine), color="black", linewidth=1, label=label)
     panel.plot(fine, best_merged(size, fine), "--", color="0.35", label=r"best merged weights, $P \to \infty$")
     panel.plot(fine, best_estimate(size, fine), ":", color="0.35", label="posterior mean: nothing is below")
     tokens: Array = np.empty(0)
     for k, curve in enumerate(_CURVES):
-        mean, error = _mean(data, curve)
-        # beside each other, or those that agree hide each other
-        panel.errorbar(
-            context * 1.025 ** (k - 2.5),
-            mean,
-            error,
-            fmt="Dos^vP"[k],
-            color=PALETTE[k],
-            markersize=5,
-            capsize=2,
-            linestyle="-" if curve in ("SA", "TF") else "none",
-            linewidth=0.8,
-            label=_NAMES[curve],
-        )
-        theirs = _published(published, curve)
-        if theirs is not None:
+        # open and filled, one within the other: those that agree coincide
+        look: dict[str, Any] = {"fmt": "Dos^vP"[k], "markersize": (11, 4, 8, 8, 6, 6)[k], "label": _NAMES[curve]}
+        look |= {"color": PALETTE[k], "capsize": 2, "linewidth": 0.8}
+        look |= {"fillstyle": "none" if k in (0, 2, 3) else "full", "linestyle": "-" if k > 3 else "none"}
+        panel.errorbar(context, *_mean(data, curve), **look)
+        if (theirs := _published(published, curve)) is not None:
             panel.errorbar(*theirs, fmt="x", color=PALETTE[k], capsize=2, label=f"{curve}, published")
             tokens = np.union1d(tokens, theirs[0])
     full = parameters("full")
@@ -275,16 +261,31 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
         # of the published errors' own dimension: they are not to be held against ours
         line = _theory(full["dimension"], full["prompts"], tokens, full["weight_decay"] / 2)
         panel.plot(tokens, line, "-.", color="black", label=f"the same theory at $D = {full['dimension']}$")
-    panel.set_xscale("log")
-    panel.set_xticks(context, [str(n) for n in context])
-    panel.set_xticks([], minor=True)
-    panel.set_ylim(bottom=0)
-    panel.set_xlabel("context length $N$")
-    panel.set_ylabel("squared error on new tasks")
+    panel.set(ylabel="squared error on new tasks", ylim=(0, None))
     panel.set_title(f"$D = {size}$, $P = {data.attrs['prompts']}$", fontsize="medium")
-    panel.grid(alpha=0.3)
-    panel.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    theory, exact, trained_ = _at(data, context)[:, None], _values(data, "exact"), _values(data, "SLA")
+    for values, fmt, fill, size, colour, label in (
+        (_values(data, "SLA_fresh") - trained_, "_", "full", 9, PALETTE[3], "SLA, fresh prompts less exact error"),
+        (exact - theory, "s", "none", 9, PALETTE[5], "exact solution less theory"),
+        (trained_ - theory, "o", "full", 4, PALETTE[1], "SLA less theory"),
+    ):
+        look = {"fmt": fmt, "fillstyle": fill, "markersize": size, "color": colour, "capsize": 2, "label": label}
+        judged.errorbar(context, *mean_and_error(100 * values / theory), **look)
+    judged.axhline(0, color="black", linewidth=1)
+    judged.set(xlabel="context length $N$", ylabel="% of theory's error", xscale="log")
+    judged.set_title(f"judged: each within {_limits(data)[0]:.1f} error bars of 0", fontsize="medium")
+    judged.set_xticks(context, [str(n) for n in context])
+    judged.set_xticks([], minor=True)
+    for one in (panel, judged):
+        one.grid(alpha=0.3)
+        one.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def _limits(data: xr.Dataset) -> list[float]:
+    """The largest |z| allowed N by N, and of all N together: three comparisons at each N, and two."""
+    count, repeats = data.context.size, data.sizes["repeat"]
+    return [bonferroni_threshold(_FALSE_ALARM, 3 * count + 2, dof) for dof in (repeats - 1, count * repeats - 1)]
 
 
 def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
@@ -302,24 +303,22 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     mean, error = mean_and_error(_values(data, "SLA_fresh") - _values(data, "SLA"))
     rows += [compared(f"SLA, fresh prompts less exact, N={n}", mean[k], 0.0, error[k]) for k, n in enumerate(context)]
 
-    comparisons, dof = len(rows) + len(pooled), context.size * repeats - 1
-    alone = bonferroni_threshold(_FALSE_ALARM, comparisons, repeats - 1)
-    together = bonferroni_threshold(_FALSE_ALARM, comparisons, dof)
+    alone, together = _limits(data)
     beaten = _beaten(data)
     agrees = largest(rows) < alone and largest(pooled) < together and not beaten
     ratios = {curve: _mean(data, curve)[0] / theory for curve in _CURVES}
-    smallest = smallest_detectable_bias(pooled[0][3], together, dof)
+    smallest = smallest_detectable_bias(pooled[0][3], together, context.size * repeats - 1)
     sentence = (
         f"trained linear attention over its finite-size theory, all N: {pooled[0][1]:.4f} +- {pooled[0][3]:.4f}, "
-        f"z = {pooled[0][4]:+.1f} (a bias of {smallest:.1%} would be seen); |z| <= {largest(rows):.1f} in {len(rows)} "
-        f"comparisons N by N; error over that theory's at N = {context[-1]}: "
+        f"z = {pooled[0][4]:+.1f} of {together:.1f} allowed (a bias of {smallest:.1%} would be seen); N by N |z| <= "
+        f"{largest(rows):.1f} of {alone:.1f} allowed in {len(rows)} comparisons (SLA and the exact solution with "
+        f"theory, SLA on fresh prompts with its exact error); error over that theory's at N = {context[-1]}: "
         + ", ".join(f"{curve} {ratios[curve][-1]:.2f}" for curve in _CURVES[2:])
     )
     excess, spread = mean_and_error((_values(data, "SLA") / _values(data, "exact") - 1).ravel())
     remarks = [
         "SG's training of these architectures is not public: the settings are ours, the same for all",
-        f"limits for a false alarm in all comparisons together of {_FALSE_ALARM:g}: |z| < {alone:.1f} N by N "
-        f"({repeats - 1} degrees of freedom), {together:.1f} for all N ({dof})",
+        f"{repeats - 1} degrees of freedom N by N; false alarms of all comparisons together: {_FALSE_ALARM:g}",
         f"SLA ends {float(excess):+.3%} +- {float(spread):.3%} above the exact solution of the same data",
         f"error over the linear theory's at N = {', '.join(map(str, context))}: "
         + "; ".join(f"{curve} {', '.join(f'{ratio:.2f}' for ratio in ratios[curve])}" for curve in _CURVES),

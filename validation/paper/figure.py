@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numerics.arguments import check_choice
+from validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias, welch_satterthwaite
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SCALES",
     "PaperFigure",
+    "Pooled",
     "Progress",
     "Row",
     "Verdict",
@@ -26,6 +28,7 @@ __all__ = [
     "compared",
     "in_parts",
     "largest",
+    "pooled",
     "quiet",
 ]
 
@@ -161,3 +164,73 @@ def largest(rows: tuple[Row, ...] | list[Row]) -> float:
         return math.nan
     z = np.abs([row[4] for row in rows])
     return float(np.max(np.where(np.isnan(z), math.inf, z)))
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """All points of a figure in one comparison.
+
+    row : (what, measured over theory, 1 or the nearest ratio allowed, its standard error, z).
+    dof : degrees of freedom of the standard error.
+    limit : |z| allowed.
+    above : relative excess that is allowed for another cause; z is counted from there.
+    smallest : the relative bias that |z| > limit would catch nine times in ten.
+    """
+
+    row: Row
+    dof: float
+    limit: float
+    above: float
+    smallest: float
+
+    @property
+    def agrees(self) -> bool:
+        """|z| within the limit."""
+        return abs(self.row[4]) < self.limit
+
+    def __str__(self) -> str:
+        """For a sentence: the ratio, its z and the bias that would be seen."""
+        _, ratio, _, error, z = self.row
+        beyond = f" beyond 1 to {1 + self.above:g}" if self.above else ""
+        return (
+            f"{ratio:.4f} +- {error:.4f}, z = {z:+.1f}{beyond} of {self.limit:.1f} allowed "
+            f"(a bias of {self.smallest:.1%} would be seen)"
+        )
+
+
+def pooled(
+    what: str, ratios: Array, *, false_alarm: float, comparisons: int, like: Array | None = None, above: float = 0.0
+) -> Pooled:
+    """The mean of measured over theoretical values over points and repeats, against 1.
+
+    ratios : (points, repeats), measured over theory, one number for every data set; at least 2 repeats. What one data
+        set gives at several points or ridges must have been averaged before: it is one sample.
+    comparisons : all that are made at the false-alarm rate ``false_alarm`` together (Bonferroni).
+    like : (points, repeats') ratios of the same spread, from which it is taken instead: where ``ratios`` has too few.
+    above : relative excess that has a known cause other than the theory, up to which the ratio may lie above 1.
+
+    With r_i the mean of point i and s_i its standard error over n repeats,
+
+        r = (1/k) sum_i r_i,    s^2 = (1/k^2) sum_i s_i^2,    z = (r - 1)/s
+
+    is compared with Student's t of Welch and Satterthwaite's degrees of freedom, up to k (n-1), where point by point
+    there are n-1: a few repeats at many points see a bias that they share, which no single point can show. Assumed:
+    data sets are independent from point to point and from repeat to repeat, and close to Gaussian. Spreads may differ
+    from point to point. Biases of opposite signs cancel in it: the comparison point by point stays beside it.
+
+    Welch and Satterthwaite want the true spreads; with those estimated from few repeats the degrees of freedom come
+    out too small on average, and the limit too large rather than too small.
+
+    >>> one = pooled("error", np.array([[1.08, 1.1, 1.12], [0.99, 1.0, 1.01]]), false_alarm=0.05, comparisons=1)
+    >>> [round(number, 4) for number in (one.row[1], one.row[3], one.dof, one.limit)], one.agrees
+    ([1.05, 0.0065, 2.9412, 3.2188], False)
+    """
+    count, repeats = ratios.shape
+    source = ratios if like is None else like
+    error = mean_and_error(source)[1] * math.sqrt(source.shape[1] / repeats)
+    spread = math.sqrt(float(np.sum(error**2))) / count
+    dof = welch_satterthwaite(np.full(count, 1 / count), error, source.shape[1] - 1)
+    limit = bonferroni_threshold(false_alarm, comparisons, dof)
+    ratio = float(ratios.mean())
+    row = compared(what, ratio, min(max(ratio, 1.0), 1.0 + above), spread)
+    return Pooled(row, dof, limit, above, above + smallest_detectable_bias(spread, limit, dof))

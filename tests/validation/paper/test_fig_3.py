@@ -30,7 +30,18 @@ def test_verdict_counts_flat_directions_and_names_the_extra(small):
     assert verdict.agrees
     assert "15 flat directions of 20 at P = 5 (15 predicted)" in verdict.sentence
     assert any("pip install 'iclglass[benchmarks]'" in remark for remark in verdict.remarks)
-    assert len(fig_3.FIGURE.draw(small, {}).axes) == 8
+    assert len(fig_3.FIGURE.draw(small, {}).axes) == 6  # two panels and a colour bar for each P
+
+
+def test_the_papers_picture_has_a_column_where_there_is_one(small):
+    grid = np.linspace(0, 1, 5)
+    found = small.assign(
+        tsne_x=(("prompts", "grid_x"), [grid, grid]),
+        tsne_y=(("prompts", "grid_y"), [grid, grid]),
+        tsne_energy=small["tsne_energy"].copy(data=np.arange(50.0).reshape(2, 5, 5)),
+    )
+    assert len(fig_3.FIGURE.draw(found, {}).axes) == 10
+    assert not any("pip install" in remark for remark in fig_3.FIGURE.judge(found, {}).remarks)
 
 
 def test_a_wrong_curvature_or_energy_is_seen(small):

@@ -29,7 +29,14 @@ def test_mean_squares_agree_and_wrong_ones_do_not(small):
     assert verdict.agrees
     assert len(verdict.rows) == 15
     assert not fig_s2.FIGURE.judge(small.assign(squares=1.2 * small["squares"]), {}).agrees
-    assert len(fig_s2.FIGURE.draw(small, {}).axes) == 2
+
+
+def test_what_is_judged_is_drawn(small):
+    squares, scores, *_ = fig_s2.FIGURE.draw(small, {}).axes
+    rows = fig_s2.FIGURE.judge(small, {}).rows
+    drawn = [line.get_ydata() for line in scores.lines if len(line.get_xdata()) == 3]
+    np.testing.assert_array_equal(np.concatenate(drawn), [row[4] for row in rows])
+    assert [panel.get_title()[:6] for panel in (squares, scores)] == ["judged", "judged"]
 
 
 def test_divergence_grows_from_zero_at_the_reference(small):

@@ -44,3 +44,10 @@ def test_published_fractions_are_compared_point_by_point(small):
     assert "2 of 3 equal" in verdict.sentence
     assert any("D=10 P=100 by +1.00" in remark for remark in verdict.remarks)
     assert len(fig_s7.FIGURE.draw(small, {"fig-S7/data/zero-ratio.npy": ratio}).axes) == 4
+
+
+def test_the_law_that_is_not_judged_says_so_and_every_spectrum_is_named(small):
+    (legend,) = fig_s7.FIGURE.draw(small, {"fig-S7/data/P=500.npy": np.geomspace(1e-3, 1, 400)}).legends
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert "published" in labels
+    assert any(label.startswith("Marchenko-Pastur") and "not judged" in label for label in labels)

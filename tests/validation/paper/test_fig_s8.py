@@ -263,6 +263,7 @@ def test_published_errors_are_compared_where_they_fit():
     verdict = fig_s8.FIGURE.judge(data, {})
     assert verdict.agrees, verdict
     assert not fig_s8.FIGURE.judge(data.assign(exact=data.exact * 1.1), {}).agrees
+    assert verdict.sentence.count("allowed") == 2
     arrays = {
         **arrays_of("SA", np.array([10.0, 20.0]), np.array([0.5, 0.4]), np.array([0.1, 0.1])),
         **arrays_of("SLA", np.array([40]), np.array([0.3]), np.array([0.05])),
@@ -280,6 +281,23 @@ def test_published_errors_are_compared_where_they_fit():
     assert not any("TF" in row[0] for row in with_theirs.rows)
     labels = fig_s8.FIGURE.draw(data, arrays).axes[0].get_legend_handles_labels()[1]
     assert [label for label in labels if "published" in label] == ["SLA, published", "SA, published"]
+
+
+def test_what_is_judged_is_drawn():
+    data = made_up()
+    judged = fig_s8.FIGURE.draw(data, {}).axes[1]
+    rows = {row[0]: row for row in fig_s8.FIGURE.judge(data, {}).rows}
+    drawn = {one.get_label(): one.lines[0] for one in judged.containers}
+    for label, name in (
+        ("SLA less theory", "SLA, N={}"),
+        ("exact solution less theory", "exact solution, N={}"),
+        ("SLA, fresh prompts less exact error", "SLA, fresh prompts less exact, N={}"),
+    ):
+        np.testing.assert_array_equal(drawn[label].get_xdata(), data.context)  # none beside its N
+        off = [rows[name.format(n)][1] - rows[name.format(n)][2] for n in data.context.values]
+        np.testing.assert_allclose(
+            drawn[label].get_ydata(), 100 * np.array(off) / fig_s8._at(data, data.context.values)
+        )
 
 
 def test_another_dimension_is_not_compared():

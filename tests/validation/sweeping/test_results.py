@@ -234,7 +234,7 @@ def many_seeds():
 def test_simulation_agrees_with_theory_and_a_theory_that_is_wrong_by_five_percent_is_caught(many_seeds):
     """False alarm: 1 % for each quantity by `compare`; 1/D^2 terms are 1e-3 of the values, errors about 1e-2."""
     good = {row.quantity: row for row in compare(many_seeds)}
-    for name in ("m", "q", "e_icl", "e_train", "energy"):
+    for name in ("m", "q", "e_icl", "e_train", "free_energy"):
         assert good[name].points == 6
         assert good[name].largest < good[name].limit, name
         wrong = many_seeds.assign({f"{name}_theory": many_seeds[f"{name}_theory"] * 1.05})
