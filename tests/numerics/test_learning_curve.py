@@ -114,7 +114,7 @@ def largest_deviation(points):
 
 
 def test_thirty_digits_at_random_points():
-    assert largest_deviation(random_points(6, seed=1)) <= RANDOM_MATRIX
+    assert largest_deviation(random_points(3, seed=1)) <= RANDOM_MATRIX
 
 
 @pytest.mark.slow

@@ -99,7 +99,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize(
+    "name", [name if not index else pytest.param(name, marks=pytest.mark.slow) for index, name in enumerate(CHANGES)]
+)
 def test_changed_models_change_the_equations_as_predicted(name):
     change, prediction, feature = CHANGES[name]
     model = linear_attention(**change)
@@ -112,6 +114,7 @@ def test_changed_models_change_the_equations_as_predicted(name):
     assert any(changed) or not same(system.a_definition.rhs, 1 + (1 + S.rho) / S.alpha)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_cavity_agrees_for_changed_models(name):
     model = linear_attention(**CHANGES[name][0])
@@ -119,6 +122,7 @@ def test_cavity_agrees_for_changed_models(name):
     assert cavity_differences(cavity(model, feature_moments(model)), system) == (0, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_loss_without_the_factor_one_half():
     """(y - f)^2 is the default at twice the inverse temperature and half the ridge: chi -> 2 chi, lam -> lam/2."""
     _, _, system = solved(dataclasses.replace(linear_attention(), loss=(S.y - S.f) ** 2))

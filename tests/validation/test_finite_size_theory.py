@@ -63,6 +63,7 @@ def compare(point, seed=SEED):
     return rows
 
 
+@pytest.mark.slow
 def test_given_pool_at_every_quantity():
     """Data sets that share one pool: the theory solved for that pool, not for the average one."""
     size, prompts, tokens = 10, 150, 20

@@ -96,6 +96,7 @@ def test_the_asymptotic_column_fails_where_the_finite_one_passes(small):
     assert np.max(np.abs(finite_size_z([result], HEADLINE, theory="asymptotic"))) > Z_SCORE
 
 
+@pytest.mark.slow
 def test_every_control_is_caught():
     found = detections(seed=5)
     assert len(found) >= 8
