@@ -114,7 +114,7 @@ def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
 def _column(given: Mapping[str, Any], context: int, seed: int) -> xr.Dataset:
     """One N of the map: sum of the diagonal and square of the norm of W, and whether the iteration converges."""
     shape = (len(_RIDGES), len(given["map_prompts"]), given["map_repeats"])
-    trace, square, converges = np.empty(shape), np.empty(shape), np.empty(shape, dtype=np.int8)
+    trace, square, converges = np.empty(shape), np.empty(shape), np.empty(shape[:2], dtype=np.int8)
     for column, prompts in enumerate(given["map_prompts"]):
         for repeat in range(given["map_repeats"]):
             rng = np.random.default_rng((seed, 0, context, prompts, repeat))
@@ -126,13 +126,13 @@ def _column(given: Mapping[str, Any], context: int, seed: int) -> xr.Dataset:
                 # whether it converges does not change from data set to data set but near the line
                 if repeat == 0:
                     found = published_iteration(data, ridge0=ridge0, beta=_BETA)
-                    converges[row, column, :] = found.status != Status.DIVERGES
+                    converges[row, column] = found.status != Status.DIVERGES
     names = ("ridge0", "map_prompts", "map_repeat")
     return xr.Dataset(
         {
             "trace": (names, trace),
             "square": (names, square),
-            "converges": (names[:2], converges[:, :, 0]),
+            "converges": (names[:2], converges),
         }
     )
 

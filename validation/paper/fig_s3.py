@@ -14,7 +14,7 @@ Theory (this project). With independent couplings of variances Sigma_ij the mean
 J is diagonal at large n: v_i = 1/(lambda_i - sum_j Sigma_ij v_j). So the exact means average to v_i E h_i. The
 published iteration, m_i = v_i (h_i + sum_j J_ij m_j), has no reaction term: its fixed point is the exact one at
 lambda_i - V_i, V_i = sum_j Sigma_ij v_j, and averages to v'_i E h_i, v'_i = 1/(lambda_i - V_i - sum_j Sigma_ij v'_j).
-At P = 1000, as in Fig. 1, it settles for half of the draws (10 of 20): the figure is at P = 5000, as Fig. 2.
+At P = 1000, as in Fig. 1, it does not settle for all draws: the figure is at P = 5000, as Fig. 2.
 """
 
 from __future__ import annotations

@@ -211,15 +211,16 @@ def test_a_deviation_beyond_floating_point_is_the_largest_and_not_left_out():
 
 def test_the_comparison_by_hand():
     rng = np.random.default_rng(1)
-    samples = rng.standard_normal((50, 6))
+    samples = rng.standard_normal((500, 6))
     error = samples.std(axis=1, ddof=1) / math.sqrt(6)
     found = compare(made_up(samples.mean(axis=1), 0.0, error, 6))[0]
     p = stats.ttest_1samp(samples, 0.0, axis=1).pvalue
     z = stats.norm.isf(p / 2)
-    assert (found.quantity, found.points) == ("m", 50)
+    assert (found.quantity, found.points) == ("m", 500)
+    assert np.any((z > 2) & (z < 2.5))
     assert found.within_two == pytest.approx(np.mean(z < 2))
     assert found.largest == pytest.approx(z.max())
-    assert found.limit == pytest.approx(stats.norm.isf(0.01 / 50 / 2))
+    assert found.limit == pytest.approx(stats.norm.isf(0.01 / 500 / 2))
 
 
 @pytest.fixture(scope="module")
