@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from numerics.instance.data import Instance
-from numerics.instance.solve import solve_instance
-from validation.prompts import draw_prompts
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.solve import solve_instance
+from iclglass.validation.prompts import draw_prompts
 
 __all__ = ["dense_with_loops", "large_instance", "message_passing", "peak_memory", "ridge_regression"]
 

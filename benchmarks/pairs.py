@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import root
 
-from numerics.instance.features import FeatureOperator
-from numerics.saddle_point import solve
-from validation.prompts import draw_prompts
+from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.saddle_point import solve
+from iclglass.validation.prompts import draw_prompts
 
 
 @dataclass(frozen=True)

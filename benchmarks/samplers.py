@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from validation.prompts import Prompts, draw_prompts
-from validation.samplers.diagnostics import worst_spin_ess
-from validation.samplers.sampling import sample
-from validation.samplers.target import make_target
+from iclglass.validation.prompts import Prompts, draw_prompts
+from iclglass.validation.samplers.diagnostics import worst_spin_ess
+from iclglass.validation.samplers.sampling import sample
+from iclglass.validation.samplers.target import make_target
 
 __all__ = ["Rate", "effective_samples", "large_exact"]
 

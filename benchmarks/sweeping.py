@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.pairs import Pair
-from validation.sweeping.checkpoint import open_checkpoint
-from validation.sweeping.driver import run_points
-from validation.sweeping.engines import make_engine
-from validation.sweeping.evaluation import PointResult, columns
-from validation.sweeping.grid import make_grid
-from validation.sweeping.points import Point
+from iclglass.validation.sweeping.checkpoint import open_checkpoint
+from iclglass.validation.sweeping.driver import run_points
+from iclglass.validation.sweeping.engines import make_engine
+from iclglass.validation.sweeping.evaluation import PointResult, columns
+from iclglass.validation.sweeping.grid import make_grid
+from iclglass.validation.sweeping.points import Point
 
 POINT_SECONDS = 0.05
 _NAMES = columns("simulation", theory=True)

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 import iclglass
-from numerics.learning_curve_plot import draw_learning_curve
-from numerics.plotting import PALETTE, draw_phase_diagram, save_figure
-from numerics.storage import PROVENANCE, load, provenance, save
-from validation.simulation import simulate
+from iclglass.numerics.learning_curve_plot import draw_learning_curve
+from iclglass.numerics.plotting import PALETTE, draw_phase_diagram, save_figure
+from iclglass.numerics.storage import PROVENANCE, load, provenance, save
+from iclglass.validation.simulation import simulate
 
 # Data sets a point: the error bars are then about as large as the markers.
 _SAMPLES = {10: 200, 20: 60, 40: 16}

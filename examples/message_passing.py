@@ -14,15 +14,15 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from numerics.fixed_point import Status
-from numerics.instance.gamp import gamp
-from numerics.instance.spin_by_spin import published, tap
-from numerics.instance.spin_glass import boltzmann
-from numerics.instance.stability import spin_by_spin_limit
-from numerics.plotting import PALETTE, save_figure
-from numerics.state_evolution_plot import draw_state_evolution
-from numerics.storage import PROVENANCE, load, provenance, save
-from validation.prompts import Prompts, draw_prompts
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.gamp import gamp
+from iclglass.numerics.instance.spin_by_spin import published, tap
+from iclglass.numerics.instance.spin_glass import boltzmann
+from iclglass.numerics.instance.stability import spin_by_spin_limit
+from iclglass.numerics.plotting import PALETTE, save_figure
+from iclglass.numerics.state_evolution_plot import draw_state_evolution
+from iclglass.numerics.storage import PROVENANCE, load, provenance, save
+from iclglass.validation.prompts import Prompts, draw_prompts
 
 _MARKERS = "osD^v"
 _CONTEXT, _RIDGE = 10.0, 0.1  # alpha and lam of the first two pictures

@@ -12,16 +12,16 @@ import xarray as xr
 from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
-from numerics.finite_size import solve_finite
-from numerics.learning_curve import learning_curve
-from numerics.plotting import PALETTE, save_figure
-from numerics.storage import PROVENANCE, load, provenance, save
-from validation.finite_size import extrapolate
-from validation.population import gaussian_moments
-from validation.prompts import draw_prompts
-from validation.statistics import mean_and_error
-from validation.training import train
-from validation.training.layer import initial_parameters, largest_curvature
+from iclglass.numerics.finite_size import solve_finite
+from iclglass.numerics.learning_curve import learning_curve
+from iclglass.numerics.plotting import PALETTE, save_figure
+from iclglass.numerics.storage import PROVENANCE, load, provenance, save
+from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.population import gaussian_moments
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.statistics import mean_and_error
+from iclglass.validation.training import train
+from iclglass.validation.training.layer import initial_parameters, largest_curvature
 
 _CONTEXT_LENGTH, _RIDGE = 2.0, 0.01
 _TAUS = (0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.7, 2.0, 2.5)

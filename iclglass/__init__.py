@@ -20,45 +20,52 @@
     sample, diagnose  draws from the Boltzmann measure, and whether they can be trusted
     train           the linear attention layer trained by gradient descent
 
-The same as one command: ``iclglass --help``. The science lives in `replica` (symbols), `numerics` (solvers) and
-`validation` (simulation); this package only gives it names. Names are imported when first used.
+The same as one command: ``iclglass --help``. The science lives in `iclglass.replica` (symbols),
+`iclglass.numerics` (solvers) and `iclglass.validation` (simulation); this package only gives it names. Names are
+imported when first used.
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+_checkout = Path(__file__).resolve().parent.parent
+if not (Path(__file__).parent / "numerics").is_dir() and (_checkout / "numerics").is_dir():
+    # In a checkout the packages of the layers lie beside this one; installed, they are inside it.
+    __path__.append(str(_checkout))
+
 if TYPE_CHECKING:
-    from numerics.best_ridge import best_ridge
-    from numerics.errors import ConvergenceError, OutputError, ParameterError, ParameterTypeError, WorkerError
-    from numerics.finite_size import solve_given_pool
-    from numerics.fixed_point import Status
-    from numerics.instance.blocks import InstanceBlocks
-    from numerics.instance.data import Instance
-    from numerics.instance.distributed import solve_distributed
-    from numerics.instance.predictions import Overlaps, Prediction, contrast, overlaps, predict
-    from numerics.instance.solution import InstanceSolution
-    from numerics.instance.solve import solve_instance
-    from numerics.instance.storage import load_instance, load_solution, save_instance, save_solution
-    from numerics.learning_curve import LearningCurve, learning_curve
-    from numerics.lines import Line
-    from numerics.phase_diagram import PhaseDiagram, phase_diagram
-    from numerics.plotting import plot_phase_diagram, plot_sweep
-    from numerics.precision import PreciseSolution, solve_digits
-    from numerics.saddle_point import Solution, solve
-    from numerics.state_evolution import StateEvolution, state_evolution
-    from numerics.stopping_time import StoppingTime, best_stopping_time
-    from numerics.storage import load, save
-    from numerics.sweep import sweep
-    from numerics.task_spectrum import TaskSpectrum
-    from replica.derivation import Derivation, derive
-    from validation.crosscheck import Agreement, validate
-    from validation.prompt_blocks import PromptBlocks, measure_blocks
-    from validation.prompts import draw_prompts
-    from validation.samplers.diagnostics import diagnose
-    from validation.samplers.sampling import Samples, sample
-    from validation.sweeping.sweep import sweep_simulated, sweep_status
-    from validation.training.loop import train
-    from validation.training.run import TrainingRun
+    from iclglass.numerics.best_ridge import best_ridge
+    from iclglass.numerics.errors import ConvergenceError, OutputError, ParameterError, ParameterTypeError, WorkerError
+    from iclglass.numerics.finite_size import solve_given_pool
+    from iclglass.numerics.fixed_point import Status
+    from iclglass.numerics.instance.blocks import InstanceBlocks
+    from iclglass.numerics.instance.data import Instance
+    from iclglass.numerics.instance.distributed import solve_distributed
+    from iclglass.numerics.instance.predictions import Overlaps, Prediction, contrast, overlaps, predict
+    from iclglass.numerics.instance.solution import InstanceSolution
+    from iclglass.numerics.instance.solve import solve_instance
+    from iclglass.numerics.instance.storage import load_instance, load_solution, save_instance, save_solution
+    from iclglass.numerics.learning_curve import LearningCurve, learning_curve
+    from iclglass.numerics.lines import Line
+    from iclglass.numerics.phase_diagram import PhaseDiagram, phase_diagram
+    from iclglass.numerics.plotting import plot_phase_diagram, plot_sweep
+    from iclglass.numerics.precision import PreciseSolution, solve_digits
+    from iclglass.numerics.saddle_point import Solution, solve
+    from iclglass.numerics.state_evolution import StateEvolution, state_evolution
+    from iclglass.numerics.stopping_time import StoppingTime, best_stopping_time
+    from iclglass.numerics.storage import load, save
+    from iclglass.numerics.sweep import sweep
+    from iclglass.numerics.task_spectrum import TaskSpectrum
+    from iclglass.replica.derivation import Derivation, derive
+    from iclglass.validation.crosscheck import Agreement, validate
+    from iclglass.validation.prompt_blocks import PromptBlocks, measure_blocks
+    from iclglass.validation.prompts import draw_prompts
+    from iclglass.validation.samplers.diagnostics import diagnose
+    from iclglass.validation.samplers.sampling import Samples, sample
+    from iclglass.validation.sweeping.sweep import sweep_simulated, sweep_status
+    from iclglass.validation.training.loop import train
+    from iclglass.validation.training.run import TrainingRun
 
 __version__ = "0.1.0"
 
@@ -121,61 +128,61 @@ __all__ = [
 ]
 
 _HOME = {
-    "Agreement": "validation.crosscheck",
-    "ConvergenceError": "numerics.errors",
-    "Derivation": "replica.derivation",
-    "Instance": "numerics.instance.data",
-    "InstanceBlocks": "numerics.instance.blocks",
-    "InstanceSolution": "numerics.instance.solution",
-    "LearningCurve": "numerics.learning_curve",
-    "Line": "numerics.lines",
-    "OutputError": "numerics.errors",
-    "Overlaps": "numerics.instance.predictions",
-    "ParameterError": "numerics.errors",
-    "ParameterTypeError": "numerics.errors",
-    "PhaseDiagram": "numerics.phase_diagram",
-    "PreciseSolution": "numerics.precision",
-    "Prediction": "numerics.instance.predictions",
-    "PromptBlocks": "validation.prompt_blocks",
-    "Samples": "validation.samplers.sampling",
-    "Solution": "numerics.saddle_point",
-    "StateEvolution": "numerics.state_evolution",
-    "Status": "numerics.fixed_point",
-    "StoppingTime": "numerics.stopping_time",
-    "TaskSpectrum": "numerics.task_spectrum",
-    "TrainingRun": "validation.training.run",
-    "WorkerError": "numerics.errors",
-    "best_ridge": "numerics.best_ridge",
-    "best_stopping_time": "numerics.stopping_time",
-    "contrast": "numerics.instance.predictions",
-    "derive": "replica.derivation",
-    "diagnose": "validation.samplers.diagnostics",
-    "draw_prompts": "validation.prompts",
-    "learning_curve": "numerics.learning_curve",
-    "load": "numerics.storage",
-    "load_instance": "numerics.instance.storage",
-    "load_solution": "numerics.instance.storage",
-    "measure_blocks": "validation.prompt_blocks",
-    "overlaps": "numerics.instance.predictions",
-    "phase_diagram": "numerics.phase_diagram",
-    "plot_phase_diagram": "numerics.plotting",
-    "plot_sweep": "numerics.plotting",
-    "predict": "numerics.instance.predictions",
-    "sample": "validation.samplers.sampling",
-    "save": "numerics.storage",
-    "save_instance": "numerics.instance.storage",
-    "save_solution": "numerics.instance.storage",
-    "solve": "numerics.saddle_point",
-    "solve_digits": "numerics.precision",
-    "solve_distributed": "numerics.instance.distributed",
-    "solve_given_pool": "numerics.finite_size",
-    "solve_instance": "numerics.instance.solve",
-    "state_evolution": "numerics.state_evolution",
-    "sweep": "numerics.sweep",
-    "sweep_simulated": "validation.sweeping.sweep",
-    "sweep_status": "validation.sweeping.sweep",
-    "train": "validation.training.loop",
-    "validate": "validation.crosscheck",
+    "Agreement": "iclglass.validation.crosscheck",
+    "ConvergenceError": "iclglass.numerics.errors",
+    "Derivation": "iclglass.replica.derivation",
+    "Instance": "iclglass.numerics.instance.data",
+    "InstanceBlocks": "iclglass.numerics.instance.blocks",
+    "InstanceSolution": "iclglass.numerics.instance.solution",
+    "LearningCurve": "iclglass.numerics.learning_curve",
+    "Line": "iclglass.numerics.lines",
+    "OutputError": "iclglass.numerics.errors",
+    "Overlaps": "iclglass.numerics.instance.predictions",
+    "ParameterError": "iclglass.numerics.errors",
+    "ParameterTypeError": "iclglass.numerics.errors",
+    "PhaseDiagram": "iclglass.numerics.phase_diagram",
+    "PreciseSolution": "iclglass.numerics.precision",
+    "Prediction": "iclglass.numerics.instance.predictions",
+    "PromptBlocks": "iclglass.validation.prompt_blocks",
+    "Samples": "iclglass.validation.samplers.sampling",
+    "Solution": "iclglass.numerics.saddle_point",
+    "StateEvolution": "iclglass.numerics.state_evolution",
+    "Status": "iclglass.numerics.fixed_point",
+    "StoppingTime": "iclglass.numerics.stopping_time",
+    "TaskSpectrum": "iclglass.numerics.task_spectrum",
+    "TrainingRun": "iclglass.validation.training.run",
+    "WorkerError": "iclglass.numerics.errors",
+    "best_ridge": "iclglass.numerics.best_ridge",
+    "best_stopping_time": "iclglass.numerics.stopping_time",
+    "contrast": "iclglass.numerics.instance.predictions",
+    "derive": "iclglass.replica.derivation",
+    "diagnose": "iclglass.validation.samplers.diagnostics",
+    "draw_prompts": "iclglass.validation.prompts",
+    "learning_curve": "iclglass.numerics.learning_curve",
+    "load": "iclglass.numerics.storage",
+    "load_instance": "iclglass.numerics.instance.storage",
+    "load_solution": "iclglass.numerics.instance.storage",
+    "measure_blocks": "iclglass.validation.prompt_blocks",
+    "overlaps": "iclglass.numerics.instance.predictions",
+    "phase_diagram": "iclglass.numerics.phase_diagram",
+    "plot_phase_diagram": "iclglass.numerics.plotting",
+    "plot_sweep": "iclglass.numerics.plotting",
+    "predict": "iclglass.numerics.instance.predictions",
+    "sample": "iclglass.validation.samplers.sampling",
+    "save": "iclglass.numerics.storage",
+    "save_instance": "iclglass.numerics.instance.storage",
+    "save_solution": "iclglass.numerics.instance.storage",
+    "solve": "iclglass.numerics.saddle_point",
+    "solve_digits": "iclglass.numerics.precision",
+    "solve_distributed": "iclglass.numerics.instance.distributed",
+    "solve_given_pool": "iclglass.numerics.finite_size",
+    "solve_instance": "iclglass.numerics.instance.solve",
+    "state_evolution": "iclglass.numerics.state_evolution",
+    "sweep": "iclglass.numerics.sweep",
+    "sweep_simulated": "iclglass.validation.sweeping.sweep",
+    "sweep_status": "iclglass.validation.sweeping.sweep",
+    "train": "iclglass.validation.training.loop",
+    "validate": "iclglass.validation.crosscheck",
 }
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from iclglass.instance_command import finite_theory, named, print_text
+from iclglass.numerics.errors import ParameterError
 from iclglass.output import DONE, NOT_CONVERGED, print_json, say
-from numerics.errors import ParameterError
 
 __all__ = ["run"]
 
@@ -21,15 +21,15 @@ def run(values: Mapping[str, Any]) -> int:
     """Solve for the means by map-reduce over blocks of prompts; print and write what was asked for."""
     import numpy as np
 
+    from iclglass.numerics.fixed_point import Status
+    from iclglass.numerics.instance.distributed import solve_distributed
+    from iclglass.numerics.instance.storage import load_solution, save_solution
+    from iclglass.numerics.storage import check_writable
     from iclglass.progress import bar
-    from numerics.fixed_point import Status
-    from numerics.instance.distributed import solve_distributed
-    from numerics.instance.storage import load_solution, save_solution
-    from numerics.storage import check_writable
-    from validation.prompt_blocks import PromptBlocks, measure_blocks
-    from validation.sweeping.checkpoint import checkpoint_path
-    from validation.sweeping.engine_executor import EngineExecutor
-    from validation.sweeping.engines import engine_name, make_engine
+    from iclglass.validation.prompt_blocks import PromptBlocks, measure_blocks
+    from iclglass.validation.sweeping.checkpoint import checkpoint_path
+    from iclglass.validation.sweeping.engine_executor import EngineExecutor
+    from iclglass.validation.sweeping.engines import engine_name, make_engine
 
     _check(values)
     checkpoint = None

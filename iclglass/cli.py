@@ -17,9 +17,9 @@ import traceback
 from collections.abc import Sequence
 
 from iclglass import __version__
+from iclglass.numerics.errors import ConvergenceError, ParameterError, ParameterTypeError, WorkerError
 from iclglass.options import add_options, resolve
 from iclglass.table import COMMANDS
-from numerics.errors import ConvergenceError, ParameterError, ParameterTypeError, WorkerError
 
 __all__ = ["main"]
 

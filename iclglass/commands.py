@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.options import number
 from iclglass.output import DISAGREE, DONE, NOT_CONVERGED, print_json, to_json
-from numerics.errors import OutputError, ParameterError
 
 if TYPE_CHECKING:
-    from validation.crosscheck import Agreement
+    from iclglass.validation.crosscheck import Agreement
 
 __all__ = [
     "agreement_rows",
@@ -66,8 +66,8 @@ def _reproduce(values: Mapping[str, Any]) -> int:
 
 
 def _derive(values: Mapping[str, Any]) -> int:
-    from replica.derivation import STAGES, derive
-    from replica.render import to_latex, to_text
+    from iclglass.replica.derivation import STAGES, derive
+    from iclglass.replica.render import to_latex, to_text
 
     writers = {"text": to_text, "latex": to_latex}
     if values["format"] not in writers:
@@ -82,9 +82,9 @@ def _derive(values: Mapping[str, Any]) -> int:
 
 
 def _solve(values: Mapping[str, Any]) -> int:
-    from numerics.fixed_point import Status
-    from numerics.parameters import PARAMETERS
-    from numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
+    from iclglass.numerics.fixed_point import Status
+    from iclglass.numerics.parameters import PARAMETERS
+    from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
 
     names = (*_PARAMETERS, "test_context_length")
     given = {name: values[name] for name in names}
@@ -92,7 +92,7 @@ def _solve(values: Mapping[str, Any]) -> int:
     read = _fraction if values["digits"] is not None else number
     floats = {name: None if text is None else read(by_name[name], text) for name, text in given.items()}
     if values["digits"] is not None:
-        from numerics.precision import solve_digits
+        from iclglass.numerics.precision import solve_digits
 
         if floats["distinct_tasks"] != math.inf:
             raise ParameterError("--digits needs --kappa inf: only one task per prompt has a closed form")
@@ -148,8 +148,8 @@ def grid_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_outputs(values: Mapping[str, Any], *, resumed: bool = False) -> None:
     """Refuse bad names and unwritable outputs before any work; ``resumed``: they may be there already, unfinished."""
-    from numerics.plotting import check_observable, check_picture
-    from numerics.storage import check_writable
+    from iclglass.numerics.plotting import check_observable, check_picture
+    from iclglass.numerics.storage import check_writable
 
     check_observable(values["observable"])
     if values["plot"] is not None:
@@ -164,13 +164,13 @@ def check_outputs(values: Mapping[str, Any], *, resumed: bool = False) -> None:
 
 
 def _unfinished(out: str) -> bool:
-    from validation.sweeping.checkpoint import checkpoint_path
+    from iclglass.validation.sweeping.checkpoint import checkpoint_path
 
     return checkpoint_path(out).exists()
 
 
 def _finish(dataset: Any, values: Mapping[str, Any]) -> int:
-    from numerics.fixed_point import Status
+    from iclglass.numerics.fixed_point import Status
 
     print(f"wrote {values['out']}" + (f" and {values['plot']}" if values["plot"] is not None else ""), file=sys.stderr)
     counts = status_counts(dataset)
@@ -186,7 +186,7 @@ def status_counts(dataset: Any) -> dict[str, int]:
     """Name of a status -> points that have it."""
     import numpy as np
 
-    from numerics.fixed_point import Status
+    from iclglass.numerics.fixed_point import Status
 
     codes, counts = np.unique(dataset["status"].values, return_counts=True)
     return {Status(code).name.lower(): count for code, count in zip(codes.tolist(), counts.tolist(), strict=True)}
@@ -200,10 +200,10 @@ def _sweep(values: Mapping[str, Any]) -> int:
     if values["simulate"] is not None:
         return sweep_command.run(values)
     sweep_command.refuse_simulated(values)
+    from iclglass.numerics.plotting import draw_sweep, save_figure
+    from iclglass.numerics.storage import save
+    from iclglass.numerics.sweep import sweep
     from iclglass.progress import bar
-    from numerics.plotting import draw_sweep, save_figure
-    from numerics.storage import save
-    from numerics.sweep import sweep
 
     check_outputs(values)
     with bar("solving") as advance:
@@ -217,10 +217,10 @@ def _sweep(values: Mapping[str, Any]) -> int:
 
 
 def _phase_diagram(values: Mapping[str, Any]) -> int:
+    from iclglass.numerics.phase_diagram import phase_diagram
+    from iclglass.numerics.plotting import draw_phase_diagram, save_figure
+    from iclglass.numerics.storage import save
     from iclglass.progress import bar
-    from numerics.phase_diagram import phase_diagram
-    from numerics.plotting import draw_phase_diagram, save_figure
-    from numerics.storage import save
 
     if not Path(values["out"]).name:
         raise OutputError(f"--out {values['out']!r} is a folder: name a file in it")
@@ -252,7 +252,7 @@ def _validate(values: Mapping[str, Any]) -> int:
         if values[name] is None:
             raise ParameterError(f"--{letter} is required, or --suite standard for the pre-registered points")
     from iclglass.progress import bar
-    from validation.crosscheck import validate
+    from iclglass.validation.crosscheck import validate
 
     folder = Path(values["out"])
     outputs = _validation_outputs(folder, force=values["force"] or False)
@@ -322,9 +322,9 @@ def validation_outputs(folder: Path) -> dict[str, Path]:
 
 def write_validation(agreement: "Agreement", outputs: Mapping[str, Path]) -> None:
     """Write table, text and picture; they follow from the samples, so a rerun may replace them."""
-    from numerics.plotting import save_figure
-    from numerics.storage import provenance, replacing
-    from validation.figures import draw_extrapolation
+    from iclglass.numerics.plotting import save_figure
+    from iclglass.numerics.storage import provenance, replacing
+    from iclglass.validation.figures import draw_extrapolation
 
     with replacing(outputs["table"], force=True) as temporary:
         origin = json.loads(provenance({}, seed=agreement.seed))

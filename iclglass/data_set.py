@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from numerics.arguments import check_count
-from numerics.errors import ParameterError
+from iclglass.numerics.arguments import check_count
+from iclglass.numerics.errors import ParameterError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from numerics.instance.data import Instance
+    from iclglass.numerics.instance.data import Instance
 
 __all__ = ["DataSet", "data_set"]
 
@@ -39,7 +39,7 @@ def data_set(values: Mapping[str, Any], rng: "np.random.Generator | None" = None
         return _read(values)
     import numpy as np
 
-    from validation.prompts import draw_prompts
+    from iclglass.validation.prompts import draw_prompts
 
     for name in _SIZES:
         if values[name] is None:
@@ -55,7 +55,7 @@ def data_set(values: Mapping[str, Any], rng: "np.random.Generator | None" = None
 
 
 def _read(values: Mapping[str, Any]) -> DataSet:
-    from numerics.instance.storage import load_instance
+    from iclglass.numerics.instance.storage import load_instance
 
     unused = [f"--{name.replace('_', '-')}" for name in _DRAWN if values[name] is not None]
     if unused:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from iclglass import __version__
 from iclglass.commands import agreement_rows, validation_outputs, write_validation
+from iclglass.numerics.errors import OutputError
 from iclglass.output import DISAGREE, DONE
 from iclglass.progress import bar
-from numerics.errors import OutputError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from replica.derivation import Derivation
-    from validation.crosscheck import Agreement
+    from iclglass.replica.derivation import Derivation
+    from iclglass.validation.crosscheck import Agreement
 
 __all__ = ["demo"]
 
@@ -50,9 +50,9 @@ def demo(folder: Path, *, force: bool) -> int:
     _make_folder(folder, [*files.values(), *outputs.values()], force=force)
 
     _say("deriving the saddle-point equations (SymPy)")
-    from numerics.storage import replacing, save
-    from replica.derivation import derive
-    from replica.render import to_latex
+    from iclglass.numerics.storage import replacing, save
+    from iclglass.replica.derivation import derive
+    from iclglass.replica.render import to_latex
 
     derivation = derive()
     with replacing(files["derivation.tex"], force=force) as temporary:
@@ -61,9 +61,9 @@ def demo(folder: Path, *, force: bool) -> int:
     _say("solving across task diversity")
     import numpy as np
 
-    from numerics.phase_diagram import phase_diagram
-    from numerics.plotting import draw_family, draw_phase_diagram, save_figure
-    from numerics.sweep import sweep
+    from iclglass.numerics.phase_diagram import phase_diagram
+    from iclglass.numerics.plotting import draw_family, draw_phase_diagram, save_figure
+    from iclglass.numerics.sweep import sweep
 
     curves = sweep(task_diversity=np.linspace(0.05, 4, 400), context_length=2.0, ridge=list(_RIDGES))
     save(curves, files["sweep.nc"], force=force)
@@ -80,7 +80,7 @@ def demo(folder: Path, *, force: bool) -> int:
     save_figure(draw_phase_diagram(diagram), files["phase-diagram.png"], force=force)
 
     _say("checking against finite-size Monte Carlo")
-    from validation.crosscheck import validate
+    from iclglass.validation.crosscheck import validate
 
     with bar("simulating") as advance:
         agreement = validate(**_VALIDATION, progress=advance, checkpoint=outputs["samples"], fresh=force)
@@ -116,9 +116,9 @@ def _report(
     *,
     force: bool,
 ) -> None:
-    from numerics.storage import PROVENANCE
-    from replica.render import equation_latex
-    from validation.report import equation, paragraph, picture, preformatted, table, verdict, write_page
+    from iclglass.numerics.storage import PROVENANCE
+    from iclglass.replica.render import equation_latex
+    from iclglass.validation.report import equation, paragraph, picture, preformatted, table, verdict, write_page
 
     functional = derivation.stage("free-energy").equations[-1]
     formulas = [functional, derivation.system.a_definition, *derivation.saddle_point]

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iclglass.data_set import data_set
+from iclglass.numerics.arguments import check_real
+from iclglass.numerics.errors import ParameterError
 from iclglass.output import DONE, NOT_CONVERGED, print_json
-from numerics.arguments import check_real
-from numerics.errors import ParameterError
 
 if TYPE_CHECKING:
-    from numerics.fixed_point import Status
-    from numerics.instance.data import Instance
-    from numerics.instance.solution import InstanceSolution
+    from iclglass.numerics.fixed_point import Status
+    from iclglass.numerics.instance.data import Instance
+    from iclglass.numerics.instance.solution import InstanceSolution
 
 __all__ = ["finite_theory", "named", "print_text", "run"]
 
@@ -54,9 +54,9 @@ def run(values: Mapping[str, Any]) -> int:
         raise ParameterError(f"{', '.join(given)} needs --blocks: in memory a data set is solved by one process")
     import numpy as np
 
-    from numerics.fixed_point import Status
-    from numerics.instance.predictions import contrast, overlaps, train_error
-    from numerics.instance.solve import solve_instance
+    from iclglass.numerics.fixed_point import Status
+    from iclglass.numerics.instance.predictions import contrast, overlaps, train_error
+    from iclglass.numerics.instance.solve import solve_instance
 
     check_real("ridge0", values["ridge0"], minimum=0.0)
     check_real("beta", values["beta"], minimum=0.0, above=True)
@@ -107,8 +107,8 @@ def run(values: Mapping[str, Any]) -> int:
 
 def _check_outputs(values: Mapping[str, Any]) -> None:
     """Refuse unwritable outputs before any work."""
-    from numerics.plotting import check_picture
-    from numerics.storage import check_writable
+    from iclglass.numerics.plotting import check_picture
+    from iclglass.numerics.storage import check_writable
 
     if values["plot"] is not None:
         check_picture(values["plot"])
@@ -127,7 +127,7 @@ def _source(values: Mapping[str, Any]) -> _Source:
     """The data set; the theory and the error on new prompts where its law is known, as it is not for a user's."""
     import numpy as np
 
-    from validation.population import gaussian_moments, population_error
+    from iclglass.validation.population import gaussian_moments, population_error
 
     found = data_set(values)
     if found.law is None:
@@ -140,7 +140,7 @@ def _source(values: Mapping[str, Any]) -> _Source:
 
 def finite_theory(dimension: int, prompts: int, law: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, float]:
     """The finite-size theory of a data set whose law is known, by quantity; nothing where there is no theory."""
-    from numerics.finite_size import MINIMUM_DIMENSION, solve_finite
+    from iclglass.numerics.finite_size import MINIMUM_DIMENSION, solve_finite
 
     if dimension < MINIMUM_DIMENSION:
         return {}
@@ -192,17 +192,17 @@ def _write(
 
     force = values["force"] or False
     if values["save_data"] is not None:
-        from numerics.instance.storage import save_instance
+        from iclglass.numerics.instance.storage import save_instance
 
         save_instance(instance, values["save_data"], parameters=parameters, seed=parameters.get("seed"), force=force)
     if values["out"] is not None:
-        from numerics.instance.storage import save_solution
+        from iclglass.numerics.instance.storage import save_solution
 
         save_solution(solution, values["out"], parameters=parameters, seed=parameters.get("seed"), force=force)
     drawn = values["plot"] is not None and bool(np.isfinite(solution.mean).all())
     if drawn:
-        from numerics.instance.plotting import draw_solution
-        from numerics.plotting import save_figure
+        from iclglass.numerics.instance.plotting import draw_solution
+        from iclglass.numerics.plotting import save_figure
 
         save_figure(draw_solution(solution), values["plot"], force=force)
     elif values["plot"] is not None:

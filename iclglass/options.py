@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from numerics.errors import OutputError, ParameterError
+from iclglass.numerics.errors import OutputError, ParameterError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from iclglass.numerics.arguments import check_choice, check_count
 from iclglass.output import DISAGREE, DONE, print_json
-from numerics.arguments import check_choice, check_count
 
 __all__ = ["run"]
 
@@ -17,14 +17,14 @@ def run(values: Mapping[str, Any]) -> int:
     Of all figures, one that needs a package that is not installed is named and skipped.
     """
     from iclglass.commands import made
+    from iclglass.numerics.errors import MissingExtraError
+    from iclglass.numerics.storage import replacing
     from iclglass.progress import bar
-    from numerics.errors import MissingExtraError
-    from numerics.storage import replacing
-    from validation.paper.catalogue import FIGURES, get
-    from validation.paper.figure import SCALES
-    from validation.paper.notes import to_markdown
-    from validation.paper.published import check_layout
-    from validation.paper.reproduce import reproduce
+    from iclglass.validation.paper.catalogue import FIGURES, get
+    from iclglass.validation.paper.figure import SCALES
+    from iclglass.validation.paper.notes import to_markdown
+    from iclglass.validation.paper.published import check_layout
+    from iclglass.validation.paper.reproduce import reproduce
 
     # Everything that can be refused is refused before any work.
     scale = check_choice("scale", values["scale"], SCALES)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iclglass.data_set import data_set
+from iclglass.numerics.arguments import check_count, check_real
+from iclglass.numerics.errors import ParameterError
 from iclglass.output import DONE, NOT_CONVERGED, print_json
-from numerics.arguments import check_count, check_real
-from numerics.errors import ParameterError
 
 if TYPE_CHECKING:
-    from validation.samplers.checks import Check
-    from validation.samplers.diagnostics import Diagnostic
-    from validation.samplers.sampling import Samples
+    from iclglass.validation.samplers.checks import Check
+    from iclglass.validation.samplers.diagnostics import Diagnostic
+    from iclglass.validation.samplers.sampling import Samples
 
 __all__ = ["run"]
 
@@ -25,10 +25,10 @@ def run(values: Mapping[str, Any]) -> int:
     import numpy as np
 
     from iclglass.progress import bar
-    from validation.samplers.checks import check_law
-    from validation.samplers.diagnostics import diagnose
-    from validation.samplers.law import boltzmann_law
-    from validation.samplers.sampling import sample
+    from iclglass.validation.samplers.checks import check_law
+    from iclglass.validation.samplers.diagnostics import diagnose
+    from iclglass.validation.samplers.law import boltzmann_law
+    from iclglass.validation.samplers.sampling import sample
 
     check_real("ridge0", values["ridge0"], minimum=0.0)
     check_real("beta", values["beta"], minimum=0.0, above=True)
@@ -77,8 +77,8 @@ def run(values: Mapping[str, Any]) -> int:
 
 def _reasons(samples: "Samples", diagnostics: Sequence["Diagnostic"], checks: Sequence["Check"]) -> list[str]:
     """Why the draws are not to be trusted; empty where nothing speaks against them."""
-    from validation.samplers.checks import EQUIPARTITION, FALSE_ALARM
-    from validation.samplers.diagnostics import MAXIMUM_R_HAT
+    from iclglass.validation.samplers.checks import EQUIPARTITION, FALSE_ALARM
+    from iclglass.validation.samplers.diagnostics import MAXIMUM_R_HAT
 
     reasons = []
     for row in diagnostics:
@@ -101,8 +101,8 @@ def _reasons(samples: "Samples", diagnostics: Sequence["Diagnostic"], checks: Se
 
 def _check_outputs(values: Mapping[str, Any]) -> None:
     """Refuse unwritable outputs before any work."""
-    from numerics.plotting import check_picture
-    from numerics.storage import check_writable
+    from iclglass.numerics.plotting import check_picture
+    from iclglass.numerics.storage import check_writable
 
     if values["plot"] is not None:
         check_picture(values["plot"])
@@ -137,7 +137,7 @@ def _write(samples: "Samples", law: Any, parameters: Mapping[str, Any], values: 
     if values["out"] is not None:
         import xarray as xr
 
-        from numerics.storage import PROVENANCE, provenance, save
+        from iclglass.numerics.storage import PROVENANCE, provenance, save
 
         variables: dict[str, Any] = {name: (("chain", "draw"), array) for name, array in samples.observables.items()}
         variables["acceptance"] = (("chain",), samples.acceptance)
@@ -146,8 +146,8 @@ def _write(samples: "Samples", law: Any, parameters: Mapping[str, Any], values: 
         record = provenance(parameters, seed=parameters.get("seed"))
         save(xr.Dataset(variables, attrs={"method": samples.method, PROVENANCE: record}), values["out"], force=force)
     if values["plot"] is not None:
-        from numerics.plotting import save_figure
-        from validation.samplers.plotting import draw_samples
+        from iclglass.numerics.plotting import save_figure
+        from iclglass.validation.samplers.plotting import draw_samples
 
         save_figure(draw_samples(samples, law), values["plot"], force=force)
     written = [str(values[name]) for name in ("out", "plot") if values[name] is not None]

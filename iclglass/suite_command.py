@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from iclglass.numerics.errors import ParameterError
 from iclglass.output import DISAGREE, DONE, print_json, to_json
-from numerics.errors import ParameterError
 
 __all__ = ["run"]
 
@@ -15,10 +15,10 @@ _TAKEN = ("suite", "seed", "workers", "out", "force", "json")
 def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
     """Run or resume the suite; writes suite.json and validation.html beside the finished samples."""
     from iclglass.commands import made
+    from iclglass.numerics.storage import check_writable, replacing
     from iclglass.progress import bar
-    from numerics.storage import check_writable, replacing
-    from validation.suite.page import write_suite_page
-    from validation.suite.suite import run_suite
+    from iclglass.validation.suite.page import write_suite_page
+    from iclglass.validation.suite.suite import run_suite
 
     other = [
         f"--{name.replace('_', '-')}"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iclglass.commands import check_outputs, grid_parameters, status_counts
+from iclglass.numerics.errors import ParameterError
 from iclglass.output import DONE, NOT_CONVERGED, print_json, say
-from numerics.errors import ParameterError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,10 +31,10 @@ def refuse_simulated(values: Mapping[str, Any]) -> None:
 
 def run(values: Mapping[str, Any]) -> int:
     """Run or resume a simulated sweep; writes its netCDF file and picture."""
+    from iclglass.numerics.plotting import save_figure
     from iclglass.progress import bar
-    from numerics.plotting import save_figure
-    from validation.sweeping.plotting import draw_simulated, refuse_undrawable
-    from validation.sweeping.sweep import sweep_simulated
+    from iclglass.validation.sweeping.plotting import draw_simulated, refuse_undrawable
+    from iclglass.validation.sweeping.sweep import sweep_simulated
 
     out = Path(values["out"])
     check_outputs(values, resumed=True)
@@ -70,7 +70,7 @@ def _print_json(dataset: "xr.Dataset", out: Path) -> int:
     import json
     from dataclasses import asdict
 
-    from validation.sweeping.results import DIGEST, FAILURES, compare
+    from iclglass.validation.sweeping.results import DIGEST, FAILURES, compare
 
     failures = json.loads(dataset.attrs[FAILURES])
     print_json(
@@ -89,7 +89,7 @@ def _print_json(dataset: "xr.Dataset", out: Path) -> int:
 def _engine(values: Mapping[str, Any]) -> str | None:
     if values["dask"] is not None and values["mpi"]:
         raise ParameterError("--dask and --mpi are two engines: choose one")
-    from validation.sweeping.engines import engine_name
+    from iclglass.validation.sweeping.engines import engine_name
 
     return "mpi" if values["mpi"] else engine_name(values["dask"])
 
@@ -98,7 +98,7 @@ def _print_summary(dataset: "xr.Dataset") -> int:
     """Theory against simulation over all points, the failures, the digest; returns the exit code."""
     import json
 
-    from validation.sweeping.results import DIGEST, FAILURES, compare
+    from iclglass.validation.sweeping.results import DIGEST, FAILURES, compare
 
     compared = compare(dataset)
     for found in compared:
@@ -129,7 +129,7 @@ def status(values: Mapping[str, Any]) -> int:
         raise ParameterError(f"--status looks and does nothing else: leave out {', '.join(others)}")
     from dataclasses import asdict
 
-    from validation.sweeping.sweep import sweep_status
+    from iclglass.validation.sweeping.sweep import sweep_status
 
     found = sweep_status(values["status"])
     if values["json"]:

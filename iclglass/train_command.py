@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iclglass.data_set import data_set
+from iclglass.numerics.arguments import check_count, check_real
+from iclglass.numerics.errors import ConvergenceError, ParameterError
 from iclglass.output import DONE, NOT_CONVERGED, print_json
-from numerics.arguments import check_count, check_real
-from numerics.errors import ConvergenceError, ParameterError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from numerics.instance.data import Instance
-    from validation.population import PromptMoments
-    from validation.training.run import TrainingRun
+    from iclglass.numerics.instance.data import Instance
+    from iclglass.validation.population import PromptMoments
+    from iclglass.validation.training.run import TrainingRun
 
 __all__ = ["run"]
 
@@ -39,7 +39,7 @@ def run(values: Mapping[str, Any]) -> int:
     import numpy as np
 
     from iclglass.progress import bar
-    from validation.training import Outcome, train
+    from iclglass.validation.training import Outcome, train
 
     # What is bad is named before anything is drawn.
     check_count("steps", values["steps"], minimum=1)
@@ -84,8 +84,8 @@ def run(values: Mapping[str, Any]) -> int:
 
 def _check_outputs(values: Mapping[str, Any]) -> None:
     """Refuse unwritable outputs before any work."""
-    from numerics.plotting import check_picture
-    from numerics.storage import check_writable
+    from iclglass.numerics.plotting import check_picture
+    from iclglass.numerics.storage import check_writable
 
     if values["plot"] is not None:
         check_picture(values["plot"])
@@ -100,7 +100,7 @@ def _source(values: Mapping[str, Any], rng: "np.random.Generator") -> _Source:
     """The data set; its moments and the theory of its ground state where its law is known."""
     import numpy as np
 
-    from validation.population import gaussian_moments
+    from iclglass.validation.population import gaussian_moments
 
     found = data_set(values, rng)
     if found.law is None:
@@ -112,7 +112,7 @@ def _source(values: Mapping[str, Any], rng: "np.random.Generator") -> _Source:
 
 def _ground_state_theory(instance: "Instance", given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, float]:
     """Errors of the ground state by the finite-size theory, where training ends there whatever it starts from."""
-    from numerics.finite_size import MINIMUM_DIMENSION, solve_finite
+    from iclglass.numerics.finite_size import MINIMUM_DIMENSION, solve_finite
 
     size, ridge0 = instance.dimension, values["ridge0"]
     unique = instance.prompts > instance.spins if ridge0 == 0 else values["parametrisation"] == "merged"
@@ -131,8 +131,8 @@ def _ground_state_theory(instance: "Instance", given: Mapping[str, Any], values:
 
 def _ground_energy(instance: "Instance", values: Mapping[str, Any]) -> float:
     """The least energy of the merged layer; NaN where it is not that of what was trained, or cannot be had."""
-    from numerics.instance.linear_response import ground_state
-    from numerics.instance.spin_glass import energy
+    from iclglass.numerics.instance.linear_response import ground_state
+    from iclglass.numerics.instance.spin_glass import energy
 
     if values["parametrisation"] == "separate" and values["ridge0"] > 0:
         return float("nan")
@@ -143,7 +143,7 @@ def _ground_energy(instance: "Instance", values: Mapping[str, Any]) -> float:
 
 def _flow(source: _Source, values: Mapping[str, Any], result: "TrainingRun") -> dict[str, Any] | None:
     """The theory of gradient flow at the steps recorded, for descent on a data set whose law is known."""
-    from numerics.learning_curve import learning_curve
+    from iclglass.numerics.learning_curve import learning_curve
 
     later = result.steps[result.steps > 0]
     if source.law is None or values["optimiser"] != "gd" or values["parametrisation"] != "merged" or not later.size:
@@ -185,12 +185,12 @@ def _write(
     flow: dict[str, Any] | None,
     values: Mapping[str, Any],
 ) -> None:
-    from validation.training import Outcome
+    from iclglass.validation.training import Outcome
 
     written = [] if values["out"] is None or result.outcome is Outcome.DIVERGES else [values["out"]]
     if values["plot"] is not None and result.steps[-1] > 0:
-        from numerics.plotting import save_figure
-        from validation.training.plotting import draw_training
+        from iclglass.numerics.plotting import save_figure
+        from iclglass.validation.training.plotting import draw_training
 
         steps = None if flow is None else flow["steps"]
         ends = {"ground_energy": ground_energy, "final_error": final_error}

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.errors import OutputError, ParameterError
-from numerics.memory import check_memory
-from numerics.storage import check_readable
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.memory import check_memory
+from iclglass.numerics.storage import check_readable
 
 __all__ = ["read_arrays"]
 

@@ -6,7 +6,7 @@ import math
 import reprlib
 from numbers import Integral, Real
 
-from numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
 
 __all__ = ["LARGEST", "MOST", "check_beta", "check_choice", "check_count", "check_real"]
 

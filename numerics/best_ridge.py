@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.fixed_point import bracketed_root
-from numerics.gradient import gradient
-from numerics.parameters import broadcast
-from numerics.saddle_point import solve_points
+from iclglass.numerics.fixed_point import bracketed_root
+from iclglass.numerics.gradient import gradient
+from iclglass.numerics.parameters import broadcast
+from iclglass.numerics.saddle_point import solve_points
 
 __all__ = ["best_ridge"]
 

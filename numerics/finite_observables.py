@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics import generated_numpy
+from iclglass.numerics import generated_numpy
 
 __all__ = ["errors_on_new_tasks", "thermodynamics"]
 

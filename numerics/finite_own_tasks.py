@@ -22,8 +22,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.finite_observables import errors_on_new_tasks, thermodynamics
-from numerics.gamma_quadrature import PromptNodes, prompt_nodes
+from iclglass.numerics.finite_observables import errors_on_new_tasks, thermodynamics
+from iclglass.numerics.gamma_quadrature import PromptNodes, prompt_nodes
 
 __all__ = ["solve_own_tasks"]
 

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.finite_observables import errors_on_new_tasks, thermodynamics
-from numerics.gamma_quadrature import scalar_nodes
-from numerics.pool_prompts import PoolPrompts, pool_prompts
+from iclglass.numerics.finite_observables import errors_on_new_tasks, thermodynamics
+from iclglass.numerics.gamma_quadrature import scalar_nodes
+from iclglass.numerics.pool_prompts import PoolPrompts, pool_prompts
 
 __all__ = ["average_over_pools", "solve_pool"]
 

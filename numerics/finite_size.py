@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import MOST, check_choice
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.finite_own_tasks import solve_own_tasks
-from numerics.fixed_point import Status
-from numerics.parameters import broadcast
-from numerics.saddle_point import Solution
+from iclglass.numerics.arguments import MOST, check_choice
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.finite_own_tasks import solve_own_tasks
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.parameters import broadcast
+from iclglass.numerics.saddle_point import Solution
 
 __all__ = [
     "MINIMUM_DIMENSION",
@@ -181,7 +181,7 @@ def _solve(
         if not pooled:
             return solve_own_tasks(flat, norm)
         # Imported here: quasi-Monte Carlo and Krylov solvers are slow to import, and only pools need them.
-        from numerics.finite_pool import average_over_pools, solve_pool
+        from iclglass.numerics.finite_pool import average_over_pools, solve_pool
 
         if pool is None:
             return average_over_pools(flat, norm, progress)

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics import generated_numpy
-from numerics.pool import balance_and_error, effective_ridge
-from numerics.task_spectrum import ISOTROPIC
+from iclglass.numerics import generated_numpy
+from iclglass.numerics.pool import balance_and_error, effective_ridge
+from iclglass.numerics.task_spectrum import ISOTROPIC
 
 __all__ = ["GRADIENT_AXES", "gradient"]
 

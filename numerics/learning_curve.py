@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.learning_curve_averages import bulk_rule, deepest_scale, lower_edge
-from numerics.parameters import broadcast
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.learning_curve_averages import bulk_rule, deepest_scale, lower_edge
+from iclglass.numerics.parameters import broadcast
 
 __all__ = ["LearningCurve", "flow_parameters", "learning_curve"]
 
@@ -148,7 +148,7 @@ def flow_parameters(theory: dict[str, ArrayLike | None], flow: dict[str, ArrayLi
     Examples:
         >>> flow_parameters({"task_diversity": 1, "context_length": 1}, {"time": -1})
         Traceback (most recent call last):
-        numerics.errors.ParameterError: time = -1.0 must be >= 0: the flow starts at time 0
+        iclglass.numerics.errors.ParameterError: time = -1.0 must be >= 0: the flow starts at time 0
     """
     checked = {name: array for name, array in broadcast(theory).items() if name in theory}
     checked |= {name: _flow_parameter(name, value) for name, value in flow.items()}

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.errors import ParameterError
-from numerics.fixed_point import Status
-from numerics.learning_curve import flow_parameters, learning_curve
-from numerics.plotting import PALETTE
-from numerics.saddle_point import Solution, solve
-from numerics.stopping_time import best_stopping_time
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.learning_curve import flow_parameters, learning_curve
+from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.saddle_point import Solution, solve
+from iclglass.numerics.stopping_time import best_stopping_time
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

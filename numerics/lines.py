@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.errors import ParameterError
-from numerics.fixed_point import bracketed_root
-from numerics.gradient import GRADIENT_AXES, gradient
-from numerics.parameters import PARAMETERS, closest
-from numerics.saddle_point import solve_points
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.fixed_point import bracketed_root
+from iclglass.numerics.gradient import GRADIENT_AXES, gradient
+from iclglass.numerics.parameters import PARAMETERS, closest
+from iclglass.numerics.saddle_point import solve_points
 
 __all__ = ["LINE_KINDS", "Line", "locate"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numerics.errors import ParameterError
+from iclglass.numerics.errors import ParameterError
 
 __all__ = ["check_memory"]
 
@@ -16,7 +16,7 @@ def check_memory(needed: float, *, what: str, remedy: str) -> None:
     >>> check_memory(1e3, what="a few numbers", remedy="take fewer")
     >>> check_memory(1e30, what="all numbers", remedy="take fewer")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    numerics.errors.ParameterError: all numbers need about 9.3e+20 GiB of memory, ... GiB are free: take fewer
+    iclglass.numerics.errors.ParameterError: all numbers need about 9.3e+20 GiB of memory, ... GiB are free: take fewer
     """
     import psutil
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from numerics import generated_numpy
-from numerics.arguments import check_choice, check_count, check_real
+from iclglass.numerics import generated_numpy
+from iclglass.numerics.arguments import check_choice, check_count, check_real
 
 __all__ = ["FeatureMoments", "feature_moments"]
 

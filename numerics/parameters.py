@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
 
 __all__ = ["PARAMETERS", "Parameter", "broadcast", "closest", "real"]
 
@@ -136,7 +136,7 @@ def real(name: str, value: ArrayLike) -> NDArray[np.float64]:
         array([0., 1.])
         >>> real("label_noise", -1)
         Traceback (most recent call last):
-        numerics.errors.ParameterError: label_noise = -1.0 must be finite and >= 0: a variance is not negative
+        iclglass.numerics.errors.ParameterError: label_noise = -1.0 must be finite and >= 0: a variance is not negative
     """
     parameter = PARAMETERS[name]
     try:

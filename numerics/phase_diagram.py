@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from numerics.arguments import check_count
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.finite_size import MINIMUM_DIMENSION
-from numerics.lines import LINE_KINDS, Line, locate
-from numerics.parameters import PARAMETERS, real
-from numerics.sweep import sweep
+from iclglass.numerics.arguments import check_count
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.finite_size import MINIMUM_DIMENSION
+from iclglass.numerics.lines import LINE_KINDS, Line, locate
+from iclglass.numerics.parameters import PARAMETERS, real
+from iclglass.numerics.sweep import sweep
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -97,7 +97,9 @@ def phase_diagram(
         [3]
     """
     if dimension is not None:
-        dimension = check_count("dimension", dimension, minimum=MINIMUM_DIMENSION, reason="see numerics.finite_size")
+        dimension = check_count(
+            "dimension", dimension, minimum=MINIMUM_DIMENSION, reason="see iclglass.numerics.finite_size"
+        )
     if lines is None:
         lines = DEFAULT_LINES if dimension is None else DEFAULT_LINES[:1]
     if isinstance(lines, str) or not isinstance(lines, Sequence) or not all(isinstance(name, str) for name in lines):

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numerics.errors import ParameterError
-from numerics.fixed_point import Status
-from numerics.parameters import PARAMETERS, closest
-from numerics.phase_diagram import PhaseDiagram
-from numerics.plotting_axes import cell_edges, set_scale
-from numerics.saddle_point import OBSERVABLES
-from numerics.storage import replacing
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.parameters import PARAMETERS, closest
+from iclglass.numerics.phase_diagram import PhaseDiagram
+from iclglass.numerics.plotting_axes import cell_edges, set_scale
+from iclglass.numerics.saddle_point import OBSERVABLES
+from iclglass.numerics.storage import replacing
 
 if TYPE_CHECKING:
     import xarray as xr

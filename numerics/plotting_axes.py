@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numerics.errors import ParameterError
+from iclglass.numerics.errors import ParameterError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

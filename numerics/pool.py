@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.fixed_point import bracketed_root
-from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
+from iclglass.numerics.fixed_point import bracketed_root
+from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
 __all__ = ["balance_and_error", "effective_ridge", "pool_saddle_point"]
 

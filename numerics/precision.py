@@ -8,11 +8,11 @@ from typing import Any
 
 import mpmath
 
-from numerics import generated_mpmath
-from numerics.arguments import check_count
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.parameters import PARAMETERS
+from iclglass.numerics import generated_mpmath
+from iclglass.numerics.arguments import check_count
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.parameters import PARAMETERS
 
 __all__ = ["PreciseSolution", "solve_digits"]
 

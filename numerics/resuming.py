@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.storage import source_digest
+from iclglass.numerics.storage import source_digest
 
 __all__ = ["differences", "digest", "program"]
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics import generated_numpy
-from numerics.arguments import check_choice
-from numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
-from numerics.fixed_point import Status, iterate
-from numerics.parameters import broadcast
-from numerics.pool import pool_saddle_point
-from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
+from iclglass.numerics import generated_numpy
+from iclglass.numerics.arguments import check_choice
+from iclglass.numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status, iterate
+from iclglass.numerics.parameters import broadcast
+from iclglass.numerics.pool import pool_saddle_point
+from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
 __all__ = ["DIAGNOSTICS", "OBSERVABLES", "Solution", "solve", "solve_points"]
 
@@ -213,7 +213,7 @@ def solve_points(
                 "the finite-size theory has isotropic tasks and one method: leave out tasks and method"
             )
         # Imported here: it brings quadrature nodes and scipy, which the theory at D -> infinity does not need.
-        from numerics.finite_size import solve_finite_points
+        from iclglass.numerics.finite_size import solve_finite_points
 
         return solve_finite_points(given, dimension=dimension, norm=norm, progress=progress)
     parameters = broadcast(given)

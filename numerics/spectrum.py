@@ -8,8 +8,8 @@ matrices, Marchenko and Pastur, Math. USSR Sb. 1 (1967) 457; for this model this
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import check_count
-from numerics.errors import ParameterError
+from iclglass.numerics.arguments import check_count
+from iclglass.numerics.errors import ParameterError
 
 __all__ = ["marchenko_pastur_density", "marchenko_pastur_edges", "stieltjes", "zero_eigenvalue_fraction"]
 

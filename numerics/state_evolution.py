@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics import generated_numpy
-from numerics.arguments import MOST, check_choice, check_count
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.finite_size import whole_dimensions
-from numerics.gamma_quadrature import prompt_nodes
-from numerics.memory import check_memory
-from numerics.parameters import broadcast
-from numerics.saddle_point import solve_points
+from iclglass.numerics import generated_numpy
+from iclglass.numerics.arguments import MOST, check_choice, check_count
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.finite_size import whole_dimensions
+from iclglass.numerics.gamma_quadrature import prompt_nodes
+from iclglass.numerics.memory import check_memory
+from iclglass.numerics.parameters import broadcast
+from iclglass.numerics.saddle_point import solve_points
 
 __all__ = ["StateEvolution", "state_evolution"]
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import check_choice, check_count
-from numerics.errors import ParameterError
-from numerics.instance.data import Instance
-from numerics.instance.gamp import gamp
-from numerics.moments import FeatureMoments, feature_moments
-from numerics.plotting import PALETTE
-from numerics.state_evolution import StateEvolution, state_evolution
+from iclglass.numerics.arguments import check_choice, check_count
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.gamp import gamp
+from iclglass.numerics.moments import FeatureMoments, feature_moments
+from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.state_evolution import StateEvolution, state_evolution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.fixed_point import Status, bracketed_root
-from numerics.learning_curve import flow_parameters, in_blocks, learning_curve
-from numerics.learning_curve_averages import bulk_rule, deepest_scale, lower_edge
+from iclglass.numerics.fixed_point import Status, bracketed_root
+from iclglass.numerics.learning_curve import flow_parameters, in_blocks, learning_curve
+from iclglass.numerics.learning_curve_averages import bulk_rule, deepest_scale, lower_edge
 
 __all__ = ["StoppingTime", "best_stopping_time"]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from numerics.errors import OutputError
+from iclglass.numerics.errors import OutputError
 
 if TYPE_CHECKING:
     import xarray as xr

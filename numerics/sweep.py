@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.errors import ParameterError
-from numerics.finite_size import whole_dimensions
-from numerics.fixed_point import Status
-from numerics.memory import check_memory
-from numerics.parameters import PARAMETERS, real
-from numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
-from numerics.storage import PROVENANCE, provenance
-from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.finite_size import whole_dimensions
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.memory import check_memory
+from iclglass.numerics.parameters import PARAMETERS, real
+from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
+from iclglass.numerics.storage import PROVENANCE, provenance
+from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import check_count, check_real
-from numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import check_count, check_real
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
 
 __all__ = ["ISOTROPIC", "TaskSpectrum"]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from replica import symbols as S
-from replica.ansatz import BorderedReplicaSymmetric, ReplicaSymmetric
-from replica.model import Model
-from replica.moments import expectation
+from iclglass.replica import symbols as S
+from iclglass.replica.ansatz import BorderedReplicaSymmetric, ReplicaSymmetric
+from iclglass.replica.model import Model
+from iclglass.replica.moments import expectation
 
 __all__ = ["GaussianAverage", "ReplicatedAction", "replicate"]
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from replica import symbols as S
-from replica.disorder import FeatureMoments
-from replica.model import Model
-from replica.saddle_point import SaddlePointSystem
+from iclglass.replica import symbols as S
+from iclglass.replica.disorder import FeatureMoments
+from iclglass.replica.model import Model
+from iclglass.replica.saddle_point import SaddlePointSystem
 
 __all__ = ["CavityEquations", "cavity", "cavity_differences"]
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import sympy as sp
 from sympy.codegen.cfunctions import log1p
 
-from replica import symbols as S
-from replica.saddle_point import SaddlePointSystem
+from iclglass.replica import symbols as S
+from iclglass.replica.saddle_point import SaddlePointSystem
 
 __all__ = ["ClosedForm", "branch", "closed_form"]
 

@@ -18,18 +18,18 @@ from functools import cache
 
 import sympy as sp
 
-from replica import symbols as S
-from replica.action import GaussianAverage, ReplicatedAction, replicate
-from replica.ansatz import ReplicaSymmetric
-from replica.cavity import CavityEquations, cavity, cavity_differences
-from replica.closed_form import ClosedForm, closed_form
-from replica.disorder import CouplingMoments, FeatureMoments, coupling_moments, feature_moments
-from replica.free_energy import FreeEnergy, free_energy
-from replica.limits import Limits, limits
-from replica.model import Model, linear_attention
-from replica.pool import PoolTheory, pool_theory
-from replica.saddle_point import SaddlePointSystem, saddle_point
-from replica.stability import replicon
+from iclglass.replica import symbols as S
+from iclglass.replica.action import GaussianAverage, ReplicatedAction, replicate
+from iclglass.replica.ansatz import ReplicaSymmetric
+from iclglass.replica.cavity import CavityEquations, cavity, cavity_differences
+from iclglass.replica.closed_form import ClosedForm, closed_form
+from iclglass.replica.disorder import CouplingMoments, FeatureMoments, coupling_moments, feature_moments
+from iclglass.replica.free_energy import FreeEnergy, free_energy
+from iclglass.replica.limits import Limits, limits
+from iclglass.replica.model import Model, linear_attention
+from iclglass.replica.pool import PoolTheory, pool_theory
+from iclglass.replica.saddle_point import SaddlePointSystem, saddle_point
+from iclglass.replica.stability import replicon
 
 __all__ = ["STAGES", "Derivation", "Stage", "derive"]
 

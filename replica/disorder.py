@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from replica import symbols as S
-from replica.model import Model
-from replica.moments import distinct, expectation
+from iclglass.replica import symbols as S
+from iclglass.replica.model import Model
+from iclglass.replica.moments import distinct, expectation
 
 __all__ = ["CouplingMoments", "FeatureMoments", "coupling_moments", "feature_moments"]
 
@@ -64,7 +64,7 @@ def feature_moments(model: Model) -> FeatureMoments:
         ValueError: features of different spins are correlated, so that the theory's overlaps do not close.
 
     Examples:
-        >>> from replica.model import linear_attention
+        >>> from iclglass.replica.model import linear_attention
         >>> feature_moments(linear_attention()).label
         rho + 1
     """

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from replica import symbols as S
-from replica.action import ReplicatedAction
-from replica.ansatz import ReplicaSymmetric, replica_limit
+from iclglass.replica import symbols as S
+from iclglass.replica.action import ReplicatedAction
+from iclglass.replica.ansatz import ReplicaSymmetric, replica_limit
 
 __all__ = ["FreeEnergy", "free_energy"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import sympy as sp
 from sympy.codegen.cfunctions import log1p
 
-from replica import symbols as S
-from replica.closed_form import ClosedForm, branch
+from iclglass.replica import symbols as S
+from iclglass.replica.closed_form import ClosedForm, branch
 
 __all__ = ["Limits", "limits"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from replica import symbols as S
+from iclglass.replica import symbols as S
 
 __all__ = ["GaussianField", "Model", "SpinBlock", "linear_attention"]
 

@@ -92,7 +92,7 @@ def expectation(
         TypeError: the expression is not a polynomial in its Indexed factors.
 
     Examples:
-        >>> from replica.symbols import D, w
+        >>> from iclglass.replica.symbols import D, w
         >>> i, j = sp.symbols("i j", integer=True)
         >>> expectation(w[i] * w[j], {w: sp.Integer(1)})
         KroneckerDelta(i, j)

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from replica import symbols as S
-from replica.action import ReplicatedAction, replicate
-from replica.ansatz import ReplicaSymmetric, replica_limit
-from replica.free_energy import collect_error
-from replica.model import Model
-from replica.moments import expectation
+from iclglass.replica import symbols as S
+from iclglass.replica.action import ReplicatedAction, replicate
+from iclglass.replica.ansatz import ReplicaSymmetric, replica_limit
+from iclglass.replica.free_energy import collect_error
+from iclglass.replica.model import Model
+from iclglass.replica.moments import expectation
 
 __all__ = ["PoolTheory", "average", "one_task_per_prompt", "pool_theory"]
 
@@ -222,7 +222,7 @@ def _prove(theory: PoolTheory) -> None:
     stated = {equation.lhs: equation.rhs for equation in theory.equations}
     numerator = stated[S.e_idg] * (1 - S.gamma) - S.strength - S.rho
     _require(_integrand(sp.expand(numerator)) + 2 * r**2 / (b + nu) - r**2 * b / (b + nu) ** 2, "e_idg")
-    # One task per prompt: the equations of replica.saddle_point.
+    # One task per prompt: the equations of iclglass.replica.saddle_point.
     a = 1 + (1 + S.rho) / S.alpha
     chi = 1 / (omega * (a + nu))
     share = b / (b + nu)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from replica import symbols as S
-from replica.action import ReplicatedAction
-from replica.free_energy import FreeEnergy
+from iclglass.replica import symbols as S
+from iclglass.replica.action import ReplicatedAction
+from iclglass.replica.free_energy import FreeEnergy
 
 __all__ = ["SaddlePointSystem", "saddle_point"]
 

@@ -13,10 +13,10 @@ relative errors of chi grow as 1/replicon (tested).
 
 import sympy as sp
 
-from replica import symbols as S
-from replica.action import ReplicatedAction
-from replica.ansatz import ReplicaSymmetric
-from replica.saddle_point import SaddlePointSystem
+from iclglass.replica import symbols as S
+from iclglass.replica.action import ReplicatedAction
+from iclglass.replica.ansatz import ReplicaSymmetric
+from iclglass.replica.saddle_point import SaddlePointSystem
 
 __all__ = ["replicon"]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks import instance
-from numerics.instance.solve import solve_instance
-from validation.prompts import draw_prompts
+from iclglass.numerics.instance.solve import solve_instance
+from iclglass.validation.prompts import draw_prompts
 
 
 def test_the_dense_construction_is_the_published_iteration():

@@ -32,7 +32,9 @@ def imported(tree):
 
 
 def roots(tree):
-    return {name.split(".")[0] for name in imported(tree)}
+    """First parts of what is imported; of our own packages the layer, `iclglass` for the front door itself."""
+    parts = (name.split(".") for name in imported(tree))
+    return {part[1] if part[0] == "iclglass" and part[1:2] and part[1] in LAYERS else part[0] for part in parts}
 
 
 def called(tree):

@@ -167,7 +167,7 @@ def test_planted_violations_are_found(text):
         "import re\nre.compile('a')",
         "import sympy as sp\nsp.sympify(value, strict=True)",
         "import sympy as sp\nsp.S(1) + sp.S(-2) + sp.S.One + sp.Symbol('x')",
-        "from replica.symbols import S\nS.w",
+        "from iclglass.replica.symbols import S\nS.w",
         "import numpy as np\nnp.load(path, allow_pickle=False)",
         "import subprocess\nsubprocess.run(['git', 'log'], check=True, shell=False)",
         "import torch\ntorch.load(path, weights_only=True)",

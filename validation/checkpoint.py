@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from numerics.errors import OutputError, ParameterError
-from numerics.resuming import differences, program
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.resuming import differences, program
 
 __all__ = ["Checkpoint", "open_checkpoint"]
 

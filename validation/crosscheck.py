@@ -25,15 +25,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import check_real
-from numerics.errors import ParameterError
-from numerics.saddle_point import solve
-from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
-from validation.finite_size import extrapolate
-from validation.observables import QUANTITIES
-from validation.pools import at_dimension
-from validation.simulation import FiniteSizeSamples, simulate
-from validation.statistics import (
+from iclglass.numerics.arguments import check_real
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
+from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.observables import QUANTITIES
+from iclglass.validation.pools import at_dimension
+from iclglass.validation.simulation import FiniteSizeSamples, simulate
+from iclglass.validation.statistics import (
     bonferroni_threshold,
     mean_and_error,
     smallest_detectable_bias,

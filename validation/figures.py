@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from numerics.errors import OutputError
-from validation.crosscheck import Agreement, QuantityAgreement
+from iclglass.numerics.errors import OutputError
+from iclglass.validation.crosscheck import Agreement, QuantityAgreement
 
 __all__ = ["draw_extrapolation", "plot_extrapolation"]
 

@@ -31,9 +31,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from numerics.arguments import check_count
-from numerics.errors import ParameterError
-from validation.statistics import mean_and_error, welch_satterthwaite
+from iclglass.numerics.arguments import check_count
+from iclglass.numerics.errors import ParameterError
+from iclglass.validation.statistics import mean_and_error, welch_satterthwaite
 
 __all__ = ["Extrapolation", "extrapolate", "extrapolation_weights"]
 

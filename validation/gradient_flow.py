@@ -14,10 +14,10 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import check_count, check_real
-from numerics.errors import ParameterError
-from numerics.instance.features import FeatureOperator
-from validation.prompts import Prompts
+from iclglass.numerics.arguments import check_count, check_real
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.validation.prompts import Prompts
 
 __all__ = ["gradient_descent", "gradient_flow", "initial_weights"]
 
@@ -45,8 +45,8 @@ def gradient_flow(prompts: Prompts, ridge0: float, times: ArrayLike, *, start: F
     ridge0 is lambda0, unscaled; times >= 0 are in units of D, infinity allowed; start (D+1, D), default 0. At
     infinite time these are the weights of least energy, without ridge those nearest to the start.
 
-    >>> from numerics.instance.linear_response import ground_state
-    >>> from validation.prompts import draw_prompts
+    >>> from iclglass.numerics.instance.linear_response import ground_state
+    >>> from iclglass.validation.prompts import draw_prompts
     >>> data = draw_prompts(dimension=3, context=6, prompts=30, rng=np.random.default_rng(1))
     >>> early, late = gradient_flow(data, 0.1, [0, np.inf])
     >>> bool(np.all(early == 0)), bool(np.allclose(late, ground_state(data, 0.1), rtol=0, atol=1e-12))
@@ -85,7 +85,7 @@ def gradient_descent(
 
     It converges to `gradient_flow` at first order in the step; a step above 2/(largest eigenvalue of A) diverges.
 
-    >>> from validation.prompts import draw_prompts
+    >>> from iclglass.validation.prompts import draw_prompts
     >>> data = draw_prompts(dimension=3, context=6, prompts=30, rng=np.random.default_rng(1))
     >>> step = gradient_descent(data, 0.1, time=0.01, steps=1)
     >>> features = FeatureOperator(data.context, data.query)

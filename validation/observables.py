@@ -32,13 +32,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import check_real
-from numerics.errors import ParameterError
-from numerics.instance.linear_response import linear_response
-from numerics.instance.predictions import alignment, contrast_ratio, overlap, train_error
-from validation.pools import eigenvalues_of
-from validation.population import PromptMoments, gaussian_moments, pool_moments, population_error
-from validation.prompts import Prompts
+from iclglass.numerics.arguments import check_real
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.instance.linear_response import linear_response
+from iclglass.numerics.instance.predictions import alignment, contrast_ratio, overlap, train_error
+from iclglass.validation.pools import eigenvalues_of
+from iclglass.validation.population import PromptMoments, gaussian_moments, pool_moments, population_error
+from iclglass.validation.prompts import Prompts
 
 __all__ = ["QUANTITIES", "Observables", "measure", "weight_quantities"]
 
@@ -89,7 +89,7 @@ def measure(
     e_icl is for new tasks w_i ~ N(0, test_spectrum_i), by default of variance 1 whatever the pretraining, in prompts
     of test_context tokens, by default as in pretraining. e_idg is for new prompts of the pretraining law.
 
-    >>> from validation.prompts import draw_prompts
+    >>> from iclglass.validation.prompts import draw_prompts
     >>> data = draw_prompts(dimension=8, context=16, prompts=128, rng=np.random.default_rng(1))
     >>> found = measure(data, ridge=0.1)
     >>> found.q_self == found.q, found.e_train < found.e_icl
@@ -149,7 +149,7 @@ def measure(
 def weight_quantities(prompts: Prompts, weights: FloatArray, tested: PromptMoments) -> dict[str, float]:
     """m, q, e_icl, e_idg, e_train and contrast of weights (D+1, D), however they were found; tested: of a test prompt.
 
-    >>> from validation.prompts import draw_prompts
+    >>> from iclglass.validation.prompts import draw_prompts
     >>> data = draw_prompts(dimension=4, context=8, prompts=3, rng=np.random.default_rng(1))
     >>> tested = gaussian_moments(np.ones(4), context=8, label_noise=0.0, norm="N")
     >>> weight_quantities(data, np.zeros((5, 4)), tested)["e_icl"]

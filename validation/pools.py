@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import check_count
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.task_spectrum import TaskSpectrum
+from iclglass.numerics.arguments import check_count
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.task_spectrum import TaskSpectrum
 
 __all__ = ["at_dimension", "draw_pool", "eigenvalues_of"]
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import check_choice, check_count, check_real
-from numerics.errors import ParameterError
+from iclglass.numerics.arguments import check_choice, check_count, check_real
+from iclglass.numerics.errors import ParameterError
 
 __all__ = ["PromptMoments", "gaussian_moments", "pool_moments", "population_error"]
 

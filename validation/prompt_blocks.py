@@ -15,15 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
-from numerics.errors import ParameterError
-from numerics.instance.blocks import BLOCK_PROMPTS
-from numerics.instance.distributed import CACHE_BYTES, TASKS, DistributedFeatures
-from numerics.memory import check_memory
-from validation.observables import weight_quantities
-from validation.pools import draw_pool
-from validation.population import gaussian_moments
-from validation.prompts import NORMS, Prompts, draw_prompts
+from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.instance.blocks import BLOCK_PROMPTS
+from iclglass.numerics.instance.distributed import CACHE_BYTES, TASKS, DistributedFeatures
+from iclglass.numerics.memory import check_memory
+from iclglass.validation.observables import weight_quantities
+from iclglass.validation.pools import draw_pool
+from iclglass.validation.population import gaussian_moments
+from iclglass.validation.prompts import NORMS, Prompts, draw_prompts
 
 __all__ = ["PromptBlocks", "measure_blocks"]
 
@@ -139,7 +139,7 @@ def measure_blocks(
     e_icl is for new tasks in prompts of as many tokens as in pretraining. The other options are those of
     `numerics.instance.distributed.DistributedFeatures`.
 
-    >>> from numerics.instance.distributed import solve_distributed
+    >>> from iclglass.numerics.instance.distributed import solve_distributed
     >>> source = PromptBlocks(dimension=4, context=8, prompts=32, seed=1)
     >>> solution = solve_distributed(source, ridge0=0.1 / 4, beta=1.0)
     >>> found = measure_blocks(source, solution.mean[:, :-1])

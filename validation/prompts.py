@@ -42,11 +42,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.instance.data import NORMS, Instance
-from numerics.memory import check_memory
-from validation.pools import eigenvalues_of
+from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.instance.data import NORMS, Instance
+from iclglass.numerics.memory import check_memory
+from iclglass.validation.pools import eigenvalues_of
 
 __all__ = ["METHODS", "NORMS", "Prompts", "draw_prompts"]
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from numerics.storage import replacing
+from iclglass.numerics.storage import replacing
 
 __all__ = ["equation", "paragraph", "picture", "preformatted", "table", "verdict", "write_page"]
 

@@ -23,16 +23,16 @@ import psutil
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
-from numerics.errors import OutputError, ParameterError, ParameterTypeError
-from numerics.instance.linear_response import cheapest
-from numerics.memory import check_memory
-from numerics.parameters import real
-from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
-from validation.checkpoint import open_checkpoint
-from validation.observables import QUANTITIES, measure
-from validation.pools import at_dimension, draw_pool
-from validation.prompts import NORMS, draw_prompts
+from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
+from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
+from iclglass.numerics.instance.linear_response import cheapest
+from iclglass.numerics.memory import check_memory
+from iclglass.numerics.parameters import real
+from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
+from iclglass.validation.checkpoint import open_checkpoint
+from iclglass.validation.observables import QUANTITIES, measure
+from iclglass.validation.pools import at_dimension, draw_pool
+from iclglass.validation.prompts import NORMS, draw_prompts
 
 __all__ = ["FiniteSizeSamples", "estimate_memory", "pool_size", "simulate", "system_size"]
 

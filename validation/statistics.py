@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
-from numerics.arguments import check_count, check_real
-from numerics.errors import ParameterError
+from iclglass.numerics.arguments import check_count, check_real
+from iclglass.numerics.errors import ParameterError
 
 __all__ = [
     "bonferroni_threshold",

@@ -22,10 +22,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import check_count
-from numerics.blas import pin_blas
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.instance.data import Instance
+from iclglass.numerics.arguments import check_count
+from iclglass.numerics.blas import pin_blas
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.instance.data import Instance
 
 __all__ = [
     "BLOCK_PROMPTS",

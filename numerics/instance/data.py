@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import check_choice
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.instance.features import FeatureOperator
+from iclglass.numerics.arguments import check_choice
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.instance.features import FeatureOperator
 
 __all__ = ["NORMS", "Instance"]
 

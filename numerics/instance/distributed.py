@@ -27,15 +27,15 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from numerics.arguments import LARGEST, MOST, check_count, check_real
-from numerics.errors import ParameterError, ParameterTypeError, WorkerError
-from numerics.instance.blocks import BlockSource, BlockTask, Sums, block_sums, clear_cache, this_process
-from numerics.instance.exact import MAX_ITERATIONS, check_probes, krylov_measure
-from numerics.instance.solution import InstanceSolution
-from numerics.instance.solve_checkpoint import SolveCheckpoint
-from numerics.memory import check_memory
-from numerics.resuming import digest
-from numerics.storage import check_writable
+from iclglass.numerics.arguments import LARGEST, MOST, check_count, check_real
+from iclglass.numerics.errors import ParameterError, ParameterTypeError, WorkerError
+from iclglass.numerics.instance.blocks import BlockSource, BlockTask, Sums, block_sums, clear_cache, this_process
+from iclglass.numerics.instance.exact import MAX_ITERATIONS, check_probes, krylov_measure
+from iclglass.numerics.instance.solution import InstanceSolution
+from iclglass.numerics.instance.solve_checkpoint import SolveCheckpoint
+from iclglass.numerics.memory import check_memory
+from iclglass.numerics.resuming import digest
+from iclglass.numerics.storage import check_writable
 
 __all__ = ["CACHE_BYTES", "TASKS", "DistributedFeatures", "solve_distributed"]
 
@@ -63,8 +63,8 @@ class DistributedFeatures:
 
     It has what `krylov.response_solve` needs of a `FeatureOperator`; all products are in double precision.
 
-    >>> from numerics.instance.blocks import InstanceBlocks
-    >>> from numerics.instance.data import Instance
+    >>> from iclglass.numerics.instance.blocks import InstanceBlocks
+    >>> from iclglass.numerics.instance.data import Instance
     >>> rng = np.random.default_rng(1)
     >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
     >>> features = DistributedFeatures(InstanceBlocks(data, block_prompts=7))
@@ -81,7 +81,7 @@ class DistributedFeatures:
         if not isinstance(self.source, BlockSource):
             raise ParameterTypeError(
                 f"source must be a BlockSource, with prompts, dimension, blocks and block(index), got "
-                f"{type(self.source).__name__}; numerics.instance.blocks.InstanceBlocks makes one of an Instance"
+                f"{type(self.source).__name__}; iclglass.InstanceBlocks makes one of an Instance"
             )
         if self.executor is not None and not isinstance(self.executor, Executor):
             raise ParameterTypeError(
@@ -225,8 +225,8 @@ def solve_distributed(
     that is damaged or cannot be written, WorkerError where a worker died. After an interrupt the tasks that run finish,
     no other starts.
 
-    >>> from numerics.instance.blocks import InstanceBlocks
-    >>> from numerics.instance.data import Instance
+    >>> from iclglass.numerics.instance.blocks import InstanceBlocks
+    >>> from iclglass.numerics.instance.data import Instance
     >>> rng = np.random.default_rng(1)
     >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
     >>> solution = solve_distributed(InstanceBlocks(data, block_prompts=7), ridge0=0.1, beta=2.0)

@@ -25,11 +25,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import check_choice, check_count, check_real
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.instance.data import Instance
-from numerics.instance.krylov import (
+from iclglass.numerics.arguments import check_choice, check_count, check_real
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.krylov import (
     KrylovSolution,
     KrylovState,
     Progress,
@@ -37,9 +37,9 @@ from numerics.instance.krylov import (
     relative_residual,
     response_solve,
 )
-from numerics.instance.linear_response import cheapest, linear_response
-from numerics.instance.solution import InstanceSolution, with_masked_column
-from numerics.instance.spin_glass import energy
+from iclglass.numerics.instance.linear_response import cheapest, linear_response
+from iclglass.numerics.instance.solution import InstanceSolution, with_masked_column
+from iclglass.numerics.instance.spin_glass import energy
 
 __all__ = ["MAX_ITERATIONS", "PROBES", "check_probes", "dense_road", "exact", "krylov_measure"]
 

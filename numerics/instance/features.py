@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from numerics.errors import ParameterError
+from iclglass.numerics.errors import ParameterError
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator

@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import check_count, check_real
-from numerics.errors import ParameterError
-from numerics.fixed_point import Status
-from numerics.instance.data import Instance
-from numerics.instance.solution import InstanceSolution, diverged_solution, pack_solution
-from numerics.instance.spin_glass import energy
-from numerics.instance.stability import gamp_radius, reactions
+from iclglass.numerics.arguments import check_count, check_real
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.solution import InstanceSolution, diverged_solution, pack_solution
+from iclglass.numerics.instance.spin_glass import energy
+from iclglass.numerics.instance.stability import gamp_radius, reactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.instance.data import Instance
+from iclglass.numerics.instance.data import Instance
 
 __all__ = ["KrylovSolution", "KrylovState", "ResponseFeatures", "relative_residual", "response_solve"]
 
@@ -127,7 +127,7 @@ def response_solve(
     keep: called with the state after each step. Its arrays do not change afterwards.
     progress: called with (steps done, the largest of the recursion's relative residuals) after each step.
 
-    >>> from numerics.instance.features import FeatureOperator
+    >>> from iclglass.numerics.instance.features import FeatureOperator
     >>> rng = np.random.default_rng(1)
     >>> features = FeatureOperator(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)))
     >>> found = response_solve(features, np.ones((1, 4, 3)), 0.1, tolerance=1e-12, max_iterations=100)

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from numerics.arguments import check_choice, check_count, check_real
-from numerics.errors import ConvergenceError, ParameterError
-from numerics.instance.data import Instance
-from numerics.instance.features import FeatureOperator
-from numerics.instance.krylov import response_solve
-from numerics.instance.spin_glass import hessian
+from iclglass.numerics.arguments import check_choice, check_count, check_real
+from iclglass.numerics.errors import ConvergenceError, ParameterError
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.instance.krylov import response_solve
+from iclglass.numerics.instance.spin_glass import hessian
 
 __all__ = ["LinearResponse", "cheapest", "ground_state", "linear_response", "quadratic_forms"]
 

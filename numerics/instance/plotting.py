@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.errors import ParameterError
-from numerics.instance.solution import InstanceSolution
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.instance.solution import InstanceSolution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import check_choice
-from numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
-from numerics.instance.data import Instance
-from numerics.instance.exact import dense_road
-from numerics.instance.features import FeatureOperator
-from numerics.instance.krylov import response_solve
-from numerics.instance.linear_response import quadratic_forms
-from numerics.instance.solution import InstanceSolution
+from iclglass.numerics.arguments import check_choice
+from iclglass.numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.exact import dense_road
+from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.instance.krylov import response_solve
+from iclglass.numerics.instance.linear_response import quadratic_forms
+from iclglass.numerics.instance.solution import InstanceSolution
 
 __all__ = [
     "Overlaps",
@@ -94,7 +94,7 @@ def predict(
 
     Raises ParameterError for shapes that do not fit or a missing argument, ConvergenceError where the solves fail.
 
-    >>> from numerics.instance.solve import solve_instance
+    >>> from iclglass.numerics.instance.solve import solve_instance
     >>> rng = np.random.default_rng(1)
     >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
     >>> solution = solve_instance(data, ridge0=0.1, beta=2.0, method="exact")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.fixed_point import Status
+from iclglass.numerics.fixed_point import Status
 
 __all__ = ["InstanceSolution", "diverged_solution", "pack_solution", "with_masked_column"]
 

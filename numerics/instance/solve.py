@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from numerics.arguments import LARGEST, check_beta, check_choice, check_real
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.instance.data import Instance
-from numerics.instance.solution import InstanceSolution
-from numerics.memory import check_memory
+from iclglass.numerics.arguments import LARGEST, check_beta, check_choice, check_real
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.solution import InstanceSolution
+from iclglass.numerics.memory import check_memory
 
 __all__ = ["METHODS", "solve_instance"]
 
@@ -88,13 +88,13 @@ def solve_instance(
             f"method {method!r} takes no {' or '.join(unknown)}; its options are {', '.join(_OPTIONS[method])}"
         )
     if method == "exact":
-        from numerics.instance.exact import exact
+        from iclglass.numerics.instance.exact import exact
 
         return exact(instance, ridge0=ridge0, beta=beta, **given)
     if method == "gamp":
-        from numerics.instance.gamp import gamp
+        from iclglass.numerics.instance.gamp import gamp
 
         return gamp(instance, ridge0=ridge0, beta=beta, **given)
-    from numerics.instance.spin_by_spin import published, tap
+    from iclglass.numerics.instance.spin_by_spin import published, tap
 
     return (tap if method == "tap" else published)(instance, ridge0=ridge0, beta=beta, **given)

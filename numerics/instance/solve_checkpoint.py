@@ -16,11 +16,11 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from numerics.archive import read_arrays
-from numerics.errors import OutputError, ParameterError
-from numerics.instance.krylov import KrylovState
-from numerics.resuming import differences, program
-from numerics.storage import replacing
+from iclglass.numerics.archive import read_arrays
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.instance.krylov import KrylovState
+from iclglass.numerics.resuming import differences, program
+from iclglass.numerics.storage import replacing
 
 __all__ = ["SolveCheckpoint"]
 

@@ -21,14 +21,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import check_count, check_real
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.instance.data import Instance
-from numerics.instance.krylov import relative_residual
-from numerics.instance.solution import InstanceSolution, diverged_solution, pack_solution
-from numerics.instance.spin_glass import energy, hessian
-from numerics.instance.stability import best_damping, damped_radius, spin_by_spin_edges
+from iclglass.numerics.arguments import check_count, check_real
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.krylov import relative_residual
+from iclglass.numerics.instance.solution import InstanceSolution, diverged_solution, pack_solution
+from iclglass.numerics.instance.spin_glass import energy, hessian
+from iclglass.numerics.instance.stability import best_damping, damped_radius, spin_by_spin_edges
 
 __all__ = ["published", "spin_by_spin_variances", "squared_couplings", "tap"]
 

@@ -20,9 +20,9 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from numerics.arguments import check_real
-from numerics.errors import ParameterError
-from numerics.instance.data import Instance
+from iclglass.numerics.arguments import check_real
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.instance.data import Instance
 
 __all__ = [
     "BoltzmannMeasure",

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import check_real
-from numerics.errors import ParameterError
-from numerics.instance.data import Instance
-from numerics.instance.features import FeatureOperator
-from numerics.spectrum import marchenko_pastur_edges, stieltjes
+from iclglass.numerics.arguments import check_real
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.spectrum import marchenko_pastur_edges, stieltjes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.archive import read_arrays
-from numerics.arguments import check_choice
-from numerics.errors import OutputError, ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.instance.data import NORMS, Instance
-from numerics.instance.solution import InstanceSolution
-from numerics.storage import PROVENANCE, load, provenance, replacing, save
+from iclglass.numerics.archive import read_arrays
+from iclglass.numerics.arguments import check_choice
+from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.data import NORMS, Instance
+from iclglass.numerics.instance.solution import InstanceSolution
+from iclglass.numerics.storage import PROVENANCE, load, provenance, replacing, save
 
 __all__ = ["load_instance", "load_solution", "save_instance", "save_solution"]
 

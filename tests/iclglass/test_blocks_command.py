@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from iclglass import load_solution, solve_instance
-from numerics.instance.solve_checkpoint import SolveCheckpoint
-from validation.prompt_blocks import PromptBlocks
+from iclglass.numerics.instance.solve_checkpoint import SolveCheckpoint
+from iclglass.validation.prompt_blocks import PromptBlocks
 
 LAW = ("--dimension", "6", "--context", "12", "--prompts", "90", "--rho", "0.2", "--norm", "N+1", "--seed", "3")
 MEASURE = ("--ridge0", "0.02", "--beta", "50")
@@ -58,7 +58,7 @@ def test_an_interrupted_solve_goes_on_with_the_same_command(run, monkeypatch, wa
     keep = SolveCheckpoint.keep
     if way is SystemExit:
         monkeypatch.setattr(SolveCheckpoint, "kept", lambda self: nullcontext())
-        monkeypatch.setattr("numerics.instance.solve_checkpoint._SAVE_EVERY", 0.0)
+        monkeypatch.setattr("iclglass.numerics.instance.solve_checkpoint._SAVE_EVERY", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr(SolveCheckpoint, "keep", stops)
         if way is SystemExit:

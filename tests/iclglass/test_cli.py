@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 import iclglass
 from iclglass import commands
 from iclglass.cli import main
+from iclglass.numerics.saddle_point import OBSERVABLES, solve
+from iclglass.numerics.storage import PROVENANCE, load
 from iclglass.table import COMMANDS
-from numerics.saddle_point import OBSERVABLES, solve
-from numerics.storage import PROVENANCE, load
-from validation import crosscheck, simulation
+from iclglass.validation import crosscheck, simulation
 
 DONE, INTERNAL, USAGE, NOT_CONVERGED, DISAGREE, FILE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 POINT = ["--tau", "2", "--alpha", "1"]
@@ -378,7 +378,7 @@ def test_an_output_to_a_folder_that_is_not_there_is_refused_before_any_work(run,
     def fail(**parameters):
         raise AssertionError("solved before the outputs were checked")
 
-    monkeypatch.setattr("numerics.sweep.sweep", fail)
+    monkeypatch.setattr("iclglass.numerics.sweep.sweep", fail)
     for extra in (["--out", "none/a.nc"], ["--plot", "none/a.png"]):
         code, out, err = run(*SWEEP, *extra)
         assert (code, out) == (FILE, "")

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from numerics.storage import PROVENANCE, load
+from iclglass.numerics.storage import PROVENANCE, load
 
 pytestmark = pytest.mark.slow
 

@@ -23,12 +23,12 @@ import xarray as xr
 
 import iclglass
 from iclglass import cli
-from numerics.archive import read_arrays
-from numerics.errors import OutputError
-from numerics.instance.storage import load_instance, save_instance
-from numerics.storage import PROVENANCE, load, save, uninterrupted
-from validation.paper.figure import PaperFigure, Verdict
-from validation.simulation import QUANTITIES
+from iclglass.numerics.archive import read_arrays
+from iclglass.numerics.errors import OutputError
+from iclglass.numerics.instance.storage import load_instance, save_instance
+from iclglass.numerics.storage import PROVENANCE, load, save, uninterrupted
+from iclglass.validation.paper.figure import PaperFigure, Verdict
+from iclglass.validation.simulation import QUANTITIES
 
 DONE, USAGE, FILE, INTERRUPTED = 0, 2, 5, 130
 FAST_FLIPS, SLOW_FLIPS = 2, 80
@@ -87,7 +87,7 @@ def _stand_in(monkeypatch):
     """A figure of one part in place of the paper's, and no pictures: what is tested here is reading."""
     import matplotlib.figure
 
-    import validation.paper.reproduce as module
+    import iclglass.validation.paper.reproduce as module
 
     def simulate(scale, seed, progress):
         part = progress.part("one", lambda: xr.Dataset({"x": ("i", np.arange(3.0))}))
@@ -104,7 +104,7 @@ def _stand_in(monkeypatch):
     )
     monkeypatch.setattr(cli, "_parser", PARSER)
     monkeypatch.setattr(module, "get", lambda name: figure)
-    monkeypatch.setattr("validation.figures.draw_extrapolation", lambda agreement: matplotlib.figure.Figure())
+    monkeypatch.setattr("iclglass.validation.figures.draw_extrapolation", lambda agreement: matplotlib.figure.Figure())
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda self, path, **options: Path(path).write_text("x"))
 
 
@@ -534,7 +534,7 @@ def test_published_arrays_that_are_none_are_left_out_with_a_remark(what):
     ],
 )
 def test_a_damaged_folder_of_the_suite(monkeypatch, name, content):
-    from validation.suite import suite
+    from iclglass.validation.suite import suite
 
     monkeypatch.setitem(suite.SCALES, "standard", replace(suite.SCALES["standard"], dimensions=(6, 8), samples=2))
     Path("s").mkdir()
@@ -665,8 +665,8 @@ def test_one_interrupt_of_a_process_that_does_nothing_but_save_ends_it():
         import signal, sys
         signal.signal(signal.SIGINT, signal.default_int_handler)
         import numpy as np
-        from numerics.storage import load, save
-        from numerics.sweep import sweep
+        from iclglass.numerics.storage import load, save
+        from iclglass.numerics.sweep import sweep
         dataset = sweep(task_diversity=np.linspace(0.1, 4, 2000), context_length=1)
         save(dataset, "a.nc", force=True)
         print("ready", flush=True)

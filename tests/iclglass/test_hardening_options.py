@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 
 import iclglass
 from iclglass import cli
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.task_spectrum import ISOTROPIC
 from iclglass.table import COMMANDS
-from numerics.fixed_point import Status
-from numerics.task_spectrum import ISOTROPIC
 
 DONE, USAGE, NOT_CONVERGED, DISAGREE, FILE = 0, 2, 3, 4, 5
 QUICK = settings(
@@ -161,16 +161,16 @@ def without_work(monkeypatch):
     import matplotlib.figure
 
     # Whoever imports a cut function while it is cut would keep it for good: they have to be there before.
-    for module in ("iclglass.demo", "validation.sweeping.plotting", *iclglass._HOME.values()):
+    for module in ("iclglass.demo", "iclglass.validation.sweeping.plotting", *iclglass._HOME.values()):
         importlib.import_module(module)
-    from numerics import finite_size, precision, saddle_point, sweep
-    from validation import prompts, simulation
-    from validation.paper import reproduce
-    from validation.samplers import sampling
-    from validation.suite import suite
-    from validation.sweeping import engines
-    from validation.sweeping import sweep as simulated
-    from validation.training import loop
+    from iclglass.numerics import finite_size, precision, saddle_point, sweep
+    from iclglass.validation import prompts, simulation
+    from iclglass.validation.paper import reproduce
+    from iclglass.validation.samplers import sampling
+    from iclglass.validation.suite import suite
+    from iclglass.validation.sweeping import engines
+    from iclglass.validation.sweeping import sweep as simulated
+    from iclglass.validation.training import loop
 
     def limited(module, name, size, most):
         """Cut the function off where its size is beyond the limit."""
@@ -190,10 +190,10 @@ def without_work(monkeypatch):
             raise Accepted
 
     monkeypatch.setattr(cli, "_parser", PARSER)
-    monkeypatch.setattr("replica.derivation.derive", Stages)
+    monkeypatch.setattr("iclglass.replica.derivation.derive", Stages)
     monkeypatch.setattr("iclglass.demo._say", cut)
-    monkeypatch.setattr("validation.figures.draw_extrapolation", cut)
-    monkeypatch.setattr("numerics.plotting.draw_map", cut)
+    monkeypatch.setattr("iclglass.validation.figures.draw_extrapolation", cut)
+    monkeypatch.setattr("iclglass.numerics.plotting.draw_map", cut)
     monkeypatch.setattr(suite, "_run", cut)
     monkeypatch.setattr(reproduce._Store, "whole", cut)
     monkeypatch.setattr(simulated, "run_points", cut)
@@ -211,7 +211,7 @@ def without_work(monkeypatch):
     for module in (sweep, saddle_point):
         limited(module, "solve_points", lambda given, **o: max(map(np.size, given.values())), MOST_NUMBERS)
     # A pool at finite dimension is solved by averages over drawn pools.
-    monkeypatch.setattr("numerics.finite_pool.average_over_pools", cut)
+    monkeypatch.setattr("iclglass.numerics.finite_pool.average_over_pools", cut)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import iclglass
-from validation.observables import measure
+from iclglass.validation.observables import measure
 
 DONE, USAGE, NOT_CONVERGED, FILE = 0, 2, 3, 5
 DRAWN = ["instance", "--dimension", "6", "--context", "12", "--prompts", "400", "--seed", "3", "--rho", "0.1"]

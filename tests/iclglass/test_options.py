@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.options import (
     MOST_POINTS,
     Option,
@@ -20,7 +21,6 @@ from iclglass.options import (
     text,
 )
 from iclglass.table import COMMANDS
-from numerics.errors import OutputError, ParameterError
 
 OPTIONS = (
     Option(("task-diversity", "tau"), number, "task diversity", required=True),

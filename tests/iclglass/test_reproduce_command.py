@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-import validation.paper.reproduce as module
+import iclglass.validation.paper.reproduce as module
 from iclglass.cli import main
-from numerics.errors import MissingExtraError
-from validation.paper.catalogue import FIGURES
-from validation.paper.figure import Verdict, compared
+from iclglass.numerics.errors import MissingExtraError
+from iclglass.validation.paper.catalogue import FIGURES
+from iclglass.validation.paper.figure import Verdict, compared
 
 DONE, USAGE, DISAGREE, FILE = 0, 2, 4, 5
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from numerics.fixed_point import Status
+from iclglass.numerics.fixed_point import Status
 
 PAGE = Path(__file__).resolve().parents[2] / "notes" / "results.md"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import iclglass
-from validation.samplers import chains
-from validation.samplers.law import boltzmann_law
+from iclglass.validation.samplers import chains
+from iclglass.validation.samplers.law import boltzmann_law
 
 DONE, USAGE, NOT_CONVERGED, FILE = 0, 2, 3, 5
 DRAWN = ["sample", "--dimension", "5", "--context", "10", "--prompts", "60", "--seed", "3"]

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-import validation.suite.suite as suite
+import iclglass.validation.suite.suite as suite
 from iclglass.cli import main
-from validation.suite.controls import Detection
-from validation.suite.points import SCALES, Point, Scale
-from validation.suite.sampled import SampledRow
+from iclglass.validation.suite.controls import Detection
+from iclglass.validation.suite.points import SCALES, Point, Scale
+from iclglass.validation.suite.sampled import SampledRow
 
 DONE, USAGE, DISAGREE, FILE = 0, 2, 4, 5
 POINT = Point(2.0, 1.0, float("inf"), 0.1, 0.3, 0.0, "N")

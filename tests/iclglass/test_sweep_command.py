@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import validation.sweeping.sweep as module
-from numerics.fixed_point import Status
-from numerics.storage import load
+import iclglass.validation.sweeping.sweep as module
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.storage import load
+from iclglass.validation.sweeping.evaluation import PointResult, evaluate
+from iclglass.validation.sweeping.results import DIGEST, FAILURES
+from iclglass.validation.sweeping.sweep import sweep_simulated
 from tests.validation.sweeping.killing import rows, sweeping, wait_for
-from validation.sweeping.evaluation import PointResult, evaluate
-from validation.sweeping.results import DIGEST, FAILURES
-from validation.sweeping.sweep import sweep_simulated
 
 DONE, USAGE, NOT_CONVERGED, FILE, INTERRUPTED = 0, 2, 3, 5, 130
 GRID = ("--tau", "0.5:2:3", "--alpha", "1", "--dimension", "5", "--samples", "2")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import iclglass
-from numerics.instance import spin_glass
-from numerics.instance.linear_response import ground_state
-from numerics.learning_curve import learning_curve
-from validation.training import train
+from iclglass.numerics.instance import spin_glass
+from iclglass.numerics.instance.linear_response import ground_state
+from iclglass.numerics.learning_curve import learning_curve
+from iclglass.validation.training import train
 
 DONE, USAGE, NOT_CONVERGED, FILE = 0, 2, 3, 5
 DRAWN = ["train", "--dimension", "6", "--context", "12", "--prompts", "90", "--seed", "3", "--rho", "0.1"]

@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from numerics.arguments import check_choice, check_count, check_real
-from numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import check_choice, check_count, check_real
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
 
 
 @pytest.mark.parametrize("value", [True, "3", b"3", None, 1j, [1], np.array([2]), Decimal(2), object], ids=repr)

@@ -4,8 +4,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from numerics.best_ridge import best_ridge
-from numerics.errors import ParameterError
+from iclglass.numerics.best_ridge import best_ridge
+from iclglass.numerics.errors import ParameterError
 from tests.numerics.pool_reference import saddle_point
 
 # A root of the derivative is as exact as the derivative, 1e-11; the issue asks for 1e-8.

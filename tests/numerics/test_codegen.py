@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from numerics import codegen, generated_mpmath, generated_numpy
-from numerics.codegen import GeneratedFunction, compile_function, functions, module_source
-from replica import symbols as S
-from replica.derivation import derive
+from iclglass.numerics import codegen, generated_mpmath, generated_numpy
+from iclglass.numerics.codegen import GeneratedFunction, compile_function, functions, module_source
+from iclglass.replica import symbols as S
+from iclglass.replica.derivation import derive
 from tests.numerics import reference
 from tests.tolerances import BACKENDS, CSE, DERIVATIVE
 
@@ -55,7 +55,7 @@ def scaled_difference(left, right):
 )
 def test_generated_modules_are_fresh(backend):
     text = Path(MODULES[backend].__file__).read_text(encoding="utf-8")
-    assert text == module_source(derive(), backend), "run `python -m numerics.codegen`"
+    assert text == module_source(derive(), backend), "run `python -m iclglass.numerics.codegen`"
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -5,14 +5,14 @@ import pytest
 from scipy.special import chdtri, ndtri
 from scipy.stats import qmc
 
-import numerics.finite_pool as module
-from numerics import generated_numpy
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.finite_size import solve_finite, solve_given_pool
-from numerics.fixed_point import Status
-from numerics.gamma_quadrature import scalar_nodes
-from numerics.pool_prompts import PoolPrompts, pool_prompts
-from numerics.saddle_point import solve
+import iclglass.numerics.finite_pool as module
+from iclglass.numerics import generated_numpy
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.finite_size import solve_finite, solve_given_pool
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.gamma_quadrature import scalar_nodes
+from iclglass.numerics.pool_prompts import PoolPrompts, pool_prompts
+from iclglass.numerics.saddle_point import solve
 
 # Quasi-Monte Carlo with 2^16 points in 22 dimensions.
 QUADRATURE = 1e-3

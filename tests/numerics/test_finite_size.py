@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import sympy as sp
 
-import numerics.finite_own_tasks as module
-from numerics import generated_numpy
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.finite_size import solve_finite
-from numerics.fixed_point import Status
-from numerics.gamma_quadrature import chi_square_nodes, prompt_nodes
-from numerics.moments import feature_moments
-from numerics.saddle_point import solve
+import iclglass.numerics.finite_own_tasks as module
+from iclglass.numerics import generated_numpy
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.finite_size import solve_finite
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.gamma_quadrature import chi_square_nodes, prompt_nodes
+from iclglass.numerics.moments import feature_moments
+from iclglass.numerics.saddle_point import solve
 
 POINT = {"task_diversity": 2.0, "context_length": 1.0, "ridge": 0.1, "label_noise": 0.25, "temperature": 0.5}
 NAMES = ("m", "q", "q_self", "chi", "e_icl", "e_icl_gibbs", "e_idg", "e_train", "contrast", "free_energy", "energy",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numerics.fixed_point import Status, bracketed_root, iterate
+from iclglass.numerics.fixed_point import Status, bracketed_root, iterate
 
 
 def test_iteration_converges_elementwise_to_the_known_root():

@@ -11,15 +11,15 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.learning_curve import LearningCurve, learning_curve
-from numerics.saddle_point import solve
-from replica import symbols as S
-from replica.action import replicate
-from replica.free_energy import free_energy
-from replica.model import linear_attention
-from replica.saddle_point import saddle_point
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.learning_curve import LearningCurve, learning_curve
+from iclglass.numerics.saddle_point import solve
+from iclglass.replica import symbols as S
+from iclglass.replica.action import replicate
+from iclglass.replica.free_energy import free_energy
+from iclglass.replica.model import linear_attention
+from iclglass.replica.saddle_point import saddle_point
 from tests.tolerances import CANCELLATION, KNOWN_VALUE, RANDOM_MATRIX, SADDLE_POINT
 
 VALUES = ("m", "q", "e_icl", "e_idg", "e_train", "energy")

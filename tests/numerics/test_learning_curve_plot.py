@@ -4,12 +4,12 @@ import matplotlib.colors
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.learning_curve import learning_curve
-from numerics.learning_curve_plot import draw_learning_curve
-from numerics.plotting import PALETTE, save_figure
-from numerics.saddle_point import solve
-from numerics.stopping_time import best_stopping_time
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.learning_curve import learning_curve
+from iclglass.numerics.learning_curve_plot import draw_learning_curve
+from iclglass.numerics.plotting import PALETTE, save_figure
+from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.stopping_time import best_stopping_time
 
 POINT = {"context_length": 2.0, "label_noise": 0.1, "ridge": 0.01}
 DIVERSITIES = [0.5, 1.5, 4.0]

@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from numerics.phase_diagram import phase_diagram
+from iclglass.numerics.phase_diagram import phase_diagram
 from tests.numerics.pool_reference import saddle_point
 
 LOCATED = 1e-8
@@ -115,7 +115,7 @@ def test_the_memorisation_threshold_is_min_of_tau_and_one():
 
 def test_the_derivative_along_the_pool_is_that_of_many_digits():
     """d e_icl / d p of numerics.gradient against differences with 50 digits, every parameter, at random points."""
-    from numerics.gradient import gradient
+    from iclglass.numerics.gradient import gradient
 
     rng = np.random.default_rng(5)
     names = ("task_diversity", "context_length", "test_context_length", "label_noise", "ridge", "distinct_tasks")

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.moments import feature_moments
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.moments import feature_moments
 from tests.tolerances import KNOWN_VALUE, LIMIT
 
 

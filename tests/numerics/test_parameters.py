@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.parameters import PARAMETERS, broadcast, closest, real
-from numerics.precision import solve_digits
-from numerics.saddle_point import solve
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.parameters import PARAMETERS, broadcast, closest, real
+from iclglass.numerics.precision import solve_digits
+from iclglass.numerics.saddle_point import solve
 
 NAMES = tuple(PARAMETERS)
 POSITIVE = ("task_diversity", "context_length", "test_context_length", "distinct_tasks")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.phase_diagram import DEFAULT_LINES, LINE_KINDS, phase_diagram
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.phase_diagram import DEFAULT_LINES, LINE_KINDS, phase_diagram
 
 # The issue asks for lines located to 1e-8, relative to the coordinates.
 LOCATED = 1e-8

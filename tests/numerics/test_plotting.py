@@ -7,10 +7,10 @@ import pytest
 from matplotlib.colors import LogNorm, Normalize, to_rgba
 from matplotlib.figure import Figure
 
-from numerics.errors import OutputError, ParameterError
-from numerics.fixed_point import Status
-from numerics.phase_diagram import PhaseDiagram, phase_diagram
-from numerics.plotting import (
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.phase_diagram import PhaseDiagram, phase_diagram
+from iclglass.numerics.plotting import (
     PALETTE,
     absence,
     check_observable,
@@ -21,8 +21,8 @@ from numerics.plotting import (
     plot_sweep,
     save_figure,
 )
-from numerics.saddle_point import OBSERVABLES
-from numerics.sweep import sweep
+from iclglass.numerics.saddle_point import OBSERVABLES
+from iclglass.numerics.sweep import sweep
 
 LINES = ["interpolation-threshold", "contrast=0.8", "minimum=tau", "peak=task-diversity", "contrast=0.99999"]
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -8,13 +8,13 @@ import pytest
 import sympy as sp
 from scipy import optimize, stats
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.saddle_point import OBSERVABLES, solve
-from numerics.task_spectrum import TaskSpectrum
-from replica import symbols as S
-from replica.model import linear_attention
-from replica.pool import pool_theory
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.saddle_point import OBSERVABLES, solve
+from iclglass.numerics.task_spectrum import TaskSpectrum
+from iclglass.replica import symbols as S
+from iclglass.replica.model import linear_attention
+from iclglass.replica.pool import pool_theory
 from tests.numerics import pool_reference
 from tests.tolerances import CANCELLATION, KNOWN_VALUE, LIMIT, PUBLISHED, RESIDUAL, SADDLE_POINT
 

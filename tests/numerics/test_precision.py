@@ -7,9 +7,9 @@ import mpmath
 import numpy as np
 import pytest
 
-from numerics.fixed_point import Status
-from numerics.precision import solve_digits
-from numerics.saddle_point import OBSERVABLES, solve
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.precision import solve_digits
+from iclglass.numerics.saddle_point import OBSERVABLES, solve
 from tests.numerics import reference
 from tests.numerics.test_saddle_point import NAMES, random_points
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import numerics.saddle_point as module
-from numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.precision import solve_digits
-from numerics.saddle_point import OBSERVABLES, solve
+import iclglass.numerics.saddle_point as module
+from iclglass.numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.precision import solve_digits
+from iclglass.numerics.saddle_point import OBSERVABLES, solve
 from tests.numerics import reference
 from tests.tolerances import (
     AMPLITUDE,

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.saddle_point import solve
-from numerics.spectrum import (
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.spectrum import (
     marchenko_pastur_density,
     marchenko_pastur_edges,
     stieltjes,

@@ -7,22 +7,22 @@ import pytest
 import sympy as sp
 from threadpoolctl import threadpool_limits
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.instance.gamp import gamp
-from numerics.moments import feature_moments
-from numerics.plotting import PALETTE, save_figure
-from numerics.saddle_point import solve
-from numerics.state_evolution import StateEvolution, state_evolution
-from numerics.state_evolution_plot import draw_state_evolution
-from replica import symbols as S
-from replica.action import replicate
-from replica.free_energy import free_energy
-from replica.model import linear_attention
-from replica.saddle_point import saddle_point
-from validation.finite_size import extrapolate
-from validation.prompts import draw_prompts
-from validation.statistics import bonferroni_threshold
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.gamp import gamp
+from iclglass.numerics.moments import feature_moments
+from iclglass.numerics.plotting import PALETTE, save_figure
+from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.state_evolution import StateEvolution, state_evolution
+from iclglass.numerics.state_evolution_plot import draw_state_evolution
+from iclglass.replica import symbols as S
+from iclglass.replica.action import replicate
+from iclglass.replica.free_energy import free_energy
+from iclglass.replica.model import linear_attention
+from iclglass.replica.saddle_point import saddle_point
+from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold
 
 # Goal of the issue: fixed point = saddle point. Rounding of a few operations a step, contracted by the rate.
 FIXED_POINT = 1e-12

@@ -4,10 +4,10 @@ import mpmath
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError
-from numerics.fixed_point import Status
-from numerics.learning_curve import learning_curve
-from numerics.stopping_time import best_stopping_time
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.learning_curve import learning_curve
+from iclglass.numerics.stopping_time import best_stopping_time
 from tests.numerics.test_learning_curve import marchenko_pastur
 
 # The contract: t* to 1e-8, relative.

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from numerics.errors import OutputError
-from numerics.phase_diagram import phase_diagram
-from numerics.storage import PROVENANCE, check_writable, load, provenance, replacing, save
-from numerics.sweep import sweep
+from iclglass.numerics.errors import OutputError
+from iclglass.numerics.phase_diagram import phase_diagram
+from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenance, replacing, save
+from iclglass.numerics.sweep import sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -233,9 +233,9 @@ def test_a_full_disk_is_one_clear_error_and_keeps_the_old_file(tmp_path, dataset
         """
         import resource, sys
         import numpy as np
-        from numerics.errors import OutputError
-        from numerics.storage import save
-        from numerics.sweep import sweep
+        from iclglass.numerics.errors import OutputError
+        from iclglass.numerics.storage import save
+        from iclglass.numerics.sweep import sweep
 
         big = sweep(task_diversity=np.linspace(0.1, 4, 20000), context_length=1)
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
@@ -261,8 +261,8 @@ def test_a_killed_save_never_leaves_an_unreadable_file(tmp_path):
         import os, random, signal, sys, time
         from pathlib import Path
         import numpy as np
-        from numerics.storage import load, save
-        from numerics.sweep import sweep
+        from iclglass.numerics.storage import load, save
+        from iclglass.numerics.sweep import sweep
 
         path = Path(sys.argv[1]) / "a.nc"
         datasets = [sweep(task_diversity=np.linspace(0.1, 4, 3000), context_length=1, ridge=r) for r in (0.1, 0.2)]

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.parameters import PARAMETERS
-from numerics.saddle_point import OBSERVABLES, solve
-from numerics.storage import PROVENANCE
-from numerics.sweep import sweep
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.parameters import PARAMETERS
+from iclglass.numerics.saddle_point import OBSERVABLES, solve
+from iclglass.numerics.storage import PROVENANCE
+from iclglass.numerics.sweep import sweep
 
 DIAGNOSTICS = {"residual", "error_bound", "status"}
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
 
 @pytest.mark.parametrize(

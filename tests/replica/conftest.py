@@ -2,7 +2,7 @@
 
 import pytest
 
-from replica.derivation import derive
+from iclglass.replica.derivation import derive
 
 
 @pytest.fixture(scope="session")

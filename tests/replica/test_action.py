@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from replica import symbols as S
-from replica.action import GaussianAverage, quadratic_form, replicate
-from replica.ansatz import ReplicaSymmetric
-from replica.model import linear_attention
+from iclglass.replica import symbols as S
+from iclglass.replica.action import GaussianAverage, quadratic_form, replicate
+from iclglass.replica.ansatz import ReplicaSymmetric
+from iclglass.replica.model import linear_attention
 from tests.tolerances import QUADRATURE, THIRTY_DIGITS
 
 MODEL = linear_attention()

@@ -4,7 +4,7 @@ import mpmath
 import pytest
 import sympy as sp
 
-from replica.ansatz import BorderedReplicaSymmetric, ReplicaSymmetric, replica_limit
+from iclglass.replica.ansatz import BorderedReplicaSymmetric, ReplicaSymmetric, replica_limit
 from tests.tolerances import THIRTY_DIGITS
 
 SIZES = range(1, 6)

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import sympy as sp
 
-from replica import symbols as S
-from replica.cavity import cavity, cavity_differences
-from replica.disorder import feature_moments
-from replica.model import linear_attention
+from iclglass.replica import symbols as S
+from iclglass.replica.cavity import cavity, cavity_differences
+from iclglass.replica.disorder import feature_moments
+from iclglass.replica.model import linear_attention
 
 
 def test_cavity_equations_are_those_of_the_replicas(derivation):

@@ -4,13 +4,13 @@ import pytest
 import sympy as sp
 from sympy.codegen.cfunctions import log1p
 
-from replica import closed_form as module
-from replica import symbols as S
-from replica.action import replicate
-from replica.closed_form import branch, closed_form
-from replica.free_energy import free_energy
-from replica.model import linear_attention
-from replica.saddle_point import saddle_point
+from iclglass.replica import closed_form as module
+from iclglass.replica import symbols as S
+from iclglass.replica.action import replicate
+from iclglass.replica.closed_form import branch, closed_form
+from iclglass.replica.free_energy import free_energy
+from iclglass.replica.model import linear_attention
+from iclglass.replica.saddle_point import saddle_point
 
 
 def names(items):

@@ -3,10 +3,10 @@
 import pytest
 import sympy as sp
 
-from replica import derivation as module
-from replica import symbols as S
-from replica.derivation import STAGES, derive
-from replica.model import linear_attention
+from iclglass.replica import derivation as module
+from iclglass.replica import symbols as S
+from iclglass.replica.derivation import STAGES, derive
+from iclglass.replica.model import linear_attention
 
 
 def test_stages_in_order(derivation):

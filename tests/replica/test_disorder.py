@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from replica import symbols as S
-from replica.disorder import coupling_moments, feature_moments
-from replica.model import linear_attention
+from iclglass.replica import symbols as S
+from iclglass.replica.disorder import coupling_moments, feature_moments
+from iclglass.replica.model import linear_attention
 from tests.replica.test_moments import spelled_out
 from tests.tolerances import Z_SCORE
 

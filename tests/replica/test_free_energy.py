@@ -4,10 +4,10 @@ import mpmath
 import pytest
 import sympy as sp
 
-from replica import symbols as S
-from replica.action import replicate
-from replica.ansatz import ReplicaSymmetric
-from replica.model import linear_attention
+from iclglass.replica import symbols as S
+from iclglass.replica.action import replicate
+from iclglass.replica.ansatz import ReplicaSymmetric
+from iclglass.replica.model import linear_attention
 from tests.tolerances import THIRTY_DIGITS
 
 

@@ -4,8 +4,8 @@ import mpmath
 import pytest
 import sympy as sp
 
-from replica import symbols as S
-from replica.limits import _insert
+from iclglass.replica import symbols as S
+from iclglass.replica.limits import _insert
 
 NUMBERS = {S.alpha: sp.Rational(7, 3), S.rho: sp.Rational(1, 5)}
 FEATURE = 1 + (1 + NUMBERS[S.rho]) / NUMBERS[S.alpha]

@@ -2,8 +2,8 @@
 
 import sympy as sp
 
-from replica import symbols as S
-from replica.model import linear_attention
+from iclglass.replica import symbols as S
+from iclglass.replica.model import linear_attention
 
 
 def test_blocks_and_their_sizes():

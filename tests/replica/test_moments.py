@@ -5,8 +5,8 @@ import itertools
 import pytest
 import sympy as sp
 
-from replica.moments import distinct, expectation, pairings
-from replica.symbols import D, N, V, W, w, x, xt
+from iclglass.replica.moments import distinct, expectation, pairings
+from iclglass.replica.symbols import D, N, V, W, w, x, xt
 
 i, j, k, o, e = sp.symbols("i j k o e", integer=True)
 A, B = sp.symbols("A B", positive=True)

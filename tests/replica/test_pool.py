@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from replica import pool
-from replica import symbols as S
-from replica.model import linear_attention
-from replica.moments import expectation
-from replica.pool import one_task_per_prompt, pool_theory
+from iclglass.replica import pool
+from iclglass.replica import symbols as S
+from iclglass.replica.model import linear_attention
+from iclglass.replica.moments import expectation
+from iclglass.replica.pool import one_task_per_prompt, pool_theory
 from tests.tolerances import DERIVATIVE, THIRTY_DIGITS
 
 SMALL = {S.D: 2, S.N: 2, S.norm: 3}

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import sympy as sp
 
-from numerics import generated_numpy
-from replica import render
-from replica import symbols as S
-from replica.render import derivation_markdown, equation_latex, notation_markdown, to_latex, to_text
+from iclglass.numerics import generated_numpy
+from iclglass.replica import render
+from iclglass.replica import symbols as S
+from iclglass.replica.render import derivation_markdown, equation_latex, notation_markdown, to_latex, to_text
 
 NOTES = Path(__file__).resolve().parents[2] / "notes"
 SAME_SYMPY = pytest.mark.skipif(
@@ -57,13 +57,13 @@ def test_latex_compiles(derivation, tmp_path):
 @SAME_SYMPY
 def test_derivation_page_is_fresh(derivation):
     page = (NOTES / "derivation.md").read_text(encoding="utf-8")
-    assert page == derivation_markdown(derivation), "run `python -m replica.render notes`"
+    assert page == derivation_markdown(derivation), "run `python -m iclglass.replica.render notes`"
 
 
 @SAME_SYMPY
 def test_notation_page_is_fresh():
     page = (NOTES / "notation.md").read_text(encoding="utf-8")
-    assert page == notation_markdown(), "run `python -m replica.render notes`"
+    assert page == notation_markdown(), "run `python -m iclglass.replica.render notes`"
 
 
 def test_main_writes_both_pages(derivation, tmp_path):

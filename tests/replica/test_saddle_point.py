@@ -5,13 +5,13 @@ import dataclasses
 import pytest
 import sympy as sp
 
-from replica import symbols as S
-from replica.action import replicate
-from replica.cavity import cavity, cavity_differences
-from replica.disorder import feature_moments
-from replica.free_energy import free_energy
-from replica.model import linear_attention
-from replica.saddle_point import saddle_point
+from iclglass.replica import symbols as S
+from iclglass.replica.action import replicate
+from iclglass.replica.cavity import cavity, cavity_differences
+from iclglass.replica.disorder import feature_moments
+from iclglass.replica.free_energy import free_energy
+from iclglass.replica.model import linear_attention
+from iclglass.replica.saddle_point import saddle_point
 
 SCREENING = 1 + S.a * S.chi / S.tau
 

@@ -3,7 +3,7 @@
 import pytest
 import sympy as sp
 
-from replica import symbols as S
+from iclglass.replica import symbols as S
 
 # Symmetric, zero diagonal, zero row sums: the smallest replicon direction.
 REPLICON_DIRECTIONS = {

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from numerics.saddle_point import solve
-from validation.crosscheck import compare, validate
-from validation.figures import plot_extrapolation
-from validation.observables import QUANTITIES
-from validation.simulation import simulate
+from iclglass.numerics.saddle_point import solve
+from iclglass.validation.crosscheck import compare, validate
+from iclglass.validation.figures import plot_extrapolation
+from iclglass.validation.observables import QUANTITIES
+from iclglass.validation.simulation import simulate
 
 POINT = {"task_diversity": 2.0, "context_length": 1.0, "ridge": 0.1}
 SIZES = (12, 18, 30)  # spread by a constant factor: three times the precision of equal steps
@@ -261,7 +261,7 @@ def test_validate_is_simulate_then_compare():
 
 
 def test_threshold_without_ridge_is_refused_before_simulating(monkeypatch):
-    monkeypatch.setattr("validation.crosscheck.simulate", None)
+    monkeypatch.setattr("iclglass.validation.crosscheck.simulate", None)
     with pytest.raises(ValueError, match=r"no finite e_icl at task_diversity = 1 and ridge = 0 .*use ridge > 0"):
         validate(task_diversity=1.0, context_length=1.0, ridge=0.0)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.container import ErrorbarContainer
 
-from numerics.errors import OutputError
-from validation.crosscheck import Agreement, QuantityAgreement, SizeComparison
-from validation.figures import LABELS, draw_extrapolation, plot_extrapolation
+from iclglass.numerics.errors import OutputError
+from iclglass.validation.crosscheck import Agreement, QuantityAgreement, SizeComparison
+from iclglass.validation.figures import LABELS, draw_extrapolation, plot_extrapolation
 
 
 def agreement(quantities=tuple(LABELS), sizes=(16, 24, 32), order=2) -> Agreement:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from validation.finite_size import extrapolate, extrapolation_weights
-from validation.statistics import bonferroni_threshold, smallest_detectable_bias
+from iclglass.validation.finite_size import extrapolate, extrapolation_weights
+from iclglass.validation.statistics import bonferroni_threshold, smallest_detectable_bias
 
 SIZES = (16, 24, 32, 48)
 REPLICATES = 2000

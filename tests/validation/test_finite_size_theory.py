@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numerics.finite_size import solve_finite, solve_given_pool
-from numerics.saddle_point import solve
-from validation.observables import QUANTITIES, measure
-from validation.prompts import draw_prompts
-from validation.simulation import simulate
-from validation.statistics import mean_and_error
+from iclglass.numerics.finite_size import solve_finite, solve_given_pool
+from iclglass.numerics.saddle_point import solve
+from iclglass.validation.observables import QUANTITIES, measure
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.simulation import simulate
+from iclglass.validation.statistics import mean_and_error
 
 HERE = Path(__file__).parent
 TEMPERATURE = 0.5

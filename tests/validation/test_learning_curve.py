@@ -5,15 +5,15 @@ import pytest
 import scipy.linalg
 from threadpoolctl import threadpool_limits
 
-from numerics.errors import ParameterError
-from numerics.instance.features import FeatureOperator
-from numerics.instance.spin_glass import energy, hessian
-from numerics.learning_curve import learning_curve
-from numerics.moments import feature_moments
-from validation.finite_size import extrapolate
-from validation.gradient_flow import gradient_descent, gradient_flow, initial_weights
-from validation.prompts import draw_prompts
-from validation.statistics import bonferroni_threshold
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.instance.spin_glass import energy, hessian
+from iclglass.numerics.learning_curve import learning_curve
+from iclglass.numerics.moments import feature_moments
+from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.gradient_flow import gradient_descent, gradient_flow, initial_weights
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold
 
 QUANTITIES = ("m", "q", "e_icl", "e_train")
 TIMES = (0.1, 0.5, 2.0, 10.0)

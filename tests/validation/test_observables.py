@@ -6,13 +6,13 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from numerics.instance.features import FeatureOperator
-from numerics.instance.linear_response import ground_state
-from numerics.instance.spin_glass import boltzmann, energy
-from numerics.moments import feature_moments
-from validation.observables import QUANTITIES, measure
-from validation.prompts import Prompts, draw_prompts
-from validation.statistics import bonferroni_threshold
+from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.instance.linear_response import ground_state
+from iclglass.numerics.instance.spin_glass import boltzmann, energy
+from iclglass.numerics.moments import feature_moments
+from iclglass.validation.observables import QUANTITIES, measure
+from iclglass.validation.prompts import Prompts, draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold
 
 FALSE_ALARM = 0.01
 RTOL = 1e-9

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from numerics.errors import OutputError, ParameterError, ParameterTypeError
-from numerics.instance.features import FeatureOperator
-from numerics.instance.linear_response import linear_response
-from numerics.instance.spin_glass import boltzmann
-from numerics.moments import feature_moments
-from numerics.saddle_point import solve
-from numerics.task_spectrum import ISOTROPIC, TaskSpectrum
-from validation.crosscheck import compare, validate
-from validation.observables import QUANTITIES, measure
-from validation.pools import at_dimension, draw_pool
-from validation.population import gaussian_moments, pool_moments, population_error
-from validation.prompts import draw_prompts
-from validation.simulation import pool_size, simulate
-from validation.statistics import bonferroni_threshold
+from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
+from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.instance.linear_response import linear_response
+from iclglass.numerics.instance.spin_glass import boltzmann
+from iclglass.numerics.moments import feature_moments
+from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
+from iclglass.validation.crosscheck import compare, validate
+from iclglass.validation.observables import QUANTITIES, measure
+from iclglass.validation.pools import at_dimension, draw_pool
+from iclglass.validation.population import gaussian_moments, pool_moments, population_error
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.simulation import pool_size, simulate
+from iclglass.validation.statistics import bonferroni_threshold
 
 FALSE_ALARM = 0.01  # of each statistical test below, over all its comparisons together
 D, N, RHO = 4, 3, 0.3

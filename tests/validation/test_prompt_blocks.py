@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.instance.blocks import BlockSource
-from numerics.instance.distributed import solve_distributed
-from numerics.instance.linear_response import ground_state
-from validation.observables import measure
-from validation.pools import draw_pool
-from validation.population import gaussian_moments, pool_moments, population_error
-from validation.prompt_blocks import PromptBlocks, measure_blocks
-from validation.prompts import draw_prompts
-from validation.statistics import bonferroni_threshold
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.instance.blocks import BlockSource
+from iclglass.numerics.instance.distributed import solve_distributed
+from iclglass.numerics.instance.linear_response import ground_state
+from iclglass.validation.observables import measure
+from iclglass.validation.pools import draw_pool
+from iclglass.validation.population import gaussian_moments, pool_moments, population_error
+from iclglass.validation.prompt_blocks import PromptBlocks, measure_blocks
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold
 
 FALSE_ALARM = 0.01  # of each statistical test, all its comparisons together
 SOLVES = 1e-12  # a residual of at most 1e-14 times a condition number of 43

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from numerics.moments import feature_moments
-from validation.prompts import Prompts, draw_prompts
-from validation.statistics import bonferroni_threshold
+from iclglass.numerics.moments import feature_moments
+from iclglass.validation.prompts import Prompts, draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold
 
 FALSE_ALARM = 0.01  # of each test below, over all its comparisons together
 CASES = [(2, 1, 0.3, "N"), (3, 4, 0.0, "N+1"), (5, 3, 0.5, "N"), (4, 12, 2.0, "N+1")]

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 from matplotlib.figure import Figure
 
-from numerics.errors import OutputError
-from validation.report import equation, paragraph, picture, preformatted, table, verdict, write_page
+from iclglass.numerics.errors import OutputError
+from iclglass.validation.report import equation, paragraph, picture, preformatted, table, verdict, write_page
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 NASTY = "a < b & \"c\" > 'd' <script>alert(1)</script> λ"

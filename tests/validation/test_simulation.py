@@ -11,9 +11,9 @@ import numpy as np
 import psutil
 import pytest
 
-from numerics.errors import OutputError, ParameterError
-from validation.observables import QUANTITIES
-from validation.simulation import FiniteSizeSamples, estimate_memory, simulate, system_size
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.validation.observables import QUANTITIES
+from iclglass.validation.simulation import FiniteSizeSamples, estimate_memory, simulate, system_size
 
 ROOT = Path(__file__).parents[2]
 POINT = {"task_diversity": 1.5, "context_length": 1.2, "ridge": 0.2, "temperature": 0.4, "seed": 7}
@@ -68,7 +68,7 @@ def test_interrupted_run_resumes_without_drawing_again(tmp_path, monkeypatch):
     assert len(file.read_text().splitlines()) == 1 + 4
     assert same(run(checkpoint=file), run())
     before = file.read_bytes()
-    monkeypatch.setattr("validation.simulation.measure", None)  # a finished file needs no measurement
+    monkeypatch.setattr("iclglass.validation.simulation.measure", None)  # a finished file needs no measurement
     assert same(run(checkpoint=file), run(checkpoint=file))
     assert file.read_bytes() == before
 
@@ -78,7 +78,7 @@ def test_samples_of_another_version_are_not_mixed_with_ours(tmp_path, monkeypatc
     run(checkpoint=file)
     before = file.read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr("numerics.resuming.version", lambda package: "9.9")
+        patched.setattr("iclglass.numerics.resuming.version", lambda package: "9.9")
         with pytest.raises(OutputError, match=r"samples of another version .*scipy is '.*' there and '9\.9' here"):
             run(checkpoint=file, samples=4)
     assert file.read_bytes() == before
@@ -118,7 +118,7 @@ def test_killed_process_leaves_a_file_that_resumes(tmp_path):
     """SIGKILL right after the third sample: all three are on disk and the resumed run is bit-identical."""
     file = tmp_path / "samples.jsonl"
     script = (
-        "import os, signal, sys; from validation.simulation import simulate\n"
+        "import os, signal, sys; from iclglass.validation.simulation import simulate\n"
         "stop = lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done == 3 else None\n"
         f"simulate(**{POINT!r}, dimensions=(4, 6), samples=3, progress=stop, checkpoint=sys.argv[1])"
     )
@@ -183,8 +183,8 @@ def test_more_than_the_memory_is_refused_with_the_estimate(monkeypatch):
 def test_memory_estimate_bounds_what_a_sample_takes(dimension, prompts):
     import tracemalloc
 
-    from validation.observables import measure
-    from validation.prompts import draw_prompts
+    from iclglass.validation.observables import measure
+    from iclglass.validation.prompts import draw_prompts
 
     tracemalloc.start()
     data = draw_prompts(dimension=dimension, context=10, prompts=prompts, rng=np.random.default_rng(0))

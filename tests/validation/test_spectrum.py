@@ -5,17 +5,17 @@ import pytest
 from scipy.integrate import quad
 from threadpoolctl import threadpool_limits
 
-from numerics.instance.spin_glass import hessian_eigenvalues
-from numerics.moments import feature_moments
-from numerics.spectrum import (
+from iclglass.numerics.instance.spin_glass import hessian_eigenvalues
+from iclglass.numerics.moments import feature_moments
+from iclglass.numerics.spectrum import (
     marchenko_pastur_density,
     marchenko_pastur_edges,
     zero_eigenvalue_fraction,
 )
-from validation.finite_size import extrapolate
-from validation.prompts import draw_prompts
-from validation.simulation import system_size
-from validation.statistics import bonferroni_threshold, mean_and_error, z_score
+from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.simulation import system_size
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, z_score
 
 ALPHA, NOISE = 2.0, 0.3
 TAUS = (0.5, 2.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from validation.statistics import (
+from iclglass.validation.statistics import (
     bonferroni_threshold,
     chi_squared,
     mean_and_error,

@@ -29,9 +29,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.errors import MissingExtraError
-from numerics.instance.data import Instance
-from validation.training.optimisers import ADAM_BETAS, ADAM_EPSILON, BatchOrder
+from iclglass.numerics.errors import MissingExtraError
+from iclglass.numerics.instance.data import Instance
+from iclglass.validation.training.optimisers import ADAM_BETAS, ADAM_EPSILON, BatchOrder
 
 __all__ = [
     "ARCHITECTURES",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 
-from numerics.errors import ParameterError
-from validation.paper.figure import PaperFigure
+from iclglass.numerics.errors import ParameterError
+from iclglass.validation.paper.figure import PaperFigure
 
 __all__ = ["FIGURES", "get"]
 
@@ -15,7 +15,7 @@ _NAMES = (*(f"fig-{number}" for number in range(1, 5)), *(f"fig-S{number}" for n
 FIGURES: dict[str, str] = {
     name: module
     for name in _NAMES
-    if find_spec(module := f"validation.paper.{name.lower().replace('-', '_')}") is not None
+    if find_spec(module := f"iclglass.validation.paper.{name.lower().replace('-', '_')}") is not None
 }
 """Name -> module."""
 

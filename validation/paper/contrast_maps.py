@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from numerics.plotting import PALETTE
+from iclglass.numerics.plotting import PALETTE
 
 __all__ = ["contrasts", "draw_maps", "read_as", "rms"]
 

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.errors import ConvergenceError
-from numerics.instance.data import Instance
+from iclglass.numerics.errors import ConvergenceError
+from iclglass.numerics.instance.data import Instance
 
 __all__ = ["CorrelatedLaw", "cavity_error", "covariance", "draw_correlated", "law_of", "population_error"]
 

@@ -26,12 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from numerics.gamma_quadrature import PromptNodes, prompt_nodes
-from numerics.instance.stability import spin_by_spin_limit
-from numerics.moments import feature_moments
-from replica import symbols
-from validation.paper.fig_1 import kinds
-from validation.paper.moments import symbolic_moments
+from iclglass.numerics.gamma_quadrature import PromptNodes, prompt_nodes
+from iclglass.numerics.instance.stability import spin_by_spin_limit
+from iclglass.numerics.moments import feature_moments
+from iclglass.replica import symbols
+from iclglass.validation.paper.fig_1 import kinds
+from iclglass.validation.paper.moments import symbolic_moments
 
 __all__ = ["finite_line", "limit_line"]
 

@@ -20,14 +20,14 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from numerics.instance.spin_glass import spin_glass
-from numerics.plotting import PALETTE
-from replica import symbols
-from validation.paper.figure import PaperFigure, Progress, Verdict, compared, largest
-from validation.paper.moments import symbolic_moments
-from validation.paper.published import of_shape
-from validation.prompts import draw_prompts
-from validation.statistics import mean_and_error
+from iclglass.numerics.instance.spin_glass import spin_glass
+from iclglass.numerics.plotting import PALETTE
+from iclglass.replica import symbols
+from iclglass.validation.paper.figure import PaperFigure, Progress, Verdict, compared, largest
+from iclglass.validation.paper.moments import symbolic_moments
+from iclglass.validation.paper.published import of_shape
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.statistics import mean_and_error
 
 __all__ = ["FIGURE", "derived_moments", "kinds"]
 

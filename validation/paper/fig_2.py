@@ -19,14 +19,14 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from numerics.finite_size import solve_finite
-from numerics.instance.linear_response import ground_state
-from numerics.instance.predictions import alignment, overlap
-from numerics.instance.spin_by_spin import published as published_iteration
-from numerics.learning_curve import learning_curve
-from numerics.plotting import PALETTE
-from validation.gradient_flow import gradient_flow
-from validation.paper.figure import (
+from iclglass.numerics.finite_size import solve_finite
+from iclglass.numerics.instance.linear_response import ground_state
+from iclglass.numerics.instance.predictions import alignment, overlap
+from iclglass.numerics.instance.spin_by_spin import published as published_iteration
+from iclglass.numerics.learning_curve import learning_curve
+from iclglass.numerics.plotting import PALETTE
+from iclglass.validation.gradient_flow import gradient_flow
+from iclglass.validation.paper.figure import (
     PaperFigure,
     Pooled,
     Progress,
@@ -38,11 +38,11 @@ from validation.paper.figure import (
     largest,
     pooled,
 )
-from validation.paper.published import of_shape
-from validation.prompts import Prompts, draw_prompts
-from validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias
-from validation.training import train
-from validation.training.layer import Parameters, initial_parameters
+from iclglass.validation.paper.published import of_shape
+from iclglass.validation.prompts import Prompts, draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias
+from iclglass.validation.training import train
+from iclglass.validation.training.layer import Parameters, initial_parameters
 
 __all__ = ["FIGURE"]
 

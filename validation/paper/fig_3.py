@@ -27,14 +27,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from numerics.instance.spin_glass import energy, hessian
-from numerics.moments import feature_moments
-from numerics.plotting import PALETTE
-from numerics.spectrum import zero_eigenvalue_fraction
-from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
-from validation.paper.published import of_shape
-from validation.prompts import draw_prompts
-from validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.numerics.instance.spin_glass import energy, hessian
+from iclglass.numerics.moments import feature_moments
+from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.spectrum import zero_eigenvalue_fraction
+from iclglass.validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
+from iclglass.validation.paper.published import of_shape
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,14 +20,14 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from numerics.finite_size import solve_finite
-from numerics.fixed_point import Status
-from numerics.instance.linear_response import ground_state
-from numerics.instance.spin_by_spin import published as published_iteration
-from numerics.plotting import PALETTE
-from validation.paper.contrast_maps import contrasts, draw_maps, read_as, rms
-from validation.paper.divergence import finite_line, limit_line
-from validation.paper.figure import (
+from iclglass.numerics.finite_size import solve_finite
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.linear_response import ground_state
+from iclglass.numerics.instance.spin_by_spin import published as published_iteration
+from iclglass.numerics.plotting import PALETTE
+from iclglass.validation.paper.contrast_maps import contrasts, draw_maps, read_as, rms
+from iclglass.validation.paper.divergence import finite_line, limit_line
+from iclglass.validation.paper.figure import (
     PaperFigure,
     Pooled,
     Progress,
@@ -39,11 +39,11 @@ from validation.paper.figure import (
     largest,
     pooled,
 )
-from validation.paper.published import of_shape
-from validation.population import gaussian_moments, population_error
-from validation.prompts import draw_prompts
-from validation.statistics import bonferroni_threshold, mean_and_error
-from validation.training import train
+from iclglass.validation.paper.published import of_shape
+from iclglass.validation.population import gaussian_moments, population_error
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.validation.training import train
 
 __all__ = ["FIGURE"]
 

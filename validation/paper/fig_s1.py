@@ -17,15 +17,15 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from numerics.finite_size import solve_finite
-from numerics.learning_curve import learning_curve
-from numerics.plotting import PALETTE
-from validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, in_parts, largest, pooled
-from validation.paper.published import of_shape
-from validation.population import gaussian_moments
-from validation.prompts import draw_prompts
-from validation.statistics import bonferroni_threshold, chi_squared, mean_and_error
-from validation.training import train
+from iclglass.numerics.finite_size import solve_finite
+from iclglass.numerics.learning_curve import learning_curve
+from iclglass.numerics.plotting import PALETTE
+from iclglass.validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, in_parts, largest, pooled
+from iclglass.validation.paper.published import of_shape
+from iclglass.validation.population import gaussian_moments
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold, chi_squared, mean_and_error
+from iclglass.validation.training import train
 
 __all__ = ["FIGURE"]
 

@@ -25,15 +25,15 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
-from numerics.instance.spin_glass import spin_glass
-from numerics.plotting import PALETTE
-from replica import symbols
-from validation.paper.fig_1 import kinds
-from validation.paper.figure import Array, PaperFigure, Progress, Row, Verdict, compared, in_parts, largest
-from validation.paper.moments import symbolic_moments
-from validation.paper.published import of_shape
-from validation.prompts import draw_prompts
-from validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.numerics.instance.spin_glass import spin_glass
+from iclglass.numerics.plotting import PALETTE
+from iclglass.replica import symbols
+from iclglass.validation.paper.fig_1 import kinds
+from iclglass.validation.paper.figure import Array, PaperFigure, Progress, Row, Verdict, compared, in_parts, largest
+from iclglass.validation.paper.moments import symbolic_moments
+from iclglass.validation.paper.published import of_shape
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

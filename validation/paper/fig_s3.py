@@ -28,14 +28,14 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
-from numerics.errors import ConvergenceError
-from numerics.moments import feature_moments
-from numerics.plotting import PALETTE
-from validation.paper.fig_1 import kinds
-from validation.paper.fig_s2 import kind_moments
-from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
-from validation.paper.published import of_shape
-from validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.numerics.errors import ConvergenceError
+from iclglass.numerics.moments import feature_moments
+from iclglass.numerics.plotting import PALETTE
+from iclglass.validation.paper.fig_1 import kinds
+from iclglass.validation.paper.fig_s2 import kind_moments
+from iclglass.validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
+from iclglass.validation.paper.published import of_shape
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

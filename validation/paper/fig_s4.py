@@ -20,20 +20,20 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from numerics.fixed_point import Status
-from numerics.instance.spin_by_spin import published as published_iteration
-from numerics.instance.spin_glass import hessian
-from numerics.plotting import PALETTE
-from validation.paper.correlated_tokens import (
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.spin_by_spin import published as published_iteration
+from iclglass.numerics.instance.spin_glass import hessian
+from iclglass.numerics.plotting import PALETTE
+from iclglass.validation.paper.correlated_tokens import (
     cavity_error,
     covariance,
     draw_correlated,
     law_of,
     population_error,
 )
-from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
-from validation.paper.published import of_shape
-from validation.statistics import bonferroni_threshold, mean_and_error, welch_satterthwaite
+from iclglass.validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
+from iclglass.validation.paper.published import of_shape
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, welch_satterthwaite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

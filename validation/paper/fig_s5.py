@@ -21,10 +21,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from numerics.plotting import PALETTE
-from numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges
-from validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
-from validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges
+from iclglass.validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

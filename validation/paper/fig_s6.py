@@ -26,10 +26,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from numerics.plotting import PALETTE
-from validation.paper.figure import Array, PaperFigure, Progress, Verdict, batches, compared, in_parts, largest
-from validation.paper.published import of_shape
-from validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.numerics.plotting import PALETTE
+from iclglass.validation.paper.figure import Array, PaperFigure, Progress, Verdict, batches, compared, in_parts, largest
+from iclglass.validation.paper.published import of_shape
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

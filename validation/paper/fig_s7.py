@@ -22,16 +22,16 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from numerics.gamma_quadrature import prompt_nodes
-from numerics.instance.data import Instance
-from numerics.instance.spin_glass import hessian
-from numerics.moments import FeatureMoments, feature_moments
-from numerics.plotting import PALETTE
-from numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges, zero_eigenvalue_fraction
-from validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, in_parts, largest
-from validation.paper.published import of_shape
-from validation.prompts import draw_prompts
-from validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.numerics.gamma_quadrature import prompt_nodes
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.spin_glass import hessian
+from iclglass.numerics.moments import FeatureMoments, feature_moments
+from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges, zero_eigenvalue_fraction
+from iclglass.validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, in_parts, largest
+from iclglass.validation.paper.published import of_shape
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
 
 __all__ = ["FIGURE"]
 

@@ -32,11 +32,11 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.finite_size import solve_finite
-from numerics.instance.linear_response import ground_state
-from numerics.instance.spin_by_spin import published as published_iteration
-from numerics.plotting import PALETTE
-from validation.paper.architectures import (
+from iclglass.numerics.finite_size import solve_finite
+from iclglass.numerics.instance.linear_response import ground_state
+from iclglass.numerics.instance.spin_by_spin import published as published_iteration
+from iclglass.numerics.plotting import PALETTE
+from iclglass.validation.paper.architectures import (
     ARCHITECTURES,
     NORM,
     TokenPrompts,
@@ -46,10 +46,10 @@ from validation.paper.architectures import (
     squared_errors,
     trained,
 )
-from validation.paper.figure import PaperFigure, Progress, Row, Verdict, batches, compared, in_parts, largest
-from validation.paper.published import Published, of_shape
-from validation.population import PromptMoments, gaussian_moments, population_error
-from validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias
+from iclglass.validation.paper.figure import PaperFigure, Progress, Row, Verdict, batches, compared, in_parts, largest
+from iclglass.validation.paper.published import Published, of_shape
+from iclglass.validation.population import PromptMoments, gaussian_moments, population_error
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias
 
 __all__ = ["FIGURE"]
 

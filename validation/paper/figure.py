@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import check_choice
-from validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias, welch_satterthwaite
+from iclglass.numerics.arguments import check_choice
+from iclglass.validation.statistics import (
+    bonferroni_threshold,
+    mean_and_error,
+    smallest_detectable_bias,
+    welch_satterthwaite,
+)
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -2,8 +2,8 @@
 
 from functools import cache
 
-from replica.disorder import CouplingMoments, coupling_moments
-from replica.model import linear_attention
+from iclglass.replica.disorder import CouplingMoments, coupling_moments
+from iclglass.replica.model import linear_attention
 
 __all__ = ["symbolic_moments"]
 

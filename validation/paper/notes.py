@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from validation.paper.catalogue import get
-from validation.paper.figure import Verdict
+from iclglass.validation.paper.catalogue import get
+from iclglass.validation.paper.figure import Verdict
 
 __all__ = ["to_markdown"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.errors import OutputError
+from iclglass.numerics.errors import OutputError
 
 __all__ = ["Published", "check_layout", "of_shape", "read_published"]
 

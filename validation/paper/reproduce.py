@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
-from numerics.arguments import check_count
-from numerics.errors import OutputError, ParameterError
-from numerics.resuming import differences, program
-from numerics.storage import PROVENANCE, check_writable, load, provenance, save
-from validation.paper.catalogue import get
-from validation.paper.figure import Verdict
-from validation.paper.published import Published, read_published
+from iclglass.numerics.arguments import check_count
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.resuming import differences, program
+from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenance, save
+from iclglass.validation.paper.catalogue import get
+from iclglass.validation.paper.figure import Verdict
+from iclglass.validation.paper.published import Published, read_published
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -72,7 +72,7 @@ def reproduce(
         data = store.whole(lambda: figure.simulate(scale, seed, store))
     verdict = figure.judge(data, arrays)
     drawn = figure.draw(data, arrays)
-    from numerics.plotting import save_figure
+    from iclglass.numerics.plotting import save_figure
 
     for picture in pictures:
         save_figure(drawn, picture, force=True)

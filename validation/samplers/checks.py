@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import check_real
-from validation.samplers.diagnostics import standard_errors
-from validation.samplers.law import GaussianLaw
-from validation.samplers.sampling import Samples
-from validation.statistics import bonferroni_threshold, smallest_detectable_bias, z_score
+from iclglass.numerics.arguments import check_real
+from iclglass.validation.samplers.diagnostics import standard_errors
+from iclglass.validation.samplers.law import GaussianLaw
+from iclglass.validation.samplers.sampling import Samples
+from iclglass.validation.statistics import bonferroni_threshold, smallest_detectable_bias, z_score
 
 __all__ = ["EQUIPARTITION", "FALSE_ALARM", "Check", "check_law", "comparison"]
 
@@ -56,9 +56,9 @@ class Check:
 def check_law(samples: Samples, law: GaussianLaw, *, false_alarm: float = FALSE_ALARM) -> tuple[Check, ...]:
     """Every moment that the law and the samples both have; the first is equipartition, <H - E0> = n/(2 beta).
 
-    >>> from numerics.instance.data import Instance
-    >>> from validation.samplers.law import boltzmann_law
-    >>> from validation.samplers.sampling import sample
+    >>> from iclglass.numerics.instance.data import Instance
+    >>> from iclglass.validation.samplers.law import boltzmann_law
+    >>> from iclglass.validation.samplers.sampling import sample
     >>> rng = np.random.default_rng(1)
     >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
     >>> rows = check_law(sample(data, ridge0=0.1, beta=2.0, rng=rng), boltzmann_law(data, ridge0=0.1, beta=2.0))

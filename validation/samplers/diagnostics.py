@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.errors import ParameterError
-from validation.samplers.sampling import Samples
+from iclglass.numerics.errors import ParameterError
+from iclglass.validation.samplers.sampling import Samples
 
 __all__ = ["MAXIMUM_R_HAT", "Diagnostic", "diagnose", "r_hat", "standard_errors", "worst_spin_ess"]
 
@@ -45,8 +45,8 @@ def diagnose(samples: Samples) -> tuple[Diagnostic, ...]:
 
     Raises ParameterError for fewer than two chains or four draws: R-hat compares chains, each with its own half.
 
-    >>> from numerics.instance.data import Instance
-    >>> from validation.samplers.sampling import sample
+    >>> from iclglass.numerics.instance.data import Instance
+    >>> from iclglass.validation.samplers.sampling import sample
     >>> rng = np.random.default_rng(1)
     >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
     >>> rows = diagnose(sample(data, ridge0=0.1, beta=2.0, draws=200, rng=rng))

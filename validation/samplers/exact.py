@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.errors import ConvergenceError
-from numerics.instance.krylov import response_solve
-from validation.samplers.target import Target
+from iclglass.numerics.errors import ConvergenceError
+from iclglass.numerics.instance.krylov import response_solve
+from iclglass.validation.samplers.target import Target
 
 __all__ = ["exact_draws"]
 

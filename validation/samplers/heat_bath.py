@@ -18,8 +18,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from validation.samplers.chains import State
-from validation.samplers.target import Target
+from iclglass.validation.samplers.chains import State
+from iclglass.validation.samplers.target import Target
 
 __all__ = ["DenseHeatBath", "RowHeatBath", "heat_bath"]
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.samplers import chains
-from validation.samplers.chains import State
-from validation.samplers.target import Spectrum, Target
+from iclglass.validation.samplers import chains
+from iclglass.validation.samplers.chains import State
+from iclglass.validation.samplers.target import Spectrum, Target
 
 __all__ = ["Hamiltonian", "default_step", "default_steps", "leapfrog", "stable_bound"]
 

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.samplers.chains import State
-from validation.samplers.hmc import Hamiltonian
-from validation.samplers.target import Spectrum, Target
+from iclglass.validation.samplers.chains import State
+from iclglass.validation.samplers.hmc import Hamiltonian
+from iclglass.validation.samplers.target import Spectrum, Target
 
 __all__ = ["UnadjustedLangevin", "default_adjusted_step", "default_unadjusted_step", "mala", "stable_bound"]
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.errors import ConvergenceError, ParameterError
-from numerics.instance.data import Instance
-from numerics.instance.krylov import response_solve
-from numerics.instance.predictions import alignment, overlap
-from numerics.instance.spin_glass import energy
-from validation.samplers.target import DENSE_SPINS, make_target
+from iclglass.numerics.errors import ConvergenceError, ParameterError
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.krylov import response_solve
+from iclglass.numerics.instance.predictions import alignment, overlap
+from iclglass.numerics.instance.spin_glass import energy
+from iclglass.validation.samplers.target import DENSE_SPINS, make_target
 
 __all__ = ["GaussianLaw", "boltzmann_law", "langevin_law"]
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import check_count, check_real
-from numerics.finite_size import solve_finite
-from validation.population import PromptMoments, gaussian_moments
-from validation.prompts import draw_prompts
-from validation.samplers.checks import FALSE_ALARM, Check
-from validation.samplers.sampling import Samples, sample
-from validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias, z_score
+from iclglass.numerics.arguments import check_count, check_real
+from iclglass.numerics.finite_size import solve_finite
+from iclglass.validation.population import PromptMoments, gaussian_moments
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.samplers.checks import FALSE_ALARM, Check
+from iclglass.validation.samplers.sampling import Samples, sample
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias, z_score
 
 __all__ = ["ReplicaSamples", "draw_replicas", "replica_overlaps", "thermal_averages", "thermal_checks"]
 
@@ -56,7 +56,7 @@ def replica_overlaps(samples: Samples) -> FloatArray:
 
     Needs weights that were kept; chains are independent, so each pair is one of independent replicas.
 
-    >>> from numerics.instance.data import Instance
+    >>> from iclglass.numerics.instance.data import Instance
     >>> rng = np.random.default_rng(1)
     >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
     >>> replica_overlaps(sample(data, ridge0=0.1, beta=2.0, draws=5, chains=2, rng=rng)).shape

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numerics.plotting import PALETTE
-from validation.samplers.law import GaussianLaw
-from validation.samplers.overlap import ReplicaSamples, replica_overlaps
-from validation.samplers.sampling import Samples
+from iclglass.numerics.plotting import PALETTE
+from iclglass.validation.samplers.law import GaussianLaw
+from iclglass.validation.samplers.overlap import ReplicaSamples, replica_overlaps
+from iclglass.validation.samplers.sampling import Samples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

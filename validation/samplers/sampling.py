@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from numerics.arguments import MOST, check_choice, check_count, check_real
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.instance.data import Instance
-from numerics.memory import check_memory
-from validation.samplers import hmc, langevin
-from validation.samplers.chains import OBSERVABLES, Trace, Transition, run_chains
-from validation.samplers.exact import exact_draws
-from validation.samplers.heat_bath import heat_bath
-from validation.samplers.target import Spectrum, Target, make_target, spectrum
+from iclglass.numerics.arguments import MOST, check_choice, check_count, check_real
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.memory import check_memory
+from iclglass.validation.samplers import hmc, langevin
+from iclglass.validation.samplers.chains import OBSERVABLES, Trace, Transition, run_chains
+from iclglass.validation.samplers.exact import exact_draws
+from iclglass.validation.samplers.heat_bath import heat_bath
+from iclglass.validation.samplers.target import Spectrum, Target, make_target, spectrum
 
 __all__ = ["METHODS", "Samples", "sample"]
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import LARGEST, check_beta, check_real
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.instance.data import Instance
-from numerics.instance.spin_glass import hessian
+from iclglass.numerics.arguments import LARGEST, check_beta, check_real
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.spin_glass import hessian
 
 __all__ = ["DENSE_SPINS", "Spectrum", "Target", "make_target", "spectrum"]
 

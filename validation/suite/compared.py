@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.finite_size import solve_finite
-from validation.crosscheck import Agreement, compare
-from validation.observables import QUANTITIES
-from validation.simulation import FiniteSizeSamples, simulate
-from validation.statistics import mean_and_error
-from validation.suite.points import Point, Scale
+from iclglass.numerics.finite_size import solve_finite
+from iclglass.validation.crosscheck import Agreement, compare
+from iclglass.validation.observables import QUANTITIES
+from iclglass.validation.simulation import FiniteSizeSamples, simulate
+from iclglass.validation.statistics import mean_and_error
+from iclglass.validation.suite.points import Point, Scale
 
 __all__ = ["HEADLINE", "Compared", "compare_point", "finite_size_z", "simulate_point"]
 

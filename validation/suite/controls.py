@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.saddle_point import solve
-from validation.crosscheck import Theory, compare
-from validation.finite_size import extrapolate
-from validation.observables import measure
-from validation.prompts import draw_prompts
-from validation.simulation import FiniteSizeSamples, simulate
-from validation.statistics import bonferroni_threshold, mean_and_error
-from validation.suite.coverage import interval_coverage
+from iclglass.numerics.saddle_point import solve
+from iclglass.validation.crosscheck import Theory, compare
+from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.observables import measure
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.simulation import FiniteSizeSamples, simulate
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.validation.suite.coverage import interval_coverage
 
 __all__ = ["Detection", "detections"]
 

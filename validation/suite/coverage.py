@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from numerics.errors import ParameterError
-from validation.statistics import mean_and_error
+from iclglass.numerics.errors import ParameterError
+from iclglass.validation.statistics import mean_and_error
 
 __all__ = ["NOMINAL", "Coverage", "interval_coverage"]
 

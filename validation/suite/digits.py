@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from numerics.precision import solve_digits
-from numerics.saddle_point import OBSERVABLES, solve
+from iclglass.numerics.precision import solve_digits
+from iclglass.numerics.saddle_point import OBSERVABLES, solve
 
 __all__ = ["WorstDigits", "worst_digits"]
 

@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from numerics.plotting import PALETTE, save_figure
-from validation.report import paragraph, picture, table, verdict, write_page
-from validation.suite.compared import HEADLINE, Compared, finite_size_z
-from validation.suite.suite import SuiteResult
+from iclglass.numerics.plotting import PALETTE, save_figure
+from iclglass.validation.report import paragraph, picture, table, verdict, write_page
+from iclglass.validation.suite.compared import HEADLINE, Compared, finite_size_z
+from iclglass.validation.suite.suite import SuiteResult
 
 __all__ = ["draw_extrapolations", "draw_histogram", "write_suite_page"]
 

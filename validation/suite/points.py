@@ -61,7 +61,7 @@ def points() -> tuple[Point, ...]:
         >>> len(points()), sum(math.isfinite(point.distinct_tasks) for point in points())
         (32, 8)
     """
-    text = resources.files("validation.suite").joinpath("points.csv").read_text(encoding="utf-8")
+    text = resources.files("iclglass.validation.suite").joinpath("points.csv").read_text(encoding="utf-8")
     return tuple(
         Point(**{name: float(value) for name, value in row.items() if name != "norm"}, norm=row["norm"])
         for row in csv.DictReader(text.splitlines())

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from numerics.instance.data import Instance
-from validation.prompts import draw_prompts
-from validation.samplers.checks import check_law
-from validation.samplers.law import GaussianLaw, boltzmann_law, langevin_law
-from validation.samplers.sampling import METHODS, Samples, sample
-from validation.suite.controls import Detection
+from iclglass.numerics.instance.data import Instance
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.samplers.checks import check_law
+from iclglass.validation.samplers.law import GaussianLaw, boltzmann_law, langevin_law
+from iclglass.validation.samplers.sampling import METHODS, Samples, sample
+from iclglass.validation.suite.controls import Detection
 
 __all__ = ["SampledRow", "sampled_rows", "sampler_detections"]
 

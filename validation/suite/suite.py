@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from numerics.arguments import check_choice, check_count
-from numerics.errors import ParameterError
-from numerics.storage import check_readable, provenance, replacing
-from validation.simulation import simulate
-from validation.statistics import bonferroni_threshold, smallest_detectable_bias
-from validation.suite.compared import HEADLINE, Compared, compare_point, finite_size_z, simulate_point
-from validation.suite.controls import Detection, detections
-from validation.suite.coverage import Coverage, interval_coverage
-from validation.suite.digits import WorstDigits, worst_digits
-from validation.suite.points import SCALES, Point, Scale, points
-from validation.suite.sampled import SampledRow, sampled_rows, sampler_detections
+from iclglass.numerics.arguments import check_choice, check_count
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.storage import check_readable, provenance, replacing
+from iclglass.validation.simulation import simulate
+from iclglass.validation.statistics import bonferroni_threshold, smallest_detectable_bias
+from iclglass.validation.suite.compared import HEADLINE, Compared, compare_point, finite_size_z, simulate_point
+from iclglass.validation.suite.controls import Detection, detections
+from iclglass.validation.suite.coverage import Coverage, interval_coverage
+from iclglass.validation.suite.digits import WorstDigits, worst_digits
+from iclglass.validation.suite.points import SCALES, Point, Scale, points
+from iclglass.validation.suite.sampled import SampledRow, sampled_rows, sampler_detections
 
 __all__ = ["Check", "SuiteResult", "run_suite"]
 

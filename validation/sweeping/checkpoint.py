@@ -27,9 +27,9 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from numerics.errors import OutputError, ParameterError
-from numerics.resuming import differences, program
-from validation.sweeping.evaluation import PointResult
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.resuming import differences, program
+from iclglass.validation.sweeping.evaluation import PointResult
 
 __all__ = ["Checkpoint", "Progress", "checkpoint_path", "open_checkpoint", "read_progress"]
 

@@ -26,12 +26,12 @@ from types import FrameType
 
 from threadpoolctl import threadpool_limits
 
-from numerics.errors import ParameterError, WorkerError
-from numerics.fixed_point import Status
-from validation.sweeping.checkpoint import Checkpoint
-from validation.sweeping.engines import Engine, killed_worker
-from validation.sweeping.evaluation import PointResult, columns
-from validation.sweeping.points import Point
+from iclglass.numerics.errors import ParameterError, WorkerError
+from iclglass.numerics.fixed_point import Status
+from iclglass.validation.sweeping.checkpoint import Checkpoint
+from iclglass.validation.sweeping.engines import Engine, killed_worker
+from iclglass.validation.sweeping.evaluation import PointResult, columns
+from iclglass.validation.sweeping.points import Point
 
 __all__ = ["run_points"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from validation.sweeping.engines import Engine
+from iclglass.validation.sweeping.engines import Engine
 
 __all__ = ["EngineExecutor"]
 

@@ -26,9 +26,9 @@ from typing import Any, Protocol
 
 import psutil
 
-from numerics.arguments import check_count
-from numerics.errors import MissingExtraError, OutputError, ParameterError, ParameterTypeError, WorkerError
-from validation.sweeping.scheduler import CONNECT_SECONDS, check_scheduler, no_scheduler
+from iclglass.numerics.arguments import check_count
+from iclglass.numerics.errors import MissingExtraError, OutputError, ParameterError, ParameterTypeError, WorkerError
+from iclglass.validation.sweeping.scheduler import CONNECT_SECONDS, check_scheduler, no_scheduler
 
 __all__ = ["Engine", "SerialExecutor", "engine_name", "killed_worker", "make_engine"]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numerics.blas import pin_blas
-from numerics.errors import ParameterError
-from numerics.fixed_point import Status
-from numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
-from validation.statistics import mean_and_error
-from validation.sweeping.points import Point
-from validation.sweeping.roads import ROADS, measure_data_set
+from iclglass.numerics.blas import pin_blas
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
+from iclglass.validation.statistics import mean_and_error
+from iclglass.validation.sweeping.points import Point
+from iclglass.validation.sweeping.roads import ROADS, measure_data_set
 
 __all__ = ["PointResult", "columns", "evaluate", "quantities_of"]
 

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.arguments import LARGEST, check_choice, check_count, check_real
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.instance.linear_response import cheapest
-from numerics.instance.spin_glass import DENSE_BYTES
-from numerics.memory import check_memory
-from numerics.parameters import PARAMETERS
-from numerics.sweep import grid_axes
-from validation.prompts import NORMS
-from validation.simulation import pool_size, system_size
-from validation.sweeping.points import Point
-from validation.sweeping.roads import ROADS
+from iclglass.numerics.arguments import LARGEST, check_choice, check_count, check_real
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.instance.linear_response import cheapest
+from iclglass.numerics.instance.spin_glass import DENSE_BYTES
+from iclglass.numerics.memory import check_memory
+from iclglass.numerics.parameters import PARAMETERS
+from iclglass.numerics.sweep import grid_axes
+from iclglass.validation.prompts import NORMS
+from iclglass.validation.simulation import pool_size, system_size
+from iclglass.validation.sweeping.points import Point
+from iclglass.validation.sweeping.roads import ROADS
 
 __all__ = ["ROAD_NAMES", "Grid", "make_grid"]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numerics.errors import ParameterError
-from numerics.parameters import closest
-from numerics.plotting import (
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.parameters import closest
+from iclglass.numerics.plotting import (
     PALETTE,
     absence,
     colour_norm,
@@ -20,10 +20,10 @@ from numerics.plotting import (
     quantity_label,
     write_absence,
 )
-from numerics.plotting_axes import set_scale
-from validation.sweeping.evaluation import quantities_of
-from validation.sweeping.grid import ROAD_NAMES
-from validation.sweeping.results import z_scores
+from iclglass.numerics.plotting_axes import set_scale
+from iclglass.validation.sweeping.evaluation import quantities_of
+from iclglass.validation.sweeping.grid import ROAD_NAMES
+from iclglass.validation.sweeping.results import z_scores
 
 if TYPE_CHECKING:
     import xarray as xr

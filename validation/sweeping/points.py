@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numerics.parameters import PARAMETERS
+from iclglass.numerics.parameters import PARAMETERS
 
 __all__ = ["Point", "random_generator"]
 

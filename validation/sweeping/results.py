@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from numerics.fixed_point import Status
-from numerics.saddle_point import DIAGNOSTICS, OBSERVABLES
-from numerics.storage import PROVENANCE, provenance
-from numerics.sweep import axis_coordinates, status_flags
-from validation.statistics import bonferroni_threshold
-from validation.sweeping.evaluation import PointResult, columns, quantities_of
-from validation.sweeping.grid import Grid
-from validation.sweeping.points import Point
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES
+from iclglass.numerics.storage import PROVENANCE, provenance
+from iclglass.numerics.sweep import axis_coordinates, status_flags
+from iclglass.validation.statistics import bonferroni_threshold
+from iclglass.validation.sweeping.evaluation import PointResult, columns, quantities_of
+from iclglass.validation.sweeping.grid import Grid
+from iclglass.validation.sweeping.points import Point
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -17,20 +17,20 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from numerics.errors import ParameterError
-from numerics.fixed_point import Status
-from numerics.instance.predictions import overlaps
-from numerics.instance.solve import solve_instance
-from validation.observables import QUANTITIES, measure, weight_quantities
-from validation.pools import draw_pool
-from validation.population import PromptMoments, gaussian_moments
-from validation.prompts import Prompts, draw_prompts
-from validation.samplers.overlap import replica_overlaps, thermal_averages
-from validation.samplers.sampling import Samples, sample
-from validation.sweeping.points import Point, random_generator
-from validation.training.layer import largest_curvature
-from validation.training.loop import train
-from validation.training.run import Outcome
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.predictions import overlaps
+from iclglass.numerics.instance.solve import solve_instance
+from iclglass.validation.observables import QUANTITIES, measure, weight_quantities
+from iclglass.validation.pools import draw_pool
+from iclglass.validation.population import PromptMoments, gaussian_moments
+from iclglass.validation.prompts import Prompts, draw_prompts
+from iclglass.validation.samplers.overlap import replica_overlaps, thermal_averages
+from iclglass.validation.samplers.sampling import Samples, sample
+from iclglass.validation.sweeping.points import Point, random_generator
+from iclglass.validation.training.layer import largest_curvature
+from iclglass.validation.training.loop import train
+from iclglass.validation.training.run import Outcome
 
 __all__ = ["ROADS", "DataSetResult", "Road", "measure_data_set"]
 
@@ -145,7 +145,7 @@ def _not_mixed(found: Samples) -> str:
 
     They start wider than the measure in every direction, so that chains which have not met have not mixed.
     """
-    from validation.samplers.diagnostics import r_hat
+    from iclglass.validation.samplers.diagnostics import r_hat
 
     worst = {name: r_hat(found.observables[name]) for name in ("energy", "m", "q_self")}
     name = max(worst, key=lambda name: math.inf if math.isnan(worst[name]) else worst[name])

@@ -13,7 +13,7 @@ import threading
 from concurrent.futures import Future
 from typing import Any
 
-from numerics.errors import OutputError
+from iclglass.numerics.errors import OutputError
 
 __all__ = ["CONNECT_SECONDS", "check_scheduler", "no_scheduler"]
 

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from numerics.errors import OutputError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.storage import PROVENANCE, check_writable, load, provenance, save
-from validation.sweeping.checkpoint import Progress, checkpoint_path, open_checkpoint, read_progress
-from validation.sweeping.driver import run_points
-from validation.sweeping.engines import make_engine
-from validation.sweeping.evaluation import columns, evaluate
-from validation.sweeping.grid import Grid, make_grid
-from validation.sweeping.results import DIGEST, digest, to_dataset
+from iclglass.numerics.errors import OutputError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenance, save
+from iclglass.validation.sweeping.checkpoint import Progress, checkpoint_path, open_checkpoint, read_progress
+from iclglass.validation.sweeping.driver import run_points
+from iclglass.validation.sweeping.engines import make_engine
+from iclglass.validation.sweeping.evaluation import columns, evaluate
+from iclglass.validation.sweeping.grid import Grid, make_grid
+from iclglass.validation.sweeping.results import DIGEST, digest, to_dataset
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -194,7 +194,7 @@ def sweep_status(out: str | Path) -> Progress:
 
     >>> sweep_status("nothing.nc")
     Traceback (most recent call last):
-    numerics.errors.OutputError: neither nothing.nc nor nothing.nc.checkpoint exists: no sweep was begun there
+    iclglass.numerics.errors.OutputError: neither nothing.nc nor nothing.nc.checkpoint exists: no sweep was begun there
     """
     path = Path(out)
     if path.name.endswith(".checkpoint"):

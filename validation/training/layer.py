@@ -24,9 +24,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import check_choice, check_count
-from numerics.errors import ParameterTypeError
-from numerics.instance.features import FeatureOperator
+from iclglass.numerics.arguments import check_choice, check_count
+from iclglass.numerics.errors import ParameterTypeError
+from iclglass.numerics.instance.features import FeatureOperator
 
 __all__ = [
     "PARAMETRISATIONS",

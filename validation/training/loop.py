@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.instance.data import Instance
-from numerics.instance.features import FeatureOperator
-from numerics.resuming import digest
-from numerics.storage import check_writable
-from validation.population import PromptMoments, population_error
-from validation.training.layer import (
+from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.resuming import digest
+from iclglass.numerics.storage import check_writable
+from iclglass.validation.population import PromptMoments, population_error
+from iclglass.validation.training.layer import (
     PARAMETRISATIONS,
     Parameters,
     effective_weights,
@@ -31,9 +31,9 @@ from validation.training.layer import (
     norm_of,
     shapes,
 )
-from validation.training.optimisers import OPTIMISERS, RULES, BatchOrder, Rows, State, initial_state
-from validation.training.run import LOG_COLUMNS, Outcome, TrainingRun
-from validation.training.storage import load_state, save_state
+from iclglass.validation.training.optimisers import OPTIMISERS, RULES, BatchOrder, Rows, State, initial_state
+from iclglass.validation.training.run import LOG_COLUMNS, Outcome, TrainingRun
+from iclglass.validation.training.storage import load_state, save_state
 
 __all__ = ["BACKENDS", "train"]
 
@@ -122,7 +122,7 @@ def train(
         ParameterError, ParameterTypeError: bad input, among it a checkpoint of other parameters (it names them).
         OutputError: a checkpoint that is damaged or cannot be written.
 
-    >>> from validation.prompts import draw_prompts
+    >>> from iclglass.validation.prompts import draw_prompts
     >>> data = draw_prompts(dimension=3, context=6, prompts=30, rng=np.random.default_rng(1))
     >>> run = train(data, steps=500, learning_rate=0.2, ridge0=0.1, tolerance=1e-6, rng=np.random.default_rng(2))
     >>> run.outcome.value, bool(run.residual[-1] < 1e-6), bool(run.energy[-1] < run.energy[0])
@@ -242,7 +242,7 @@ class _Training:
     def _stepper(self, state: State) -> Advance:
         settings = self._settings
         if settings.backend == "torch":
-            from validation.training.torch_backend import TorchStepper
+            from iclglass.validation.training.torch_backend import TorchStepper
 
             return TorchStepper(
                 self._instance,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.training.layer import Parameters
+from iclglass.validation.training.layer import Parameters
 
 __all__ = [
     "ADAM_BETAS",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.errors import ParameterError
-from numerics.plotting import PALETTE
-from validation.training.run import TrainingRun
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.plotting import PALETTE
+from iclglass.validation.training.run import TrainingRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.training.layer import Parameters
+from iclglass.validation.training.layer import Parameters
 
 __all__ = ["LOG_COLUMNS", "Outcome", "TrainingRun"]
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.archive import read_arrays
-from numerics.errors import OutputError, ParameterError
-from numerics.resuming import differences, program
-from numerics.storage import replacing
-from validation.training.layer import Parameters
-from validation.training.optimisers import State
-from validation.training.run import LOG_COLUMNS
+from iclglass.numerics.archive import read_arrays
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.resuming import differences, program
+from iclglass.numerics.storage import replacing
+from iclglass.validation.training.layer import Parameters
+from iclglass.validation.training.optimisers import State
+from iclglass.validation.training.run import LOG_COLUMNS
 
 __all__ = ["load_state", "save_state"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.errors import MissingExtraError
-from numerics.instance.data import Instance
-from validation.training.optimisers import ADAM_BETAS, ADAM_EPSILON, Rows, State
+from iclglass.numerics.errors import MissingExtraError
+from iclglass.numerics.instance.data import Instance
+from iclglass.validation.training.optimisers import ADAM_BETAS, ADAM_EPSILON, Rows, State
 
 __all__ = ["TorchStepper"]
 

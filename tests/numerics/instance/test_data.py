@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-import numerics.instance.data as data_module
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.instance.data import Instance
+import iclglass.numerics.instance.data as data_module
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.instance.data import Instance
 
 RTOL = 1e-13  # two orders of summation in double precision
 SINGLE = 1e-6  # of single precision

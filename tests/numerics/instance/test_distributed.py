@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from numerics.errors import ParameterError, ParameterTypeError, WorkerError
-from numerics.fixed_point import Status
-from numerics.instance import blocks as blocks_module
-from numerics.instance.blocks import BlockTask, InstanceBlocks, block_sums, this_process
-from numerics.instance.data import Instance
-from numerics.instance.distributed import DistributedFeatures, solve_distributed
-from numerics.instance.exact import exact
-from numerics.instance.krylov import response_solve
-from numerics.instance.linear_response import ground_state
-from numerics.instance.predictions import train_error
-from validation.prompt_blocks import PromptBlocks
+from iclglass.numerics.errors import ParameterError, ParameterTypeError, WorkerError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance import blocks as blocks_module
+from iclglass.numerics.instance.blocks import BlockTask, InstanceBlocks, block_sums, this_process
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.distributed import DistributedFeatures, solve_distributed
+from iclglass.numerics.instance.exact import exact
+from iclglass.numerics.instance.krylov import response_solve
+from iclglass.numerics.instance.linear_response import ground_state
+from iclglass.numerics.instance.predictions import train_error
+from iclglass.validation.prompt_blocks import PromptBlocks
 
 SUMS = 1e-13  # sums of positive and negative terms in another order, relative to the largest
 SOLVES = 1e-12  # residuals at most 1e-14 times condition numbers at most 120; at D = 100 see there

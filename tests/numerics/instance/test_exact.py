@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-import numerics.instance.exact as exact_module
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.instance.data import Instance
-from numerics.instance.exact import dense_road, exact
-from numerics.instance.krylov import relative_residual
-from numerics.instance.spin_glass import boltzmann
-from validation.prompts import Prompts, draw_prompts
-from validation.statistics import bonferroni_threshold
+import iclglass.numerics.instance.exact as exact_module
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.exact import dense_road, exact
+from iclglass.numerics.instance.krylov import relative_residual
+from iclglass.numerics.instance.spin_glass import boltzmann
+from iclglass.validation.prompts import Prompts, draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold
 
 ROOT = Path(__file__).resolve().parents[3]
 RTOL = 1e-9  # well-conditioned solves in double precision
@@ -219,8 +219,8 @@ def test_a_probe_has_no_part_in_its_own_coefficient():
 FORTY_THOUSAND_SPINS = """
 import json, time
 import numpy as np
-from numerics.instance.exact import exact
-from validation.prompts import draw_prompts
+from iclglass.numerics.instance.exact import exact
+from iclglass.validation.prompts import draw_prompts
 
 def dgemm_rate(size=1500):
     square = np.ones((size, size))

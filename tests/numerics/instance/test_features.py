@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-import numerics.instance.features as features_module
-from numerics.instance.features import FeatureOperator
+import iclglass.numerics.instance.features as features_module
+from iclglass.numerics.instance.features import FeatureOperator
 
 RTOL = 1e-12  # two orders of summation in double precision
 SINGLE = 1e-5  # the same in single precision

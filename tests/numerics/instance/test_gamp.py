@@ -6,13 +6,13 @@ import math
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError
-from numerics.fixed_point import Status
-from numerics.instance.data import Instance
-from numerics.instance.gamp import gamp
-from numerics.instance.linear_response import ground_state
-from numerics.instance.spin_glass import boltzmann
-from validation.prompts import Prompts, draw_prompts
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.gamp import gamp
+from iclglass.numerics.instance.linear_response import ground_state
+from iclglass.numerics.instance.spin_glass import boltzmann
+from iclglass.validation.prompts import Prompts, draw_prompts
 
 MEAN = 1e-10  # goal of the solvers: means against a direct solve, absolute, entries of order one
 RECURSION = 1e-12  # the same recursion with every matrix written out: order of summation only

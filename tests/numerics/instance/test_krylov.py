@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-import numerics.instance.krylov as krylov
-from numerics.instance.data import Instance
-from numerics.instance.features import FeatureOperator
-from numerics.instance.krylov import relative_residual, response_solve
-from validation.prompts import draw_prompts
+import iclglass.numerics.instance.krylov as krylov
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.instance.krylov import relative_residual, response_solve
+from iclglass.validation.prompts import draw_prompts
 
 TOLERANCE = 1e-12
 RTOL = 1e-9  # tolerance times the condition number of the small systems here

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-import numerics.instance.exact as exact_module
-import numerics.instance.predictions as predictions
-from numerics.errors import ConvergenceError, ParameterError
-from numerics.instance.exact import exact
-from numerics.instance.predictions import contrast, overlaps, predict
-from numerics.instance.spin_glass import boltzmann
-from validation.observables import measure
-from validation.prompts import Prompts, draw_prompts
-from validation.statistics import bonferroni_threshold
+import iclglass.numerics.instance.exact as exact_module
+import iclglass.numerics.instance.predictions as predictions
+from iclglass.numerics.errors import ConvergenceError, ParameterError
+from iclglass.numerics.instance.exact import exact
+from iclglass.numerics.instance.predictions import contrast, overlaps, predict
+from iclglass.numerics.instance.spin_glass import boltzmann
+from iclglass.validation.observables import measure
+from iclglass.validation.prompts import Prompts, draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold
 
 RTOL = 1e-9  # well-conditioned solves in double precision
 SOLVES = 1e-6  # error bars by solves to a relative residual of 1e-8

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.instance.data import Instance
-from numerics.instance.exact import exact
-from numerics.instance.gamp import gamp
-from numerics.instance.solution import InstanceSolution
-from numerics.instance.solve import METHODS, solve_instance
-from numerics.instance.spin_by_spin import published, tap
-from validation.prompts import draw_prompts
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.exact import exact
+from iclglass.numerics.instance.gamp import gamp
+from iclglass.numerics.instance.solution import InstanceSolution
+from iclglass.numerics.instance.solve import METHODS, solve_instance
+from iclglass.numerics.instance.spin_by_spin import published, tap
+from iclglass.validation.prompts import draw_prompts
 
 MEANS = 1e-10  # goal of issue: message passing and linear algebra agree on the means
 

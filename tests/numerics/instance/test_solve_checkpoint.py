@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numerics.errors import OutputError, ParameterError
-from numerics.instance.distributed import solve_distributed
-from numerics.instance.krylov import response_solve
-from numerics.instance.solve_checkpoint import SolveCheckpoint
-from validation.prompt_blocks import PromptBlocks
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.instance.distributed import solve_distributed
+from iclglass.numerics.instance.krylov import response_solve
+from iclglass.numerics.instance.solve_checkpoint import SolveCheckpoint
+from iclglass.validation.prompt_blocks import PromptBlocks
 
 SMALL = PromptBlocks(dimension=6, context=8, prompts=230, seed=5, block_prompts=16)
 OPTIONS = {"ridge0": 0.02, "beta": 3.0}
@@ -114,7 +114,7 @@ def test_another_start_is_refused(tmp_path):
 def test_another_version_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "c"
     interrupted(path, 5)
-    monkeypatch.setattr("numerics.resuming.version", lambda package: "9.9")
+    monkeypatch.setattr("iclglass.numerics.resuming.version", lambda package: "9.9")
     with pytest.raises(OutputError, match=r"another version .*numpy is '.*' there and '9\.9' here"):
         solve_distributed(SMALL, **OPTIONS, checkpoint=path)
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.fixed_point import Status
-from numerics.instance.gamp import gamp
-from numerics.instance.spin_by_spin import published, spin_by_spin_variances, squared_couplings, tap
-from numerics.instance.spin_glass import boltzmann, spin_glass
-from numerics.instance.stability import spin_by_spin_limit
-from validation.prompts import Prompts, draw_prompts
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.gamp import gamp
+from iclglass.numerics.instance.spin_by_spin import published, spin_by_spin_variances, squared_couplings, tap
+from iclglass.numerics.instance.spin_glass import boltzmann, spin_glass
+from iclglass.numerics.instance.stability import spin_by_spin_limit
+from iclglass.validation.prompts import Prompts, draw_prompts
 
 MEAN = 1e-10  # goal of the solvers
 FIXED_POINT = 1e-9  # a fixed point reached to 1e-18 in mean squared change, by damped steps

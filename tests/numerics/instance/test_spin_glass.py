@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from numerics.errors import ConvergenceError
-from numerics.instance.data import Instance
-from numerics.instance.features import FeatureOperator
-from numerics.instance.linear_response import cheapest, ground_state, linear_response, quadratic_forms
-from numerics.instance.spin_glass import boltzmann, energy, hessian, hessian_eigenvalues, spin_glass
-from validation.prompts import Prompts, draw_prompts
+from iclglass.numerics.errors import ConvergenceError
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.instance.linear_response import cheapest, ground_state, linear_response, quadratic_forms
+from iclglass.numerics.instance.spin_glass import boltzmann, energy, hessian, hessian_eigenvalues, spin_glass
+from iclglass.validation.prompts import Prompts, draw_prompts
 
 RTOL = 1e-9  # well-conditioned solves in double precision
 
@@ -54,7 +54,7 @@ def test_hessian_is_the_dense_product_over_any_number_of_chunks(monkeypatch):
     data = draw(4, 50)
     dense = dense_of(data)
     whole = hessian(data)
-    monkeypatch.setattr("numerics.instance.spin_glass._CHUNK_ELEMENTS", 3 * 25)
+    monkeypatch.setattr("iclglass.numerics.instance.spin_glass._CHUNK_ELEMENTS", 3 * 25)
     np.testing.assert_allclose(hessian(data), whole, RTOL, 1e-12)
     np.testing.assert_allclose(whole, dense.T @ dense / 50, RTOL, 1e-12)
 
@@ -169,7 +169,7 @@ def test_quadratic_forms_are_those_of_the_inverse(prompts, method, monkeypatch):
     inverse = np.linalg.inv(dense.T @ dense / prompts + 0.2 * np.eye(data.spins))
     exact = np.einsum("mi,ij,mj->m", features, inverse, features)
     np.testing.assert_allclose(quadratic_forms(data, fresh.context, fresh.query, 0.2, method), exact, RTOL)
-    monkeypatch.setattr("numerics.instance.linear_response._FORM_ELEMENTS", 1)
+    monkeypatch.setattr("iclglass.numerics.instance.linear_response._FORM_ELEMENTS", 1)
     np.testing.assert_allclose(quadratic_forms(data, fresh.context, fresh.query, 0.2, method), exact, RTOL)
 
 

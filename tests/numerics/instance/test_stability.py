@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError
-from numerics.fixed_point import Status
-from numerics.instance.gamp import gamp
-from numerics.instance.spin_by_spin import published, spin_by_spin_variances, squared_couplings, tap
-from numerics.instance.spin_glass import spin_glass
-from numerics.instance.stability import (
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.gamp import gamp
+from iclglass.numerics.instance.spin_by_spin import published, spin_by_spin_variances, squared_couplings, tap
+from iclglass.numerics.instance.spin_glass import spin_glass
+from iclglass.numerics.instance.stability import (
     best_damping,
     damped_radius,
     gamp_radius,
@@ -18,8 +18,8 @@ from numerics.instance.stability import (
     spin_by_spin_edges,
     spin_by_spin_limit,
 )
-from numerics.saddle_point import solve
-from validation.prompts import Prompts, draw_prompts
+from iclglass.numerics.saddle_point import solve
+from iclglass.validation.prompts import Prompts, draw_prompts
 
 EDGE = 1e-5  # asked of Lanczos: 1e-6
 RADIUS = 5e-3  # power iteration on spectra that lie on a circle: 1e-3 promised, bulk eigenvectors not normal

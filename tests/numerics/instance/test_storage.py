@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from numerics.errors import OutputError, ParameterError
-from numerics.instance.data import Instance
-from numerics.instance.exact import exact
-from numerics.instance.storage import load_instance, save_instance, save_solution
-from numerics.storage import PROVENANCE, load, save
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.exact import exact
+from iclglass.numerics.instance.storage import load_instance, save_instance, save_solution
+from iclglass.numerics.storage import PROVENANCE, load, save
 
 
 class Trap:

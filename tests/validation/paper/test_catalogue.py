@@ -2,8 +2,8 @@
 
 import pytest
 
-from numerics.errors import ParameterError
-from validation.paper.catalogue import FIGURES, get
+from iclglass.numerics.errors import ParameterError
+from iclglass.validation.paper.catalogue import FIGURES, get
 
 PAPER = (*(f"fig-{number}" for number in (1, 2, 3, 4)), *(f"fig-S{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8)))
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import sympy as sp
 
-import validation.paper.divergence as divergence
-from numerics.fixed_point import Status
-from numerics.instance.data import Instance
-from numerics.instance.spin_by_spin import published
-from numerics.instance.stability import spin_by_spin_limit
-from replica import symbols
-from replica.disorder import CouplingMoments
-from validation.paper.divergence import finite_line, limit_line
-from validation.prompts import draw_prompts
-from validation.statistics import bonferroni_threshold
+import iclglass.validation.paper.divergence as divergence
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.spin_by_spin import published
+from iclglass.numerics.instance.stability import spin_by_spin_limit
+from iclglass.replica import symbols
+from iclglass.replica.disorder import CouplingMoments
+from iclglass.validation.paper.divergence import finite_line, limit_line
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold
 
 ROUNDING = 1e-5
 FALSE_ALARM = 0.01  # of all comparisons of a test together

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from validation.paper import fig_1
-from validation.paper.figure import quiet
-from validation.statistics import mean_and_error
+from iclglass.validation.paper import fig_1
+from iclglass.validation.paper.figure import quiet
+from iclglass.validation.statistics import mean_and_error
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from validation.paper import fig_2
-from validation.paper.figure import quiet
+from iclglass.validation.paper import fig_2
+from iclglass.validation.paper.figure import quiet
 
 SHARED, OWN = {10: 0.055, 20: 0.026}, {10: 0.06, 20: 0.035}
 """Relative scatter of the losses of the flow from data set to data set: at all times alike, and while it falls."""

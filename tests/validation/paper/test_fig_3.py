@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numerics.instance.spin_glass import spin_glass
-from validation.paper import fig_3
-from validation.paper.figure import quiet
-from validation.prompts import draw_prompts
+from iclglass.numerics.instance.spin_glass import spin_glass
+from iclglass.validation.paper import fig_3
+from iclglass.validation.paper.figure import quiet
+from iclglass.validation.prompts import draw_prompts
 
 ROUNDING = 1e-10
 SMALL = {"dimension": 4, "context": 10, "prompts": [5, 300], "ridge0": 0.02, "weights": 200, "grid": 5}

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from validation.paper import fig_4
-from validation.paper.contrast_maps import contrasts
-from validation.paper.figure import quiet
-from validation.statistics import mean_and_error
+from iclglass.validation.paper import fig_4
+from iclglass.validation.paper.contrast_maps import contrasts
+from iclglass.validation.paper.figure import quiet
+from iclglass.validation.statistics import mean_and_error
 
 CONTRAST_SPREAD, LOSS_SPREAD = 0.035, 0.004
 """Relative, from data set to data set, at quick scale."""

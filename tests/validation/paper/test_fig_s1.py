@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from validation.paper import fig_s1
-from validation.paper.figure import quiet
+from iclglass.validation.paper import fig_s1
+from iclglass.validation.paper.figure import quiet
 
 SPREAD = 0.07
 """Relative, from data set to data set at D = 20: 0.05 to 0.10 in 50 repeats of the paper's parameters."""

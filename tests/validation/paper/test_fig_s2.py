@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from validation.paper import fig_s2
-from validation.paper.figure import quiet
+from iclglass.validation.paper import fig_s2
+from iclglass.validation.paper.figure import quiet
 
 ROUNDING = 1e-12
 SMALL = {"dimension": 5, "prompts": 200, "contexts": [5, 6, 20], "repeats": 60}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from validation.paper import fig_s3
-from validation.paper.figure import quiet
+from iclglass.validation.paper import fig_s3
+from iclglass.validation.paper.figure import quiet
 
 ROUNDING = 1e-9
 FALSE_ALARM = 1e-4

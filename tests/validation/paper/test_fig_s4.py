@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from numerics.finite_size import solve_finite
-from numerics.instance.linear_response import ground_state
-from validation.paper import fig_s4
-from validation.paper.figure import quiet
-from validation.statistics import bonferroni_threshold, mean_and_error, welch_satterthwaite
+from iclglass.numerics.finite_size import solve_finite
+from iclglass.numerics.instance.linear_response import ground_state
+from iclglass.validation.paper import fig_s4
+from iclglass.validation.paper.figure import quiet
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, welch_satterthwaite
 
 FALSE_ALARM = 1e-4
 DRAWS = 150_000

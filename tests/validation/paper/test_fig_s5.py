@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from validation.paper import fig_s5
-from validation.paper.figure import quiet
-from validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.validation.paper import fig_s5
+from iclglass.validation.paper.figure import quiet
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
 
 FALSE_ALARM = 1e-4
 TRAPEZOIDAL = 1e-7  # 20000 smooth steps
@@ -38,7 +38,7 @@ def test_moments_of_one_row_are_those_of_chi_squared(context):
 def test_limiting_distribution_integrates_the_density(ratio):
     from scipy.integrate import quad
 
-    from numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges
+    from iclglass.numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges
 
     low, high = marchenko_pastur_edges(ratio)
     middle = low + 0.3 * (high - low)

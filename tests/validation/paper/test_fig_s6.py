@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from validation.paper import fig_s6
-from validation.paper.figure import quiet
-from validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.validation.paper import fig_s6
+from iclglass.validation.paper.figure import quiet
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
 
 FALSE_ALARM = 1e-4
 STEP = 1e-6

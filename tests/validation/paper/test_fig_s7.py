@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.integrate import trapezoid
 
-from numerics.spectrum import zero_eigenvalue_fraction
-from validation.paper import fig_s7
-from validation.paper.figure import quiet
-from validation.prompts import draw_prompts
+from iclglass.numerics.spectrum import zero_eigenvalue_fraction
+from iclglass.validation.paper import fig_s7
+from iclglass.validation.paper.figure import quiet
+from iclglass.validation.prompts import draw_prompts
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import pytest
 import xarray as xr
 from scipy.special import erf
 
-from numerics.errors import ParameterError
-from numerics.instance.linear_response import ground_state
-from validation.paper import architectures, fig_s8
-from validation.paper.architectures import ARCHITECTURES, draw_tokens, initial_weights, predict
-from validation.paper.figure import quiet
-from validation.paper.published import read_published
-from validation.paper.reproduce import reproduce
-from validation.population import population_error
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.instance.linear_response import ground_state
+from iclglass.validation.paper import architectures, fig_s8
+from iclglass.validation.paper.architectures import ARCHITECTURES, draw_tokens, initial_weights, predict
+from iclglass.validation.paper.figure import quiet
+from iclglass.validation.paper.published import read_published
+from iclglass.validation.paper.reproduce import reproduce
+from iclglass.validation.population import population_error
 
 # Single precision, sums of 50 terms of order one.
 SINGLE = 2e-5

@@ -7,12 +7,12 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-import validation.paper.reproduce as module
-from numerics.errors import OutputError, ParameterError
-from validation.paper.catalogue import FIGURES, get
-from validation.paper.figure import PaperFigure, Verdict, compared, largest, quiet
-from validation.paper.published import Published, of_shape, read_published
-from validation.paper.reproduce import reproduce
+import iclglass.validation.paper.reproduce as module
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.validation.paper.catalogue import FIGURES, get
+from iclglass.validation.paper.figure import PaperFigure, Verdict, compared, largest, quiet
+from iclglass.validation.paper.published import Published, of_shape, read_published
+from iclglass.validation.paper.reproduce import reproduce
 
 
 class Stand:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from validation.paper.figure import pooled
-from validation.statistics import bonferroni_threshold
+from iclglass.validation.paper.figure import pooled
+from iclglass.validation.statistics import bonferroni_threshold
 
 RATE, DRAWS = 0.05, 2000
 # False alarms of 2000 draws at a rate of 0.05: 100 +- 9.7; five deviations.

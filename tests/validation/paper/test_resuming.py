@@ -12,11 +12,11 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-import validation.paper.reproduce as module
-from numerics.errors import OutputError
-from numerics.storage import PROVENANCE, load
-from validation.paper.catalogue import FIGURES
-from validation.paper.figure import Verdict
+import iclglass.validation.paper.reproduce as module
+from iclglass.numerics.errors import OutputError
+from iclglass.numerics.storage import PROVENANCE, load
+from iclglass.validation.paper.catalogue import FIGURES
+from iclglass.validation.paper.figure import Verdict
 
 PATIENCE = 60.0
 """Seconds in which a part of a quick run has surely been written."""
@@ -118,11 +118,11 @@ def test_parts_of_another_version_are_refused_and_whole_data_are_drawn(small, tm
     with pytest.raises(KeyboardInterrupt):
         module.reproduce(small, out=tmp_path, progress=stopping_at(1))
     with monkeypatch.context() as patched:
-        patched.setattr("numerics.resuming.version", lambda package: "9.9")
+        patched.setattr("iclglass.numerics.resuming.version", lambda package: "9.9")
         with pytest.raises(OutputError, match=r"part-.* another version .*numpy is '.*' there and '9\.9' here"):
             module.reproduce(small, out=tmp_path)
     module.reproduce(small, out=tmp_path)
-    monkeypatch.setattr("numerics.resuming.version", lambda package: "9.9")
+    monkeypatch.setattr("iclglass.numerics.resuming.version", lambda package: "9.9")
     module.reproduce(small, out=tmp_path)
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from validation.prompts import draw_prompts
-from validation.samplers.law import boltzmann_law
-from validation.samplers.target import make_target
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.samplers.law import boltzmann_law
+from iclglass.validation.samplers.target import make_target
 
 MEASURE = {"ridge0": 0.05, "beta": 20.0}
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError
-from validation.samplers.checks import Check, check_law, comparison
-from validation.samplers.diagnostics import diagnose, standard_errors, worst_spin_ess
-from validation.samplers.overlap import draw_replicas
-from validation.samplers.plotting import draw_overlaps, draw_samples
-from validation.samplers.sampling import sample
-from validation.statistics import bonferroni_threshold
+from iclglass.numerics.errors import ParameterError
+from iclglass.validation.samplers.checks import Check, check_law, comparison
+from iclglass.validation.samplers.diagnostics import diagnose, standard_errors, worst_spin_ess
+from iclglass.validation.samplers.overlap import draw_replicas
+from iclglass.validation.samplers.plotting import draw_overlaps, draw_samples
+from iclglass.validation.samplers.sampling import sample
+from iclglass.validation.statistics import bonferroni_threshold
 
 Z = 4.0
 """False alarm 6e-5."""

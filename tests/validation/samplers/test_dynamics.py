@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from validation.samplers import chains, heat_bath
-from validation.samplers.chains import State
-from validation.samplers.hmc import Hamiltonian, default_step, default_steps, leapfrog
-from validation.samplers.langevin import UnadjustedLangevin, mala
-from validation.samplers.target import make_target, spectrum
+from iclglass.validation.samplers import chains, heat_bath
+from iclglass.validation.samplers.chains import State
+from iclglass.validation.samplers.hmc import Hamiltonian, default_step, default_steps, leapfrog
+from iclglass.validation.samplers.langevin import UnadjustedLangevin, mala
+from iclglass.validation.samplers.target import make_target, spectrum
 
 ROUNDING = 1e-12
 REVERSIBLE = 1e-12

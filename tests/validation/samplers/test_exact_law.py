@@ -6,13 +6,13 @@
 import numpy as np
 import pytest
 
-from numerics.instance.spin_glass import boltzmann, energy
-from validation.prompts import draw_prompts
-from validation.samplers.checks import EQUIPARTITION, check_law
-from validation.samplers.diagnostics import MAXIMUM_R_HAT, diagnose
-from validation.samplers.law import boltzmann_law, langevin_law
-from validation.samplers.sampling import sample
-from validation.statistics import z_score
+from iclglass.numerics.instance.spin_glass import boltzmann, energy
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.samplers.checks import EQUIPARTITION, check_law
+from iclglass.validation.samplers.diagnostics import MAXIMUM_R_HAT, diagnose
+from iclglass.validation.samplers.law import boltzmann_law, langevin_law
+from iclglass.validation.samplers.sampling import sample
+from iclglass.validation.statistics import z_score
 
 ROUNDING = 1e-10
 DRAWS = {"exact": 4000, "heat-bath": 4000, "hmc": 4000, "mala": 600}
@@ -36,7 +36,7 @@ def test_the_law_is_the_inverse_of_the_hessian(data, measure, law):
 
 
 def test_the_law_of_large_data_sets_needs_no_matrix(data, measure, law, monkeypatch):
-    from validation.samplers import law as module
+    from iclglass.validation.samplers import law as module
 
     monkeypatch.setattr(module, "DENSE_SPINS", 10)
     free = boltzmann_law(data, **measure)

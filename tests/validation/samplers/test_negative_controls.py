@@ -6,13 +6,13 @@ Where R-hat and ESS do not see the fault, the test says so: that is what the che
 import numpy as np
 import pytest
 
-from numerics.instance.data import Instance
-from validation.samplers import chains
-from validation.samplers.chains import Trace, run_chains
-from validation.samplers.checks import EQUIPARTITION, check_law
-from validation.samplers.diagnostics import MAXIMUM_R_HAT, diagnose
-from validation.samplers.hmc import Hamiltonian
-from validation.samplers.sampling import Samples, sample
+from iclglass.numerics.instance.data import Instance
+from iclglass.validation.samplers import chains
+from iclglass.validation.samplers.chains import Trace, run_chains
+from iclglass.validation.samplers.checks import EQUIPARTITION, check_law
+from iclglass.validation.samplers.diagnostics import MAXIMUM_R_HAT, diagnose
+from iclglass.validation.samplers.hmc import Hamiltonian
+from iclglass.validation.samplers.sampling import Samples, sample
 
 CHAINS, DRAWS = 4, 2000
 
@@ -120,7 +120,7 @@ def test_chains_that_have_not_met_are_seen_by_r_hat(data, measure):
 
 
 def test_a_heat_bath_without_noise_or_with_half_the_coupling(data, measure, law, monkeypatch):
-    from validation.samplers import heat_bath
+    from iclglass.validation.samplers import heat_bath
 
     right = heat_bath._sweep
     monkeypatch.setattr(heat_bath, "_sweep", lambda matrix, g, noise, beta: right(matrix, g, 0.9 * noise, beta))

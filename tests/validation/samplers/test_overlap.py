@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError
-from numerics.finite_size import solve_finite
-from numerics.instance.spin_glass import boltzmann
-from validation.observables import measure as measured
-from validation.prompts import draw_prompts
-from validation.samplers.checks import comparison
-from validation.samplers.overlap import draw_replicas, replica_overlaps, thermal_checks
-from validation.samplers.sampling import sample
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.finite_size import solve_finite
+from iclglass.numerics.instance.spin_glass import boltzmann
+from iclglass.validation.observables import measure as measured
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.samplers.checks import comparison
+from iclglass.validation.samplers.overlap import draw_replicas, replica_overlaps, thermal_checks
+from iclglass.validation.samplers.sampling import sample
 
 POINT = {"dimension": 12, "context": 24, "label_noise": 0.1, "ridge": 0.05, "temperature": 0.05}
 Z = 4.0

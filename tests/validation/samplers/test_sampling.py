@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.instance.predictions import alignment, overlap
-from numerics.instance.spin_glass import energy, hessian
-from validation.prompts import draw_prompts
-from validation.samplers import sampling
-from validation.samplers.sampling import METHODS, sample
-from validation.samplers.target import make_target, spectrum
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.instance.predictions import alignment, overlap
+from iclglass.numerics.instance.spin_glass import energy, hessian
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.samplers import sampling
+from iclglass.validation.samplers.sampling import METHODS, sample
+from iclglass.validation.samplers.target import make_target, spectrum
 
 ROUNDING = 1e-12
 EDGE = 2e-4
@@ -120,7 +120,7 @@ def test_a_step_that_diverges_is_refused_with_the_bound(data, measure, rng, meth
 
 def test_the_bound_is_where_langevin_diverges(target, rng):
     """The refused side does diverge, the admitted one does not."""
-    from validation.samplers.langevin import UnadjustedLangevin, stable_bound
+    from iclglass.validation.samplers.langevin import UnadjustedLangevin, stable_bound
 
     bound = stable_bound(spectrum(target, rng))
     for factor, stays in ((0.99, True), (1.01, False)):

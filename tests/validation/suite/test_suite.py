@@ -7,17 +7,17 @@ import math
 import numpy as np
 import pytest
 
-import validation.suite.suite as module
-from numerics.errors import ParameterError
-from numerics.parameters import PARAMETERS
-from validation.suite.compared import HEADLINE, compare_point, finite_size_z, simulate_point
-from validation.suite.controls import Detection, detections
-from validation.suite.coverage import interval_coverage
-from validation.suite.digits import worst_digits
-from validation.suite.page import write_suite_page
-from validation.suite.points import SCALES, Point, Scale, points
-from validation.suite.sampled import SampledRow, sampled_rows, sampler_detections
-from validation.suite.suite import run_suite
+import iclglass.validation.suite.suite as module
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.parameters import PARAMETERS
+from iclglass.validation.suite.compared import HEADLINE, compare_point, finite_size_z, simulate_point
+from iclglass.validation.suite.controls import Detection, detections
+from iclglass.validation.suite.coverage import interval_coverage
+from iclglass.validation.suite.digits import worst_digits
+from iclglass.validation.suite.page import write_suite_page
+from iclglass.validation.suite.points import SCALES, Point, Scale, points
+from iclglass.validation.suite.sampled import SampledRow, sampled_rows, sampler_detections
+from iclglass.validation.suite.suite import run_suite
 
 SMALL = Scale(dimensions=(6, 8, 12, 16), samples=16, replicates=200, group=8, digits=5, draws=500)
 POINT = Point(2.0, 1.0, math.inf, 0.1, 0.3, 0.5, "N")
@@ -73,7 +73,7 @@ def test_a_run_and_its_page(small, tmp_path):
 
 @pytest.mark.slow
 def test_a_wrong_finite_size_theory_fails(small, monkeypatch):
-    import validation.suite.compared as compared
+    import iclglass.validation.suite.compared as compared
 
     right = compared.solve_finite
     monkeypatch.setattr(compared, "solve_finite", lambda **given: right(**{**given, "label_noise": 0.3}))
@@ -128,7 +128,7 @@ def test_coverage_of_known_intervals():
 
 
 def test_worst_digits_sees_an_error(monkeypatch):
-    import validation.suite.digits as digits
+    import iclglass.validation.suite.digits as digits
 
     assert worst_digits(20, seed=3).error < 1e-12
     right = digits.solve

@@ -14,12 +14,12 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-import validation.sweeping.checkpoint as module
-from numerics import resuming, storage
-from numerics.errors import OutputError, ParameterError
+import iclglass.validation.sweeping.checkpoint as module
+from iclglass.numerics import resuming, storage
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.validation.sweeping.checkpoint import checkpoint_path, open_checkpoint, read_progress
+from iclglass.validation.sweeping.evaluation import PointResult
 from tests.validation.sweeping.killing import ROOT
-from validation.sweeping.checkpoint import checkpoint_path, open_checkpoint, read_progress
-from validation.sweeping.evaluation import PointResult
 
 PARAMETERS = {"road": "simulation", "task_diversity": [0.5, 1.0], "seed": 0}
 COLUMNS = ("a", "b", "c")
@@ -387,9 +387,9 @@ def test_a_full_disk_keeps_what_was_finished(path):
                 """
                 import resource, signal, sys
                 from pathlib import Path
-                from numerics.errors import OutputError
-                from validation.sweeping.checkpoint import open_checkpoint
-                from validation.sweeping.evaluation import PointResult
+                from iclglass.numerics.errors import OutputError
+                from iclglass.validation.sweeping.checkpoint import open_checkpoint
+                from iclglass.validation.sweeping.evaluation import PointResult
 
                 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))

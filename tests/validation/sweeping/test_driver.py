@@ -12,9 +12,12 @@ import psutil
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-import validation.sweeping.driver as driver
-from numerics.errors import WorkerError
-from numerics.fixed_point import Status
+import iclglass.validation.sweeping.driver as driver
+from iclglass.numerics.errors import WorkerError
+from iclglass.numerics.fixed_point import Status
+from iclglass.validation.sweeping.checkpoint import Checkpoint, open_checkpoint
+from iclglass.validation.sweeping.driver import run_points
+from iclglass.validation.sweeping.engines import make_engine
 from tests.validation.sweeping.killing import PATIENCE, at_most
 from tests.validation.sweeping.workloads import (
     NAMES,
@@ -24,9 +27,6 @@ from tests.validation.sweeping.workloads import (
     numbered,
     numbered_points,
 )
-from validation.sweeping.checkpoint import Checkpoint, open_checkpoint
-from validation.sweeping.driver import run_points
-from validation.sweeping.engines import make_engine
 
 LOOKS = [1.0, 0.0002]
 """Seconds between two looks at the engine: longer than a point takes, and shorter."""

@@ -4,10 +4,10 @@ from concurrent.futures import Future
 
 import pytest
 
-import validation.sweeping.engine_executor as module
-from numerics.errors import WorkerError
-from validation.sweeping.engine_executor import EngineExecutor
-from validation.sweeping.engines import make_engine
+import iclglass.validation.sweeping.engine_executor as module
+from iclglass.numerics.errors import WorkerError
+from iclglass.validation.sweeping.engine_executor import EngineExecutor
+from iclglass.validation.sweeping.engines import make_engine
 
 
 def test_results_and_errors_are_those_of_the_work():

@@ -16,15 +16,15 @@ from contextlib import contextmanager, nullcontext, suppress
 import psutil
 import pytest
 
-import validation.sweeping.engines as module
+import iclglass.validation.sweeping.engines as module
 from iclglass.cli import EXIT_FILE
-from numerics.errors import OutputError, ParameterError, ParameterTypeError, WorkerError
+from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError, WorkerError
+from iclglass.validation.sweeping import driver, scheduler
+from iclglass.validation.sweeping.checkpoint import Checkpoint
+from iclglass.validation.sweeping.driver import run_points
+from iclglass.validation.sweeping.engines import SerialExecutor, engine_name, killed_worker, make_engine
 from tests.validation.sweeping.killing import PATIENCE, PROGRAM, ROOT, at_most, wait_for
 from tests.validation.sweeping.workloads import at, napping, numbered, numbered_points, sleeping
-from validation.sweeping import driver, scheduler
-from validation.sweeping.checkpoint import Checkpoint
-from validation.sweeping.driver import run_points
-from validation.sweeping.engines import SerialExecutor, engine_name, killed_worker, make_engine
 
 
 def compute(points, function, engine):
@@ -250,8 +250,8 @@ def test_workers_that_cannot_start_are_one_clear_error(executor, tmp_path):
         textwrap.dedent(
             f"""
             import sys
-            from numerics.errors import OutputError
-            from validation.sweeping.sweep import sweep_simulated
+            from iclglass.numerics.errors import OutputError
+            from iclglass.validation.sweeping.sweep import sweep_simulated
             try:
                 sweep_simulated(
                     task_diversity=[1.0, 2.0], context_length=1.0, dimension=4, executor="{executor}", workers=2
@@ -552,8 +552,8 @@ def test_mpi_needs_mpiexec():
     pytest.importorskip("mpi4py")
     done = run_script(
         """
-        from numerics.errors import ParameterError
-        from validation.sweeping.engines import make_engine
+        from iclglass.numerics.errors import ParameterError
+        from iclglass.validation.sweeping.engines import make_engine
         try:
             make_engine("mpi", workers=None).__enter__()
         except ParameterError as error:

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.validation.sweeping.grid import ROAD_NAMES
+from iclglass.validation.sweeping.roads import ROADS
 from tests.validation.sweeping.workloads import grid_of
-from validation.sweeping.grid import ROAD_NAMES
-from validation.sweeping.roads import ROADS
 
 BASE = {"task_diversity": 1.0, "context_length": 2.0, "dimension": 6}
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError
-from numerics.fixed_point import Status
-from numerics.plotting import save_figure
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.plotting import save_figure
+from iclglass.validation.sweeping.evaluation import evaluate
+from iclglass.validation.sweeping.plotting import draw_simulated, refuse_undrawable
+from iclglass.validation.sweeping.results import to_dataset, z_scores
 from tests.validation.sweeping.workloads import grid_of
-from validation.sweeping.evaluation import evaluate
-from validation.sweeping.plotting import draw_simulated, refuse_undrawable
-from validation.sweeping.results import to_dataset, z_scores
 
 LINE = {"task_diversity": [0.5, 1.0, 2.0], "context_length": 1.0, "dimension": 6}
 MAP = LINE | {"context_length": [1.0, 2.0]}

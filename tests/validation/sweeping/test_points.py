@@ -6,8 +6,8 @@ import multiprocessing.reduction
 import numpy as np
 import pytest
 
+from iclglass.validation.sweeping.points import random_generator
 from tests.validation.sweeping.workloads import grid_of
-from validation.sweeping.points import random_generator
 
 
 def one(**given):

@@ -8,12 +8,12 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from numerics.fixed_point import Status
-from numerics.storage import PROVENANCE, load, save
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.storage import PROVENANCE, load, save
+from iclglass.validation.sweeping.evaluation import PointResult, columns, evaluate
+from iclglass.validation.sweeping.results import DIGEST, FAILURES, compare, digest, to_dataset, z_scores
 from tests.numerics.test_storage import assert_same_bits
 from tests.validation.sweeping.workloads import grid_of
-from validation.sweeping.evaluation import PointResult, columns, evaluate
-from validation.sweeping.results import DIGEST, FAILURES, compare, digest, to_dataset, z_scores
 
 GRID = {"task_diversity": [0.5, 1.0, 2.0], "context_length": [1.0, 2.0], "ridge": 0.3, "dimension": 6}
 SEEDS = 200

@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-import validation.sweeping.roads as roads
-from numerics import blas
-from numerics.fixed_point import Status
-from numerics.saddle_point import DIAGNOSTICS, OBSERVABLES
-from numerics.sweep import sweep
+import iclglass.validation.sweeping.roads as roads
+from iclglass.numerics import blas
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES
+from iclglass.numerics.sweep import sweep
+from iclglass.validation.observables import QUANTITIES, measure
+from iclglass.validation.pools import draw_pool
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold
+from iclglass.validation.sweeping.evaluation import columns, evaluate, quantities_of
+from iclglass.validation.sweeping.grid import ROAD_NAMES
+from iclglass.validation.sweeping.points import random_generator
+from iclglass.validation.sweeping.roads import ROADS, measure_data_set
+from iclglass.validation.sweeping.sweep import sweep_simulated
 from tests.validation.sweeping.workloads import grid_of
-from validation.observables import QUANTITIES, measure
-from validation.pools import draw_pool
-from validation.prompts import draw_prompts
-from validation.statistics import bonferroni_threshold
-from validation.sweeping.evaluation import columns, evaluate, quantities_of
-from validation.sweeping.grid import ROAD_NAMES
-from validation.sweeping.points import random_generator
-from validation.sweeping.roads import ROADS, measure_data_set
-from validation.sweeping.sweep import sweep_simulated
 
 MESSAGE_PASSING = 1e-9
 """Two solvers of one linear system, each to a relative residual of 1e-12 and better, conditioned below 1e3."""

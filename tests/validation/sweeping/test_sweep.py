@@ -9,17 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import validation.sweeping.sweep as module
-from numerics.errors import OutputError, ParameterError
-from numerics.fixed_point import Status
-from numerics.storage import load, save
-from numerics.sweep import sweep
+import iclglass.validation.sweeping.sweep as module
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.storage import load, save
+from iclglass.numerics.sweep import sweep
+from iclglass.validation.sweeping.checkpoint import checkpoint_path
+from iclglass.validation.sweeping.evaluation import PointResult, evaluate
+from iclglass.validation.sweeping.results import DIGEST, FAILURES, digest
+from iclglass.validation.sweeping.sweep import sweep_simulated, sweep_status
 from tests.numerics.test_storage import assert_same_bits
 from tests.validation.sweeping.killing import rows, sweeping, wait_for
-from validation.sweeping.checkpoint import checkpoint_path
-from validation.sweeping.evaluation import PointResult, evaluate
-from validation.sweeping.results import DIGEST, FAILURES, digest
-from validation.sweeping.sweep import sweep_simulated, sweep_status
 
 SMALL = {
     "task_diversity": [0.5, 1.0, 2.0],

@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
-from validation.sweeping.evaluation import PointResult, columns
-from validation.sweeping.grid import make_grid
+from iclglass.validation.sweeping.evaluation import PointResult, columns
+from iclglass.validation.sweeping.grid import make_grid
 
 NAMES = columns("simulation", theory=False)
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError, ParameterTypeError
-from numerics.instance import spin_glass
-from validation.prompts import draw_prompts
-from validation.training.layer import (
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.instance import spin_glass
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.training.layer import (
     effective_weights,
     energy_and_slope,
     initial_parameters,

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from validation.prompts import draw_prompts
-from validation.training.layer import energy_and_slope, initial_parameters
-from validation.training.optimisers import BatchOrder, adam, descent, initial_state
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.training.layer import energy_and_slope, initial_parameters
+from iclglass.validation.training.optimisers import BatchOrder, adam, descent, initial_state
 
 ROUNDING = 1e-14
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from numerics.finite_size import solve_finite
-from numerics.instance.linear_response import ground_state
-from numerics.learning_curve import learning_curve
-from validation.finite_size import extrapolate
-from validation.population import gaussian_moments, population_error
-from validation.prompts import draw_prompts
-from validation.statistics import bonferroni_threshold, mean_and_error, welch_satterthwaite
-from validation.training import Outcome, train
-from validation.training.layer import initial_parameters, largest_curvature
+from iclglass.numerics.finite_size import solve_finite
+from iclglass.numerics.instance.linear_response import ground_state
+from iclglass.numerics.learning_curve import learning_curve
+from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.population import gaussian_moments, population_error
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, welch_satterthwaite
+from iclglass.validation.training import Outcome, train
+from iclglass.validation.training.layer import initial_parameters, largest_curvature
 
 # Probability that a correct theory fails one comparison of all its quantities.
 FALSE_ALARM = 1e-3

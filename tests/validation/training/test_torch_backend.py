@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from numerics.errors import ParameterError
-from validation.prompts import draw_prompts
-from validation.training import train
+from iclglass.numerics.errors import ParameterError
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.training import train
 
 # The goal is 1e-6; both compute in double, so only rounding is between them, amplified by 300 steps.
 LOSSES = 1e-6

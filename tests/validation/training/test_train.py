@@ -6,15 +6,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from numerics.errors import OutputError, ParameterError, ParameterTypeError
-from numerics.instance import spin_glass
-from numerics.instance.linear_response import ground_state
-from validation.gradient_flow import gradient_descent, gradient_flow
-from validation.population import gaussian_moments, population_error
-from validation.prompts import draw_prompts
-from validation.training import Outcome, train
-from validation.training.layer import largest_curvature
-from validation.training.plotting import draw_training
+from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
+from iclglass.numerics.instance import spin_glass
+from iclglass.numerics.instance.linear_response import ground_state
+from iclglass.validation.gradient_flow import gradient_descent, gradient_flow
+from iclglass.validation.population import gaussian_moments, population_error
+from iclglass.validation.prompts import draw_prompts
+from iclglass.validation.training import Outcome, train
+from iclglass.validation.training.layer import largest_curvature
+from iclglass.validation.training.plotting import draw_training
 
 DIMENSION, CONTEXT, RIDGE0 = 5, 10, 0.05
 # Steps of the same arithmetic in another order.
@@ -224,7 +224,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(data, tmp_path, options):
 
 
 def test_a_killed_run_goes_on_from_what_was_last_written(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("validation.training.loop._SAVE_EVERY", 0.0)
+    monkeypatch.setattr("iclglass.validation.training.loop._SAVE_EVERY", 0.0)
     options = {"optimiser": "adam", "learning_rate": 0.01, "batch": 16, "record": range(0, 200, 9)}
     file = tmp_path / "run.npz"
 
@@ -252,11 +252,11 @@ def test_an_unfinished_run_of_another_version_is_refused_a_finished_one_is_read(
     with pytest.raises(KeyboardInterrupt):
         gd(data, checkpoint=file, progress=interrupt)
     with monkeypatch.context() as patched:
-        patched.setattr("numerics.resuming.version", lambda package: "9.9")
+        patched.setattr("iclglass.numerics.resuming.version", lambda package: "9.9")
         with pytest.raises(OutputError, match=r"another version .*numpy is '.*' there and '9\.9' here"):
             gd(data, checkpoint=file)
     finished = gd(data, checkpoint=file)
-    monkeypatch.setattr("numerics.resuming.version", lambda package: "9.9")
+    monkeypatch.setattr("iclglass.numerics.resuming.version", lambda package: "9.9")
     np.testing.assert_array_equal(gd(data, checkpoint=file).weights, finished.weights)
 
 
