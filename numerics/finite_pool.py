@@ -11,46 +11,45 @@ isotropic), and the weights have the mean W, (D+1, D), and the covariance V (x) 
 These are the equations of `numerics.finite_own_tasks` with the two numbers g_1, g_2 of isotropic tasks become a
 matrix: the pool's tasks make the directions of the block unlike, and mix them with the last row. As there, the right
 side of the first increases and is concave in G (now in the order of positive matrices), so there is one positive
-solution and Newton's method descends to it; its derivative is also the operator of the linear equation for V, symmetric
-and positive in the metric of G, so conjugate gradients solve both. Source: this project, notes/finite_size.md.
+solution and iteration converges to it from anywhere; its derivative, symmetric and positive in the metric of G, is also
+the operator of the linear equation for V. Source: this project, notes/finite_size.md.
 
-Averages over prompts are quasi-Monte Carlo (`numerics.pool_prompts`), over the query Gauss quadrature. Averages over
+Averages over prompts are quadratures (`numerics.pool_averages`): for a given pool there is no noise. Averages over
 pools are over independent pools, with a regression on three numbers of the pool whose mean is known exactly:
-Tr R/D, Tr R^2/D and |mean w|^2 with R = (1/K) sum w w^T. What is left of the noise is stated as a standard error.
+Tr R/D, Tr R^2/D and |mean w|^2 with R = (1/K) sum w w^T. What is left of the noise is stated as an error.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.finite_observables import errors_on_new_tasks, thermodynamics
-from iclglass.numerics.gamma_quadrature import scalar_nodes
-from iclglass.numerics.pool_prompts import PoolPrompts, pool_prompts
+from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts, TiltedPrompts
 
-__all__ = ["average_over_pools", "solve_pool"]
+__all__ = ["JUDGED", "average_over_pools", "mean_over_pools", "solve_pool"]
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
-_PROMPTS_A_DIMENSION = 64
-_FEWEST_PROMPTS = 2048
-_POOLS_TIMES_DIMENSION = 1280
+_POOLS_TIMES_DIMENSION = 640
 _FEWEST_POOLS = 12
-_SCRAMBLES = 8
-"""Sets of prompts for a given pool; their scatter is the error."""
+_ELEMENTS = 1 << 21
+"""Numbers in one array: pools are solved together while they fit."""
 
-_NEWTON_STEPS = 60
-_NEWTON_TOLERANCE = 1e-12
+_ITERATIONS = 300
+_TOLERANCE = 1e-12
+_MEMORY = 5
+"""Steps that Anderson's mixing combines."""
 _LINEAR_TOLERANCE = 1e-10
-_FAR = 1e5
-"""c of a typical prompt at a start that is far out."""
+_MISPLACED = 3.0
+"""Factor between the leverage that placed the nodes of the quadrature and that of the solution."""
 _SINGULAR = 1e13
 """Condition number of E[u u^T] from which on some direction has no features: equal tasks without label noise, where u.w
 and v are proportional. Without ridge its response is infinite."""
-_JUDGED = ("m", "q", "e_icl", "e_train")
-"""Quantities whose standard error is reported."""
+JUDGED = ("m", "q", "e_icl", "e_idg", "e_train")
+"""Quantities that error_bound holds for."""
 
 
 def average_over_pools(flat: Mapping[str, Array], norm: str, progress: Progress | None = None) -> dict[str, Array]:
@@ -58,19 +57,19 @@ def average_over_pools(flat: Mapping[str, Array], norm: str, progress: Progress 
 
     Args:
         flat: name -> (points,): dimension, prompts, context_length, test_context_length and task_count as whole
-            numbers; label_noise, ridge, temperature.
+            numbers; label_noise, ridge, temperature, last_scale.
         norm: "N" or "N+1".
         progress: called with (points done, points in all).
 
     Returns:
-        name -> (points,): the quantities of `numerics.finite_size.FiniteSizeSolution`, with error_bound the largest
-        relative standard error of m, q, e_icl and e_train over pools.
+        name -> (points,): the quantities of `numerics.finite_size.FiniteSizeSolution`; error_bound, half of the widest
+        relative 95 % interval of m, q, e_icl, e_idg and e_train; and for each quantity the standard error,
+        ``NAME_standard_error``.
     """
 
-    def drawn(size: int, count: int) -> list[tuple[Array, np.random.Generator]]:
+    def drawn(size: int, count: int) -> Array:
         pools = max(_FEWEST_POOLS, round(_POOLS_TIMES_DIMENSION / size))
-        streams = [np.random.default_rng([size, count, index]) for index in range(pools)]
-        return [(rng.standard_normal((count, size)), rng) for rng in streams]
+        return np.stack([np.random.default_rng([size, count, index]).standard_normal((count, size)) for index in range(pools)])
 
     return _by_law(flat, norm, drawn, progress)
 
@@ -80,43 +79,26 @@ def solve_pool(
 ) -> dict[str, Array]:
     """All quantities at many points for one given pool, (K, D); arguments and result as in `average_over_pools`.
 
-    The mean is over data sets that share the pool; the standard error is that of the average over prompts.
+    The mean is over data sets that share the pool; nothing is drawn, error_bound is NaN.
     """
-
-    def repeated(size: int, count: int) -> list[tuple[Array, np.random.Generator]]:
-        return [(tasks, np.random.default_rng([size, count, index])) for index in range(_SCRAMBLES)]
-
-    return _by_law(flat, norm, repeated, progress)
+    return _by_law(flat, norm, lambda size, count: tasks[None], progress)
 
 
 def _by_law(
     flat: Mapping[str, Array],
     norm: str,
-    draw: Callable[[int, int], list[tuple[Array, np.random.Generator]]],
+    draw: Callable[[int, int], Array],
     progress: Progress | None,
 ) -> dict[str, Array]:
-    keys = ("dimension", "task_count", "context_length", "label_noise")
-    laws, group = np.unique(np.stack([flat[key] for key in keys]), axis=1, return_inverse=True)
+    laws, group = np.unique(np.stack([flat[key] for key in ("dimension", "task_count")]), axis=1, return_inverse=True)
     result: dict[str, Array] = {}
     done, total = 0, flat["dimension"].size
-    for index, (size, count, context, noise) in enumerate(laws.T):
-        members = np.flatnonzero(group.reshape(-1) == index)
+    for index, (size, count) in enumerate(laws.T):
         pools = draw(int(size), int(count))
-        prompts = [
-            pool_prompts(
-                tasks,
-                context=int(context),
-                divisor=int(context) + (norm == "N+1"),
-                label_noise=float(noise),
-                points=1 << (max(_FEWEST_PROMPTS, _PROMPTS_A_DIMENSION * int(size)) - 1).bit_length(),
-                rng=rng,
-            )
-            for tasks, rng in pools
-        ]
-        controls = np.stack([_controls(tasks) for tasks, _ in pools])
-        for member in members:
+        controls = _controls(pools)
+        for member in np.flatnonzero(group.reshape(-1) == index):
             point = {name: array[member] for name, array in flat.items()}
-            values = _mean_over_pools(_solve_point(prompts, point, norm), controls)
+            values = mean_over_pools(_solve_point(pools, point, norm), controls)
             for name, value in values.items():
                 result.setdefault(name, np.full(flat["dimension"].shape, np.nan))[member] = value
             done += 1
@@ -125,29 +107,36 @@ def _by_law(
     return result
 
 
-def _controls(tasks: Array) -> Array:
+def _controls(pools: Array) -> Array:
     """Tr R/D, Tr R^2/D and K |mean w|^2/D less their means over isotropic Gaussian pools: 1, 1 + (D+1)/K and 1."""
-    count, size = tasks.shape
-    matrix = tasks.T @ tasks / count
-    mean = tasks.mean(axis=0)
-    return np.array(
+    _, count, size = pools.shape
+    matrix = np.swapaxes(pools, 1, 2) @ pools / count
+    mean = pools.mean(axis=1)
+    return np.stack(
         [
-            np.trace(matrix) / size - 1,
-            np.sum(matrix**2) / size - 1 - (size + 1) / count,
-            count * (mean @ mean) / size - 1,
-        ]
+            np.einsum("bii->b", matrix) / size - 1,
+            (matrix**2).sum(axis=(1, 2)) / size - 1 - (size + 1) / count,
+            count * (mean**2).sum(axis=1) / size - 1,
+        ],
+        axis=1,
     )
 
 
-def _mean_over_pools(values: Mapping[str, Array], controls: Array) -> dict[str, float]:
-    """Intercepts of the regression on the controls, where these vary; and the largest relative standard error."""
-    pools = controls.shape[0]
-    varies = bool(np.ptp(controls, axis=0).any())
-    design = np.column_stack([np.ones(pools), controls]) if varies else np.ones((pools, 1))
+def mean_over_pools(values: Mapping[str, Array], controls: Array) -> dict[str, float]:
+    """Intercepts of the regression on the controls; their standard errors; and the widest relative 95 % interval.
+
+    Args:
+        values: name -> (pools,), one number of each pool.
+        controls: (pools, controls), numbers of mean zero. Of a single pool there is no error.
+    """
+    pools, count = controls.shape
+    result: dict[str, float] = {}
+    widest = np.nan if pools == 1 else 0.0
+    design = np.column_stack([np.ones(pools), controls]) if pools > 1 else np.ones((1, 1))
     # The variance of the intercept counts the spread of the controls' own sample means.
     leverage = float(np.linalg.pinv(design.T @ design)[0, 0])
-    result, error = {}, 0.0
     for name, array in values.items():
+        error = np.nan
         if name == "residual":
             result[name] = float(array.max())
         elif not np.isfinite(array).all():
@@ -155,237 +144,226 @@ def _mean_over_pools(values: Mapping[str, Array], controls: Array) -> dict[str, 
         else:
             coefficients, *_ = np.linalg.lstsq(design, array, rcond=None)
             result[name] = float(coefficients[0])
-            if name in _JUDGED and result[name] != 0:
+            if pools > 1:
                 deviation = array - design @ coefficients
-                variance = float(deviation @ deviation) / (pools - design.shape[1])
-                error = max(error, np.sqrt(variance * leverage) / abs(result[name]))
-    return result | {"error_bound": error}
+                freedom = pools - design.shape[1]
+                error = float(np.sqrt(deviation @ deviation / freedom * leverage))
+                if name in JUDGED and result[name] != 0:
+                    widest = max(widest, _student(freedom) * error / abs(result[name]))
+        result[f"{name}_standard_error"] = error
+    return result | {"error_bound": widest}
 
 
-_NUMBERS = (
-    "m",
-    "q",
-    "last_row",
-    "block_response",
-    "last_response",
-    "e_train",
-    "e_idg",
-    "log_determinant",
-    "replicon",
-    "residual",
-)
-"""What `_solve_one` finds for one pool."""
+def _student(freedom: int) -> float:
+    """Half-width of the 95 % interval in standard errors."""
+    from scipy.special import stdtrit  # slow to import, and only pools need it
+
+    return float(stdtrit(freedom, 0.975))
 
 
-@dataclass(frozen=True, eq=False)
-class _QueryAverages:
-    """Averages over the query's square x2 = |x|^2 at each prompt: names tell the powers of om and of x2."""
-
-    om_x2: Array
-    om2: Array
-    om2_x2: Array
-    om2_x4: Array
-    logarithm: Array
-
-
-@dataclass(frozen=True, eq=False)
-class _Setting:
-    """One parameter point: what the equations need besides the prompts."""
-
-    size: int
-    prompts: float
-    ridge0: float
-    unit: float
-    label_noise: float
-
-
-def _query_averages(form: Array, setting: _Setting) -> _QueryAverages:
-    """form: u.G u for each prompt."""
-    nodes, weights = scalar_nodes(setting.size, 0)
-    leverage = form[:, None] * (nodes / setting.prompts)
-    om = 1 / (setting.unit + leverage)
-    om2 = om**2
-    return _QueryAverages(
-        om_x2=om @ (weights * nodes),
-        om2=om2 @ weights,
-        om2_x2=om2 @ (weights * nodes),
-        om2_x4=om2 @ (weights * nodes**2),
-        logarithm=(np.log1p(leverage) - leverage * om) @ weights,
-    )
-
-
-def _solve_point(samples: list[PoolPrompts], point: Mapping[str, float], norm: str) -> dict[str, Array]:
+def _solve_point(pools: Array, point: Mapping[str, float], norm: str) -> dict[str, Array]:
     """All quantities at one parameter point for every pool, name -> (pools,)."""
-    size, prompts = int(point["dimension"]), float(point["prompts"])
+    _, count, size = pools.shape
+    nodes = 16 * 8
+    together = max(1, _ELEMENTS // (count * nodes + 16 * (count * size + size**2)))
+    parts = [
+        _solve_batch(pools[start : start + together], point, norm) for start in range(0, pools.shape[0], together)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _solve_batch(pools: Array, point: Mapping[str, float], norm: str) -> dict[str, Array]:
+    _, _, size = pools.shape
+    prompts, last_scale, ridge0 = float(point["prompts"]), float(point["last_scale"]), point["ridge"] / size
+    side = size + (last_scale > 0)
     # Without ridge and with fewer prompts than spins G diverges as 1/lambda0: solve for lambda0 G, as finite_own_tasks.
-    flat_directions = point["ridge"] == 0 and prompts < size * (size + 1)
-    setting = _Setting(
-        size=size,
-        prompts=prompts,
-        ridge0=1.0 if flat_directions else point["ridge"] / size,
-        unit=0.0 if flat_directions else 1.0,
-        label_noise=point["label_noise"],
-    )
-    columns = [_solve_or_fail(sample, setting) for sample in samples]
-    raw = {name: np.array([column[name] for column in columns]) for name in columns[0]}
-    m, q, last_row, e_train = raw["m"], raw["q"], raw["last_row"], raw["e_train"]
-    g = np.stack([raw["block_response"], raw["last_response"]], axis=1)
-    log_determinant = raw["log_determinant"]
+    flat_directions = point["ridge"] == 0 and prompts < size * side
     if flat_directions:
-        e_train, g, log_determinant = np.zeros_like(m), np.full_like(g, np.inf), np.full_like(m, -np.inf)
+        ridge0 = 1.0
+    context = int(point["context_length"])
+    law_of: dict[str, Any] = {
+        "context": context,
+        "divisor": context + (norm == "N+1"),
+        "label_noise": float(point["label_noise"]),
+        "last_scale": last_scale,
+        "prompts": prompts,
+        "unit": 0.0 if flat_directions else 1.0,
+    }
+    leverage = _leverage(point, size, ridge0, law_of["unit"])
+    for _ in range(4):
+        law = PoolPrompts(pools, leverage=leverage, **law_of)
+        response, residual = _response(law, ridge0)
+        squares = law.untilted_squares()
+        found = float(np.einsum("bij,bji->b", response, squares).mean()) * size / prompts
+        ratio = (law_of["unit"] + found) / (law_of["unit"] + leverage)
+        if not np.isfinite(ratio) or 1 / _MISPLACED < ratio < _MISPLACED:
+            break
+        leverage = found
+    at = law.tilted(response)
+    weights = at.response @ at.signal(law.om_x2) / size
+    spread, replicon = _fluctuations(at, weights)
+
+    form = weights @ np.swapaxes(weights, 1, 2) / size + spread
+    e_train = (
+        (at.label_mean(law.om2_x2) - 2 * (weights * at.signal(law.om2_x2)).sum(axis=(1, 2))) / size
+        + (form * at.squares(law.om2_x2)).sum(axis=(1, 2))
+        + law.label_noise * at.mean(law.om2)
+    )
+    outer = size * (at.back(form) * squares).sum(axis=(1, 2))
+    e_idg = (
+        law.variance.mean(axis=1)
+        - 2 * (at.back(weights) * law.untilted_signal()).sum(axis=(1, 2))
+        + outer
+    )
+    block = slice(0, size)
+    m = np.einsum("bii->b", weights[:, block]) / size
+    q = (weights[:, block] ** 2).sum(axis=(1, 2)) / size + np.einsum("bii->b", spread[:, block, block])
+    last_row = (weights[:, size:] ** 2).sum(axis=(1, 2)) + size * np.einsum("bii->b", spread[:, size:, size:])
+    g = np.stack(
+        [np.einsum("bii->b", response[:, block, block]) / size, np.einsum("bii->b", response[:, size:, size:])], axis=1
+    )
+    log_determinant = np.full(m.shape, -np.inf)
+    if flat_directions:
+        e_train, g = np.zeros_like(m), np.full_like(g, np.inf)
+    elif point["temperature"] > 0:
+        log_determinant = prompts * law.logarithm(response) - size * np.linalg.slogdet(response)[1]
     common = {name: np.full(m.shape, value) for name, value in point.items()}
-    values = errors_on_new_tasks(m, q, last_row, g, common, norm)
     temperature, chi = common["temperature"], g[:, 0] / size
     return {
         "m": m,
         "q": q,
         "q_self": np.where(temperature == 0, q, q + temperature * chi),
         "chi": chi,
-        "replicon": raw["replicon"],
+        "replicon": replicon,
         "last_row": last_row,
         "contrast": m * size / np.sqrt((size + 1) * (size * q + last_row)),
-        "residual": raw["residual"],
+        "residual": residual,
         "e_train": e_train,
-        **values,
-        "e_idg": raw["e_idg"],
+        **errors_on_new_tasks(m, q, last_row, g, common, norm),
+        "e_idg": e_idg,
         **thermodynamics(e_train, q + last_row / size, log_determinant, common),
     }
 
 
-def _solve_or_fail(sample: PoolPrompts, setting: _Setting) -> dict[str, float]:
-    """`_solve_one`, NaN where there is no solution."""
-    try:
-        return _solve_one(sample, setting)
-    except np.linalg.LinAlgError:
-        return dict.fromkeys(_NUMBERS, np.nan)
+def _leverage(point: Mapping[str, float], size: int, ridge0: float, unit: float) -> float:
+    """x2 u.G u/P of a typical prompt, from the theory at D -> infinity: a/(tau c) = D lambda0 + a/(unit + c)."""
+    tau, ridge = point["prompts"] / size**2, size * ridge0
+    a = 1 + (1 + point["label_noise"]) * (size + 1) / point["context_length"]
+    linear = tau * (ridge * unit + a) - a
+    root = np.sqrt(linear**2 + 4 * ridge * tau * a * unit)
+    if linear > 0:
+        found = 2 * a * unit / (linear + root)
+    else:
+        found = (root - linear) / (2 * ridge * tau) if ridge > 0 else np.inf
+    # At the threshold without ridge it is infinite or nothing there, and not here.
+    return float(np.clip(found, 1 / size**2, 1e12))
 
 
-def _solve_one(sample: PoolPrompts, setting: _Setting) -> dict[str, float]:
-    """The equations of the module for one pool."""
-    size, prompts, features = setting.size, setting.prompts, sample.features
-    response, residual = _response(features, setting)
-    average = _query_averages(_form(features, response), setting)
-    points = features.shape[0]
-    weights = response @ ((features.T * average.om_x2) @ sample.task) / (points * size)
-
-    miss = sample.task - features @ weights
-    miss_square = np.einsum("pd,pd->p", miss, miss) / size
-    metric = np.linalg.cholesky(response)
-    white = features @ metric
-    kicks = _weighted_square(white, miss_square * average.om2_x4 + setting.label_noise * average.om2_x2)
-    operator = _Fluctuations(white, average.om2_x4 / (prompts * size))
-    spread = metric @ operator.solve(kicks / (prompts * size), _LINEAR_TOLERANCE) @ metric.T
-    spread_form = _form(features, spread)
-
-    block = slice(0, size)
-    return {
-        "m": float(np.trace(weights[block])) / size,
-        "q": float(np.sum(weights[block] ** 2) / size + np.trace(spread[block, block])),
-        "last_row": float(np.sum(weights[size] ** 2) + size * spread[size, size]),
-        "block_response": float(np.trace(response[block, block])) / size,
-        "last_response": float(response[size, size]),
-        "e_train": float(np.mean((miss_square + spread_form) * average.om2_x2 + setting.label_noise * average.om2)),
-        "e_idg": float(np.mean(size * (miss_square + spread_form))) + setting.label_noise,
-        "log_determinant": float(prompts * np.mean(average.logarithm) - 2 * size * np.sum(np.log(np.diagonal(metric)))),
-        "replicon": 1 - operator.largest_eigenvalue(),
-        "residual": residual,
-    }
-
-
-def _form(features: Array, matrix: Array) -> Array:
-    """u.M u for each prompt."""
-    product: Array = np.einsum("pa,pa->p", features @ matrix, features)
-    return product
-
-
-def _weighted_square(features: Array, weight: Array | float) -> Array:
-    """E[weight u u^T]."""
-    product: Array = (features.T * weight) @ features
-    return product / features.shape[0]
-
-
-@dataclass(frozen=True, eq=False)
-class _Fluctuations:
-    """X -> E[gain u u^T (u.X u)], symmetric and positive on symmetric matrices; u in coordinates where G = 1."""
-
-    features: Array
-    gain: Array
-
-    def apply(self, matrix: Array) -> Array:
-        return _weighted_square(self.features, self.gain * _form(self.features, matrix))
-
-    def solve(self, right: Array, tolerance: float) -> Array:
-        """(1 - operator)^{-1} right."""
-        from scipy.sparse.linalg import LinearOperator, cg  # slow to import, and only pools need it
-
-        shape = right.shape
-        matrix = LinearOperator(
-            shape=(right.size, right.size),
-            dtype=np.float64,
-            matvec=lambda vector: np.ravel(vector) - self.apply(np.reshape(vector, shape)).ravel(),
-        )
-        solution, _ = cg(matrix, right.ravel(), rtol=tolerance, atol=0.0, maxiter=1000)
-        found = np.reshape(solution, shape)
-        return (found + found.T) / 2
-
-    def largest_eigenvalue(self) -> float:
-        """By the Lanczos method from the unit matrix: the leading eigenvector is a positive matrix."""
-        from scipy.sparse.linalg import LinearOperator, eigsh
-
-        side = self.features.shape[1]
-        matrix = LinearOperator(
-            shape=(side**2, side**2),
-            dtype=np.float64,
-            matvec=lambda vector: self.apply(np.reshape(vector, (side, side))).ravel(),
-        )
-        found = eigsh(matrix, k=1, which="LA", v0=np.eye(side).ravel(), tol=1e-6, return_eigenvectors=False)
-        return float(found[0])
-
-
-def _response(features: Array, setting: _Setting) -> tuple[Array, float]:
-    """G and the relative residual of its equation, by Newton's method from above."""
-    identity = np.eye(features.shape[1])
-    response = _start(features, setting)
-    best, smallest = response, np.inf
-    for _ in range(_NEWTON_STEPS):
-        average = _query_averages(_form(features, response), setting)
-        image = np.linalg.inv(setting.ridge0 * identity + _weighted_square(features, average.om_x2) / setting.size)
-        image = (image + image.T) / 2
-        residual = float(np.abs(response - image).max() / np.abs(image).max())
-        if not residual < smallest and smallest <= 1e-10:
-            break
-        if residual < smallest or not np.isfinite(smallest):
-            best, smallest = response, residual
-        if residual <= _NEWTON_TOLERANCE:
-            break
-        metric = np.linalg.cholesky(image)
-        inverse = np.linalg.inv(metric)
-        operator = _Fluctuations(features @ metric, average.om2_x4 / (setting.prompts * setting.size))
-        # A distant start cancels to the leading digits in one step.
-        tolerance = 0.1 / _FAR**2 if residual > 0.1 else residual / 10
-        step = operator.solve(inverse @ (image - response) @ inverse.T, tolerance)
-        response = response + metric @ step @ metric.T
-        # Steps are symmetric: what is not of a distant start would stay.
-        response = (response + response.T) / 2
-    return best, smallest
-
-
-def _start(features: Array, setting: _Setting) -> Array:
-    """A matrix above the solution: 1/lambda0, or, if that is further, far out on the ray of the asymptotic direction.
-
-    Far out the map is homogeneous of degree one; on the ray of its fixed direction its slope is n/P, below one for more
-    prompts than spins.
-    """
-    side = features.shape[1]
-    singular = np.linalg.cond(_weighted_square(features, 1.0)) > _SINGULAR
-    if singular and setting.ridge0 == 0:
+def _response(law: PoolPrompts, ridge0: float) -> tuple[Array, Array]:
+    """G and the relative residual of its equation in each pool, by iteration of G^{-1} with Anderson's mixing."""
+    squares = law.untilted_squares()
+    identity = np.eye(law.side)
+    if ridge0 == 0 and (np.linalg.cond(squares) > _SINGULAR).any():
         raise np.linalg.LinAlgError("a direction has no features and no ridge")
-    if setting.prompts > setting.size * side and not singular:
-        ray = np.eye(side)
-        for _ in range(30):
-            ray = np.asarray(np.linalg.inv(_weighted_square(features, 1 / _form(features, ray))))
-            ray /= np.trace(ray)
-        far = ray * (_FAR * setting.prompts / (setting.size * float(np.mean(_form(features, ray)))))
-        if setting.ridge0 * float(np.trace(far)) < side:
-            return np.asarray(far)
-    return np.eye(side) / setting.ridge0
+
+    def image(inverse: Array) -> Array:
+        at = law.tilted(np.linalg.inv(inverse))
+        found = ridge0 * identity + at.back(at.squares(law.om_x2)) / law.size
+        return (found + np.swapaxes(found, 1, 2)) / 2
+
+    # Any positive start will do; this one has the right size of a typical c.
+    inverse = ridge0 * identity + squares / (law.unit + law.leverage)
+    points: list[Array] = []
+    steps: list[Array] = []
+    best, smallest = inverse, np.full(inverse.shape[0], np.inf)
+    for _ in range(_ITERATIONS):
+        step = image(inverse) - inverse
+        residual = np.abs(step).max(axis=(1, 2)) / np.abs(inverse).max(axis=(1, 2))
+        better = residual < smallest
+        best = np.where(better[:, None, None], inverse, best)
+        smallest = np.where(better, residual, smallest)
+        if (smallest <= _TOLERANCE).all() or not np.isfinite(residual).any():
+            break
+        points, steps = [*points[-_MEMORY:], inverse], [*steps[-_MEMORY:], step]
+        inverse = _mixed(points, steps)
+    return np.linalg.inv(best), smallest
+
+
+def _mixed(points: list[Array], steps: list[Array]) -> Array:
+    """The next iterate: the combination of earlier ones whose step is least, plus that step; the plain image where
+    this is not positive."""
+    plain = points[-1] + steps[-1]
+    if len(points) == 1:
+        return plain
+    pools = plain.shape[0]
+    last = steps[-1].reshape(pools, -1)
+    moved = np.stack([(steps[-1] - step).reshape(pools, -1) for step in steps[:-1]], axis=1)
+    shifts = np.stack([plain - point - step for point, step in zip(points[:-1], steps[:-1], strict=True)], axis=1)
+    gram = moved @ np.swapaxes(moved, 1, 2)
+    scale = np.einsum("bii->bi", gram).max(axis=1)
+    gram += 1e-14 * scale[:, None, None] * np.eye(gram.shape[1])
+    right = (moved @ last[..., None])[..., 0]
+    share = np.linalg.solve(np.where(scale[:, None, None] > 0, gram, np.eye(gram.shape[1])), right[..., None])[..., 0]
+    found = plain - np.einsum("bs,bsij->bij", share, shifts)
+    positive = np.linalg.eigvalsh(found).min(axis=1) > 0
+    return np.where(positive[:, None, None], found, plain)
+
+
+def _fluctuations(at: TiltedPrompts, weights: Array) -> tuple[Array, Array]:
+    """V and the replicon, on the axes of ``at``.
+
+    Conjugate gradients for (1 - X) v = kicks in the metric of G, where X is symmetric; their coefficients are those of
+    Lanczos' method, whose least eigenvalue is the replicon, 1 less the largest of X: the kicks and its eigenvector are
+    positive matrices, so they overlap.
+    """
+    law, transposed = at.law, np.swapaxes(weights, 1, 2)
+    average = PolynomialAverages(at, law.om2_x4)
+    metric = np.linalg.cholesky(at.response)
+    across = np.swapaxes(metric, 1, 2)
+    scale = law.prompts * law.size
+    kicks = average(
+        weights @ transposed / law.size, constant=law.square / law.size, linear=-2 * weights / law.size
+    ) + law.label_noise * at.squares(law.om2_x2)
+
+    right = across @ kicks @ metric / scale
+    found, residual, direction = np.zeros_like(right), right, right
+    square = start = _square(right)
+    lengths, turns = [], []
+    for _ in range(_ITERATIONS):
+        image = direction - across @ average(metric @ direction @ across) @ metric / scale
+        length = square / (direction * image).sum(axis=(1, 2))
+        length = np.where(square > _ROUND_OFF * start, length, 0.0)
+        found = found + length[:, None, None] * direction
+        residual = residual - length[:, None, None] * image
+        before, square = square, _square(residual)
+        turn = np.where(length > 0, square / before, 0.0)
+        lengths.append(length)
+        turns.append(turn)
+        if not (square > _LINEAR_TOLERANCE**2 * start).any():
+            break
+        direction = residual + turn[:, None, None] * direction
+    spread = metric @ found @ across
+    return (spread + np.swapaxes(spread, 1, 2)) / 2, _least_eigenvalue(np.array(lengths), np.array(turns))
+
+
+_ROUND_OFF = 1e-28
+
+
+def _square(matrix: Array) -> Array:
+    return (matrix**2).sum(axis=(1, 2))
+
+
+def _least_eigenvalue(lengths: Array, turns: Array) -> Array:
+    """Of Lanczos' tridiagonal matrix from the coefficients of conjugate gradients, (steps, pools) each."""
+    found = np.full(lengths.shape[1], np.nan)
+    for pool in range(found.size):
+        length = lengths[:, pool]
+        length = length[: int(np.argmin(length > 0))] if not (length > 0).all() else length
+        turn = turns[: length.size, pool]
+        if length.size and np.isfinite(length).all():
+            matrix = np.diag(1 / length)
+            for step in range(1, length.size):
+                matrix[step, step] += turn[step - 1] / length[step - 1]
+                matrix[step, step - 1] = matrix[step - 1, step] = np.sqrt(turn[step - 1]) / length[step - 1]
+            found[pool] = np.linalg.eigvalsh(matrix)[0]
+    return found
