@@ -16,7 +16,7 @@ import numpy as np
 from iclglass.numerics.arguments import check_choice
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 
-__all__ = ["LAST_FEATURES", "LastRow", "refuse_without_dimension"]
+__all__ = ["LAST_FEATURES", "UNIT_TOKENS", "LastRow", "refuse_without_dimension"]
 
 LAST_FEATURES = ("unit-tokens", "scaled-tokens")
 
@@ -54,7 +54,7 @@ class LastRow:
     @property
     def is_default(self) -> bool:
         """Whether this is SG's layer."""
-        return self == LastRow()
+        return self == UNIT_TOKENS
 
     def scale(self, dimension: int) -> float:
         """s, by which the mean squared label is multiplied: 1, 1/sqrt(D), or 0 without last row."""
@@ -65,6 +65,14 @@ class LastRow:
     def rows(self, dimension: int) -> int:
         """Rows of W and components of u: D + 1, or D."""
         return dimension + self.last_row
+
+    def to_dict(self) -> dict[str, str | bool]:
+        """The two choices by name, as results report them."""
+        return {"last_feature": self.last_feature, "last_row": self.last_row}
+
+
+UNIT_TOKENS = LastRow()
+"""SG's layer, the default everywhere."""
 
 
 def refuse_without_dimension(layer: LastRow) -> None:

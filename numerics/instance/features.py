@@ -1,7 +1,7 @@
 """Features of linear attention as a matrix-free operator: s = u (x) xt is a rank-one tensor.
 
 The prediction of linear attention with merged weights W is f = s.W with s_{ij} = u_i xt_j (SG section II).
-With U the (P, D+1) contexts and X the (P, D) queries, the P x n feature matrix S, n = D(D+1), acts by
+With U the (P, D+1) contexts (P, D without last row: all below by their shape) and X the (P, D) queries, the P x n feature matrix S, n = D(D+1), acts by
 
     S W    = rowsum((U W) * X)            S^T r  = U^T (r * X)
     S S^T  = (U U^T) * (X X^T)            (1/P) sum_mu s_ij^2 = ((U*U)^T (X*X))_ij / P
@@ -62,9 +62,10 @@ class FeatureOperator:
     squared: bool = False
 
     def __post_init__(self) -> None:
-        if self.query.ndim != 2 or self.context.shape != (self.query.shape[0], self.query.shape[1] + 1):
+        prompts, dimension = self.query.shape if self.query.ndim == 2 else (-1, -1)
+        if self.context.shape not in ((prompts, dimension + 1), (prompts, dimension)):
             raise ParameterError(
-                f"context must have shape (P, D+1) and query (P, D), got {self.context.shape} and {self.query.shape}"
+                f"context must have shape (P, D+1) or (P, D), and query (P, D), got {self.context.shape} and {self.query.shape}"
             )
 
     @property
@@ -74,7 +75,7 @@ class FeatureOperator:
 
     @property
     def weight_shape(self) -> tuple[int, int]:
-        """(D+1, D), the shape of W."""
+        """(D+1, D), the shape of W; (D, D) without last row."""
         return self.context.shape[1], self.query.shape[1]
 
     @property
