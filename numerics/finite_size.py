@@ -98,9 +98,9 @@ def solve_finite(
             tasks 1 to 3 ms.
         label_noise: rho >= 0.
         ridge: lam = D lambda0 >= 0. 0 is the ridgeless limit; it diverges for P = D(D + 1), as many prompts as spins
-            (P = D^2 without last row), and for fewer prompts than spins with N <= 2 tokens (a context can then be arbitrarily uninformative, and
-            fitting its label exactly takes weights of infinite variance); for a single task without noise already from
-            P = D^2.
+            (P = D^2 without last row), and for fewer prompts than spins with N <= 2 tokens (a context can then be
+            arbitrarily uninformative, and fitting its label exactly takes weights of infinite variance); for a single
+            task without noise already from P = D^2.
         temperature: T = D^2/beta >= 0.
         test_context_length: N/D of the test prompts, for e_icl and e_icl_gibbs; default as in pretraining.
         norm: divisor of the attention sum, "N" or "N+1".

@@ -10,6 +10,7 @@ Source: this project, notes/last_feature.md. At D -> infinity the three are one 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class LastRow:
         """Rows of W and components of u: D + 1, or D."""
         return dimension + self.last_row
 
-    def to_dict(self) -> dict[str, str | bool]:
+    def to_dict(self) -> dict[str, Any]:
         """The two choices by name, as results report them."""
         return {"last_feature": self.last_feature, "last_row": self.last_row}
 

@@ -239,8 +239,8 @@ def _recursion(
 ) -> dict[str, Array]:
     """All steps, (steps + 1, points).
 
-    The first axis is block and last row, or block alone. u_t is the label minus what the other prompts predict; at given
-    scalars of the prompt ``square`` is E u_t^2 and ``gap`` E (u_t - u_{t-1})^2. ``spread`` and ``moved`` are the
+    The first axis is block and last row, or block alone. u_t is the label minus what the other prompts predict; at
+    given scalars of the prompt ``square`` is E u_t^2 and ``gap`` E (u_t - u_{t-1})^2. ``spread`` and ``moved`` are the
     fluctuating parts of the squared norms of W_t and of W_t - W_{t-1}, over D for the block. The moments are those of a
     prompt, exact where the nodes are not, for the errors on prompts of the pretraining and of the test length.
     """

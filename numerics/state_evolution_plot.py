@@ -146,8 +146,8 @@ def _by_dimension(instances: Sequence[Instance], task_diversity: float, layer: L
             )
         if data.last_row != layer.last_row:
             raise ParameterError(
-                f"a data set has contexts of {data.context.shape[1]} numbers for dimension {data.dimension}, last_row = "
-                f"{layer.last_row} means {layer.rows(data.dimension)}: draw it for the layer of the picture"
+                f"a data set has contexts of {data.context.shape[1]} numbers for dimension {data.dimension}, "
+                f"last_row = {layer.last_row} means {layer.rows(data.dimension)}: draw it for the layer of the picture"
             )
         groups.setdefault(data.dimension, []).append(data)
     if len(groups) >= len(PALETTE):  # the last colour is the black of the limit

@@ -511,7 +511,7 @@ def _disagreement(
 
 
 def _refuse_other_side(task_diversity: float, ridge: float, dimensions: Sequence[int], last_row: bool) -> None:
-    """Without ridge the threshold is at P = n = D(D+1) with the last row, not D^2: just above tau = 1 a small D is below."""
+    """Without ridge the threshold with the last row is at P = n = D(D+1): just above tau = 1 a small D is below."""
     if ridge > 0:
         return
     for dimension in dimensions:

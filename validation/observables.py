@@ -153,7 +153,7 @@ def measure(
 
 
 def weight_quantities(prompts: Prompts, weights: FloatArray, tested: PromptMoments) -> dict[str, float]:
-    """m, q, e_icl, e_idg, e_train and contrast of weights (D+1, D) or (D, D), however they were found; tested: of a test prompt.
+    """m, q, e_icl, e_idg, e_train and contrast of weights W, however they were found; tested: of a test prompt.
 
     >>> from iclglass.validation.prompts import draw_prompts
     >>> data = draw_prompts(dimension=4, context=8, prompts=3, rng=np.random.default_rng(1))

@@ -115,8 +115,8 @@ def draw_prompts(
     all N tokens of each prompt, O(P N D) time, O(P D) memory: the slow obvious version the other one is
     tested against. The two give the same law, not the same numbers.
 
-    last_feature: "unit-tokens" (SG) or "scaled-tokens" (LU): the last column is multiplied by 1/sqrt(D). last_row: False
-    leaves it out. All else is the same to the bit: one seed gives one data set for all layers.
+    last_feature: "unit-tokens" (SG) or "scaled-tokens" (LU): the last column is multiplied by 1/sqrt(D). last_row:
+    False leaves it out. All else is the same to the bit: one seed gives one data set for all layers.
 
     tasks: a pool, (K, D) (see `validation.pools.draw_pool`): each prompt draws one of the K tasks at random,
     independently, each with probability 1/K. Without a pool every prompt has a task of its own, with independent

@@ -111,7 +111,10 @@ class Instance:
 
     @property
     def spins(self) -> int:
-        """Number n of active spins: D(D+1) (the query's masked label switches the last column off), D^2 without last row."""
+        """Number n of active spins, D(D+1), or D^2 without last row.
+
+        The query's masked label switches the last column of W off.
+        """
         return self.dimension * self.context.shape[1]
 
     @property

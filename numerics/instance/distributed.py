@@ -139,9 +139,9 @@ class DistributedFeatures:
         found = self._total("survey", None)
         if int(found[0]) != self.source.prompts or found[1].shape != self.weight_shape:
             raise ParameterError(
-                f"the source says {self.source.prompts} prompts and weights {self.weight_shape}, its {self.source.blocks} "
-                f"blocks hold {int(found[0])} and {found[1].shape}: its blocks must add up, and a source of contexts "
-                "without the mean squared label says last_row = False"
+                f"the source says {self.source.prompts} prompts and weights {self.weight_shape}, its "
+                f"{self.source.blocks} blocks hold {int(found[0])} and {found[1].shape}: its blocks must add up, and a "
+                "source of contexts without the mean squared label says last_row = False"
             )
         return found
 

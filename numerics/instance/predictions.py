@@ -111,8 +111,8 @@ def predict(
         raise ParameterError(f"prompts of dimension {prompts.dimension} for a solution of dimension {dimension}")
     if prompts.context.shape[1] != solution.mean.shape[0]:
         raise ParameterError(
-            f"contexts of {prompts.context.shape[1]} numbers for a solution with {solution.mean.shape[0]} rows of weights: "
-            "build them for the same layer, with last row or without"
+            f"contexts of {prompts.context.shape[1]} numbers for a solution with {solution.mean.shape[0]} rows of "
+            "weights: build them for the same layer, with last row or without"
         )
     features = prompts.features.in_double()
     mean = features.predict(solution.mean[:, :dimension])

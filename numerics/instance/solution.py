@@ -20,14 +20,14 @@ class InstanceSolution:
     """Boltzmann measure exp(-beta H) of the weights of one data set, spin by spin (SG section II).
 
     With A = S^T S/P + ridge0 and h = S^T y/P the measure is Gaussian: mean A^{-1} h, covariance A^{-1}/beta.
-    Matrices have SG's shape (D+1, D+1); their last column is the one the masked label of the query switches off. Without
-    last row they have D rows, and keep that column.
+    Matrices have SG's shape (D+1, D+1); their last column is the one the masked label of the query switches off. Of a
+    layer without last row they have D rows, and keep that column.
 
     method : "exact", "gamp", "tap" or "published".    ridge0, beta : what was solved for.
     mean : (D+1, D+1), last column 0.
     variance : (D+1, D+1), last column 1/(beta ridge0), the prior (inf at ridge0 = 0).
     variance_error : (D+1, D+1), standard error of an estimated variance; 0 where it is exact or not estimated.
-    free_energy : -ln Z/beta over the n = D(D+1) (or D^2) active spins, flat measure dW; NaN where the method gives none.
+    free_energy : -ln Z/beta over the n active spins, flat measure dW; NaN where the method gives none.
     iterations : steps of the iteration; 0 for direct linear algebra.
     residual : |h - A mean|/|h|, computed anew from the mean returned.
     status, reason : how it ended, and one sentence why; for a divergence the predicted cause.

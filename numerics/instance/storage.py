@@ -132,8 +132,8 @@ def load_instance(
 
 def read_instance(
     path: str | Path, *, norm: str | None, last_feature: str | None, last_row: bool | None
-) -> tuple[Instance, dict[str, str | bool]]:
-    """`load_instance`, and what is known of how its contexts were built: last_row, of tokens norm and last_feature, too."""
+) -> tuple[Instance, dict[str, Any]]:
+    """`load_instance`, and what is known of how contexts were built: last_row, of tokens norm and last_feature, too."""
     source = Path(path)
     if norm is not None:
         norm = check_choice("norm", norm, NORMS)
