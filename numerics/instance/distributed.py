@@ -100,8 +100,9 @@ class DistributedFeatures:
 
     @property
     def weight_shape(self) -> tuple[int, int]:
-        """(D+1, D), the shape of W."""
-        return self.source.dimension + 1, self.source.dimension
+        """(D+1, D), the shape of W; (D, D) for a source that says it has no last row."""
+        last_row: bool = getattr(self.source, "last_row", True)
+        return self.source.dimension + bool(last_row), self.source.dimension
 
     @property
     def arithmetic(self) -> np.dtype[Any]:
@@ -138,8 +139,9 @@ class DistributedFeatures:
         found = self._total("survey", None)
         if int(found[0]) != self.source.prompts or found[1].shape != self.weight_shape:
             raise ParameterError(
-                f"the source says {self.source.prompts} prompts in {self.source.dimension} dimensions, its "
-                f"{self.source.blocks} blocks hold {int(found[0])} in {found[1].shape[1]}: its blocks must add up"
+                f"the source says {self.source.prompts} prompts and weights {self.weight_shape}, its "
+                f"{self.source.blocks} blocks hold {int(found[0])} and {found[1].shape}: its blocks must add up, and a "
+                "source of contexts without the mean squared label says last_row = False"
             )
         return found
 
