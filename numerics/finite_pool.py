@@ -15,50 +15,54 @@ solution and iteration converges to it from anywhere; its derivative, symmetric 
 the operator of the linear equation for V. Source: this project, notes/finite_size.md.
 
 Averages over prompts are quadratures (`numerics.pool_averages`): for a given pool there is no noise. Averages over
-pools are over independent pools, with a regression on three numbers of the pool whose mean is known exactly:
-Tr R/D, Tr R^2/D and |mean w|^2 with R = (1/K) sum w w^T. What is left of the noise is stated as an error.
+pools are over independent pools, with a regression on four numbers of the pool whose mean is known exactly: Tr R/D,
+Tr R^2/D, Tr R^3/D and |mean w|^2 with R = (1/K) sum w w^T. What is left of the noise is stated as an error.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.finite_observables import errors_on_new_tasks, thermodynamics
+from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts, TiltedPrompts
 
-__all__ = ["JUDGED", "average_over_pools", "mean_over_pools", "solve_pool"]
+__all__ = ["JUDGED", "average_over_pools", "mean_over_pools", "pool_controls", "solve_pool", "solve_pools"]
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
 _POOLS_TIMES_DIMENSION = 640
 _FEWEST_POOLS = 12
-_ELEMENTS = 1 << 21
-"""Numbers in one array: pools are solved together while they fit."""
+_ELEMENTS, _NODES = 1 << 21, 16
+"""Numbers in one array: pools are solved together while they fit. About as many nodes of psi, and half as many of Z."""
 
 _ITERATIONS = 300
 _TOLERANCE = 1e-12
 _MEMORY = 5
 """Steps that Anderson's mixing combines."""
-_LINEAR_TOLERANCE = 1e-10
-_MISPLACED = 3.0
-"""Factor between the leverage that placed the nodes of the quadrature and that of the solution."""
+_LINEAR_TOLERANCE, _ROUND_OFF = 1e-10, 1e-14
 _SINGULAR = 1e13
 """Condition number of E[u u^T] from which on some direction has no features: equal tasks without label noise, where u.w
 and v are proportional. Without ridge its response is infinite."""
+_MISPLACED, _PLACINGS = 2.0, 4
+"""Largest factor between the leverage that placed the nodes of the quadrature and that of the solution; attempts."""
 JUDGED = ("m", "q", "e_icl", "e_idg", "e_train")
 """Quantities that error_bound holds for."""
 
 
-def average_over_pools(flat: Mapping[str, Array], norm: str, progress: Progress | None = None) -> dict[str, Array]:
-    """All quantities at many points, averaged over pools; the same pools serve all points of equal D, K, N, rho.
+def average_over_pools(
+    flat: Mapping[str, Array], norm: str, layer: LastRow, progress: Progress | None = None
+) -> dict[str, Array]:
+    """All quantities at many points, averaged over pools; the same pools serve all points of equal D and K.
 
     Args:
         flat: name -> (points,): dimension, prompts, context_length, test_context_length and task_count as whole
-            numbers; label_noise, ridge, temperature, last_scale.
+            numbers; label_noise, ridge, temperature.
         norm: "N" or "N+1".
+        layer: the last row and its feature.
         progress: called with (points done, points in all).
 
     Returns:
@@ -69,24 +73,26 @@ def average_over_pools(flat: Mapping[str, Array], norm: str, progress: Progress 
 
     def drawn(size: int, count: int) -> Array:
         pools = max(_FEWEST_POOLS, round(_POOLS_TIMES_DIMENSION / size))
-        return np.stack([np.random.default_rng([size, count, index]).standard_normal((count, size)) for index in range(pools)])
+        streams = [np.random.default_rng([size, count, index]) for index in range(pools)]
+        return np.stack([rng.standard_normal((count, size)) for rng in streams])
 
-    return _by_law(flat, norm, drawn, progress)
+    return _by_law(flat, norm, layer, drawn, progress)
 
 
 def solve_pool(
-    tasks: Array, flat: Mapping[str, Array], norm: str, progress: Progress | None = None
+    tasks: Array, flat: Mapping[str, Array], norm: str, layer: LastRow, progress: Progress | None = None
 ) -> dict[str, Array]:
     """All quantities at many points for one given pool, (K, D); arguments and result as in `average_over_pools`.
 
     The mean is over data sets that share the pool; nothing is drawn, error_bound is NaN.
     """
-    return _by_law(flat, norm, lambda size, count: tasks[None], progress)
+    return _by_law(flat, norm, layer, lambda size, count: tasks[None], progress)
 
 
 def _by_law(
     flat: Mapping[str, Array],
     norm: str,
+    layer: LastRow,
     draw: Callable[[int, int], Array],
     progress: Progress | None,
 ) -> dict[str, Array]:
@@ -95,27 +101,36 @@ def _by_law(
     done, total = 0, flat["dimension"].size
     for index, (size, count) in enumerate(laws.T):
         pools = draw(int(size), int(count))
-        controls = _controls(pools)
+        controls = pool_controls(pools)
         for member in np.flatnonzero(group.reshape(-1) == index):
             point = {name: array[member] for name, array in flat.items()}
-            values = mean_over_pools(_solve_point(pools, point, norm), controls)
-            for name, value in values.items():
-                result.setdefault(name, np.full(flat["dimension"].shape, np.nan))[member] = value
+            # Where there is no solution the point stays NaN.
+            with suppress(np.linalg.LinAlgError):
+                values = mean_over_pools(solve_pools(pools, point, norm, layer), controls)
+                for name, value in values.items():
+                    result.setdefault(name, np.full(flat["dimension"].shape, np.nan))[member] = value
             done += 1
             if progress is not None:
                 progress(done, total)
     return result
 
 
-def _controls(pools: Array) -> Array:
-    """Tr R/D, Tr R^2/D and K |mean w|^2/D less their means over isotropic Gaussian pools: 1, 1 + (D+1)/K and 1."""
+def pool_controls(pools: Array) -> Array:
+    """Tr R^n/D, n = 1, 2, 3, and K |mean w|^2/D, less their means over isotropic Gaussian pools: (pools, 4).
+
+    The means are 1, 1 + (D+1)/K, 1 + 3 (D+1)/K + (D^2 + 3 D + 4)/K^2 (moments of a real Wishart matrix; Letac and
+    Massam 2004) and 1.
+    """
     _, count, size = pools.shape
     matrix = np.swapaxes(pools, 1, 2) @ pools / count
     mean = pools.mean(axis=1)
+    square = matrix @ matrix
     return np.stack(
         [
-            np.einsum("bii->b", matrix) / size - 1,
-            (matrix**2).sum(axis=(1, 2)) / size - 1 - (size + 1) / count,
+            _trace(matrix) / size - 1,
+            _trace(square) / size - 1 - (size + 1) / count,
+            (square * matrix).sum(axis=(1, 2)) / size
+            - (1 + 3 * (size + 1) / count + (size**2 + 3 * size + 4) / count**2),
             count * (mean**2).sum(axis=1) / size - 1,
         ],
         axis=1,
@@ -129,7 +144,7 @@ def mean_over_pools(values: Mapping[str, Array], controls: Array) -> dict[str, f
         values: name -> (pools,), one number of each pool.
         controls: (pools, controls), numbers of mean zero. Of a single pool there is no error.
     """
-    pools, count = controls.shape
+    pools = controls.shape[0]
     result: dict[str, float] = {}
     widest = np.nan if pools == 1 else 0.0
     design = np.column_stack([np.ones(pools), controls]) if pools > 1 else np.ones((1, 1))
@@ -161,74 +176,54 @@ def _student(freedom: int) -> float:
     return float(stdtrit(freedom, 0.975))
 
 
-def _solve_point(pools: Array, point: Mapping[str, float], norm: str) -> dict[str, Array]:
-    """All quantities at one parameter point for every pool, name -> (pools,)."""
-    _, count, size = pools.shape
-    nodes = 16 * 8
-    together = max(1, _ELEMENTS // (count * nodes + 16 * (count * size + size**2)))
-    parts = [
-        _solve_batch(pools[start : start + together], point, norm) for start in range(0, pools.shape[0], together)
-    ]
+def solve_pools(pools: Array, point: Mapping[str, float], norm: str, layer: LastRow) -> dict[str, Array]:
+    """All quantities at one parameter point for every pool of ``pools``, (pools, K, D), name -> (pools,)."""
+    number, count, size = pools.shape
+    together = max(1, _ELEMENTS // (_NODES * count * (size + _NODES)))
+    with np.errstate(all="ignore"):
+        parts = [
+            _solve_together(pools[start : start + together], point, norm, layer) for start in range(0, number, together)
+        ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _solve_batch(pools: Array, point: Mapping[str, float], norm: str) -> dict[str, Array]:
-    _, _, size = pools.shape
-    prompts, last_scale, ridge0 = float(point["prompts"]), float(point["last_scale"]), point["ridge"] / size
-    side = size + (last_scale > 0)
+def _solve_together(pools: Array, point: Mapping[str, float], norm: str, layer: LastRow) -> dict[str, Array]:
+    size = pools.shape[2]
+    spins, scale = size * layer.rows(size), layer.scale(size)
     # Without ridge and with fewer prompts than spins G diverges as 1/lambda0: solve for lambda0 G, as finite_own_tasks.
-    flat_directions = point["ridge"] == 0 and prompts < size * side
-    if flat_directions:
-        ridge0 = 1.0
-    context = int(point["context_length"])
-    law_of: dict[str, Any] = {
-        "context": context,
-        "divisor": context + (norm == "N+1"),
-        "label_noise": float(point["label_noise"]),
-        "last_scale": last_scale,
-        "prompts": prompts,
-        "unit": 0.0 if flat_directions else 1.0,
-    }
-    leverage = _leverage(point, size, ridge0, law_of["unit"])
-    for _ in range(4):
-        law = PoolPrompts(pools, leverage=leverage, **law_of)
-        response, residual = _response(law, ridge0)
-        squares = law.untilted_squares()
-        found = float(np.einsum("bij,bji->b", response, squares).mean()) * size / prompts
-        ratio = (law_of["unit"] + found) / (law_of["unit"] + leverage)
-        if not np.isfinite(ratio) or 1 / _MISPLACED < ratio < _MISPLACED:
-            break
-        leverage = found
-    at = law.tilted(response)
+    flat_directions = point["ridge"] == 0 and point["prompts"] < spins
+    ridge0 = 1.0 if flat_directions else point["ridge"] / size
+    law, response, residual = _solved(pools, point, norm, scale, ridge0, 0.0 if flat_directions else 1.0)
+    at, squares = law.tilted(response), law.untilted_squares()
+    if ridge0 == 0 and np.linalg.cond(squares).max() > _SINGULAR:
+        raise np.linalg.LinAlgError("a direction has no features and no ridge")
+
     weights = at.response @ at.signal(law.om_x2) / size
     spread, replicon = _fluctuations(at, weights)
-
     form = weights @ np.swapaxes(weights, 1, 2) / size + spread
+    # E[om^2 R], and R averaged over x
     e_train = (
         (at.label_mean(law.om2_x2) - 2 * (weights * at.signal(law.om2_x2)).sum(axis=(1, 2))) / size
         + (form * at.squares(law.om2_x2)).sum(axis=(1, 2))
         + law.label_noise * at.mean(law.om2)
     )
-    outer = size * (at.back(form) * squares).sum(axis=(1, 2))
     e_idg = (
         law.variance.mean(axis=1)
         - 2 * (at.back(weights) * law.untilted_signal()).sum(axis=(1, 2))
-        + outer
+        + size * (at.back(form) * squares).sum(axis=(1, 2))
     )
-    block = slice(0, size)
-    m = np.einsum("bii->b", weights[:, block]) / size
-    q = (weights[:, block] ** 2).sum(axis=(1, 2)) / size + np.einsum("bii->b", spread[:, block, block])
-    last_row = (weights[:, size:] ** 2).sum(axis=(1, 2)) + size * np.einsum("bii->b", spread[:, size:, size:])
-    g = np.stack(
-        [np.einsum("bii->b", response[:, block, block]) / size, np.einsum("bii->b", response[:, size:, size:])], axis=1
-    )
+    m = _trace(weights[:, :size]) / size
+    q = (weights[:, :size] ** 2).sum(axis=(1, 2)) / size + _trace(spread[:, :size, :size])
+    last_row = (weights[:, size:] ** 2).sum(axis=(1, 2)) + size * _trace(spread[:, size:, size:])
+    g = np.stack([_trace(response[:, :size, :size]) / size, _trace(response[:, size:, size:])], axis=1)
     log_determinant = np.full(m.shape, -np.inf)
     if flat_directions:
         e_train, g = np.zeros_like(m), np.full_like(g, np.inf)
     elif point["temperature"] > 0:
-        log_determinant = prompts * law.logarithm(response) - size * np.linalg.slogdet(response)[1]
+        log_determinant = point["prompts"] * law.logarithm(response) - size * np.linalg.slogdet(response)[1]
     common = {name: np.full(m.shape, value) for name, value in point.items()}
     temperature, chi = common["temperature"], g[:, 0] / size
+    g = g[:, : 1 + layer.last_row]
     return {
         "m": m,
         "q": q,
@@ -236,13 +231,44 @@ def _solve_batch(pools: Array, point: Mapping[str, float], norm: str) -> dict[st
         "chi": chi,
         "replicon": replicon,
         "last_row": last_row,
-        "contrast": m * size / np.sqrt((size + 1) * (size * q + last_row)),
+        "contrast": m * size / np.sqrt(layer.rows(size) * (size * q + last_row)),
         "residual": residual,
         "e_train": e_train,
-        **errors_on_new_tasks(m, q, last_row, g, common, norm),
+        **errors_on_new_tasks(m, q, last_row, g, common, norm, scale),
         "e_idg": e_idg,
-        **thermodynamics(e_train, q + last_row / size, log_determinant, common),
+        **thermodynamics(e_train, q + last_row / size, log_determinant, common, scale),
     }
+
+
+def _trace(matrices: Array) -> Array:
+    trace: Array = np.einsum("bii->b", matrices)
+    return trace
+
+
+def _solved(
+    pools: Array, point: Mapping[str, float], norm: str, scale: float, ridge0: float, unit: float
+) -> tuple[PoolPrompts, Array, Array]:
+    """The law of the prompts with its nodes in the right place, G and its residual."""
+    size, context, prompts = pools.shape[2], int(point["context_length"]), float(point["prompts"])
+    leverage = _leverage(point, size, ridge0, unit)
+    for _ in range(_PLACINGS):
+        law = PoolPrompts(
+            pools,
+            context=context,
+            divisor=context + (norm == "N+1"),
+            label_noise=float(point["label_noise"]),
+            last_scale=scale,
+            prompts=prompts,
+            unit=unit,
+            leverage=leverage,
+        )
+        response, residual = _response(law, ridge0)
+        found = float(np.einsum("bij,bji->b", response, law.untilted_squares()).mean()) * size / prompts
+        ratio = (unit + found) / (unit + leverage)
+        if not np.isfinite(ratio) or 1 / _MISPLACED < ratio < _MISPLACED:
+            break
+        leverage = found
+    return law, response, residual
 
 
 def _leverage(point: Mapping[str, float], size: int, ridge0: float, unit: float) -> float:
@@ -263,11 +289,9 @@ def _response(law: PoolPrompts, ridge0: float) -> tuple[Array, Array]:
     """G and the relative residual of its equation in each pool, by iteration of G^{-1} with Anderson's mixing."""
     squares = law.untilted_squares()
     identity = np.eye(law.side)
-    if ridge0 == 0 and (np.linalg.cond(squares) > _SINGULAR).any():
-        raise np.linalg.LinAlgError("a direction has no features and no ridge")
 
     def image(inverse: Array) -> Array:
-        at = law.tilted(np.linalg.inv(inverse))
+        at = law.tilted(np.asarray(np.linalg.inv(inverse)))
         found = ridge0 * identity + at.back(at.squares(law.om_x2)) / law.size
         return (found + np.swapaxes(found, 1, 2)) / 2
 
@@ -286,7 +310,7 @@ def _response(law: PoolPrompts, ridge0: float) -> tuple[Array, Array]:
             break
         points, steps = [*points[-_MEMORY:], inverse], [*steps[-_MEMORY:], step]
         inverse = _mixed(points, steps)
-    return np.linalg.inv(best), smallest
+    return np.asarray(np.linalg.inv(best)), np.asarray(smallest)
 
 
 def _mixed(points: list[Array], steps: list[Array]) -> Array:
@@ -332,7 +356,7 @@ def _fluctuations(at: TiltedPrompts, weights: Array) -> tuple[Array, Array]:
     for _ in range(_ITERATIONS):
         image = direction - across @ average(metric @ direction @ across) @ metric / scale
         length = square / (direction * image).sum(axis=(1, 2))
-        length = np.where(square > _ROUND_OFF * start, length, 0.0)
+        length = np.where(square > _ROUND_OFF**2 * start, length, 0.0)
         found = found + length[:, None, None] * direction
         residual = residual - length[:, None, None] * image
         before, square = square, _square(residual)
@@ -346,9 +370,6 @@ def _fluctuations(at: TiltedPrompts, weights: Array) -> tuple[Array, Array]:
     return (spread + np.swapaxes(spread, 1, 2)) / 2, _least_eigenvalue(np.array(lengths), np.array(turns))
 
 
-_ROUND_OFF = 1e-28
-
-
 def _square(matrix: Array) -> Array:
     return (matrix**2).sum(axis=(1, 2))
 
@@ -357,13 +378,13 @@ def _least_eigenvalue(lengths: Array, turns: Array) -> Array:
     """Of Lanczos' tridiagonal matrix from the coefficients of conjugate gradients, (steps, pools) each."""
     found = np.full(lengths.shape[1], np.nan)
     for pool in range(found.size):
-        length = lengths[:, pool]
-        length = length[: int(np.argmin(length > 0))] if not (length > 0).all() else length
-        turn = turns[: length.size, pool]
+        length = lengths[lengths[:, pool] > 0, pool]
         if length.size and np.isfinite(length).all():
-            matrix = np.diag(1 / length)
-            for step in range(1, length.size):
-                matrix[step, step] += turn[step - 1] / length[step - 1]
-                matrix[step, step - 1] = matrix[step - 1, step] = np.sqrt(turn[step - 1]) / length[step - 1]
+            turn = turns[: length.size - 1, pool]
+            diagonal = 1 / length
+            diagonal[1:] += turn / length[:-1]
+            matrix = (
+                np.diag(diagonal) + np.diag(np.sqrt(turn) / length[:-1], 1) + np.diag(np.sqrt(turn) / length[:-1], -1)
+            )
             found[pool] = np.linalg.eigvalsh(matrix)[0]
     return found

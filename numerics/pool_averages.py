@@ -10,16 +10,16 @@ Laplace transforms in Q,
 
     1/(1 + x2 Q/P) = int_0^inf (P/x2) exp(-theta P/x2) exp(-theta Q) dtheta,
 
-and exp(-theta Q) leaves a Gaussian law Gaussian. In the variable psi = b Z theta/norm^2, on axes where the block of G is
-diagonal with entries g_i, with c_i its entries beside the last feature, g_v its corner and d_i = 1/(1 + 2 psi g_i),
+and exp(-theta Q) leaves a Gaussian law Gaussian. In the variable psi = b Z theta/norm^2, on axes where the block of G
+is diagonal with entries g_i, with c_i its entries beside the last feature, g_v its corner and d_i = 1/(1 + 2 psi g_i),
 
     delta = sum o_i^2 d_i,   kappa = 1 + 2 psi s sum o_i d_i c_i,
     eta   = (b kappa^2/(rho + delta) - 1)/2 + psi s^2 b (g_v - 2 psi sum c_i^2 d_i),
     <exp(-theta Q)> = prod_i d_i^(1/2) (b/(rho + delta))^(1/2) exp(-Z eta),
 
-and under this weight U has, with p = (d_i o_i, 0), r = (-2 psi s d_i c_i, s), a = kappa/(rho + delta), D = diag(d_i, 0),
+and under this weight, with p = (d_i o_i, 0), r = (-2 psi s d_i c_i, s), a = kappa/(rho + delta), D = diag(d_i, 0),
 
-    mean Z b (a p + r),   covariance Z b (D - p p^T/(rho + delta)).
+    U has the mean Z b (a p + r) and the covariance Z b (D - p p^T/(rho + delta)).
 
 So a matrix average is a sum over tasks and over nodes of psi of products of a few vectors. The integral over psi is the
 trapezoidal rule in x, psi = psi0 exp(x - exp(-x)); those over Z and x2 are Gauss quadrature. Source: this project,
@@ -47,7 +47,7 @@ _NOTHING, _ROUNDING = 40.0, 1e-10
 
 @dataclass(frozen=True, eq=False)
 class _Tilt:
-    """What the weight exp(-theta Q) does, at each node of psi: arrays (pools, psi, ...) in the notation of the module."""
+    """What the weight exp(-theta Q) does at each node of psi: (pools, psi, ...), in the notation of the module."""
 
     d: Array
     coupling: Array
@@ -343,7 +343,9 @@ class PolynomialAverages:
     def _form(self, matrix: Array) -> Array:
         """o.M o for every task, (pools, psi, K), of matrices (pools, psi, D, D)."""
         task = self._at.task[:, None]
-        found: Array = np.einsum("bnkd,bnkd->bnk", task @ matrix, np.broadcast_to(task, (*matrix.shape[:2], *task.shape[2:])))
+        found: Array = np.einsum(
+            "bnkd,bnkd->bnk", task @ matrix, np.broadcast_to(task, (*matrix.shape[:2], *task.shape[2:]))
+        )
         return found
 
 

@@ -1,4 +1,4 @@
-r"""Prompts of a given pool of tasks, spread evenly over their law: quasi-Monte Carlo points of the finite-size theory.
+r"""The slow obvious version of `numerics.pool_averages`: prompts of a given pool, drawn and summed over.
 
 A prompt draws one of the K tasks w and N tokens. Given w, with t^2 = |w|^2/D and n = w/|w|, its features are
 
