@@ -15,8 +15,8 @@ from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts
 from iclglass.numerics.saddle_point import solve
 from tests.numerics.pool_sampling import pool_prompts
 
-# Quasi-Monte Carlo with 2^14 to 2^17 points in 8 to 12 dimensions.
-QUADRATURE = 1e-3
+# Quasi-Monte Carlo with 2^16 to 2^17 points in 8 to 12 dimensions.
+QUADRATURE = 2e-3
 # Central differences with a relative step of 1e-4: (1e-4)^2 times a third derivative of order 10.
 DIFFERENCE = 1e-6
 # |z| of one comparison of two means: false alarm 6.8e-6.
@@ -45,7 +45,7 @@ def test_points_follow_the_law_of_prompts():
         np.testing.assert_allclose(found, expected, atol=5e-3 * np.max(np.abs(expected)))
 
 
-def averages(pool, response, *, last_scale, points=1 << 16, tokens=7, rho=0.3, prompts=120.0, unit=1.0):
+def averages(pool, response, *, last_scale, points=1 << 17, tokens=7, rho=0.3, prompts=120.0, unit=1.0):
     """Both roads to the averages of one pool at one G: ours, and the sum over quasi-random prompts."""
     size = pool.shape[1]
     law = PoolPrompts(
@@ -78,7 +78,7 @@ def test_averages_over_prompts_against_drawn_ones(last_scale, unit):
     mixing = 0.15 * rng.standard_normal((side, side))
     response = 3 * (np.eye(side) + mixing @ mixing.T)
     law, at, features, task, leverage, nodes, weights = averages(
-        POOL, response, last_scale=last_scale, unit=unit, tokens=7 if unit else 30
+        POOL, response, last_scale=last_scale, unit=unit, tokens=12 if unit else 30
     )
     om = 1 / (unit + leverage)
     form = rng.standard_normal((side, side))
@@ -111,7 +111,7 @@ def test_averages_over_prompts_against_drawn_ones(last_scale, unit):
         pairs["logarithm"] = (law.logarithm(response[None]), np.mean((np.log1p(leverage) - leverage * om) @ weights))
     for name, (ours, drawn) in pairs.items():
         # 1/Q^2 has tails that few points see.
-        assert np.abs(ours[0] - drawn).max() < (1 if unit else 3) * QUADRATURE * np.abs(drawn).max(), name
+        assert np.abs(ours[0] - drawn).max() < (1 if unit else 4) * QUADRATURE * np.abs(drawn).max(), name
 
 
 @pytest.mark.parametrize(
