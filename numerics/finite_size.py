@@ -71,6 +71,10 @@ class FiniteSizeSolution(Solution):
     dimension: NDArray[np.int64]
     standard_errors: Mapping[str, Array]
 
+    def to_dict(self) -> dict[str, Array]:
+        """Name -> array, in the order of the attributes; without the standard errors."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "standard_errors"}
+
 
 def solve_finite(
     *,

@@ -325,11 +325,10 @@ def test_becomes_the_theory_of_pools(changes):
     finite, limit = solve_finite(dimension=sizes, **point), solve(**point)
     for name in ("m", "q", "e_icl", "e_train"):
         values = getattr(finite, name)
-        weight = 1 / (finite.error_bound * values)
+        weight = 1 / finite.standard_errors[name]
         design = np.vander(1 / sizes, 3, increasing=True)
         covariance = np.linalg.inv((design.T * weight**2) @ design)
         fitted = covariance @ (design.T * weight**2) @ values
-        # error_bound is the largest of four: z is an underestimate, the slope's test the one with power
         assert abs(fitted[0] - getattr(limit, name)) < Z_SCORE * np.sqrt(covariance[0, 0]), name
     assert abs(finite.e_icl[0] / limit.e_icl - 1) > 10 * finite.error_bound[0]
 

@@ -54,12 +54,12 @@ def compare(point, seed=SEED):
     assert int(finite.prompts) == found.prompts[0]
     assert int(finite.context) == found.contexts[0]
     assert int(finite.task_count) == found.task_counts[0]
-    sampling = np.nan_to_num(finite.error_bound)
     rows = {}
     for name in QUANTITIES:
         mean, error = mean_and_error(found.values[name][0])
         theory = getattr(finite, name)
-        rows[name] = np.array([mean, np.hypot(error, sampling * theory), theory, getattr(limit, name), error])
+        sampling = np.nan_to_num(finite.standard_errors[name])
+        rows[name] = np.array([mean, np.hypot(error, sampling), theory, getattr(limit, name), error])
     return rows
 
 
@@ -80,7 +80,8 @@ def test_given_pool_at_every_quantity():
     for name in QUANTITIES:
         mean, error = mean_and_error(np.array([row[name] for row in found]))
         for label, solution in (("given", theory), ("typical", typical)):
-            row = np.array([mean, np.hypot(error, solution.error_bound * abs(mean)), getattr(solution, name)])
+            sampling = np.nan_to_num(solution.standard_errors[name])
+            row = np.array([mean, np.hypot(error, sampling), getattr(solution, name)])
             worst[label] = max(worst[label], excess(name, row, row[2], size))
     assert worst["given"] < Z_SCORE, worst
     assert worst["typical"] > 2 * Z_SCORE, worst

@@ -79,14 +79,14 @@ def finite_size_table(samples: FiniteSizeSamples, asymptotic: dict[str, list[flo
         last_feature=samples.last_feature,
         last_row=samples.last_row,
     )
-    sampling = np.nan_to_num(theory.error_bound)
     table = {}
     for name in QUANTITIES:
         if name not in asymptotic:
             continue
         mean, error = mean_and_error(samples.values[name])
         value = np.asarray(getattr(theory, name))
-        table[name] = np.stack([mean, np.hypot(error, sampling * value), value, np.array(asymptotic[name])], axis=1)
+        sampling = np.nan_to_num(theory.standard_errors[name])
+        table[name] = np.stack([mean, np.hypot(error, sampling), value, np.array(asymptotic[name])], axis=1)
     return table
 
 

@@ -212,7 +212,7 @@ class _Run:
 
     def _lost(self, reason: str) -> PointResult:
         point = self._points[0]
-        nothing = (math.nan,) * len(columns(point.road, theory=point.theory))
+        nothing = (math.nan,) * len(columns(point.road, theory=point.theory, pools=point.pools))
         return PointResult(nothing, int(Status.LOST), reason, 0.0)
 
     def _tell(self) -> None:

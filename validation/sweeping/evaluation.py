@@ -9,13 +9,18 @@ import numpy as np
 
 from iclglass.numerics.blas import pin_blas
 from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.finite_size import FiniteSizeSolution
 from iclglass.numerics.fixed_point import Status
-from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
+from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, Solution, solve_points
 from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.sweeping.points import Point
 from iclglass.validation.sweeping.roads import ROADS, measure_data_set
 
-__all__ = ["PointResult", "columns", "evaluate", "quantities_of"]
+__all__ = ["THEORY_ENDS", "PointResult", "columns", "evaluate", "quantities_of"]
+
+
+THEORY_ENDS = ("_theory", "_theory_standard_error")
+"""What names the theory beside a quantity, and its standard error."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,9 @@ def quantities_of(road: str) -> tuple[str, ...]:
     return (*OBSERVABLES, *DIAGNOSTICS) if road == "theory" else ROADS[road].quantities
 
 
-def columns(road: str, *, theory: bool) -> tuple[str, ...]:
-    """Names of a point's values: each quantity, its standard error, and the theory beside it.
+def columns(road: str, *, theory: bool, pools: bool = False) -> tuple[str, ...]:
+    """Names of a point's values: each quantity, its standard error, the theory beside it, and with pools of tasks, over
+    which the theory averages, the standard error of that.
 
     >>> columns("sampling", theory=True)[:3]
     ('m', 'm_standard_error', 'm_theory')
@@ -46,7 +52,7 @@ def columns(road: str, *, theory: bool) -> tuple[str, ...]:
     names = quantities_of(road)
     if road == "theory":
         return names
-    ends = ("", "_standard_error", "_theory") if theory else ("", "_standard_error")
+    ends = ("", "_standard_error", *THEORY_ENDS[: theory * (1 + pools)])
     return tuple(f"{name}{end}" for name in names for end in ends)
 
 
@@ -58,9 +64,9 @@ def evaluate(point: Point) -> PointResult:
     """
     pin_blas()  # the driver's own process gets its threads back from `validation.sweeping.driver`
     started = time.perf_counter()
-    names = columns(point.road, theory=point.theory)
+    names = columns(point.road, theory=point.theory, pools=point.pools)
     try:
-        found, status, message = _theory(point) if point.road == "theory" else _data_sets(point)
+        found, status, message = _theory_alone(point) if point.road == "theory" else _data_sets(point)
     except MemoryError as error:
         found, status, message = {}, Status.LOST, f"not enough memory: {error}"
     except Exception as error:  # whatever one point does, the sweep goes on without it
@@ -71,8 +77,8 @@ def evaluate(point: Point) -> PointResult:
     return PointResult(values, int(status), message, time.perf_counter() - started)
 
 
-def _theory(point: Point) -> tuple[dict[str, float], Status, str]:
-    solution = solve_points(point.parameters, dimension=point.dimension, norm=point.norm, layer=point.layer)
+def _theory_alone(point: Point) -> tuple[dict[str, float], Status, str]:
+    solution = _solve(point)
     status = Status(int(solution.status))
     values = {name: float(getattr(solution, name)) for name in (*OBSERVABLES, *DIAGNOSTICS)}
     return values, status, "" if status == Status.CONVERGED else status.sentence
@@ -99,7 +105,17 @@ def _data_sets(point: Point) -> tuple[dict[str, float], Status, str]:
 def _theory_beside(point: Point) -> dict[str, float]:
     """The theory at the same sizes, whatever became of what was drawn; nothing where there is none."""
     try:
-        theory, _, _ = _theory(point)
+        solution = _solve(point)
     except (ParameterError, ArithmeticError, MemoryError):
         return {}
-    return {f"{name}_theory": theory[name] for name in ROADS[point.road].quantities if name in theory}
+    found = {}
+    for name in ROADS[point.road].quantities:
+        if name in OBSERVABLES or name in DIAGNOSTICS:
+            found[f"{name}_theory"] = float(getattr(solution, name))
+            if isinstance(solution, FiniteSizeSolution) and name in solution.standard_errors:
+                found[f"{name}_theory_standard_error"] = float(solution.standard_errors[name])
+    return found
+
+
+def _solve(point: Point) -> Solution:
+    return solve_points(point.parameters, dimension=point.dimension, norm=point.norm, layer=point.layer)

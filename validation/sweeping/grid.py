@@ -81,6 +81,8 @@ def make_grid(
     if dimension is None:
         refuse_without_dimension(layer)
     shared = _settings(road, norm, layer, samples, seed, theory, method, options)
+    distinct = values.get("distinct_tasks")
+    shared["pools"] = distinct is not None and dimension is not None and bool(np.isfinite(distinct).any())
     _check_road(road, values)
     count = math.prod(axes.values())
     if count > MOST_POINTS:

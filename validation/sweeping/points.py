@@ -30,6 +30,7 @@ class Point:
         prompt has its own task.
     last_feature, last_row : the layer. One seed gives one data set for all layers, but for the last column.
     samples : independent data sets; seed : of the sweep.    theory : whether the theory is solved beside them.
+    pools : whether some point of the sweep has a pool of tasks; the theory then has a standard error.
     method, draws, steps, learning_rate, tolerance : of the road; None or 0 where it has none, or takes its default.
     """
 
@@ -52,6 +53,7 @@ class Point:
     samples: int
     seed: int
     theory: bool
+    pools: bool
     method: str | None = None
     draws: int = 0
     steps: int | None = None

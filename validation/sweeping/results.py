@@ -18,7 +18,7 @@ from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES
 from iclglass.numerics.storage import PROVENANCE, provenance
 from iclglass.numerics.sweep import axis_coordinates, status_flags
 from iclglass.validation.statistics import bonferroni_threshold
-from iclglass.validation.sweeping.evaluation import PointResult, columns, quantities_of
+from iclglass.validation.sweeping.evaluation import THEORY_ENDS, PointResult, columns, quantities_of
 from iclglass.validation.sweeping.grid import Grid
 from iclglass.validation.sweeping.points import Point
 
@@ -30,6 +30,8 @@ __all__ = ["DIGEST", "FAILURES", "Comparison", "compare", "digest", "to_dataset"
 DIGEST = "iclglass_digest"
 FAILURES = "iclglass_failures"
 _FALSE_ALARM = 0.01
+_POOL_FREEDOM = 7
+"""Degrees of freedom of the theory's standard error, at the least: `numerics.finite_pool`."""
 _ROUNDING = 1e-12
 """Of a quantity of order one."""
 
@@ -44,7 +46,8 @@ _COUNTS = {
 def to_dataset(grid: Grid, done: Mapping[int, PointResult]) -> xr.Dataset:
     """The finished points of a grid; a point that is missing or failed is NaN, but for the theory beside it.
 
-    Variables: each quantity of the road (mean over data sets), NAME_standard_error, NAME_theory; status (CF flags);
+    Variables: each quantity of the road (mean over data sets), NAME_standard_error, NAME_theory and, where that
+    averages over pools, NAME_theory_standard_error; status (CF flags);
     prompts, context, task_count, seed_count where data sets were drawn. CF links a quantity to the others by
     ``ancillary_variables``. Attributes: provenance, digest, and the failures as JSON: a list of {"index", "status",
     "message"}.
@@ -53,10 +56,10 @@ def to_dataset(grid: Grid, done: Mapping[int, PointResult]) -> xr.Dataset:
 
     dims, shape = tuple(grid.axes), tuple(grid.axes.values())
     first = grid.points[0]
-    names = columns(first.road, theory=first.theory)
+    names = columns(first.road, theory=first.theory, pools=first.pools)
     size = len(grid.points)
     table = np.full((size, len(names)), math.nan)
-    beside = np.array([name.endswith("_theory") for name in names])
+    beside = np.array([name.endswith(THEORY_ENDS) for name in names])
     status = np.full(size, int(Status.LOST), dtype=np.int8)
     for number, found in done.items():
         status[number] = found.status
@@ -68,8 +71,7 @@ def to_dataset(grid: Grid, done: Mapping[int, PointResult]) -> xr.Dataset:
         text = meanings[base] + _ENDINGS.get(name.removeprefix(base), "")
         attributes = {"long_name": text, "units": "1"}
         if name == base and first.road != "theory":
-            ends = ("_standard_error", "_theory") if first.theory else ("_standard_error",)
-            attributes["ancillary_variables"] = " ".join([*(f"{base}{end}" for end in ends), "status"])
+            attributes["ancillary_variables"] = " ".join([*_companions(base, names), "status"])
         variables[name] = xr.Variable(dims, table[:, column].reshape(shape), attributes)
     flags = {"long_name": "what became of the point", "units": "1", **status_flags()}
     variables["status"] = xr.Variable(dims, status.reshape(shape), flags)
@@ -91,13 +93,21 @@ def to_dataset(grid: Grid, done: Mapping[int, PointResult]) -> xr.Dataset:
     return dataset.assign_attrs({DIGEST: digest(dataset)})
 
 
-_ENDINGS = {"_standard_error": ": standard error of the mean", "_theory": ": theory at the same sizes"}
+_ENDINGS = {
+    "_theory_standard_error": ": standard error of the theory, from averaging over pools",
+    "_standard_error": ": standard error of the mean",
+    "_theory": ": theory at the same sizes",
+}
 
 
 def _base(name: str, quantities: tuple[str, ...]) -> str:
     if name in quantities:
         return name
     return next(name.removesuffix(end) for end in _ENDINGS if name.endswith(end))
+
+
+def _companions(base: str, names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if name in {f"{base}{end}" for end in _ENDINGS}]
 
 
 def _count(name: str, point: Point) -> int:
@@ -172,6 +182,7 @@ def z_scores(dataset: xr.Dataset, quantity: str) -> NDArray[np.float64]:
     """Deviations from the theory as normal deviates, in the shape of the grid; NaN where there is nothing to compare.
 
     Nor is there where both are the same to rounding, as e_train is without ridge below the interpolation threshold: 0.
+    The theory's own standard error counts; the degrees of freedom are then those of Welch and Satterthwaite.
 
     >>> import xarray as xr
     >>> one = xr.Dataset({"m": 1.2, "m_theory": 1.0, "m_standard_error": 0.1, "seed_count": 1000000})
@@ -181,12 +192,16 @@ def z_scores(dataset: xr.Dataset, quantity: str) -> NDArray[np.float64]:
     parts = [quantity, f"{quantity}_theory", f"{quantity}_standard_error"]
     if not all(part in dataset for part in parts):
         return np.full(dataset["status"].shape, np.nan)
-    mean, theory, error = (dataset[part].values for part in parts)
+    mean, theory, sampling = (dataset[part].values for part in parts)
+    dof = np.maximum(dataset["seed_count"].values - 1, 1).astype(np.float64)
+    own = f"{quantity}_theory_standard_error"
+    beside = np.nan_to_num(dataset[own].values) if own in dataset else np.zeros_like(theory)
+    error = np.hypot(sampling, beside)
     scale = np.maximum(np.maximum(np.abs(mean), np.abs(theory)), 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         same = np.maximum(np.abs(mean - theory), error) <= _ROUNDING * scale
         # Data sets that agree to the last bit on something else than the theory: as far off as can be.
         t = np.where((error >= 0) & ~same, (mean - theory) / error, np.nan)
-    dof = np.maximum(dataset["seed_count"].values - 1, 1)
+        dof = np.where(beside > 0, error**4 / (sampling**4 / dof + beside**4 / _POOL_FREEDOM), dof)
     normal: NDArray[np.float64] = -np.sign(t) * special.ndtri(special.stdtr(dof, -np.abs(t)))
     return normal

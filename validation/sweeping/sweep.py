@@ -138,7 +138,7 @@ def sweep_simulated(
         options={"draws": draws, "steps": steps, "learning_rate": learning_rate, "tolerance": tolerance},
     )
     first = grid.points[0]
-    names = columns(first.road, theory=first.theory)
+    names = columns(first.road, theory=first.theory, pools=first.pools)
     path = None if out is None else checkpoint_path(out)
     if out is not None and not force:
         finished = _finished(Path(out), grid)
