@@ -82,9 +82,10 @@ def _gap(now: np.ndarray, golden: np.ndarray) -> str:
             relative = distance / np.abs(golden)
         index = np.unravel_index(np.argmax(distance), distance.shape)
         where = "" if golden.size == 1 else f"[{', '.join(map(str, index))}] "
-        return f"{where}golden {golden[index]!r}, now {now[index]!r}, relative difference {relative[index]:.2g}"
+        values = f"golden {golden[index].item()!r}, now {now[index].item()!r}"
+        return f"{where}{values}, relative difference {relative[index]:.2g}"
     index = np.unravel_index(np.argmax(now != golden), golden.shape)
-    return f"golden {golden[index]!r}, now {now[index]!r}"
+    return f"golden {golden[index].item()!r}, now {now[index].item()!r}"
 
 
 NOT_COMPARED = {

@@ -13,17 +13,17 @@ __all__ = ["JSON", "JSON_OF_FORMULAS", "SECTIONS", "Section"]
 # (OPENBLAS_CORETYPE=Nehalem) and without vector instructions in NumPy (NPY_DISABLE_CPU_FEATURES); "moved" is the
 # largest change seen, in units of |value| + 1.
 
-FORMULA = Tolerance(relative=1e-12, absolute=1e-12)
+FORMULA = Tolerance(relative=1e-12, absolute=1e-14)
 """Closed forms and iterations that converge to rounding; moved 7e-14."""
 
-ROOT = Tolerance(relative=1e-11, absolute=1e-12)
+ROOT = Tolerance(relative=1e-11, absolute=1e-14)
 """Vertices of lines, roots found between grid points; moved 9e-13."""
 
-FLAT = Tolerance(relative=1e-9, absolute=1e-12)
+FLAT = Tolerance(relative=1e-9, absolute=1e-14)
 """The place of a minimum, found where a derivative vanishes: rounding moves it by as much over the curvature, which is
 small where the best ridge is large; moved 2e-11."""
 
-STOPPED = Tolerance(relative=1e-11, absolute=1e-12)
+STOPPED = Tolerance(relative=1e-11, absolute=1e-14)
 """Iterations on data that stop at a relative residual of 1e-12, a step sooner or later by rounding; moved 1e-15, as
 every one stopped at the same step."""
 
@@ -37,7 +37,7 @@ ROUNDING = Tolerance(relative=0.0, absolute=1e-10)
 JSON = Tolerance(relative=1e-9, absolute=1e-13)
 """Numbers of commands, most of them simulations: as `SEEDED`."""
 
-JSON_OF_FORMULAS = Tolerance(relative=1e-12, absolute=1e-12)
+JSON_OF_FORMULAS = Tolerance(relative=1e-12, absolute=1e-14)
 """Numbers of `solve`."""
 
 

@@ -28,8 +28,9 @@ class Table:
         return len(next(iter(self.values.values())))
 
     def describe(self, point: int) -> str:
-        """The inputs of one point: name=value, name=value."""
-        return ", ".join(f"{name}={column[point]}" for name, column in self.inputs.items())
+        """The inputs of one point, name=value, name=value; without those that it lacks."""
+        given = {name: column[point].item() for name, column in self.inputs.items()}
+        return ", ".join(f"{name}={value}" for name, value in given.items() if value != "" and value == value)
 
 
 def stack(rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Table:
