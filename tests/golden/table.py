@@ -34,11 +34,7 @@ class Table:
 
 
 def stack(rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Table:
-    """One table of many (inputs, values) of single points; an input that a point lacks is NaN, or ''.
-
-    >>> stack([({"x": 1.0}, {"y": [1, 2]}), ({"x": 2.0}, {"y": [3, 4]})]).values["y"].shape
-    (2, 2)
-    """
+    """One table of many (inputs, values) of single points; an input that a point lacks is NaN, or ''."""
     names = list(dict.fromkeys(name for inputs, _ in rows for name in inputs))
     empty = {name: "" if any(isinstance(inputs.get(name), str) for inputs, _ in rows) else np.nan for name in names}
     return Table(
