@@ -270,7 +270,7 @@ def test_training_ends_at_the_ground_state_without_last_row(parametrisation):
     ground = ground_state(data, 0.0)
     assert np.allclose(run.weights, ground, rtol=0, atol=1e-5)
     assert math.isclose(run.test_error[-1], population_error(ground, moments), rel_tol=1e-5)
-    with pytest.raises(ParameterError, match="5 rows of weights, the training prompts 4 and 4"):
+    with pytest.raises(ParameterError, match="5 rows of weights, the training prompts 4: draw"):
         train(data, steps=1, learning_rate=0.1, ridge0=0.0, test=draw(dimension=4), rng=rng)
     start = initial_weights(dimension=4, overlap=1.0, last_row=False, rng=rng)
     late = gradient_flow(data, 0.0, [math.inf], start=start)[0]
