@@ -16,7 +16,9 @@ from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.linear_response import ground_state, linear_response
 from iclglass.numerics.instance.plotting import draw_solution
 from iclglass.numerics.instance.predictions import contrast, overlaps, predict
+from iclglass.numerics.instance.spin_by_spin import spin_by_spin_variances, squared_couplings
 from iclglass.numerics.instance.spin_glass import boltzmann, energy, hessian, hessian_eigenvalues, spin_glass
+from iclglass.numerics.instance.stability import spin_by_spin_limit
 from iclglass.numerics.state_evolution import state_evolution
 from iclglass.numerics.state_evolution_plot import draw_state_evolution
 from iclglass.numerics.storage import PROVENANCE
@@ -195,6 +197,31 @@ def test_every_solver_takes_weights_without_last_row():
         predict(found, draw().context, draw().query, instance=data)
     with pytest.raises(ParameterError, match="another layer"):
         predict(found, data.context, data.query, instance=draw())
+
+
+def test_spin_by_spin_variances_need_nothing_of_a_small_last_row():
+    """At lam > a SG's last row has variances for tau > a/lam = 0.2 only, the block from 4/(1 + lam/a)^2 = 0.11 on."""
+    point = {"context_length": 5.0, "ridge": 6.0}
+    for layer, threshold in zip(LAYERS, (0.2, 1 / 9, 1 / 9), strict=True):
+        for factor, exists in ((1.001, True), (0.999, False)):
+            limit = spin_by_spin_limit(task_diversity=threshold * factor, **point, **layer)
+            assert math.isfinite(limit.chi) == exists
+            assert math.isnan(limit.tap[0]) == (not exists)
+    # (1 + rho)^2 (a chi/tau - 1) above lam: the small row's spins have none either
+    noisy = {"task_diversity": 0.12, "context_length": 60.0, "ridge": 5.0, "label_noise": 1.0}
+    assert math.isnan(spin_by_spin_limit(**noisy, **SCALED).chi)
+    assert math.isfinite(spin_by_spin_limit(**noisy, **ABSENT).chi)
+    for layer, exists in zip(LAYERS, (False, True, True), strict=True):
+        data = draw(2, dimension=40, context=200, prompts=256, **layer)  # tau = 0.16
+        onsite = 6 / 40 + data.features.diagonal()
+        found = spin_by_spin_variances(squared_couplings(data), onsite)
+        assert (found is not None) == exists
+        if found is not None:
+            limit = spin_by_spin_limit(task_diversity=0.16, **point, **layer)
+            assert math.isclose(float(found[:40].mean()) / 40, limit.chi, rel_tol=0.15)
+            if layer == SCALED:
+                last = 6 + 1 - 1.2 * limit.chi / 0.16
+                assert math.isclose(float(found[40].mean()) / 40, 1 / last, rel_tol=0.15)
 
 
 def test_many_spins_without_last_row_by_krylov_solves():
