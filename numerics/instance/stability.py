@@ -193,8 +193,8 @@ def spin_by_spin_limit(
         tap            w = a chi (1 - x) - a^2 chi^2/tau
         bias           |W' - W| at ridges lam' = lam - a^2 chi/tau and lam, mode by mode
 
-    Everything but the bias and the row of scaled tokens depends on tau and lam/a alone. So the layer (`numerics.last_row`)
-    matters to these iterations at D -> infinity, too. Source: this project, notes/message_passing.md. tau > 0, alpha > 0,
+    Everything but the bias and the row of scaled tokens depends on tau and lam/a alone. These iterations feel the layer
+    (`numerics.last_row`) at D -> infinity, too. Source: this project, notes/message_passing.md. tau > 0, alpha > 0,
     lam >= 0, rho >= 0; every prompt has a task of its own.
 
     >>> limit = spin_by_spin_limit(task_diversity=5.0, context_length=10.0, ridge=0.0)
