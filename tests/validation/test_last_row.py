@@ -262,7 +262,7 @@ def test_a_source_that_hides_its_layer_is_named():
         def block(self, index):
             return draw(**ABSENT)
 
-    with pytest.raises(ParameterError, match=r"weights \(7, 6\).*says last_row = False"):
+    with pytest.raises(ParameterError, match=r"have 6 numbers, not 7: .* last_row = False"):
         iclglass.solve_distributed(Hidden(), ridge0=0.1, beta=1.0)
 
 
