@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from iclglass.data_set import drawn_layer
 from iclglass.instance_command import finite_theory, named, print_text
 from iclglass.numerics.errors import ParameterError
 from iclglass.output import DONE, NOT_CONVERGED, print_json, say
@@ -38,7 +39,12 @@ def run(values: Mapping[str, Any]) -> int:
         checkpoint = checkpoint_path(values["out"])
         if checkpoint.exists() and not values["force"]:
             say(f"going on from {checkpoint}")
-    law = {"context": values["context"], "label_noise": values["label_noise"] or 0.0, "norm": values["norm"] or "N"}
+    law = {
+        "context": values["context"],
+        "label_noise": values["label_noise"] or 0.0,
+        "norm": values["norm"] or "N",
+        **drawn_layer(values).to_dict(),
+    }
     sizes = {name: values[name] for name in ("dimension", "prompts")}
     source = PromptBlocks(**sizes, **law, seed=values["seed"])
     options = {name: values[name] for name in ("ridge0", "beta")}

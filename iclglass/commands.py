@@ -83,9 +83,11 @@ def _derive(values: Mapping[str, Any]) -> int:
 
 def _solve(values: Mapping[str, Any]) -> int:
     from iclglass.numerics.fixed_point import Status
+    from iclglass.numerics.last_row import LastRow, refuse_without_dimension
     from iclglass.numerics.parameters import PARAMETERS
     from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
 
+    layer = LastRow(values["last_feature"], values["last_row"])
     names = (*_PARAMETERS, "test_context_length")
     given = {name: values[name] for name in names}
     by_name = {option: PARAMETERS[option].letter.replace("_", "-") for option in names} | {"temperature": "temperature"}
@@ -98,13 +100,14 @@ def _solve(values: Mapping[str, Any]) -> int:
             raise ParameterError("--digits needs --kappa inf: only one task per prompt has a closed form")
         if values["dimension"] is not None:
             raise ParameterError("--digits goes without --dimension: the finite-size theory has double precision")
+        refuse_without_dimension(layer)
         exact = {name: text for name, text in given.items() if name != "distinct_tasks"}
         precise = solve_digits(digits=values["digits"], **exact)
         results: dict[str, Any] = {name: precise.values[name] for name in OBSERVABLES}
         results |= {"residual": None, "error_bound": None}
         status = precise.status
     else:
-        solution = solve_points(floats, dimension=values["dimension"], norm=values["norm"])
+        solution = solve_points(floats, dimension=values["dimension"], norm=values["norm"], layer=layer)
         fields = solution.to_dict()
         results = {name: float(fields[name]) for name in (*OBSERVABLES, "residual", "error_bound")}
         status = Status(int(solution.status))
@@ -116,13 +119,13 @@ def _solve(values: Mapping[str, Any]) -> int:
         # As typed: a float would round them.
         shown = {name: str(given[name] if given[name] is not None else given["context_length"]) for name in names}
     if values["dimension"] is not None:
-        shown |= {"dimension": values["dimension"], "norm": values["norm"]}
+        shown |= {"dimension": values["dimension"], "norm": values["norm"], **layer.to_dict()}
         shown |= {name: int(fields[name]) for name in ("prompts", "context", "task_count")}
     if values["json"]:
         print_json({"parameters": shown, **results, "status": status.sentence})
     else:
         for name, value in shown.items():
-            print(f"{name:20s} {value if isinstance(value, str) else format(value, '.12g')}")
+            print(f"{name:20s} {value if isinstance(value, (str, bool)) else format(value, '.12g')}")
         print()
         meanings = OBSERVABLES | DIAGNOSTICS
         for name, value in results.items():
@@ -143,7 +146,10 @@ def _fraction(name: str, text: str) -> float:
 
 def grid_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
     """The options that are parameters of the theory, by the names of its Python functions."""
-    return {name: values[name] for name in (*_PARAMETERS, "test_context_length", "dimension", "norm")}
+    return {
+        name: values[name]
+        for name in (*_PARAMETERS, "test_context_length", "dimension", "norm", "last_feature", "last_row")
+    }
 
 
 def check_outputs(values: Mapping[str, Any], *, resumed: bool = False) -> None:
@@ -263,6 +269,8 @@ def _validate(values: Mapping[str, Any]) -> int:
             samples=values["samples"],
             seed=values["seed"],
             norm=values["norm"],
+            last_feature=values["last_feature"],
+            last_row=values["last_row"],
             false_alarm=values["false_alarm"],
             workers=values["workers"],
             progress=advance,
@@ -376,7 +384,10 @@ def agreement_text(agreement: "Agreement") -> str:
         for dimension, prompts, context in zip(agreement.dimensions, agreement.prompts, agreement.contexts, strict=True)
     )
     verdict = "PASS" if agreement.passed else "FAIL"
-    setting = f"{sizes}; norm {agreement.norm}, seed {agreement.seed}, {agreement.samples} data sets a size"
+    layer = "" if agreement.last_row else ", no last row"
+    if agreement.last_feature != "unit-tokens":
+        layer = f", last feature {agreement.last_feature}"
+    setting = f"{sizes}; norm {agreement.norm}{layer}, seed {agreement.seed}, {agreement.samples} data sets a size"
     return "\n".join([setting, "", *lines, "", f"{verdict}: {agreement.sentence}"])
 
 

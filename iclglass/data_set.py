@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from iclglass.numerics.arguments import check_count
 from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.last_row import LastRow
 
 if TYPE_CHECKING:
     import numpy as np
 
     from iclglass.numerics.instance.data import Instance
 
-__all__ = ["DataSet", "data_set"]
+__all__ = ["DataSet", "data_set", "drawn_layer"]
 
 _SIZES = ("dimension", "context", "prompts")
 _DRAWN = (*_SIZES, "label_noise")
@@ -20,7 +21,8 @@ _DRAWN = (*_SIZES, "label_noise")
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """A data set, the parameters to report, and its law: context, label_noise and norm; None for a user's prompts."""
+    """A data set, the parameters to report, and its law: context, label_noise, norm, last_feature
+    and last_row; None for a user's prompts."""
 
     instance: "Instance"
     parameters: Mapping[str, Any]
@@ -49,19 +51,27 @@ def data_set(values: Mapping[str, Any], rng: "np.random.Generator | None" = None
         "context": values["context"],
         "label_noise": 0.0 if values["label_noise"] is None else values["label_noise"],
         "norm": values["norm"] or "N",
+        **drawn_layer(values).to_dict(),
     }
     instance = draw_prompts(**sizes | law, rng=np.random.default_rng(seed) if rng is None else rng)
     return DataSet(instance, {**sizes, **law, "seed": seed}, law)
 
 
+def drawn_layer(values: Mapping[str, Any]) -> LastRow:
+    """The layer of a data set to draw."""
+    given = {name: values[name] for name in ("last_feature", "last_row") if values[name] is not None}
+    return LastRow(**given)
+
+
 def _read(values: Mapping[str, Any]) -> DataSet:
-    from iclglass.numerics.instance.storage import load_instance
+    from iclglass.numerics.instance.storage import read_instance
 
     unused = [f"--{name.replace('_', '-')}" for name in _DRAWN if values[name] is not None]
     if unused:
         raise ParameterError(
             f"--data is a data set of your own: leave out {', '.join(unused)}, which describe one to draw"
         )
-    instance = load_instance(values["data"], norm=values["norm"])
+    options = {name: values[name] for name in ("norm", "last_feature", "last_row")}
+    instance, built = read_instance(values["data"], **options)
     size = {"dimension": instance.dimension, "prompts": instance.prompts}
-    return DataSet(instance, {"data": values["data"], **size, "seed": values["seed"]}, None)
+    return DataSet(instance, {"data": values["data"], **size, **built, "seed": values["seed"]}, None)

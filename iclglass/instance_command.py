@@ -26,7 +26,7 @@ _MEANINGS = {
     "contrast": "contrast ratio",
     "e_train": "squared error on the prompts given",
     "e_icl": "squared error on a new task",
-    "free_energy": "-ln Z/beta over the D(D+1) spins",
+    "free_energy": "-ln Z/beta over all active spins",
 }
 
 
@@ -152,6 +152,8 @@ def finite_theory(dimension: int, prompts: int, law: Mapping[str, Any], values: 
         ridge=dimension * values["ridge0"],
         temperature=dimension**2 / values["beta"],
         norm=law["norm"],
+        last_feature=law["last_feature"],
+        last_row=law["last_row"],
     )
     theory = {name: float(getattr(solution, name)) for name in ("m", "q", "q_self", "contrast", "e_train", "e_icl")}
     return theory | {"uniqueness": theory["q"] / theory["q_self"]}
@@ -165,7 +167,7 @@ def print_text(
 ) -> None:
     """Parameters, quantities beside their theory, diagnostics."""
     for name, value in parameters.items():
-        print(f"{name:16s} {value if isinstance(value, str) else format(value, '.12g')}")
+        print(f"{name:16s} {value if isinstance(value, (str, bool)) else format(value, '.12g')}")
     heading = "finite-size theory" if theory else ""
     print(f"\n{'':16s} {'this data set':20s} {heading}".rstrip())
     for name, value in quantities.items():

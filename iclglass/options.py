@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from iclglass.numerics.errors import OutputError, ParameterError
 
@@ -37,6 +37,7 @@ class Option:
         default: value when given nowhere.
         required: whether it must be given, on the command line or in the file.
         switch: takes no value; true when given.
+        negatable: a switch that --no-NAME turns off.
         repeat: may be given several times; the value is a list.
         waived_by: key of another option that takes away the requirement when it is given.
         implied: text meant by the option given without a value; none: a value must follow.
@@ -49,6 +50,7 @@ class Option:
     default: object = None
     required: bool = False
     switch: bool = False
+    negatable: bool = False
     repeat: bool = False
     waived_by: str = ""
     implied: str | None = None
@@ -144,6 +146,8 @@ def grid(name: str, value: str) -> object:
 
 def add_options(parser: "ArgumentParser", options: tuple[Option, ...]) -> None:
     """Declare the options to argparse, as text without defaults: `resolve` converts and fills in."""
+    from argparse import BooleanOptionalAction
+
     for option in options:
         flags = [f"--{name}" for name in option.names]
         note = " (required)" if option.required else ""
@@ -151,7 +155,8 @@ def add_options(parser: "ArgumentParser", options: tuple[Option, ...]) -> None:
             note = f" (default: {_shown(option.default)})"
         description = (option.help + note).replace("%", "%%")
         if option.switch:
-            parser.add_argument(*flags, dest=option.key, action="store_true", default=None, help=description)
+            action: Any = BooleanOptionalAction if option.negatable else "store_true"
+            parser.add_argument(*flags, dest=option.key, action=action, default=None, help=description)
         else:
             action = "append" if option.repeat else "store"
             parser.add_argument(

@@ -117,7 +117,7 @@ def _print_text(
     parameters: Mapping[str, Any], acceptance: float, diagnostics: Sequence["Diagnostic"], checks: Sequence["Check"]
 ) -> None:
     for name, value in parameters.items():
-        print(f"{name:16s} {value if isinstance(value, str) else format(value, '.12g')}")
+        print(f"{name:16s} {value if isinstance(value, (str, bool)) else format(value, '.12g')}")
     print(f"{'acceptance':16s} {acceptance:.3f}\n")
     print(f"{'chains':34s} {'mean':>12s} {'mcse':>10s} {'R-hat':>8s} {'ESS bulk':>9s} {'ESS tail':>9s}")
     for row in diagnostics:

@@ -56,16 +56,34 @@ def _test_context(convert: Callable[[str, str], object], *, grids: bool) -> Opti
     return Option(("test-context-length",), convert, meaning, what)
 
 
-def _finite_size(convert: Callable[[str, str], object], what: str) -> tuple[Option, Option]:
+def _finite_size(convert: Callable[[str, str], object], what: str) -> tuple[Option, ...]:
     return (
         Option(
             ("dimension",), convert, "token dimension D >= 4: finite-size theory; D -> infinity when not given", what
         ),
         _NORM,
+        *_LAYER,
     )
 
 
 _NORM = Option(("norm",), text, "divisor of the attention sum at finite D: N or N+1", "N|N+1", default="N")
+_LAST_FEATURE = Option(
+    ("last-feature",),
+    text,
+    "size of the mean squared label at finite D (SG: unit-tokens; LU, tokens of variance 1/D: scaled-tokens, 1/sqrt(D) "
+    "smaller)",
+    "unit-tokens|scaled-tokens",
+    default="unit-tokens",
+)
+_LAST_ROW = Option(
+    ("last-row",),
+    text,
+    "weights of the mean squared label at finite D (default: on; without W is D x D)",
+    switch=True,
+    negatable=True,
+    default=True,
+)
+_LAYER = (_LAST_FEATURE, _LAST_ROW)
 _JSON = Option(("json",), text, "print one JSON object", switch=True)
 _FORCE = Option(("force",), text, "replace existing files", switch=True)
 _SWEEP = (
@@ -116,6 +134,7 @@ _SAMPLING = (
     Option(("samples",), integer, "independent data sets at each dimension, >= 2", "COUNT", default=32),
     Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
     _NORM,
+    *_LAYER,
     Option(("false-alarm",), number, "probability, at most, that a correct theory fails", "RATE", default=0.01),
     Option(("workers",), integer, "threads; the result does not depend on it (default: one a core)", "COUNT"),
 )
@@ -126,6 +145,8 @@ _DATA_SET = (
     Option(("prompts",), integer, "prompts P, each with its own task, >= 1", "P"),
     Option(("label-noise", "rho"), number, "variance of the label noise, >= 0 (default: 0)", "VALUE"),
     Option(("norm",), text, "divisor of the attention sum: N or N+1 (default: N)", "N|N+1"),
+    replace(_LAST_FEATURE, default=None, help=_LAST_FEATURE.help + " (default: unit-tokens)"),
+    replace(_LAST_ROW, default=None),
     Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
     Option(
         ("data",),

@@ -125,6 +125,8 @@ def _ground_state_theory(instance: "Instance", given: Mapping[str, Any], values:
         label_noise=given["label_noise"],
         ridge=size * ridge0,
         norm=given["norm"],
+        last_feature=given["last_feature"],
+        last_row=given["last_row"],
     )
     return {name: float(getattr(found, name)) for name in ("e_train", "e_icl")}
 
@@ -167,7 +169,7 @@ def _print_text(
     result: "TrainingRun",
 ) -> None:
     for name, value in parameters.items():
-        print(f"{name:16s} {value if isinstance(value, str) else format(value, '.12g')}")
+        print(f"{name:16s} {value if isinstance(value, (str, bool)) else format(value, '.12g')}")
     shown = {heading: theory for heading, theory in theories.items() if theory}
     print(f"\n{'':16s} {'this run':20s} {''.join(f'{heading:20s}' for heading in shown)}".rstrip())
     for name, value in quantities.items():

@@ -1,7 +1,7 @@
 r"""Cavity theory at finite dimension: every prompt has its own task, the size of its features fluctuates.
 
-Two groups of spins, the D x D block (1) and the last row (2), with n_1 = D^2 and n_2 = D spins. f_1 = |u|^2 |x|^2 and
-f_2 = v^2 |x|^2 are the squared norms of one prompt's features on them, E is over one prompt
+Two groups of spins, the D x D block (1) and the last row (2), with n_1 = D^2 and n_2 = D spins; or the block alone.
+f_1 = |u|^2 |x|^2 and f_2 = v^2 |x|^2 are the squared norms of one prompt's features on them, E is over one prompt
 (`numerics.gamma_quadrature`), lambda0 = lam/D. With c = (g_1 f_1 + g_2 f_2)/P, om = 1/(1 + c), a = 1, 2:
 
     1/g_a = lambda0 + E[om f_a]/n_a                                        (response: g_a is the mean of A^{-1})
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.finite_observables import errors_on_new_tasks, thermodynamics
 from iclglass.numerics.gamma_quadrature import PromptNodes, prompt_nodes
+from iclglass.numerics.last_row import LastRow
 
 __all__ = ["solve_own_tasks"]
 
@@ -35,13 +36,14 @@ _RESIDUAL_TOLERANCE = 1e-10
 _ITERATIONS = 200
 
 
-def solve_own_tasks(flat: Mapping[str, Array], norm: str) -> dict[str, Array]:
+def solve_own_tasks(flat: Mapping[str, Array], norm: str, layer: LastRow) -> dict[str, Array]:
     """All quantities at many points; every prompt has its own isotropic task.
 
     Args:
         flat: name -> (points,): dimension, prompts, context_length and test_context_length as whole numbers;
             label_noise, ridge, temperature.
         norm: "N" or "N+1".
+        layer: the last feature, and whether there is one.
 
     Returns:
         name -> (points,): the quantities of `numerics.finite_size.FiniteSizeSolution`.
@@ -58,40 +60,40 @@ def solve_own_tasks(flat: Mapping[str, Array], norm: str) -> dict[str, Array]:
         for start in range(0, members.size, step):
             part = members[start : start + step]
             with np.errstate(all="ignore"):
-                values = _solve_law(nodes, {name: array[part] for name, array in flat.items()}, norm)
+                values = _solve_law(nodes, {name: array[part] for name, array in flat.items()}, norm, layer)
             for name, value in values.items():
                 result.setdefault(name, np.full(flat["dimension"].shape, np.nan))[part] = value
     return result
 
 
-def _solve_law(nodes: PromptNodes, flat: Mapping[str, Array], norm: str) -> dict[str, Array]:
+def _solve_law(nodes: PromptNodes, flat: Mapping[str, Array], norm: str, layer: LastRow) -> dict[str, Array]:
     """All quantities at points that share the law of one prompt."""
     size, prompts, ridge0 = flat["dimension"][0], flat["prompts"], flat["ridge"] / flat["dimension"]
-    spins = np.array([size**2, size])
+    last_scale, rows = layer.scale(int(size)), layer.rows(int(size))
+    groups = 1 + layer.last_row
+    spins = np.array([size**2, size])[:groups]
     # Without ridge and with fewer prompts than spins g and c diverge as 1/lambda0: solve for lambda0 g, with
     # om/lambda0 = 1/(lambda0 c).
     flat_directions = (flat["ridge"] == 0) & (prompts < spins.sum())
     unit = np.where(flat_directions, 0.0, 1.0)
     effective = np.where(flat_directions, 1.0, ridge0)
-    features = np.stack([nodes.block, nodes.last])
+    features = np.stack([nodes.block, nodes.last * last_scale**2])[:groups]
     response, residual = _response(nodes.weight, features, spins, prompts, effective, unit)
 
     om = 1 / (unit[:, None] + (response / prompts[:, None]) @ features)
-    first = om @ (nodes.weight * np.stack([nodes.block, nodes.last, nodes.signal])).T
-    m = response[:, 0] * first[:, 2] / size**2
+    first = om @ (nodes.weight * np.concatenate([features, nodes.signal[None]])).T
+    m = response[:, 0] * first[:, -1] / size**2
     squares = om**2
-    leverage_square = (squares @ (nodes.weight * _pairs(features)).T).reshape(-1, 2, 2)
+    leverage_square = (squares @ (nodes.weight * _pairs(features)).T).reshape(-1, groups, groups)
     # label - 2 m signal + m^2 block: the part of R that is not due to fluctuations of the weights, and the same
     # without features in front for the train error.
     fixed = np.stack([nodes.label, -2 / size * nodes.signal, nodes.block / size])
-    weighted = np.concatenate([fixed, (features[:, None] * fixed).reshape(6, -1)])
+    weighted = np.concatenate([fixed, (features[:, None] * fixed).reshape(3 * groups, -1)])
     powers = np.stack([np.ones_like(m), m, m**2], axis=1)
-    bare = np.einsum("pfk,pk->pf", (squares @ (nodes.weight * weighted).T).reshape(-1, 3, 3), powers)
+    bare = np.einsum("pfk,pk->pf", (squares @ (nodes.weight * weighted).T).reshape(-1, 1 + groups, 3), powers)
     scale = response**2 / (spins * prompts[:, None])
     coupling = scale[:, :, None] * leverage_square
-    v = _solve_two(np.eye(2) - coupling, scale * bare[:, 1:])
-    trace, difference = coupling[:, 0, 0] + coupling[:, 1, 1], coupling[:, 0, 0] - coupling[:, 1, 1]
-    perron = trace / 2 + np.sqrt(difference**2 / 4 + coupling[:, 0, 1] * coupling[:, 1, 0])
+    v = _solve_linear(np.eye(groups) - coupling, scale * bare[:, 1:])
 
     spread = (squares @ (nodes.weight * features).T) * v
     e_train = np.where(flat_directions, 0.0, bare[:, 0] + spread.sum(axis=1))
@@ -99,34 +101,39 @@ def _solve_law(nodes: PromptNodes, flat: Mapping[str, Array], norm: str) -> dict
     leverage = (response / prompts[:, None]) @ features
     logarithm = (np.log1p(leverage) - leverage * om) @ nodes.weight
     log_determinant = prompts * logarithm - np.log(response) @ spins
-    q, last_row = m**2 + size * v[:, 0], size * v[:, 1]
+    q = m**2 + size * v[:, 0]
+    last_row = size * v[:, 1] if layer.last_row else np.zeros_like(m)
     return {
         "m": m,
         "q": q,
         "chi": g[:, 0] / size,
-        "replicon": 1 - perron,
+        "replicon": 1 - _largest_eigenvalue(coupling),
         "last_row": last_row,
-        "contrast": m * size / np.sqrt((size + 1) * (size * q + last_row)),
+        "contrast": m * size / np.sqrt(rows * (size * q + last_row)),
         "residual": residual,
         "e_train": e_train,
-        **errors_on_new_tasks(m, q, last_row, g, flat, norm),
-        **thermodynamics(e_train, q + last_row / size, np.where(flat_directions, -np.inf, log_determinant), flat),
+        **errors_on_new_tasks(m, q, last_row, g, flat, norm, last_scale),
+        **thermodynamics(
+            e_train, q + last_row / size, np.where(flat_directions, -np.inf, log_determinant), flat, last_scale
+        ),
         "q_self": np.where(flat["temperature"] == 0, q, q + flat["temperature"] * g[:, 0] / size),
     }
 
 
 def _pairs(features: Array) -> Array:
-    return np.stack([features[0] ** 2, features[0] * features[1], features[1] * features[0], features[1] ** 2])
+    products: Array = features[:, None] * features
+    return products.reshape(-1, features.shape[1])
 
 
 def _response(
     weight: Array, features: Array, spins: Array, prompts: Array, ridge0: Array, unit: Array
 ) -> tuple[Array, Array]:
-    """g of shape (points, 2) by monotone Newton, and its relative residual; om = 1/(unit + c)."""
+    """g of shape (points, groups) by monotone Newton, and its relative residual; om = 1/(unit + c)."""
+    groups = features.shape[0]
     first, second = (weight * features).T, (weight * _pairs(features)).T
     # Far out T is homogeneous of degree 1; on the ray of its fixed direction its slope is n/P. With more prompts than
     # spins, n < P, Newton from a distant point of that ray lands above the solution.
-    ray = np.ones((prompts.size, 2))
+    ray = np.ones((prompts.size, groups))
     for _ in range(20):
         ray = spins / (prompts[:, None] * ((1 / (ray @ features)) @ first))
         ray /= ray.sum(axis=1, keepdims=True)
@@ -145,14 +152,25 @@ def _response(
         smallest = np.where(better, residual, smallest)
         if (smallest <= 2e-15).all():
             break
-        slope = (image**2 / (spins * prompts[:, None]))[:, :, None] * (om**2 @ second).reshape(-1, 2, 2)
-        g = g - _solve_two(np.eye(2) - slope, g - image)
+        slope = (image**2 / (spins * prompts[:, None]))[:, :, None] * (om**2 @ second).reshape(-1, groups, groups)
+        g = g - _solve_linear(np.eye(groups) - slope, g - image)
     return best, smallest
 
 
-def _solve_two(matrix: Array, right: Array) -> Array:
-    """Solutions of many 2 x 2 linear systems."""
+def _solve_linear(matrix: Array, right: Array) -> Array:
+    """Solutions of many linear systems of one unknown or two."""
+    if matrix.shape[-1] == 1:
+        return right / matrix[:, 0]
     determinant = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
     first = matrix[:, 1, 1] * right[:, 0] - matrix[:, 0, 1] * right[:, 1]
     second = matrix[:, 0, 0] * right[:, 1] - matrix[:, 1, 0] * right[:, 0]
     return np.stack([first, second], axis=1) / determinant[:, None]
+
+
+def _largest_eigenvalue(matrix: Array) -> Array:
+    """Of many positive matrices of one row or two."""
+    if matrix.shape[-1] == 1:
+        return matrix[:, 0, 0]
+    trace, difference = matrix[:, 0, 0] + matrix[:, 1, 1], matrix[:, 0, 0] - matrix[:, 1, 1]
+    largest: Array = trace / 2 + np.sqrt(difference**2 / 4 + matrix[:, 0, 1] * matrix[:, 1, 0])
+    return largest

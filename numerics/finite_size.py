@@ -16,6 +16,7 @@ from iclglass.numerics.arguments import MOST, check_choice
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_own_tasks import solve_own_tasks
 from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.parameters import broadcast
 from iclglass.numerics.saddle_point import Solution
 
@@ -42,17 +43,18 @@ class FiniteSizeSolution(Solution):
 
     All arrays have the broadcast shape of the parameters and of the dimension; names and scaling are those of
     `numerics.saddle_point.Solution`, and of `validation.observables` for what only exists at finite D (the measure of
-    ln Z; the contrast ratio over the (D+1) x (D+1) matrix). A point that failed is NaN, its status says why. chi is
+    ln Z; the contrast ratio over the whole matrix). A point that failed is NaN, its status says why. chi is
     infinite for lam = 0 and fewer prompts than spins.
 
     Attributes:
         m, q, q_self, chi: order parameters; q and chi are of the D x D block.
         e_icl, e_icl_gibbs, e_idg, e_train: squared errors. Without a pool of tasks every prompt has a new task, and
             e_idg is e_icl at the pretraining context length.
-        contrast: m D/sqrt((D + 1)(D q + D v_2)) (SG Fig. 4a), a ratio of means.
+        contrast: m D/sqrt((D + 1)(D q + D v_2)) (SG Fig. 4a), a ratio of means; without last row m/sqrt(q), over the
+            D x D block.
         free_energy, energy, entropy: per D^2, in units of the scaled temperature.
         replicon: 1 - largest eigenvalue of the response of (v_1, v_2) to itself; the replicon at D -> infinity.
-        last_row: |W_last|^2 = D v_2.
+        last_row: |W_last|^2 = D v_2; 0 without last row.
         residual: largest relative residual of the equations for g_1 and g_2.
         error_bound: with a pool of tasks the largest relative standard error of m, q, e_icl and e_train, from
             averaging over pools and prompts; else not known, NaN.
@@ -79,6 +81,8 @@ def solve_finite(
     temperature: ArrayLike = 0.0,
     test_context_length: ArrayLike | None = None,
     norm: str = "N",
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
 ) -> FiniteSizeSolution:
     r"""Means over data sets at finite dimension D; arrays broadcast, the dimension included.
 
@@ -93,13 +97,15 @@ def solve_finite(
             has its own task. A pool takes 1 s a point at D = 10 and 10 s at D = 80 (error_bound says how exactly), own
             tasks 1 to 3 ms.
         label_noise: rho >= 0.
-        ridge: lam = D lambda0 >= 0. 0 is the ridgeless limit; it diverges for P = D(D + 1), as many prompts as spins,
-            and for fewer prompts than spins with N <= 2 tokens (a context can then be arbitrarily uninformative, and
-            fitting its label exactly takes weights of infinite variance); for a single task without noise already from
-            P = D^2.
+        ridge: lam = D lambda0 >= 0. 0 is the ridgeless limit; it diverges for P = D(D + 1), as many prompts as spins
+            (P = D^2 without last row), and for fewer prompts than spins with N <= 2 tokens (a context can then be
+            arbitrarily uninformative, and fitting its label exactly takes weights of infinite variance); for a single
+            task without noise already from P = D^2.
         temperature: T = D^2/beta >= 0.
         test_context_length: N/D of the test prompts, for e_icl and e_icl_gibbs; default as in pretraining.
         norm: divisor of the attention sum, "N" or "N+1".
+        last_feature: size of the mean squared label, "unit-tokens" (SG) or "scaled-tokens" (LU: 1/sqrt(D) smaller).
+        last_row: False: no weights multiply the mean squared label, W is D x D.
 
     Returns:
         `FiniteSizeSolution`, arrays of the broadcast shape.
@@ -121,7 +127,8 @@ def solve_finite(
         "temperature": temperature,
         "test_context_length": test_context_length,
     }
-    return solve_finite_points(given, dimension=dimension, norm=norm)
+    layer = LastRow(last_feature, last_row)
+    return solve_finite_points(given, dimension=dimension, norm=norm, layer=layer)
 
 
 def solve_finite_points(
@@ -129,6 +136,7 @@ def solve_finite_points(
     *,
     dimension: ArrayLike,
     norm: str = "N",
+    layer: LastRow = UNIT_TOKENS,
     pool: Array | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> FiniteSizeSolution:
@@ -156,12 +164,12 @@ def solve_finite_points(
 
     pooled = flat["task_count"] < np.inf
     result = {name: np.full(sizes.shape, np.nan) for name in (*_REAL, "error_bound")}
-    diverges = _diverges(flat)
+    diverges = _diverges(flat, layer)
     for chosen in (False, True):
         members = np.flatnonzero((pooled == chosen) & ~diverges)
         if members.size:
             part = {name: array[members] for name, array in flat.items()}
-            for name, array in _solve(part, norm, chosen, pool, progress).items():
+            for name, array in _solve(part, norm, layer, chosen, pool, progress).items():
                 result[name][members] = array
     arrays: dict[str, Any] = {**result, "status": _judge(result, diverges)}
     flat["task_count"] = np.where(pooled, flat["task_count"], flat["prompts"])
@@ -173,13 +181,19 @@ def solve_finite_points(
 def _solve(
     flat: Mapping[str, Array],
     norm: str,
+    layer: LastRow,
     pooled: bool,
     pool: Array | None,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Array]:
     with np.errstate(all="ignore"):
         if not pooled:
-            return solve_own_tasks(flat, norm)
+            return solve_own_tasks(flat, norm, layer)
+        if not layer.is_default:
+            raise ParameterError(
+                f"last_feature = {layer.last_feature!r}, last_row = {layer.last_row}: the theory of pools of tasks at "
+                "finite dimension is that of unit-tokens with last row; leave both out, or take distinct_tasks inf"
+            )
         # Imported here: quasi-Monte Carlo and Krylov solvers are slow to import, and only pools need them.
         from iclglass.numerics.finite_pool import average_over_pools, solve_pool
 
@@ -198,6 +212,8 @@ def solve_given_pool(
     temperature: ArrayLike = 0.0,
     test_context_length: ArrayLike | None = None,
     norm: str = "N",
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
 ) -> FiniteSizeSolution:
     r"""Means over data sets that share one given pool of tasks.
 
@@ -205,7 +221,8 @@ def solve_given_pool(
 
     Args:
         tasks: (K, D), one task a row, K <= P, D >= 4; isotropic tasks of the theory have entries of variance 1.
-        task_diversity, context_length, label_noise, ridge, temperature, test_context_length, norm: as `solve_finite`.
+        task_diversity, context_length, label_noise, ridge, temperature, test_context_length, norm, last_feature,
+            last_row: as `solve_finite`.
 
     Returns:
         `FiniteSizeSolution`, arrays of the parameters' shape. e_icl is the error on new tasks, Gaussian and isotropic;
@@ -239,7 +256,8 @@ def solve_given_pool(
         "temperature": temperature,
         "test_context_length": test_context_length,
     }
-    return solve_finite_points(given, dimension=pool.shape[1], norm=norm, pool=pool.astype(np.float64))
+    layer = LastRow(last_feature, last_row)
+    return solve_finite_points(given, dimension=pool.shape[1], norm=norm, layer=layer, pool=pool.astype(np.float64))
 
 
 _COUNTS = ("prompts", "context", "task_count", "dimension")
@@ -299,12 +317,13 @@ def _task_count(flat: Mapping[str, Array], pool: Array | None) -> Array:
     return count
 
 
-def _diverges(flat: Mapping[str, Array]) -> NDArray[np.bool_]:
+def _diverges(flat: Mapping[str, Array], layer: LastRow) -> NDArray[np.bool_]:
     """The ridgeless theory has no solution there: see `solve_finite`."""
-    spins = flat["dimension"] * (flat["dimension"] + 1)
+    spins = flat["dimension"] * (flat["dimension"] + layer.last_row)
     few = (flat["prompts"] < spins) & (flat["context_length"] <= 2)
     # u.w and v are proportional: one direction of D + 1 has no features.
     single = (flat["task_count"] == 1) & (flat["label_noise"] == 0) & (flat["prompts"] >= flat["dimension"] ** 2)
+    single &= layer.last_row
     return np.asarray((flat["ridge"] == 0) & ((flat["prompts"] == spins) | few | single))
 
 

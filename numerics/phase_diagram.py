@@ -67,6 +67,8 @@ def phase_diagram(
     lines: Sequence[str] | None = None,
     dimension: int | None = None,
     norm: str = "N",
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> PhaseDiagram:
     """Sweep two axes and locate lines.
@@ -80,8 +82,10 @@ def phase_diagram(
         lines: kinds of `numerics.lines.LINE_KINDS`, for instance "contrast=0.9" or "minimum=ridge"; default
             `DEFAULT_LINES`.
         dimension: token dimension D for the finite-size theory. P and N are then whole numbers and nothing continuous
-            can be located: the only line is the interpolation threshold P = D(D + 1), tau = 1 + 1/D.
+            can be located: the only line is the interpolation threshold P = D(D + 1), tau = 1 + 1/D; without last row
+            P = D^2, tau = 1.
         norm: divisor of the attention sum at finite D.
+        last_feature, last_row: the layer at finite D, as in `numerics.saddle_point.solve`.
         progress: as in `sweep`.
 
     Returns:
@@ -141,11 +145,13 @@ def phase_diagram(
         test_context_length=test_context_length,
         dimension=dimension,
         norm=norm,
+        last_feature=last_feature,
+        last_row=last_row,
         progress=progress,
     )
     fixed = {name: float(dataset[name]) for name in PARAMETERS if name in dataset.coords and name not in axes}
     x, y = axes
     grid = (axes[x], axes[y])
-    threshold = 1.0 if dimension is None else 1 + 1 / dimension
+    threshold = 1.0 if dimension is None or not last_row else 1 + 1 / dimension
     located = tuple(locate(name, axes=(x, y), grid=grid, fixed=fixed, threshold=threshold) for name in lines)
     return PhaseDiagram(dataset, x, y, located)

@@ -17,6 +17,7 @@ from iclglass.numerics import generated_numpy
 from iclglass.numerics.arguments import check_choice
 from iclglass.numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status, iterate
+from iclglass.numerics.last_row import UNIT_TOKENS, LastRow, refuse_without_dimension
 from iclglass.numerics.parameters import broadcast
 from iclglass.numerics.pool import pool_saddle_point
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
@@ -120,6 +121,8 @@ def solve(
     tasks: TaskSpectrum = ISOTROPIC,
     dimension: ArrayLike | None = None,
     norm: str = "N",
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
     method: str = "closed-form",
     throw: bool = True,
 ) -> Solution:
@@ -146,6 +149,9 @@ def solve(
             integers P, N and K used; with a pool of tasks it takes about a second a point, and error_bound is a
             standard error); default none, D -> infinity.
         norm: divisor of the attention sum at finite D, "N" or "N+1".
+        last_feature: size of the mean squared label at finite D, "unit-tokens" (SG) or "scaled-tokens" (LU: 1/sqrt(D)
+            smaller).
+        last_row: False: no weights multiply the mean squared label, W is D x D. At finite D only.
         method: "closed-form" (with a pool: its one scalar equation by bracketed root), or "iteration" to iterate the
             equations (one isotropic task per prompt, ridge > 0).
         throw: a single point that does not converge raises ConvergenceError; a grid never does. A divergence of
@@ -181,6 +187,7 @@ def solve(
         tasks=tasks,
         dimension=dimension,
         norm=norm,
+        layer=LastRow(last_feature, last_row),
         method=method,
     )
     if throw and np.ndim(solution.status) == 0 and solution.status not in (Status.CONVERGED, Status.DIVERGES):
@@ -197,6 +204,7 @@ def solve_points(
     tasks: TaskSpectrum = ISOTROPIC,
     dimension: ArrayLike | None = None,
     norm: str = "N",
+    layer: LastRow = UNIT_TOKENS,
     method: str = "closed-form",
     progress: Callable[[int, int], None] | None = None,
 ) -> Solution:
@@ -215,7 +223,8 @@ def solve_points(
         # Imported here: it brings quadrature nodes and scipy, which the theory at D -> infinity does not need.
         from iclglass.numerics.finite_size import solve_finite_points
 
-        return solve_finite_points(given, dimension=dimension, norm=norm, progress=progress)
+        return solve_finite_points(given, dimension=dimension, norm=norm, layer=layer, progress=progress)
+    refuse_without_dimension(layer)
     parameters = broadcast(given)
     shape = parameters["task_diversity"].shape
     flat = [parameters[name].reshape(-1) for name in _ORDER]

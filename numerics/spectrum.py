@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import check_count
 from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.last_row import LastRow
 
 __all__ = ["marchenko_pastur_density", "marchenko_pastur_edges", "stieltjes", "zero_eigenvalue_fraction"]
 
@@ -75,16 +76,17 @@ def stieltjes(shift: ArrayLike, *, ratio: float) -> Array:
     return np.where(b >= 0, 2 / (b + root), (root - b) / (2 * c * s))
 
 
-def zero_eigenvalue_fraction(*, dimension: int, prompts: int) -> float:
+def zero_eigenvalue_fraction(*, dimension: int, prompts: int, last_row: bool = True) -> float:
     """Fraction of zero eigenvalues of the full (D+1)^2 Hessian, with the masked column of the features.
 
     Equation: max(D + 1, (D+1)^2 - P)/(D+1)^2 (SG Fig. S7): the D + 1 spins of the masked column never enter, and P
-    prompts fix at most P directions.
+    prompts fix at most P directions. Without last row max(0, D^2 - P)/D^2: no label, no masked column.
 
     Examples:
         >>> zero_eigenvalue_fraction(dimension=10, prompts=25)
         0.7933884297520661
     """
     size, samples = check_count("dimension", dimension, minimum=1), check_count("prompts", prompts, minimum=1)
-    spins = (size + 1) ** 2
-    return max(size + 1, spins - samples) / spins
+    rows = LastRow(last_row=last_row).rows(size)
+    masked, spins = rows if last_row else 0, rows**2
+    return max(masked, spins - samples) / spins

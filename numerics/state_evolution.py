@@ -27,6 +27,7 @@ from iclglass.numerics.arguments import MOST, check_choice, check_count
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import whole_dimensions
 from iclglass.numerics.gamma_quadrature import prompt_nodes
+from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.parameters import broadcast
 from iclglass.numerics.saddle_point import solve_points
@@ -77,8 +78,10 @@ class StateEvolution:
 class _Law:
     """One prompt's scalars on quadrature nodes, scaled so that they are of order one as D -> infinity.
 
-    weight: (nodes,) or (1,), sum 1.    inverse_fraction: (2, 1), D^2 over the number of spins, 1 and D.
-    feature: (2, points or 1, nodes), squared feature norms of the block and of the last row, over D.
+    Two groups of spins, the block and the last row; one, the block, in a layer without last row.
+
+    weight: (nodes,) or (1,), sum 1.    inverse_fraction: (groups, 1), D^2 over the number of spins, 1 and D.
+    feature: (groups, points or 1, nodes), squared feature norms of the block and of the last row, over D.
     signal, label: (points or 1, nodes), label times ideal prediction, and squared label.
     """
 
@@ -100,6 +103,8 @@ def state_evolution(
     test_context_length: ArrayLike | None = None,
     dimension: ArrayLike | None = None,
     norm: str = "N",
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
 ) -> StateEvolution:
     r"""Predict the iterates of undamped message passing on the prompts; arrays broadcast.
 
@@ -117,6 +122,7 @@ def state_evolution(
         dimension: D, whole, >= 4: the recursion at finite dimension, with P = round(tau D^2) and N = round(alpha D);
             default none, D -> infinity.
         norm: divisor of the attention sum at finite D, "N" or "N+1".
+        last_feature, last_row: the layer at finite D, as in `numerics.saddle_point.solve`.
 
     Returns:
         `StateEvolution`. A prediction that grows beyond the range of numbers ends in infinity or NaN.
@@ -133,6 +139,7 @@ def state_evolution(
     """
     steps = check_count("steps", steps, minimum=0, maximum=MOST)
     check_choice("norm", norm, ("N", "N+1"))
+    layer = LastRow(last_feature, last_row)
     theory: dict[str, ArrayLike | None] = {
         "task_diversity": task_diversity,
         "context_length": context_length,
@@ -158,9 +165,10 @@ def state_evolution(
     )
     flat = {name: array.reshape(-1) for name, array in parameters.items()}
     # First, because it also refuses counts P or N that round to 0.
-    fixed = solve_points({name: parameters[name] for name in _THEORY}, dimension=parameters.get("dimension"), norm=norm)
+    points = {name: parameters[name] for name in _THEORY}
+    fixed = solve_points(points, dimension=parameters.get("dimension"), norm=norm, layer=layer)
     with np.errstate(all="ignore"):
-        values = _large(flat, steps) if dimension is None else _finite(flat, steps, norm)
+        values = _large(flat, steps) if dimension is None else _finite(flat, steps, norm, layer)
     # At large ridge the replicon is 1 to rounding, on either side.
     rate = np.where(np.isfinite(fixed.chi), np.sqrt(np.maximum(1 - fixed.replicon, 0.0)), np.nan)[()]
     return StateEvolution(**{name: array.reshape(steps + 1, *shape) for name, array in values.items()}, rate=rate)
@@ -194,9 +202,10 @@ def _large(flat: dict[str, Array], steps: int) -> dict[str, Array]:
     return _recursion(law, flat, steps, (1 + rho, one, a, 0 * rho), (1 + rho, one, a_test, 0 * rho))
 
 
-def _finite(flat: dict[str, Array], steps: int, norm: str) -> dict[str, Array]:
+def _finite(flat: dict[str, Array], steps: int, norm: str, layer: LastRow) -> dict[str, Array]:
     """Finite D, point by point: each has its own law of one prompt."""
     paths: list[dict[str, Array]] = []
+    groups = 1 + layer.last_row
     if not flat["ridge"].size:
         raise ParameterError("the parameters are empty arrays: give at least one value")
     for index in range(flat["ridge"].size):
@@ -207,15 +216,19 @@ def _finite(flat: dict[str, Array], steps: int, norm: str) -> dict[str, Array]:
         tokens, test_tokens = (int(np.rint(point[n][0] * size)) for n in ("context_length", "test_context_length"))
         extra = int(norm == "N+1")
         nodes = prompt_nodes(int(size), tokens, tokens + extra, rho)
+        last_square = layer.scale(int(size)) ** 2
         law = _Law(
             weight=nodes.weight,
-            inverse_fraction=np.array([[1.0], [size]]),
-            feature=np.stack([nodes.block, nodes.last])[:, None] / size,
+            inverse_fraction=np.array([[1.0], [size]])[:groups],
+            feature=np.stack([nodes.block, last_square * nodes.last])[:groups, None] / size,
             signal=nodes.signal[None] / size,
             label=nodes.label[None],
         )
         moments, test_moments = (
-            generated_numpy.feature_moments(size, count, count + extra, rho) for count in (tokens, test_tokens)
+            (label, signal, block, last_square * last)
+            for label, signal, block, last in (
+                generated_numpy.feature_moments(size, count, count + extra, rho) for count in (tokens, test_tokens)
+            )
         )
         paths.append(_recursion(law, point, steps, moments, test_moments))
     return {name: np.concatenate([path[name] for path in paths], axis=1) for name in paths[0]}
@@ -226,22 +239,22 @@ def _recursion(
 ) -> dict[str, Array]:
     """All steps, (steps + 1, points).
 
-    The first axis, of length 2, is block and last row. u_t is the label minus what the other prompts predict; at given
-    scalars of the prompt ``square`` is E u_t^2 and ``gap`` E (u_t - u_{t-1})^2. ``spread`` and ``moved`` are the
+    The first axis is block and last row, or block alone. u_t is the label minus what the other prompts predict; at
+    given scalars of the prompt ``square`` is E u_t^2 and ``gap`` E (u_t - u_{t-1})^2. ``spread`` and ``moved`` are the
     fluctuating parts of the squared norms of W_t and of W_t - W_{t-1}, over D for the block. The moments are those of a
     prompt, exact where the nodes are not, for the errors on prompts of the pretraining and of the test length.
     """
     tau, lam = point["task_diversity"], point["ridge"]
     root = np.sqrt(law.inverse_fraction)
     if "initial_chi" in point:
-        chi = np.stack([point["initial_chi"]] * 2)
+        chi = np.stack([point["initial_chi"]] * len(law.feature))
     else:
         chi = 1 / (lam + law.inverse_fraction * (law.feature @ law.weight))
     m = step = np.zeros_like(lam)
     spread = moved = np.zeros_like(chi)
     # Before the first step there is no residual: the prompts have not spoken.
     om_before = square_before = np.zeros((1, 1))
-    kick_before = np.zeros((2, 1, 1))
+    kick_before = np.zeros((1, 1, 1))
     rows = []
     for _ in range(steps + 1):
         leverage = np.sum(law.feature * (chi / tau)[..., None], axis=0)
@@ -254,11 +267,12 @@ def _recursion(
         k = leverage * om_before
         train = (1 - k) ** 2 * square + k**2 * gap + k * (1 - k) * cross
         q = m**2 + spread[0]
+        last_row = spread[1] if len(spread) == 2 else np.zeros_like(q)
         e_icl, e_idg = (
-            label - 2 * signal * m + block * q + last * spread[1]
+            label - 2 * signal * m + block * q + last * last_row
             for label, signal, block, last in (test_moments, moments)
         )
-        rows.append((m, q, chi[0], e_icl, e_idg, train @ law.weight, step**2 + moved[0], spread[1]))
+        rows.append((m, q, chi[0], e_icl, e_idg, train @ law.weight, step**2 + moved[0], last_row))
 
         # chi times the root keeps the last row finite at D -> infinity, where chi is 0 and the root infinite.
         response = 1 / (lam / law.inverse_fraction + (law.feature * om) @ law.weight) / root

@@ -6,6 +6,7 @@ a data set now and then diverges without damping. Source: this project, notes/st
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from iclglass.numerics.arguments import check_choice, check_count
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.gamp import gamp
+from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.moments import FeatureMoments, feature_moments
 from iclglass.numerics.plotting import PALETTE
 from iclglass.numerics.state_evolution import StateEvolution, state_evolution
@@ -44,6 +46,8 @@ def draw_state_evolution(
     steps: int = 15,
     instances: Sequence[Instance] = (),
     norm: str = "N",
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
 ) -> "Figure":
     """Overlaps, error and size of the steps of undamped message passing: prediction and iterates.
 
@@ -53,6 +57,7 @@ def draw_state_evolution(
         instances: data sets drawn at that point, of at most 6 dimensions D, each with P = round(tau D^2) prompts. Their
             contexts of N = round(alpha D) tokens are taken on trust: an instance does not hold its tokens.
         norm: divisor of their attention sums, "N" or "N+1".
+        last_feature, last_row: their layer, as in `numerics.saddle_point.solve`.
 
     Returns:
         A figure with four panels, to be saved by `numerics.plotting.save_figure`.
@@ -71,6 +76,7 @@ def draw_state_evolution(
 
     steps = check_count("steps", steps, minimum=1)
     check_choice("norm", norm, ("N", "N+1"))
+    layer = LastRow(last_feature, last_row)
 
     def predict(size: int | None) -> StateEvolution:
         return state_evolution(
@@ -81,12 +87,14 @@ def draw_state_evolution(
             steps=steps,
             dimension=size,
             norm=norm,
+            last_feature=UNIT_TOKENS.last_feature if size is None else last_feature,
+            last_row=size is None or last_row,
         )
 
     limit = predict(None)
     if limit.rate.ndim:
         raise ParameterError("the picture shows one point: give one value of each parameter")
-    groups = _by_dimension(instances, task_diversity)
+    groups = _by_dimension(instances, task_diversity, layer)
 
     figure = Figure(figsize=(10.0, 7.2), layout="constrained")
     panels = dict(zip(_PANELS, figure.subplots(2, 2).reshape(-1), strict=True))
@@ -106,6 +114,7 @@ def draw_state_evolution(
         moments = feature_moments(
             dimension=size, context=round(context_length * size), label_noise=label_noise, norm=norm
         )
+        moments = replace(moments, last_row=moments.last_row * layer.scale(size) ** 2)
         measured = [_iterates(data, ridge / size, steps, moments) for data in members]
         for name, panel in panels.items():
             first = int(name == "change")
@@ -126,7 +135,7 @@ def draw_state_evolution(
     return figure
 
 
-def _by_dimension(instances: Sequence[Instance], task_diversity: float) -> dict[int, list[Instance]]:
+def _by_dimension(instances: Sequence[Instance], task_diversity: float, layer: LastRow) -> dict[int, list[Instance]]:
     groups: dict[int, list[Instance]] = {}
     for data in instances:
         expected = round(task_diversity * data.dimension**2)
@@ -134,6 +143,11 @@ def _by_dimension(instances: Sequence[Instance], task_diversity: float) -> dict[
             raise ParameterError(
                 f"a data set of dimension {data.dimension} has {data.prompts} prompts, task_diversity = "
                 f"{task_diversity} means {expected}: draw it at the point of the picture"
+            )
+        if data.last_row != layer.last_row:
+            raise ParameterError(
+                f"a data set has contexts of {data.context.shape[1]} numbers for dimension {data.dimension}, "
+                f"last_row = {layer.last_row} means {layer.rows(data.dimension)}: draw it for the layer of the picture"
             )
         groups.setdefault(data.dimension, []).append(data)
     if len(groups) >= len(PALETTE):  # the last colour is the black of the limit
@@ -144,14 +158,14 @@ def _by_dimension(instances: Sequence[Instance], task_diversity: float) -> dict[
 def _iterates(data: Instance, ridge0: float, steps: int, moments: FeatureMoments) -> dict[str, Array]:
     """The quantities of the panels along the iteration of one data set, (steps + 1,) each."""
     size = data.dimension
-    means = np.zeros((steps + 1, size + 1, size))
+    means = np.zeros((steps + 1, *data.features.weight_shape))
 
     def record(step: int, mean: Array, _: Array) -> None:
         means[step] = mean
 
     # A tolerance out of reach: all steps are wanted. beta only divides the variances.
     gamp(data, ridge0=ridge0, beta=1.0, damping=0.0, tolerance=1e-300, max_iterations=steps, callback=record)
-    block, last = means[:, :size], np.sum(means[:, size] ** 2, axis=1)
+    block, last = means[:, :size], np.sum(means[:, size:] ** 2, axis=(1, 2))
     m = np.trace(block, axis1=1, axis2=2) / size
     q = np.sum(block**2, axis=(1, 2)) / size
     return {

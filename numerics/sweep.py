@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.finite_size import whole_dimensions
 from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.parameters import PARAMETERS, real
 from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
@@ -40,6 +41,8 @@ def sweep(
     tasks: TaskSpectrum = ISOTROPIC,
     dimension: ArrayLike | None = None,
     norm: str = "N",
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> "xr.Dataset":
     """Solve over the product of all parameters given as one-dimensional arrays.
@@ -53,6 +56,7 @@ def sweep(
         dimension: token dimension D, a number or an axis, for the finite-size theory; the integers P, N and K used are
             then variables of the dataset. Default none, D -> infinity.
         norm: divisor of the attention sum at finite D, "N" or "N+1".
+        last_feature, last_row: the layer at finite D, as in `solve`.
         progress: called with (points done, points in all) where that takes time: pools at finite dimension.
 
     Returns:
@@ -90,7 +94,8 @@ def sweep(
         position = list(axes).index(name) if name in axes else 0
         shaped[name] = value.reshape([-1 if k == position else 1 for k in range(len(axes))]) if axes else value
     sizes = shaped.pop("dimension", None)
-    solution = solve_points(shaped, tasks=tasks, dimension=sizes, norm=norm, progress=progress)
+    layer = LastRow(last_feature, last_row)
+    solution = solve_points(shaped, tasks=tasks, dimension=sizes, norm=norm, layer=layer, progress=progress)
     variables = {}
     for name, text in {**OBSERVABLES, **_DIAGNOSTICS}.items():
         variables[name] = xr.Variable(tuple(axes), getattr(solution, name), {"long_name": text, "units": "1"})
@@ -101,7 +106,7 @@ def sweep(
     parameters = {
         name: value if value.ndim == 0 else [value[0], value[-1], value.size] for name, value in values.items()
     }
-    recorded = {**parameters, "norm": norm} if sizes is not None else parameters
+    recorded = {**parameters, "norm": norm, **layer.to_dict()} if sizes is not None else parameters
     attributes = {"title": "iclglass sweep", PROVENANCE: provenance(recorded)}
     return xr.Dataset(variables, coords=coordinates, attrs=attributes)
 

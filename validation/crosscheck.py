@@ -128,6 +128,7 @@ class Agreement:
     left_out : quantities that were not: at these parameters they repeat another one, do not exist or diverge.
     task_counts : K; P where every prompt has its own task (distinct_tasks infinite).
     test_contexts : tokens of a test prompt.    tasks : covariance spectrum, at D its D quantiles.
+    last_feature, last_row : the layer simulated, see `numerics.last_row`; one theory for all as D -> infinity.
     """
 
     task_diversity: float
@@ -149,6 +150,8 @@ class Agreement:
     test_context_length: float | None = None
     test_contexts: tuple[int, ...] = ()
     tasks: TaskSpectrum = ISOTROPIC
+    last_feature: str = "unit-tokens"
+    last_row: bool = True
     left_out: tuple[str, ...] = ()
 
     @property
@@ -221,6 +224,8 @@ def validate(
     samples: int = 32,
     seed: int = 0,
     norm: str = "N",
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
     false_alarm: float = 0.01,
     theory: Theory = solve,
     workers: int | None = None,
@@ -265,7 +270,7 @@ def validate(
     )
     if isinstance(dimension, Sequence) and all(isinstance(size, int) for size in dimension):
         # Known from the integers alone: said before anything is simulated.
-        _refuse_other_side(task_diversity, ridge, dimension)
+        _refuse_other_side(task_diversity, ridge, dimension, last_row)
     found = simulate(
         task_diversity=task_diversity,
         context_length=context_length,
@@ -276,6 +281,8 @@ def validate(
         test_context_length=test_context_length,
         tasks=tasks,
         norm=norm,
+        last_feature=last_feature,
+        last_row=last_row,
         dimensions=dimension,
         samples=samples,
         seed=seed,
@@ -327,7 +334,7 @@ def compare(samples: FiniteSizeSamples, *, false_alarm: float = 0.01, theory: Th
     interpolation threshold P = n than the theory, or if the theory or a sample has no finite e_icl.
     """
     predictions = _predictions(samples, theory)
-    _refuse_other_side(samples.task_diversity, samples.ridge, samples.dimensions)
+    _refuse_other_side(samples.task_diversity, samples.ridge, samples.dimensions, samples.last_row)
     left_out = tuple(name for name in QUANTITIES if _is_left_out(name, samples, predictions[name]))
     compared = [name for name in QUANTITIES if name not in left_out]
     if "e_icl" not in compared or not _is_finite("e_icl", samples, predictions["e_icl"]):
@@ -359,6 +366,8 @@ def compare(samples: FiniteSizeSamples, *, false_alarm: float = 0.01, theory: Th
         test_context_length=samples.test_context_length,
         test_contexts=samples.test_contexts,
         tasks=samples.tasks,
+        last_feature=samples.last_feature,
+        last_row=samples.last_row,
         left_out=left_out,
     )
 
@@ -501,16 +510,16 @@ def _disagreement(
     )
 
 
-def _refuse_other_side(task_diversity: float, ridge: float, dimensions: Sequence[int]) -> None:
-    """Without ridge the threshold is at P = n = D(D+1), not D^2: just above tau = 1 a small D is below."""
+def _refuse_other_side(task_diversity: float, ridge: float, dimensions: Sequence[int], last_row: bool) -> None:
+    """Without ridge the threshold with the last row is at P = n = D(D+1): just above tau = 1 a small D is below."""
     if ridge > 0:
         return
     for dimension in dimensions:
-        prompts = round(task_diversity * dimension**2)
-        if (task_diversity > 1) != (prompts > dimension * (dimension + 1)):
+        prompts, spins = round(task_diversity * dimension**2), dimension * (dimension + last_row)
+        if (task_diversity > 1) != (prompts > spins):
             raise ParameterError(
                 f"with ridge = 0, dimension {dimension} has {prompts} prompts for "
-                f"{dimension * (dimension + 1)} spins, on the other side of the interpolation threshold than "
+                f"{spins} spins, on the other side of the interpolation threshold than "
                 f"task_diversity = {task_diversity:g} at infinite dimension; use larger dimensions "
                 "or ridge > 0"
             )

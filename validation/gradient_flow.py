@@ -24,8 +24,10 @@ __all__ = ["gradient_descent", "gradient_flow", "initial_weights"]
 FloatArray = NDArray[np.float64]
 
 
-def initial_weights(*, dimension: int, overlap: float, rng: np.random.Generator) -> FloatArray:
+def initial_weights(*, dimension: int, overlap: float, last_row: bool = True, rng: np.random.Generator) -> FloatArray:
     """Gaussian W0, shape (D+1, D), with |W0|^2 = D q0 exactly on the D x D block; the last row starts at 0.
+
+    Without last row (D, D).
 
     >>> start = initial_weights(dimension=3, overlap=2.0, rng=np.random.default_rng(1))
     >>> start.shape, round(float(np.sum(start**2)), 12)
@@ -33,7 +35,7 @@ def initial_weights(*, dimension: int, overlap: float, rng: np.random.Generator)
     """
     size = check_count("dimension", dimension, minimum=2)
     overlap = check_real("overlap", overlap, minimum=0.0)
-    weights = np.zeros((size + 1, size))
+    weights = np.zeros((size + last_row, size))
     weights[:size] = rng.standard_normal((size, size))
     weights *= np.sqrt(overlap * size / np.sum(weights**2))
     return weights

@@ -11,7 +11,7 @@ rows, "last" the last row, A = S^T S/P + lambda0:
     e_idg = the same over a new prompt of the pretraining law: of the data set's own pool, if there is one
     e_train = mean over the data set of (y_t - s.W)^2
     energy = <H> = H(W) + n T/(2 D^2)
-    contrast = sum_i W_ii/(sqrt(D+1) |W|)          (SG Fig. 4a)
+    contrast = sum_i W_ii/(sqrt(D+1) |W|)          (SG Fig. 4a), D in the place of D+1 without last row
     free_energy = -(T/D^2) ln Z                    entropy = (energy - free_energy)/T
 
 `validation.population` gives the second moments of a prompt exactly at finite D and N, so e_icl and e_idg are
@@ -21,13 +21,15 @@ The measure of ln Z. The theory integrates over sqrt(D) W on the block. The last
 at D -> infinity, and A is of order one there, not 1/D: its spins are of order 1/D and their natural variable
 is D W. With sqrt(D) W for the last row too, ln Z/D^2 would carry -ln(D)/(2D), which vanishes as D -> infinity
 but is no power of 1/D, and no extrapolation in powers of 1/D could remove it. The choice sets the zero of the
-entropy of D among D(D+1) spins; it changes no derivative of the free energy.
+entropy of D among D(D+1) spins; it changes no derivative of the free energy. Where the last feature is multiplied by s
+(`numerics.last_row`) the variable is D s W, and without last row there is none.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -114,6 +116,7 @@ def measure(
         context=prompts.context_count if test_context is None else test_context,
         label_noise=prompts.label_noise,
         norm=prompts.norm,
+        **prompts.layer.to_dict(),
     )
     response = linear_response(prompts, ridge0, method, diagonal=temperature > 0 and not isotropic)
     weights = response.weights
@@ -127,11 +130,14 @@ def measure(
 
     variances = np.diagonal(tested.second)
     if isotropic or response.row_traces is None:  # the rows of the block are alike
+        # without last row its trace is 0
         spread = float(variances[0] * response.block_trace + variances[-1] * response.last_row_trace)
     else:
         spread = float(variances @ response.row_traces)
     # ln Z = -beta H(W) + sum of (1/2) ln(2 pi T/D^2) - (1/2) ln det A, plus the logarithm of each spin's unit
-    units = dimension**2 * math.log(dimension) / 2 + dimension * math.log(dimension)
+    units = dimension**2 * math.log(dimension) / 2
+    if prompts.last_row:
+        units += dimension * math.log(dimension * prompts.layer.scale(dimension))
     log_gaussian = 0.5 * (spins * math.log(2 * math.pi * temperature / dimension**2) - response.log_determinant)
     free_energy = energy - temperature / dimension**2 * (log_gaussian + units)
     mean_energy = energy + spins * temperature / (2 * dimension**2)
@@ -147,7 +153,7 @@ def measure(
 
 
 def weight_quantities(prompts: Prompts, weights: FloatArray, tested: PromptMoments) -> dict[str, float]:
-    """m, q, e_icl, e_idg, e_train and contrast of weights (D+1, D), however they were found; tested: of a test prompt.
+    """m, q, e_icl, e_idg, e_train and contrast of weights W, however they were found; tested: of a test prompt.
 
     >>> from iclglass.validation.prompts import draw_prompts
     >>> data = draw_prompts(dimension=4, context=8, prompts=3, rng=np.random.default_rng(1))
@@ -167,11 +173,13 @@ def weight_quantities(prompts: Prompts, weights: FloatArray, tested: PromptMomen
 
 def _pretraining_moments(prompts: Prompts) -> PromptMoments:
     """Of a new prompt of the law that the data set was drawn from."""
+    law: dict[str, Any] = {
+        "context": prompts.context_count,
+        "label_noise": prompts.label_noise,
+        "norm": prompts.norm,
+        **prompts.layer.to_dict(),
+    }
     if prompts.tasks is not None:
-        return pool_moments(
-            prompts.tasks, context=prompts.context_count, label_noise=prompts.label_noise, norm=prompts.norm
-        )
+        return pool_moments(prompts.tasks, **law)
     eigenvalues = np.ones(prompts.dimension) if prompts.spectrum is None else prompts.spectrum
-    return gaussian_moments(
-        eigenvalues, context=prompts.context_count, label_noise=prompts.label_noise, norm=prompts.norm
-    )
+    return gaussian_moments(eigenvalues, **law)

@@ -12,7 +12,8 @@ Averaged over the law of w, with u = C/norm and s = u (x) X, the error of weight
     E (y_t - s.W)^2 = E y_t^2 - 2 sum_ij E[u_i w_j]/sqrt(D) W_ij + Tr W^T E[u u^T] W
 
 For centred Gaussian tasks the terms between the block and the last row vanish: they are odd in w. For a given pool of K
-tasks they are averages over those K tasks and do not.
+tasks they are averages over those K tasks and do not. The size of the last feature, or a layer without it, is that of
+`numerics.last_row`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_choice, check_count, check_real
 from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.last_row import LastRow
 
 __all__ = ["PromptMoments", "gaussian_moments", "pool_moments", "population_error"]
 
@@ -32,7 +34,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class PromptMoments:
-    """Second moments of one prompt.
+    """Second moments of one prompt; without last row D in the place of D+1.
 
     label : E y_t^2.    signal : (D+1, D), E[y_t s_ij].    second : (D+1, D+1), E[u u^T]; E[s_ij s_kl] is
     second_ik delta_jl.
@@ -43,7 +45,15 @@ class PromptMoments:
     second: FloatArray
 
 
-def pool_moments(tasks: FloatArray, *, context: int, label_noise: float, norm: str) -> PromptMoments:
+def pool_moments(
+    tasks: FloatArray,
+    *,
+    context: int,
+    label_noise: float,
+    norm: str,
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
+) -> PromptMoments:
     """Moments of prompts whose task is one of the rows of tasks, (K, D), each with probability 1/K.
 
     >>> tasks = np.array([[1.0, 0.0], [0.0, 2.0]])
@@ -61,10 +71,19 @@ def pool_moments(tasks: FloatArray, *, context: int, label_noise: float, norm: s
         fourth=float(np.mean(squares**2)),
         context=context,
         norm=norm,
+        layer=LastRow(last_feature, last_row),
     )
 
 
-def gaussian_moments(eigenvalues: FloatArray, *, context: int, label_noise: float, norm: str) -> PromptMoments:
+def gaussian_moments(
+    eigenvalues: FloatArray,
+    *,
+    context: int,
+    label_noise: float,
+    norm: str,
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
+) -> PromptMoments:
     """Moments of prompts with a task of their own, w_i ~ N(0, eigenvalues_i), i = 1..D.
 
     At unit eigenvalues these are `numerics.moments.feature_moments`.
@@ -82,11 +101,12 @@ def gaussian_moments(eigenvalues: FloatArray, *, context: int, label_noise: floa
         fourth=square**2 + 2 * float(np.sum(eigenvalues**2)) / dimension**2,
         context=context,
         norm=norm,
+        layer=LastRow(last_feature, last_row),
     )
 
 
 def population_error(weights: FloatArray, moments: PromptMoments) -> float:
-    """E (y_t - s.W)^2 over a new prompt, for weights W of shape (D+1, D)."""
+    """E (y_t - s.W)^2 over a new prompt, for weights W of shape (D+1, D) or (D, D)."""
     if weights.shape != moments.signal.shape:
         raise ParameterError(f"weights must have shape {moments.signal.shape}, got {weights.shape}")
     linear = float(np.sum(moments.signal * weights))
@@ -94,7 +114,14 @@ def population_error(weights: FloatArray, moments: PromptMoments) -> float:
 
 
 def _assemble(
-    *, covariance: FloatArray, square: float, weighted: FloatArray, fourth: float, context: int, norm: str
+    *,
+    covariance: FloatArray,
+    square: float,
+    weighted: FloatArray,
+    fourth: float,
+    context: int,
+    norm: str,
+    layer: LastRow,
 ) -> PromptMoments:
     """From averages over tasks of w w^T/D, s2, s2 w/sqrt(D) and s2^2."""
     tokens = check_count("context", context, minimum=1)
@@ -108,4 +135,7 @@ def _assemble(
     second[:dimension, dimension] = second[dimension, :dimension] = tokens * (tokens + 2) * weighted
     second[dimension, dimension] = tokens * (tokens + 2) * fourth
     second /= divisor**2
-    return PromptMoments(square, signal, second)
+    rows, last = layer.rows(dimension), layer.scale(dimension)
+    for array in (signal, second, second.T):
+        array[dimension] *= last
+    return PromptMoments(square, signal[:rows], second[:rows, :rows])

@@ -19,6 +19,7 @@ from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.blocks import BLOCK_PROMPTS
 from iclglass.numerics.instance.distributed import CACHE_BYTES, TASKS, DistributedFeatures
+from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
 from iclglass.validation.observables import weight_quantities
 from iclglass.validation.pools import draw_pool
@@ -34,7 +35,8 @@ FloatArray = NDArray[np.float64]
 class PromptBlocks:
     """P prompts of N labelled tokens in D dimensions: a `numerics.instance.blocks.BlockSource` of a few numbers.
 
-    dimension D >= 2, context N >= 1, prompts P >= 1, label_noise rho >= 0, norm "N" or "N+1": see `draw_prompts`.
+    dimension D >= 2, context N >= 1, prompts P >= 1, label_noise rho >= 0, norm "N" or "N+1", last_feature, last_row:
+    see `draw_prompts`.
     task_count : K, tasks in a pool drawn from the seed, of which each prompt draws one; None: every prompt has its own.
     seed : >= 0.    block_prompts : prompts in a block, at least 1; another number is another data set.
 
@@ -52,6 +54,8 @@ class PromptBlocks:
     prompts: int
     label_noise: float = 0.0
     norm: str = "N"
+    last_feature: str = "unit-tokens"
+    last_row: bool = True
     task_count: int | None = None
     seed: int
     block_prompts: int = BLOCK_PROMPTS
@@ -71,10 +75,16 @@ class PromptBlocks:
         )
         checked["label_noise"] = check_real("label_noise", self.label_noise, minimum=0.0, maximum=LARGEST)
         checked["norm"] = check_choice("norm", self.norm, NORMS)
+        checked |= self.layer.to_dict()
         if self.task_count is not None:
             checked["task_count"] = check_count("task_count", self.task_count, minimum=1, maximum=MOST)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def layer(self) -> LastRow:
+        """The last feature, and whether there is one."""
+        return LastRow(self.last_feature, self.last_row)
 
     @property
     def blocks(self) -> int:
@@ -112,6 +122,7 @@ class PromptBlocks:
             prompts=prompts,
             label_noise=self.label_noise,
             norm=self.norm,
+            **self.layer.to_dict(),
             tasks=None if self.task_count is None else _pool(self.dimension, self.task_count, self.seed),
             rng=np.random.default_rng(stream),
         )
@@ -123,7 +134,16 @@ class PromptBlocks:
             for name in ("context", "query", "label")
         ]
         context, query, label = (array[:count] for array in arrays)
-        return Prompts(context, query, label, self.context, self.label_noise, self.norm, parts[0].tasks)
+        return Prompts(
+            context,
+            query,
+            label,
+            self.context,
+            self.label_noise,
+            self.norm,
+            parts[0].tasks,
+            last_feature=self.last_feature,
+        )
 
 
 def measure_blocks(
@@ -147,7 +167,11 @@ def measure_blocks(
     True
     """
     tested = gaussian_moments(
-        np.ones(source.dimension), context=source.context, label_noise=source.label_noise, norm=source.norm
+        np.ones(source.dimension),
+        context=source.context,
+        label_noise=source.label_noise,
+        norm=source.norm,
+        **source.layer.to_dict(),
     )
     found = weight_quantities(source.block(0), weights, tested)  # one block says what the law is
     features = DistributedFeatures(source, executor, tasks, cache_bytes)

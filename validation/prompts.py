@@ -8,7 +8,9 @@ One prompt is a context of N labelled tokens and one query (SG section II; LU se
 Every prompt has its own task w (SG), or draws one of the K tasks of a pool, each with probability 1/K (LU). Linear
 attention sees the context only through
 
-    C_m = sum_k y_k x_{k,m}  (m <= D),     C_{D+1} = sum_k y_k^2,     U = C / norm.
+    C_m = sum_k y_k x_{k,m}  (m <= D),     C_{D+1} = sum_k y_k^2,     U = C / norm,
+
+with U_{D+1} 1/sqrt(D) smaller for the layer on scaled tokens, or left out (`numerics.last_row`).
 
 The law of C at cost O(D) a prompt (this project; for rho = 0 the idea is in LU's code)
 ----------------------------------------------------------------------------------------
@@ -45,6 +47,7 @@ from numpy.typing import ArrayLike, NDArray
 from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import NORMS, Instance
+from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
 from iclglass.validation.pools import eigenvalues_of
 
@@ -64,7 +67,7 @@ _CHUNK_ELEMENTS = 1 << 20
 class Prompts(Instance):
     """One data set of P prompts in D dimensions.
 
-    context : (P, D+1), U = C/norm. The last column is the mean of the squared labels.
+    context : (P, D+1), U = C/norm; (P, D) without last row.
     query : (P, D), the query tokens X.
     label : (P,), the labels y_t of the queries, noise included.
     context_count : N, labelled tokens in a prompt.
@@ -73,6 +76,7 @@ class Prompts(Instance):
     tasks : (K, D), the pool the prompts' tasks were drawn from; None: every prompt has its own.
     spectrum : (D,), variances of the entries of tasks of their own; None: ones, or a pool.
     token_covariance : (D, D), of context tokens and query alike; None: the identity.
+    last_feature : how the last column was built, see `numerics.last_row`.
     """
 
     context_count: int
@@ -81,6 +85,12 @@ class Prompts(Instance):
     tasks: FloatArray | None = None
     spectrum: FloatArray | None = None
     token_covariance: FloatArray | None = None
+    last_feature: str = "unit-tokens"
+
+    @property
+    def layer(self) -> LastRow:
+        """The last feature, and whether there is one."""
+        return LastRow(self.last_feature, self.last_row)
 
 
 def draw_prompts(
@@ -90,6 +100,8 @@ def draw_prompts(
     prompts: int,
     label_noise: float = 0.0,
     norm: str = "N",
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
     method: str = "reduced",
     tasks: FloatArray | None = None,
     spectrum: ArrayLike | None = None,
@@ -102,6 +114,9 @@ def draw_prompts(
     "reduced" uses the exact law in the module's docstring, O(P D) time and memory; method "tokens" draws
     all N tokens of each prompt, O(P N D) time, O(P D) memory: the slow obvious version the other one is
     tested against. The two give the same law, not the same numbers.
+
+    last_feature: "unit-tokens" (SG) or "scaled-tokens" (LU): the last column is multiplied by 1/sqrt(D). last_row:
+    False leaves it out. All else is the same to the bit: one seed gives one data set for all layers.
 
     tasks: a pool, (K, D) (see `validation.pools.draw_pool`): each prompt draws one of the K tasks at random,
     independently, each with probability 1/K. Without a pool every prompt has a task of its own, with independent
@@ -133,6 +148,7 @@ def draw_prompts(
         remedy="take fewer prompts or a smaller dimension",
     )
     norm = check_choice("norm", norm, NORMS)
+    layer = LastRow(last_feature, last_row)
     method = check_choice("method", method, METHODS)
     if not isinstance(rng, np.random.Generator):
         raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
@@ -145,14 +161,15 @@ def draw_prompts(
     label = np.einsum("pd,pd->p", task, query) / np.sqrt(dimension)
     label += np.sqrt(label_noise) * rng.standard_normal(prompts)
     if method == "tokens":
-        scores = _token_sums(task, context, label_noise, factor, rng)
+        scores = _token_sums(task, context, label_noise, factor, layer.rows(dimension), rng)
     elif factor is None:
-        scores = _reduced_sums(task, context, label_noise, rng)
+        scores = _reduced_sums(task, context, label_noise, layer.rows(dimension), rng)
     else:
-        scores = _reduced_sums(task @ factor, context, label_noise, rng)
-        scores[:, :-1] = scores[:, :-1] @ factor.T
+        scores = _reduced_sums(task @ factor, context, label_noise, layer.rows(dimension), rng)
+        scores[:, :dimension] = scores[:, :dimension] @ factor.T
     scores /= context if norm == "N" else context + 1
-    return Prompts(scores, query, label, context, label_noise, norm, pool, eigenvalues, covariance)
+    scores[:, dimension:] *= layer.scale(dimension)
+    return Prompts(scores, query, label, context, label_noise, norm, pool, eigenvalues, covariance, layer.last_feature)
 
 
 def _covariance(value: ArrayLike, dimension: int) -> tuple[FloatArray, FloatArray]:
@@ -205,8 +222,10 @@ def _tasks(
     return pool[rng.integers(pool.shape[0], size=prompts)], pool, None
 
 
-def _reduced_sums(task: FloatArray, context: int, label_noise: float, rng: np.random.Generator) -> FloatArray:
-    """C of shape (P, D+1) from its law given the tasks; the steps are those of the module's docstring."""
+def _reduced_sums(
+    task: FloatArray, context: int, label_noise: float, rows: int, rng: np.random.Generator
+) -> FloatArray:
+    """C, (P, rows), from its law given the tasks; the steps are those of the module's docstring."""
     prompts, dimension = task.shape
     length = np.sqrt(np.einsum("pd,pd->p", task, task))
     along = np.sqrt(rng.chisquare(context, prompts))  # |g| = sqrt(X1)
@@ -215,7 +234,7 @@ def _reduced_sums(task: FloatArray, context: int, label_noise: float, rng: np.ra
     projection = length / np.sqrt(dimension) * along + noise  # r
     label_square = projection**2 + label_noise * across  # |y|^2
 
-    result = np.empty((prompts, dimension + 1))
+    result = np.empty((prompts, rows))
     # A few prompts at a time: nothing beside the data set itself is of its size.
     step = max(1, _CHUNK_ELEMENTS // (64 * dimension))
     for start in range(0, prompts, step):
@@ -227,16 +246,16 @@ def _reduced_sums(task: FloatArray, context: int, label_noise: float, rng: np.ra
         normal *= np.sqrt(label_square[part])[:, None]
         direction *= (along[part] * projection[part])[:, None]
         np.add(normal, direction, out=result[part, :dimension])
-    result[:, dimension] = label_square
+    result[:, dimension:] = label_square[:, None]
     return result
 
 
 def _token_sums(
-    task: FloatArray, context: int, label_noise: float, factor: FloatArray | None, rng: np.random.Generator
+    task: FloatArray, context: int, label_noise: float, factor: FloatArray | None, rows: int, rng: np.random.Generator
 ) -> FloatArray:
-    """C of shape (P, D+1) from all N tokens of each prompt, a few prompts at a time; factor L of their covariance."""
+    """C, (P, rows), from all N tokens of each prompt, a few prompts at a time; factor L of their covariance."""
     prompts, dimension = task.shape
-    result = np.empty((prompts, dimension + 1))
+    result = np.empty((prompts, rows))
     step = max(1, _CHUNK_ELEMENTS // (context * dimension))
     for start in range(0, prompts, step):
         part = slice(start, min(start + step, prompts))
@@ -246,5 +265,5 @@ def _token_sums(
         labels = np.einsum("pkd,pd->pk", tokens, task[part]) / np.sqrt(dimension)
         labels += np.sqrt(label_noise) * rng.standard_normal(labels.shape)
         result[part, :dimension] = np.einsum("pk,pkd->pd", labels, tokens)
-        result[part, dimension] = np.einsum("pk,pk->p", labels, labels)
+        result[part, dimension:] = np.einsum("pk,pk->p", labels, labels)[:, None]
     return result

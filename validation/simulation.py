@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
 from iclglass.numerics.instance.linear_response import cheapest
+from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.parameters import real
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
@@ -46,6 +47,7 @@ class FiniteSizeSamples:
     dimensions, prompts, contexts : D, P and N, the integers used, in ascending order of D.
     values : quantity -> array (sizes, samples); names and scaling as in `validation.observables.Observables`.
     task_counts : K, tasks in the pool of each dimension; P where every prompt has its own (distinct_tasks infinite).
+    last_feature, last_row : the layer, see `numerics.last_row`.
     test_contexts : tokens in a test prompt; N if test_context_length is None.
     tasks : covariance spectrum; at dimension D its D quantiles are used (`validation.pools.at_dimension`).
     """
@@ -67,6 +69,8 @@ class FiniteSizeSamples:
     test_context_length: float | None
     test_contexts: tuple[int, ...]
     tasks: TaskSpectrum
+    last_feature: str = "unit-tokens"
+    last_row: bool = True
 
     @property
     def one_law(self) -> bool:
@@ -130,7 +134,7 @@ def estimate_memory(
 ) -> int:
     """Bytes that a simulation needs: one workspace of the largest dimension for each worker, and all results.
 
-    The primal road needs an n x n matrix and its distinct products, n = D(D+1); the dual road two P x P
+    The primal road needs an n x n matrix and its distinct products, n = D(D+1), or less; the dual road two P x P
     matrices.
 
     >>> estimate_memory(dimension=100, prompts=20000) > 8 * 10100**2
@@ -154,6 +158,8 @@ def simulate(
     test_context_length: float | None = None,
     tasks: TaskSpectrum = ISOTROPIC,
     norm: str = "N",
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
     dimensions: Sequence[int] = (16, 24, 32),
     samples: int = 32,
     seed: int = 0,
@@ -168,7 +174,8 @@ def simulate(
     0 are the scaled parameters of the theory; dimensions are distinct and >= 2, samples >= 2, seed >= 0.
     distinct_tasks kappa > 0: every data set has a pool of its own of K = round(kappa D) tasks, of which each prompt
     draws one; infinite: every prompt has its own task. test_context_length: N/D of test prompts, by default as in
-    pretraining. tasks: covariance spectrum of tasks in pretraining and test.
+    pretraining. tasks: covariance spectrum of tasks in pretraining and test. last_feature, last_row: the layer, see
+    `validation.prompts.draw_prompts`.
     workers: threads, by default one for each core; the result does not depend on it, except through memory.
     progress is called with (samples done, samples in all) after each. checkpoint is a file that keeps
     finished samples (see `validation.checkpoint`); an interrupt leaves it complete up to the last one.
@@ -194,6 +201,7 @@ def simulate(
         raise ParameterTypeError(f"tasks must be a TaskSpectrum, got {type(tasks).__name__}")
     temperature = check_real("temperature", temperature, minimum=0.0, maximum=LARGEST)
     norm = check_choice("norm", norm, NORMS)
+    layer = LastRow(last_feature, last_row).to_dict()
     seed = check_count("seed", seed, minimum=0)
     samples = check_count("samples", samples, minimum=2, maximum=MOST, reason="a standard error needs two")
     sizes = _check_dimensions(dimensions)
@@ -218,6 +226,7 @@ def simulate(
         "test_context_length": test_context_length,
         "tasks": _describe(tasks),
         "norm": norm,
+        **layer,
         "seed": seed,
     }
 
@@ -233,6 +242,8 @@ def simulate(
             prompts=prompts,
             label_noise=label_noise,
             norm=norm,
+            last_feature=last_feature,
+            last_row=last_row,
             tasks=pool,
             spectrum=None if pool is not None or np.all(covariance == 1) else covariance,
             rng=rng,
@@ -298,6 +309,8 @@ def simulate(
         test_context_length=test_context_length,
         test_contexts=tuple(test_contexts),
         tasks=tasks,
+        last_feature=last_feature,
+        last_row=last_row,
     )
 
 

@@ -49,6 +49,8 @@ BLOCK_PROMPTS = 1024
 class BlockSource(Protocol):
     """A data set of `prompts` P prompts in `dimension` D dimensions, in `blocks` row blocks: block(0), block(1), ...
 
+    A source whose contexts lack the mean squared label also has an attribute last_row, False.
+
     It is sent to the workers with every task: small, picklable, and two sources of one data set compare equal (a frozen
     dataclass of numbers does). block(index) is a pure function; the blocks hold P prompts together.
     """
@@ -99,6 +101,11 @@ class InstanceBlocks:
     def dimension(self) -> int:
         """Token dimension D."""
         return self.instance.dimension
+
+    @property
+    def last_row(self) -> bool:
+        """Whether contexts hold the mean squared label."""
+        return self.instance.last_row
 
     @property
     def blocks(self) -> int:
@@ -175,7 +182,7 @@ def _squared_error(data: Instance, weights: FloatArray | None) -> Sums:
 
 def _given(weights: FloatArray | None) -> FloatArray:
     if weights is None:
-        raise ParameterError("this operation takes weights of shape (D+1, D), got None")
+        raise ParameterError("this operation takes weights of shape (D+1, D) or (D, D), got None")
     return weights
 
 

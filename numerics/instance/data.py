@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from iclglass.numerics.arguments import check_choice
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.last_row import LastRow
 
 __all__ = ["NORMS", "Instance"]
 
@@ -26,7 +27,8 @@ _CHUNK_ELEMENTS = 1 << 20
 class Instance:
     """One data set of P prompts in D dimensions, as linear attention sees it (SG section II).
 
-    context : (P, D+1), U = C/norm; the last column is the sum of the squared labels over norm.
+    context : (P, D+1), U = C/norm; the last column is the sum of the squared labels over norm. Or (P, D), without that
+        column: a layer without last row, whose W is D x D.
     query : (P, D), the query tokens X.
     label : (P,), the labels y_t of the queries.
 
@@ -54,12 +56,22 @@ class Instance:
 
     @staticmethod
     def from_tokens(
-        tokens: ArrayLike, labels: ArrayLike, query: ArrayLike, label: ArrayLike, *, norm: str = "N"
+        tokens: ArrayLike,
+        labels: ArrayLike,
+        query: ArrayLike,
+        label: ArrayLike,
+        *,
+        norm: str = "N",
+        last_feature: str = "unit-tokens",
+        last_row: bool = True,
     ) -> Instance:
-        """The data set of prompts given token by token: U_m = sum_k y_k x_km/norm, U_{D+1} = sum_k y_k^2/norm.
+        """The data set of prompts given token by token: U_m = sum_k y_k x_km/norm, U_{D+1} = s sum_k y_k^2/norm.
 
         tokens : (P, N, D).    labels : (P, N), y_k.    query : (P, D).    label : (P,), y_t.
         norm : "N" or "N+1", see SG section II and `NORMS`.
+        last_feature : "unit-tokens" (s = 1, SG) or "scaled-tokens" (s = 1/sqrt(D)), see `numerics.last_row`. Tokens are
+            of variance 1 for either: multiply tokens and query of variance 1/D by sqrt(D) first.
+        last_row : False: no U_{D+1}, a layer without weights for it.
 
         Types and errors are those of `Instance`. Single-precision tokens are summed in double.
 
@@ -68,20 +80,23 @@ class Instance:
         array([[1.5, 1. , 5. ]])
         """
         norm = check_choice("norm", norm, NORMS)
+        layer = LastRow(last_feature, last_row)
         given = {"tokens": tokens, "labels": labels, "query": query, "label": label}
         arrays = {name: _real(name, value) for name, value in given.items()}
         _check_shapes(arrays)
         arrays = _of_one_precision(arrays)
         points, values = arrays["tokens"], arrays["labels"]
         prompts, count, dimension = points.shape
-        context = np.empty((prompts, dimension + 1), dtype=points.dtype)
+        context = np.empty((prompts, layer.rows(dimension)), dtype=points.dtype)
         step = max(1, _CHUNK_ELEMENTS // (count * dimension))
         for start in range(0, prompts, step):
             part = slice(start, start + step)
             weight = values[part].astype(np.float64, copy=False)
-            context[part, :-1] = np.einsum("pk,pkd->pd", weight, points[part])
-            context[part, -1] = np.einsum("pk,pk->p", weight, weight)
+            context[part, :dimension] = np.einsum("pk,pkd->pd", weight, points[part])
+            if layer.last_row:
+                context[part, dimension] = np.einsum("pk,pk->p", weight, weight)
         context /= count if norm == "N" else count + 1
+        context[:, dimension:] *= layer.scale(dimension)
         return Instance(context, arrays["query"], arrays["label"])
 
     @property
@@ -96,8 +111,16 @@ class Instance:
 
     @property
     def spins(self) -> int:
-        """Number n = D(D+1) of active spins (the query's masked label switches the last column of W off)."""
-        return self.dimension * (self.dimension + 1)
+        """Number n of active spins, D(D+1), or D^2 without last row.
+
+        The query's masked label switches the last column of W off.
+        """
+        return self.dimension * self.context.shape[1]
+
+    @property
+    def last_row(self) -> bool:
+        """Whether contexts hold the mean squared label, so that W has a row for it."""
+        return self.context.shape[1] > self.dimension
 
     @property
     def features(self) -> FeatureOperator:
@@ -119,7 +142,7 @@ class Instance:
 
 
 _SHAPES = {
-    "context": ("P", "D+1"),
+    "context": ("P", "D+1 or D"),
     "tokens": ("P", "N", "D"),
     "labels": ("P", "N"),
     "query": ("P", "D"),
@@ -152,7 +175,8 @@ def _check_shapes(arrays: dict[str, FloatArray]) -> None:
     if any(array.ndim != len(_SHAPES[name]) for name, array in arrays.items()):
         raise ParameterError(message)
     prompts, dimension = arrays["query"].shape
-    sizes = {"P": prompts, "D": dimension, "D+1": dimension + 1}
+    rows = arrays["context"].shape[1] if "context" in arrays else dimension
+    sizes = {"P": prompts, "D": dimension, "D+1 or D": dimension if rows == dimension else dimension + 1}
     if "tokens" in arrays:
         sizes["N"] = arrays["tokens"].shape[1]
     if any(array.shape != tuple(sizes[letter] for letter in _SHAPES[name]) for name, array in arrays.items()):

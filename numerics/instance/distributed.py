@@ -100,8 +100,9 @@ class DistributedFeatures:
 
     @property
     def weight_shape(self) -> tuple[int, int]:
-        """(D+1, D), the shape of W."""
-        return self.source.dimension + 1, self.source.dimension
+        """(D+1, D), the shape of W; (D, D) for a source that says it has no last row."""
+        last_row: bool = getattr(self.source, "last_row", True)
+        return self.source.dimension + bool(last_row), self.source.dimension
 
     @property
     def arithmetic(self) -> np.dtype[Any]:
@@ -136,10 +137,16 @@ class DistributedFeatures:
     def _survey(self) -> Sums:
         """What is asked of the data once, in one pass."""
         found = self._total("survey", None)
-        if int(found[0]) != self.source.prompts or found[1].shape != self.weight_shape:
+        rows, dimension = found[1].shape
+        if int(found[0]) != self.source.prompts or dimension != self.source.dimension:
             raise ParameterError(
                 f"the source says {self.source.prompts} prompts in {self.source.dimension} dimensions, its "
-                f"{self.source.blocks} blocks hold {int(found[0])} in {found[1].shape[1]}: its blocks must add up"
+                f"{self.source.blocks} blocks hold {int(found[0])} in {dimension}: its blocks must add up"
+            )
+        if rows != self.weight_shape[0]:
+            raise ParameterError(
+                f"the source's contexts have {rows} numbers, not {self.weight_shape[0]}: a source of contexts without "
+                "the mean squared label says so by an attribute last_row = False"
             )
         return found
 

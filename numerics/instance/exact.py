@@ -135,7 +135,7 @@ def check_probes(probes: object, rng: object) -> int:
 
 def dense_road(instance: Instance, ridge0: float) -> str | None:
     """The cheaper of "primal" and "dual", or None where its matrix is larger than 4000 x 4000."""
-    road = cheapest(instance.dimension, instance.prompts, ridge0)
+    road = cheapest(instance.dimension, instance.prompts, ridge0, last_row=instance.last_row)
     size = instance.spins if road == "primal" else instance.prompts
     return road if size <= _DENSE else None
 
@@ -154,7 +154,7 @@ def _dense(instance: Instance, ridge0: float, beta: float, road: str) -> Instanc
         beta=beta,
         mean=with_masked_column(response.weights, 0.0),
         variance=with_masked_column(response.diagonal / beta, _prior(ridge0, beta)),
-        variance_error=np.zeros((instance.dimension + 1,) * 2),
+        variance_error=with_masked_column(np.zeros(response.weights.shape), 0.0),
         free_energy=energy(instance, response.weights, ridge0) - volume / (2 * beta),
         iterations=0,
         residual=residual,
@@ -268,7 +268,7 @@ def _estimated_diagonal(
         plain[part] = signs * scale * solved.weights
         image = features.normal(signs / scale) / prompts + ridge0 * signs / scale
         control[part] = signs * image / scale - 1
-    for rows in (slice(0, dimension), slice(dimension, None)):
+    for rows in (slice(0, dimension), slice(dimension, None))[: 1 + (scale.shape[0] > dimension)]:
         plain[:, rows] -= _coefficients(plain[:, rows], control[:, rows])[:, None, None] * control[:, rows]
     error = np.std(plain, axis=0, ddof=1) / math.sqrt(probes)
     return np.mean(plain, axis=0) / scale**2, error / scale**2

@@ -7,7 +7,8 @@ With U the (P, D+1) contexts and X the (P, D) queries, the P x n feature matrix 
     S S^T  = (U U^T) * (X X^T)            (1/P) sum_mu s_ij^2 = ((U*U)^T (X*X))_ij / P
 
 (* entrywise), so that neither S nor S^T S is ever stored. The last column of s is zero, because the query's label is
-masked: W here has shape (D+1, D), the active spins only. vec(W) is W.ravel(), row by row.
+masked: W here has shape (D+1, D), the active spins only. vec(W) is W.ravel(), row by row. Contexts (P, D) are those of
+a layer without last row: W is then (D, D), and n = D^2.
 
 Every product runs over the prompts a block at a time. A block and its temporaries stay in the cache, and S^T S W needs
 one pass over the data instead of two: two matrix products of P D^2 multiplications each, and little else.
@@ -62,9 +63,11 @@ class FeatureOperator:
     squared: bool = False
 
     def __post_init__(self) -> None:
-        if self.query.ndim != 2 or self.context.shape != (self.query.shape[0], self.query.shape[1] + 1):
+        prompts, dimension = self.query.shape if self.query.ndim == 2 else (-1, -1)
+        if self.context.shape not in ((prompts, dimension + 1), (prompts, dimension)):
             raise ParameterError(
-                f"context must have shape (P, D+1) and query (P, D), got {self.context.shape} and {self.query.shape}"
+                f"context must have shape (P, D+1), or (P, D), and query (P, D), got {self.context.shape} and "
+                f"{self.query.shape}"
             )
 
     @property
@@ -74,7 +77,7 @@ class FeatureOperator:
 
     @property
     def weight_shape(self) -> tuple[int, int]:
-        """(D+1, D), the shape of W."""
+        """(D+1, D), the shape of W; (D, D) without last row."""
         return self.context.shape[1], self.query.shape[1]
 
     @property

@@ -175,7 +175,7 @@ def gamp(
     if not (math.isfinite(residual) and np.isfinite(variance).all()):
         return diverged_solution(
             "gamp",
-            instance.dimension,
+            features.weight_shape,
             ridge0=ridge0,
             beta=beta,
             reason="numbers beyond floating-point range: rescale the data, whose features are far from order one",
@@ -185,7 +185,7 @@ def gamp(
     radius = gamp_radius(instance, ridge0=ridge0, scaled_variance=variance, damping=weight)
     reason = f"the linearised iteration has spectral radius {radius:.3f} at damping {weight:.2g}: use damping=None"
     return diverged_solution(
-        "gamp", instance.dimension, ridge0=ridge0, beta=beta, reason=reason, radius=radius, history=history
+        "gamp", features.weight_shape, ridge0=ridge0, beta=beta, reason=reason, radius=radius, history=history
     )
 
 

@@ -48,7 +48,7 @@ class LinearResponse:
 
     weights : (D+1, D), W = A^{-1} h.    method : "primal" or "dual", the road taken.
     log_determinant : ln det A over all n spins.
-    block_trace, last_row_trace : trace of A^{-1} over the D x D block of spins and over the last row.
+    block_trace, last_row_trace : trace of A^{-1} over the D x D block of spins and over the last row, 0 without one.
     diagonal : (D+1, D), the diagonal of A^{-1}, where asked for.
     With zero modes (lambda0 = 0 and P < n) these are -inf and inf; but a spin that no zero mode reaches keeps a
     finite entry of the diagonal, the one of the pseudo-inverse.
@@ -91,7 +91,7 @@ def ground_state(
     ridge0 = check_real("ridge0", ridge0, minimum=0.0)
     method = check_choice("method", method, ("auto", "primal", "dual", "cg"))
     if method == "auto":
-        method = cheapest(prompts.dimension, prompts.prompts, ridge0)
+        method = cheapest(prompts.dimension, prompts.prompts, ridge0, last_row=prompts.last_row)
     _refuse_singular(prompts, ridge0, method)
     features = prompts.features
     if method == "primal":
@@ -120,7 +120,7 @@ def linear_response(
     ridge0 = check_real("ridge0", ridge0, minimum=0.0)
     method = check_choice("method", method, ("auto", "primal", "dual"))
     if method == "auto":
-        method = cheapest(prompts.dimension, prompts.prompts, ridge0)
+        method = cheapest(prompts.dimension, prompts.prompts, ridge0, last_row=prompts.last_row)
     _refuse_singular(prompts, ridge0, method)
     return _primal_response(prompts, ridge0) if method == "primal" else _dual_response(prompts, ridge0, diagonal)
 
@@ -141,7 +141,7 @@ def quadratic_forms(
     ridge0 = check_real("ridge0", ridge0, minimum=0.0)
     method = check_choice("method", method, ("auto", "primal", "dual"))
     if method == "auto":
-        method = cheapest(prompts.dimension, prompts.prompts, ridge0)
+        method = cheapest(prompts.dimension, prompts.prompts, ridge0, last_row=prompts.last_row)
     _refuse_singular(prompts, ridge0, method)
     features = FeatureOperator(context, query)  # checks the shapes
     result = np.empty(features.shape[0])
@@ -159,9 +159,9 @@ def quadratic_forms(
     return result
 
 
-def cheapest(dimension: int, prompts: int, ridge0: float) -> str:
+def cheapest(dimension: int, prompts: int, ridge0: float, *, last_row: bool = True) -> str:
     """The road with fewer floating-point operations; with ridge0 = 0 the only one that exists."""
-    spins = dimension * (dimension + 1)
+    spins = dimension * (dimension + last_row)
     if ridge0 == 0:
         return "primal" if prompts >= spins else "dual"
     primal = spins**2 * prompts / 2 + 2 * spins**3 / 3  # half the Hessian's entries; Cholesky; triangular inverse
@@ -255,13 +255,14 @@ def _dual_response(prompts: Instance, ridge0: float, diagonal: bool) -> LinearRe
     singular = ridge0 == 0 and count < spins  # n - P zero modes; they reach both groups of spins
     if ridge0 == 0 and not singular:  # P = n: A^{-1} is P times the pseudo-inverse; there is no ridge to divide by
         raise ParameterError(f"ridge0 = 0 with as many prompts as spins ({count}): use method 'primal'")
+    rows = prompts.context.shape[1]
     first = 0 if diagonal else prompts.dimension
-    inverse = np.array([_dual_row(factor, prompts, row, ridge0) for row in range(first, prompts.dimension + 1)])
+    inverse = np.array([_dual_row(factor, prompts, row, ridge0) for row in range(first, rows)])
     spread = inverse if diagonal else None
     if singular:
-        return LinearResponse(weights, "dual", -math.inf, math.inf, math.inf, spread)
+        return LinearResponse(weights, "dual", -math.inf, math.inf, math.inf if prompts.last_row else 0.0, spread)
     log_determinant = _log_determinant(factor) - count * math.log(count) + (spins - count) * math.log(ridge0)
-    last_trace = float(inverse[-1].sum())
+    last_trace = float(inverse[-1].sum()) if prompts.last_row else 0.0
     total = (spins - count) / ridge0 + count * float(np.sum(_inverse_factor_squares(factor)))
     return LinearResponse(weights, "dual", log_determinant, total - last_trace, last_trace, spread)
 

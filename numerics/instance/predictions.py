@@ -104,11 +104,16 @@ def predict(
     """
     kind = check_choice("kind", kind, ("exact", "diagonal"))
     _check_solution(solution)
-    dimension = solution.mean.shape[0] - 1
+    dimension = solution.mean.shape[1] - 1
     contexts, queries = np.asanyarray(context), np.asanyarray(query)
     prompts = Instance(contexts, queries, np.zeros(queries.shape[:1]))  # checks the arrays
     if prompts.dimension != dimension:
         raise ParameterError(f"prompts of dimension {prompts.dimension} for a solution of dimension {dimension}")
+    if prompts.context.shape[1] != solution.mean.shape[0]:
+        raise ParameterError(
+            f"contexts of {prompts.context.shape[1]} numbers for a solution with {solution.mean.shape[0]} rows of "
+            "weights: build them for the same layer, with last row or without"
+        )
     features = prompts.features.in_double()
     mean = features.predict(solution.mean[:, :dimension])
     if kind == "diagonal":
@@ -124,6 +129,8 @@ def predict(
     ridge0, beta = solution.ridge0, solution.beta
     if instance.dimension != dimension:
         raise ParameterError(f"an instance of dimension {instance.dimension} for a solution of dimension {dimension}")
+    if instance.last_row != prompts.last_row:
+        raise ParameterError("the instance was solved for another layer: with last row, or without")
     road = dense_road(instance, ridge0)
     if road is None:
         forms = _forms_by_solves(instance, features, ridge0)
@@ -146,7 +153,7 @@ def overlaps(solution: InstanceSolution) -> Overlaps:
     """
     if not isinstance(solution, InstanceSolution):
         raise ParameterTypeError(f"solution must be an InstanceSolution, got {type(solution).__name__}")
-    dimension = solution.mean.shape[0] - 1
+    dimension = solution.mean.shape[1] - 1
     weights = solution.mean[:, :dimension]
     q = overlap(weights)
     q_self = q + float(np.sum(solution.variance[:dimension, :dimension])) / dimension
@@ -155,7 +162,7 @@ def overlaps(solution: InstanceSolution) -> Overlaps:
 
 
 def contrast(solution: InstanceSolution) -> float:
-    """Contrast ratio of the mean, <W, 1>/(|W| |1|) over the (D+1) x (D+1) matrix (SG Fig. 4a)."""
+    """Contrast ratio of the mean, see `contrast_ratio` (SG Fig. 4a)."""
     return contrast_ratio(solution.mean[:, :-1])
 
 
@@ -170,23 +177,26 @@ def train_error(instance: Instance, weights: FloatArray) -> float:
 
 
 def alignment(weights: FloatArray) -> float:
-    """m = Tr W/D over the block, for weights (D+1, D)."""
-    return float(np.trace(weights[:-1])) / weights.shape[1]
+    """m = Tr W/D over the block, for weights (D+1, D) or (D, D)."""
+    return float(np.trace(weights)) / weights.shape[1]
 
 
 def overlap(weights: FloatArray) -> float:
-    """q = |W|^2/D over the block, for weights (D+1, D)."""
-    return float(np.sum(weights[:-1] ** 2)) / weights.shape[1]
+    """q = |W|^2/D over the block, for weights (D+1, D) or (D, D)."""
+    return float(np.sum(weights[: weights.shape[1]] ** 2)) / weights.shape[1]
 
 
 def contrast_ratio(weights: FloatArray) -> float:
     """<W, 1>/(|W| |1|) over the (D+1) x (D+1) matrix whose active columns are the weights (D+1, D); NaN for W = 0.
 
+    Without last row, weights (D, D), over the D x D matrix: there is no label to mask, and 1 still is what a perfect
+    layer learns.
+
     >>> f"{contrast_ratio(np.array([[2.0, 0.0], [0.0, 2.0], [0.0, 0.0]])) ** 2:.6f}"
     '0.666667'
     """
     norm = float(np.sum(weights**2))
-    return float(np.trace(weights[:-1])) / math.sqrt(weights.shape[0] * norm) if norm > 0 else math.nan
+    return float(np.trace(weights)) / math.sqrt(weights.shape[0] * norm) if norm > 0 else math.nan
 
 
 def _forms_by_solves(instance: Instance, features: FeatureOperator, ridge0: float) -> FloatArray:

@@ -20,13 +20,14 @@ class InstanceSolution:
     """Boltzmann measure exp(-beta H) of the weights of one data set, spin by spin (SG section II).
 
     With A = S^T S/P + ridge0 and h = S^T y/P the measure is Gaussian: mean A^{-1} h, covariance A^{-1}/beta.
-    Matrices have SG's shape (D+1, D+1); their last column is the one the masked label of the query switches off.
+    Matrices have SG's shape (D+1, D+1); their last column is the one the masked label of the query switches off. Of a
+    layer without last row they have D rows, and keep that column.
 
     method : "exact", "gamp", "tap" or "published".    ridge0, beta : what was solved for.
     mean : (D+1, D+1), last column 0.
     variance : (D+1, D+1), last column 1/(beta ridge0), the prior (inf at ridge0 = 0).
     variance_error : (D+1, D+1), standard error of an estimated variance; 0 where it is exact or not estimated.
-    free_energy : -ln Z/beta over the n = D(D+1) active spins, flat measure dW; NaN where the method gives none.
+    free_energy : -ln Z/beta over the n active spins, flat measure dW; NaN where the method gives none.
     iterations : steps of the iteration; 0 for direct linear algebra.
     residual : |h - A mean|/|h|, computed anew from the mean returned.
     status, reason : how it ended, and one sentence why; for a divergence the predicted cause.
@@ -83,7 +84,7 @@ def pack_solution(
         beta=beta,
         mean=with_masked_column(mean, 0.0),
         variance=with_masked_column(variance, masked_variance),
-        variance_error=np.zeros((rows, rows)),
+        variance_error=np.zeros((rows, mean.shape[1] + 1)),
         free_energy=free_energy,
         iterations=len(history),
         residual=residual,
@@ -95,10 +96,17 @@ def pack_solution(
 
 
 def diverged_solution(
-    method: str, dimension: int, *, ridge0: float, beta: float, reason: str, radius: float, history: list[float]
+    method: str,
+    weight_shape: tuple[int, int],
+    *,
+    ridge0: float,
+    beta: float,
+    reason: str,
+    radius: float,
+    history: list[float],
 ) -> InstanceSolution:
     """The result that holds no number but the predicted spectral radius."""
-    nothing = np.full((dimension + 1, dimension + 1), math.nan)
+    nothing = with_masked_column(np.full(weight_shape, math.nan), math.nan)
     return InstanceSolution(
         method=method,
         ridge0=ridge0,

@@ -90,7 +90,7 @@ def tap(
     variance = spin_by_spin_variances(squared, onsite)
     if variance is None:
         return diverged_solution(
-            "tap", instance.dimension, ridge0=ridge0, beta=beta, reason=_NO_VARIANCES, radius=math.nan, history=[]
+            "tap", features.weight_shape, ridge0=ridge0, beta=beta, reason=_NO_VARIANCES, radius=math.nan, history=[]
         )
     low, high = spin_by_spin_edges(instance, ridge0=ridge0, scaled_variance=variance, reaction=True)
     weight = best_damping(low, high) if damping is None else damping
@@ -99,7 +99,7 @@ def tap(
     if radius >= 1:
         reason = f"spectral radius {radius:.4f} at damping {weight:.2g}: use damping=None, or a larger one"
         return diverged_solution(
-            "tap", instance.dimension, ridge0=ridge0, beta=beta, reason=reason, radius=radius, history=history
+            "tap", features.weight_shape, ridge0=ridge0, beta=beta, reason=reason, radius=radius, history=history
         )
     fields = features.adjoint(instance.label) / count
     scale = float(np.linalg.norm(fields)) or 1.0
@@ -184,12 +184,12 @@ def published(
     features, count = instance.features.in_double(), instance.prompts
     diagonal = features.diagonal()
     onsite, shape = ridge0 + diagonal, diagonal.shape
-    spins = shape[0] ** 2
+    spins = shape[0] * (shape[1] + 1)
     masked = np.array([0.0, 1 / ridge0])[:, None] * np.ones(shape[0])  # targets of the masked spins
     state = np.array([np.zeros(shape), 1 / onsite])  # means, scaled variances
     rest = masked.copy()
     if rng is not None:
-        start = rng.standard_normal((2, shape[0], shape[0])) * np.array([1.0, beta])[:, None, None]
+        start = rng.standard_normal((2, shape[0], shape[1] + 1)) * np.array([1.0, beta])[:, None, None]
         state, rest = start[:, :, :-1], start[:, :, -1]
     units = np.array([1.0, 1 / beta**2])  # squares of means, of unscaled variances
     history: list[float] = []
@@ -216,7 +216,7 @@ def published(
     sound = bool(np.all(np.isfinite(state)) and np.all(variance > 0))
     if not sound or not (ended or radius < 1):
         return diverged_solution(
-            "published", instance.dimension, ridge0=ridge0, beta=beta, reason=reason, radius=radius, history=history
+            "published", features.weight_shape, ridge0=ridge0, beta=beta, reason=reason, radius=radius, history=history
         )
     return pack_solution(
         "published",

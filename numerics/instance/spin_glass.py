@@ -137,14 +137,15 @@ def _refuse_large(spins: int) -> None:
 
 
 def hessian_eigenvalues(prompts: Instance) -> FloatArray:
-    """Eigenvalues of S^T S/P over all (D+1)^2 spins, ascending; SG Fig. S7 shows their distribution.
+    """Eigenvalues of S^T S/P over all (D+1)^2 spins (D^2 without last row), ascending; SG Fig. S7 shows their law.
 
     The D+1 spins of the masked column have features zero, hence eigenvalue zero. For large D
     the rest is a/D times Marchenko-Pastur(1/tau), plus D eigenvalues of order one from the last
     row; the fraction of zeros is max(D+1, (D+1)^2 - P)/(D+1)^2, exactly, up to rounding of the zeros.
     """
     values = scipy.linalg.eigvalsh(hessian(prompts), overwrite_a=True, check_finite=False)
-    return np.sort(np.concatenate([np.zeros(prompts.dimension + 1), values]))
+    masked = prompts.dimension + 1 if prompts.last_row else 0
+    return np.sort(np.concatenate([np.zeros(masked), values]))
 
 
 def boltzmann(prompts: Instance, *, ridge0: float, beta: float) -> BoltzmannMeasure:

@@ -15,9 +15,10 @@ from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeE
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.data import NORMS, Instance
 from iclglass.numerics.instance.solution import InstanceSolution
+from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.storage import PROVENANCE, load, provenance, replacing, save
 
-__all__ = ["load_instance", "load_solution", "save_instance", "save_solution"]
+__all__ = ["load_instance", "load_solution", "read_instance", "save_instance", "save_solution"]
 
 FloatArray = NDArray[np.float64]
 Variable = tuple[tuple[str, ...], NDArray[Any]]
@@ -112,20 +113,31 @@ def _write(target: Path, variables: Mapping[str, Variable], text: Mapping[str, s
     save(xr.Dataset(dict(variables), attrs=attributes), target, force=force)
 
 
-def load_instance(path: str | Path, *, norm: str | None = None) -> Instance:
+def load_instance(
+    path: str | Path, *, norm: str | None = None, last_feature: str | None = None, last_row: bool | None = None
+) -> Instance:
     """Read a data set from netCDF written by `save_instance`, or from any .npz with the right arrays.
 
-    The .npz may be the user's: context (P, D+1), query (P, D), label (P,); or tokens (P, N, D), labels (P, N),
-    query, label, see `Instance.from_tokens`, which divides by norm, "N" (default) or "N+1". Other arrays are ignored.
+    The .npz may be the user's: context (P, D+1) or (P, D), query (P, D), label (P,); or tokens (P, N, D), labels
+    (P, N), query, label, see `Instance.from_tokens`, which divides by norm, "N" (default) or "N+1", and builds the
+    last_feature, "unit-tokens" (default) or "scaled-tokens", unless last_row is False. Other arrays are ignored.
 
     Raises OutputError: the file is missing, damaged, foreign or lacks an array, holds pickled objects (they could run
     code), or its arrays are no data set (NaN, shapes that do not fit, complex numbers): what is wrong is in the file,
-    not in an argument, and the command line exits with 5. ParameterError: another suffix, or a norm for sums already
-    divided by one.
+    not in an argument, and the command line exits with 5. ParameterError: another suffix, or a norm,
+    last_feature or last_row for contexts, which are built already.
     """
+    return read_instance(path, norm=norm, last_feature=last_feature, last_row=last_row)[0]
+
+
+def read_instance(
+    path: str | Path, *, norm: str | None, last_feature: str | None, last_row: bool | None
+) -> tuple[Instance, dict[str, Any]]:
+    """`load_instance`, and what is known of how contexts were built: last_row, of tokens norm and last_feature, too."""
     source = Path(path)
     if norm is not None:
         norm = check_choice("norm", norm, NORMS)
+    layer = LastRow(last_feature or UNIT_TOKENS.last_feature, UNIT_TOKENS.last_row if last_row is None else last_row)
     if _suffix(source) == ".nc":
         dataset = load(source)
         arrays = {str(name): np.asarray(variable.values) for name, variable in dataset.variables.items()}
@@ -142,10 +154,20 @@ def load_instance(path: str | Path, *, norm: str | None = None) -> Instance:
         raise ParameterError(
             f"{source} holds contexts, which are divided by their norm already: leave norm = {norm!r} out"
         )
+    given = {
+        name: value for name, value in (("last_feature", last_feature), ("last_row", last_row)) if value is not None
+    }
+    if names is _REDUCED and given:
+        raise ParameterError(
+            f"{source} holds contexts, whose last feature is built already: leave {' and '.join(given)} out; contexts "
+            "(P, D) have none"
+        )
     try:
         if names is _REDUCED:
-            return Instance(*(arrays[name] for name in names))
-        return Instance.from_tokens(*(arrays[name] for name in names), norm=norm or "N")
+            instance = Instance(*(arrays[name] for name in names))
+            return instance, {"last_row": instance.last_row}
+        built = {"norm": norm or "N", **layer.to_dict()}
+        return Instance.from_tokens(*(arrays[name] for name in names), **built), built
     except (ParameterError, ParameterTypeError) as error:
         raise OutputError(f"{source} holds no data set: {error}") from error
 

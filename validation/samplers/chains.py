@@ -45,10 +45,10 @@ class Transition(Protocol):
 class Trace:
     """Draws of several chains: the observables always, (chains, draws); the weights, (chains, draws, n), if asked."""
 
-    def __init__(self, chains: int, draws: int, dimension: int, *, keep_weights: bool) -> None:
+    def __init__(self, chains: int, draws: int, weight_shape: tuple[int, int], *, keep_weights: bool) -> None:
         self.observables = {name: np.empty((chains, draws)) for name in OBSERVABLES}
-        spins = dimension * (dimension + 1)
-        self.weights = np.empty((chains, draws, spins)) if keep_weights else None
+        rows, dimension = weight_shape
+        self.weights = np.empty((chains, draws, rows * dimension)) if keep_weights else None
         self._dimension = dimension
 
     def record(self, draw: slice, positions: FloatArray, energies: FloatArray) -> None:

@@ -48,7 +48,7 @@ class GaussianLaw:
         """Exact means of the recorded observables that the law gives."""
         result = {"energy": self.energy, "m": alignment(self.mean)}
         if self.variance is not None:
-            block = float(np.sum(self.variance[:-1])) / self.mean.shape[1]
+            block = float(np.sum(self.variance[: self.mean.shape[1]])) / self.mean.shape[1]
             result["q_self"] = overlap(self.mean) + block
             result["norm"] = float(np.sum(self.mean**2) + np.sum(self.variance))
         return result

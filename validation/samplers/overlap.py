@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_count, check_real
 from iclglass.numerics.finite_size import solve_finite
+from iclglass.numerics.last_row import LastRow
 from iclglass.validation.population import PromptMoments, gaussian_moments
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.samplers.checks import FALSE_ALARM, Check
@@ -64,7 +66,7 @@ def replica_overlaps(samples: Samples) -> FloatArray:
     """
     if samples.weights is None:
         return np.empty((0, samples.draws))
-    block = samples.weights[:, :, :-1]
+    block = samples.weights[:, :, : samples.dimension]
     products: FloatArray = np.einsum("cdij,cdij->cd", block[:-1], block[1:])
     return products / samples.dimension
 
@@ -76,6 +78,8 @@ def draw_replicas(
     prompts: int,
     label_noise: float = 0.0,
     norm: str = "N",
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
     ridge: float,
     temperature: float,
     method: str = "exact",
@@ -99,11 +103,11 @@ def draw_replicas(
     pairs = check_count("pairs", pairs, minimum=1)
     overlap, self_overlap = np.empty((data_sets, pairs)), np.empty((data_sets, pairs))
     averages = {name: np.empty(data_sets) for name in _AVERAGED}
-    moments = gaussian_moments(np.ones(dimension), context=context, label_noise=label_noise, norm=norm)
+    layer = LastRow(last_feature, last_row).to_dict()
+    law: dict[str, Any] = {"context": context, "label_noise": label_noise, "norm": norm, **layer}
+    moments = gaussian_moments(np.ones(dimension), **law)
     for index in range(data_sets):
-        data = draw_prompts(
-            dimension=dimension, context=context, prompts=prompts, label_noise=label_noise, norm=norm, rng=rng
-        )
+        data = draw_prompts(dimension=dimension, prompts=prompts, **law, rng=rng)
         found = sample(
             data,
             ridge0=ridge / dimension,
@@ -129,6 +133,8 @@ def draw_replicas(
         ridge=ridge,
         temperature=temperature,
         norm=norm,
+        last_feature=last_feature,
+        last_row=last_row,
     )
     return ReplicaSamples(
         dimension=dimension,
@@ -170,6 +176,6 @@ def thermal_averages(samples: Samples, moments: PromptMoments) -> dict[str, floa
         moments.label
         - 2 * size * float(moments.signal[0, 0]) * means["m"]
         + float(moments.second[0, 0]) * size * means["q_self"]
-        + float(moments.second[-1, -1]) * last_row
+        + float(np.sum(moments.second[size:, size:])) * last_row
     )
     return {"m": means["m"], "q_self": means["q_self"], "energy": means["energy"], "e_icl_gibbs": error}

@@ -158,7 +158,12 @@ def sample(
             what=f"{chains} chains of {draws} draws of {target.spins} spins",
             remedy="take fewer of them",
         )
-        trace = Trace(chains, draws, instance.dimension, keep_weights=_keeps(keep_weights, chains, draws, target.spins))
+        trace = Trace(
+            chains,
+            draws,
+            instance.features.weight_shape,
+            keep_weights=_keeps(keep_weights, chains, draws, target.spins),
+        )
         if method == "exact":
             _draw_exact(target, trace, chains, draws, rng, progress)
             return _samples(method, target, trace, np.ones(chains))
@@ -288,11 +293,11 @@ def _samples(
     warmup: int = 0,
     thin: int = 1,
 ) -> Samples:
-    size = target.instance.dimension
-    weights = None if trace.weights is None else trace.weights.reshape(*trace.weights.shape[:2], size + 1, size)
+    shape = target.instance.features.weight_shape
+    weights = None if trace.weights is None else trace.weights.reshape(*trace.weights.shape[:2], *shape)
     return Samples(
         method=method,
-        dimension=size,
+        dimension=target.instance.dimension,
         ridge0=target.ridge0,
         beta=target.beta,
         weights=weights,

@@ -76,6 +76,8 @@ def finite_size_table(samples: FiniteSizeSamples, asymptotic: dict[str, list[flo
         ridge=samples.ridge,
         temperature=samples.temperature,
         norm=samples.norm,
+        last_feature=samples.last_feature,
+        last_row=samples.last_row,
     )
     sampling = np.nan_to_num(theory.error_bound)
     table = {}

@@ -72,7 +72,7 @@ def evaluate(point: Point) -> PointResult:
 
 
 def _theory(point: Point) -> tuple[dict[str, float], Status, str]:
-    solution = solve_points(point.parameters, dimension=point.dimension, norm=point.norm)
+    solution = solve_points(point.parameters, dimension=point.dimension, norm=point.norm, layer=point.layer)
     status = Status(int(solution.status))
     values = {name: float(getattr(solution, name)) for name in (*OBSERVABLES, *DIAGNOSTICS)}
     return values, status, "" if status == Status.CONVERGED else status.sentence

@@ -15,6 +15,7 @@ from iclglass.numerics.arguments import LARGEST, check_choice, check_count, chec
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.instance.spin_glass import DENSE_BYTES
+from iclglass.numerics.last_row import UNIT_TOKENS, LastRow, refuse_without_dimension
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.parameters import PARAMETERS
 from iclglass.numerics.sweep import grid_axes
@@ -57,6 +58,7 @@ def make_grid(
     *,
     dimension: ArrayLike | None,
     norm: str,
+    layer: LastRow = UNIT_TOKENS,
     road: str,
     samples: int,
     seed: int,
@@ -76,7 +78,9 @@ def make_grid(
     if dimension is not None:
         present["dimension"] = dimension
     axes, values = grid_axes(present)
-    shared = _settings(road, norm, samples, seed, theory, method, options)
+    if dimension is None:
+        refuse_without_dimension(layer)
+    shared = _settings(road, norm, layer, samples, seed, theory, method, options)
     _check_road(road, values)
     count = math.prod(axes.values())
     if count > MOST_POINTS:
@@ -93,13 +97,14 @@ def make_grid(
 def _settings(
     road: str,
     norm: str,
+    layer: LastRow,
     samples: int,
     seed: int,
     theory: bool,
     method: str | None,
     options: Mapping[str, float | int | None],
 ) -> dict[str, Any]:
-    settings: dict[str, Any] = {"road": road, "norm": check_choice("norm", norm, NORMS)}
+    settings: dict[str, Any] = {"road": road, "norm": check_choice("norm", norm, NORMS), **layer.to_dict()}
     if road == "theory":
         unused = [name for name, value in {"method": method, **options}.items() if value is not None]
         if unused:
@@ -180,9 +185,12 @@ def _point(chosen: Mapping[str, float], shared: Mapping[str, Any]) -> Point:
 
 
 def _refuse_large(point: Point) -> None:
-    if point.dimension is None or cheapest(point.dimension, point.prompts, point.ridge) == "dual":
+    if (
+        point.dimension is None
+        or cheapest(point.dimension, point.prompts, point.ridge, last_row=point.last_row) == "dual"
+    ):
         return
-    needed = 8.0 * (point.dimension * (point.dimension + 1)) ** 2
+    needed = 8.0 * (point.dimension * point.layer.rows(point.dimension)) ** 2
     if needed > DENSE_BYTES:
         raise ParameterError(
             f"dimension = {point.dimension}: exact linear algebra takes a matrix of {needed / 1e9:.1f} GB, above the "

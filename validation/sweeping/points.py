@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.parameters import PARAMETERS
 
 __all__ = ["Point", "random_generator"]
@@ -27,6 +28,7 @@ class Point:
     dimension : D; None: D -> infinity (road "theory" only).
     prompts, context, task_count, test_context : P, N, K and the tokens of a test prompt; 0 for infinite D. K = 0: every
         prompt has its own task.
+    last_feature, last_row : the layer. One seed gives one data set for all layers, but for the last column.
     samples : independent data sets; seed : of the sweep.    theory : whether the theory is solved beside them.
     method, draws, steps, learning_rate, tolerance : of the road; None or 0 where it has none, or takes its default.
     """
@@ -45,6 +47,8 @@ class Point:
     task_count: int
     test_context: int
     norm: str
+    last_feature: str
+    last_row: bool
     samples: int
     seed: int
     theory: bool
@@ -58,6 +62,11 @@ class Point:
     def parameters(self) -> dict[str, float | None]:
         """The scaled parameters by name."""
         return {name: getattr(self, name) for name in PARAMETERS}
+
+    @property
+    def layer(self) -> LastRow:
+        """The last feature, and whether there is one."""
+        return LastRow(self.last_feature, self.last_row)
 
 
 def random_generator(point: Point, sample: int) -> np.random.Generator:

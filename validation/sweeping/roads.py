@@ -78,6 +78,7 @@ def measure_data_set(point: Point, index: int) -> DataSetResult:
         prompts=point.prompts,
         label_noise=point.label_noise,
         norm=point.norm,
+        **point.layer.to_dict(),
         tasks=pool,
         rng=rng,
     )
@@ -87,7 +88,11 @@ def measure_data_set(point: Point, index: int) -> DataSetResult:
 def _tested(point: Point, data: Prompts) -> PromptMoments:
     """Moments of a test prompt, with a new task."""
     return gaussian_moments(
-        np.ones(data.dimension), context=point.test_context, label_noise=point.label_noise, norm=point.norm
+        np.ones(data.dimension),
+        context=point.test_context,
+        label_noise=point.label_noise,
+        norm=point.norm,
+        **point.layer.to_dict(),
     )
 
 
@@ -157,7 +162,7 @@ def _not_mixed(found: Samples) -> str:
 def _training(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
     ridge0 = point.ridge / data.dimension
     # From zero: what no prompt sees stays zero, so that without ridge descent ends at the weights of minimum norm.
-    start = (np.zeros((data.dimension + 1, data.dimension)),)
+    start = (np.zeros(data.features.weight_shape),)
     rate = point.learning_rate
     if rate is None:
         # Half the largest stable rate: every mode falls monotonically.

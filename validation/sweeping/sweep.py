@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from iclglass.numerics.errors import OutputError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenance, save
 from iclglass.validation.sweeping.checkpoint import Progress, checkpoint_path, open_checkpoint, read_progress
 from iclglass.validation.sweeping.driver import run_points
@@ -41,6 +42,8 @@ def sweep_simulated(
     test_context_length: ArrayLike | None = None,
     dimension: ArrayLike | None = None,
     norm: str = "N",
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
     road: str = "simulation",
     samples: int = 8,
     seed: int = 0,
@@ -64,7 +67,7 @@ def sweep_simulated(
     what its point is, the seed, and its index.
 
     Args:
-        task_diversity .. dimension, norm: as `numerics.sweep.sweep`; dimension (>= 4) is needed where data sets are
+        task_diversity .. last_row: as `numerics.sweep.sweep`; dimension (>= 4) is needed where data sets are
             drawn.
         road: "simulation" (data sets, exact linear algebra: every quantity), "message-passing" (means of GAMP),
             "sampling" (weights drawn; temperature > 0), "training" (gradient descent to the ground state), "theory"
@@ -126,6 +129,7 @@ def sweep_simulated(
         given,
         dimension=dimension,
         norm=norm,
+        layer=LastRow(last_feature, last_row),
         road=road,
         samples=samples,
         seed=seed,

@@ -1,6 +1,6 @@
 r"""The linear attention layer as a function of what is trained: its weights, its energy, the slope and the curvature.
 
-    merged      the weights W itself, (D+1, D)
+    merged      the weights W itself, (D+1, D); without last row (D, D)
     separate    keys W_k, (D+1, D+1), and queries W_q, (D+1, D), with W = W_k^T W_q
 
 A token's score for the query is (W_q xt).(W_k z), z = (x, y) the token with its label; the query's label is masked, so
@@ -46,19 +46,22 @@ Parameters = tuple[FloatArray, ...]
 PARAMETRISATIONS = ("merged", "separate")
 
 
-def shapes(parametrisation: str, dimension: int) -> tuple[tuple[int, int], ...]:
-    """Shapes of the trained matrices.
+def shapes(parametrisation: str, dimension: int, *, last_row: bool = True) -> tuple[tuple[int, int], ...]:
+    """Shapes of the trained matrices; without last row D in the place of D+1.
 
     >>> shapes("merged", 3), shapes("separate", 3)
     (((4, 3),), ((4, 4), (4, 3)))
     """
     check_choice("parametrisation", parametrisation, PARAMETRISATIONS)
-    merged = (dimension + 1, dimension)
-    return (merged,) if parametrisation == "merged" else ((dimension + 1, dimension + 1), merged)
+    rows = dimension + last_row
+    merged = (rows, dimension)
+    return (merged,) if parametrisation == "merged" else ((rows, rows), merged)
 
 
-def initial_parameters(parametrisation: str, *, dimension: int, rng: np.random.Generator) -> Parameters:
-    """Independent entries N(0, 1/(D+1)) in every matrix (SG Fig. S1).
+def initial_parameters(
+    parametrisation: str, *, dimension: int, last_row: bool = True, rng: np.random.Generator
+) -> Parameters:
+    """Independent entries N(0, 1/(D+1)) in every matrix (SG Fig. S1); without last row N(0, 1/D).
 
     Those of the separate layer's W = W_k^T W_q are sums of D+1 products of variance 1/(D+1)^2: their variance is
     1/(D+1) as well, |W|^2/D = 1 on average for both, and the entries are uncorrelated but not Gaussian.
@@ -69,7 +72,8 @@ def initial_parameters(parametrisation: str, *, dimension: int, rng: np.random.G
     size = check_count("dimension", dimension, minimum=1)
     if not isinstance(rng, np.random.Generator):
         raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
-    return tuple(rng.standard_normal(shape) / math.sqrt(size + 1) for shape in shapes(parametrisation, size))
+    wanted = shapes(parametrisation, size, last_row=last_row)
+    return tuple(rng.standard_normal(shape) / math.sqrt(size + last_row) for shape in wanted)
 
 
 def effective_weights(parameters: Parameters) -> FloatArray:

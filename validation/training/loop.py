@@ -144,11 +144,11 @@ def train(
         backend=check_choice("backend", backend, BACKENDS),
     )
     parameters = (
-        initial_parameters(parametrisation, dimension=instance.dimension, rng=rng)
+        initial_parameters(parametrisation, dimension=instance.dimension, last_row=instance.last_row, rng=rng)
         if start is None
-        else _given(start, shapes(parametrisation, instance.dimension))
+        else _given(start, shapes(parametrisation, instance.dimension, last_row=instance.last_row))
     )
-    _check_test(test, instance.dimension)
+    _check_test(test, instance.features.weight_shape)
     order_seed = int(rng.integers(2**63))
     origin = asdict(settings) | {
         "data": digest(instance.context, instance.query, instance.label),
@@ -363,14 +363,17 @@ def _given(start: Sequence[FloatArray], wanted: tuple[tuple[int, int], ...]) -> 
     return matrices
 
 
-def _check_test(test: Test | None, dimension: int) -> None:
+def _check_test(test: Test | None, shape: tuple[int, int]) -> None:
     if test is None:
         return
     if not isinstance(test, (Instance, PromptMoments)):
         raise ParameterTypeError(f"test must be an Instance or PromptMoments, got {type(test).__name__}")
-    found = test.dimension if isinstance(test, Instance) else test.signal.shape[1]
-    if found != dimension:
-        raise ParameterError(f"test prompts have dimension {found}, the training prompts {dimension}")
+    found = test.features.weight_shape if isinstance(test, Instance) else test.signal.shape
+    if found != shape:
+        raise ParameterError(
+            f"test prompts have dimension {found[1]}, the training prompts {shape[1]}; and {found[0]} rows of weights, "
+            f"the training prompts {shape[0]}: draw both for one dimension and layer"
+        )
 
 
 def _arrays(test: Test) -> tuple[FloatArray, ...]:

@@ -79,7 +79,8 @@ def test_entries_that_are_not_finite_are_named(name, index, value, message):
 @pytest.mark.parametrize(
     "shapes",
     [
-        ((4, 3), (4, 3), (4,)),
+        ((4, 2), (4, 3), (4,)),
+        ((4, 5), (4, 3), (4,)),
         ((5, 4), (4, 3), (4,)),
         ((4, 4), (4, 3), (4, 1)),
         ((4, 4), (4, 3), (3,)),
@@ -90,7 +91,9 @@ def test_entries_that_are_not_finite_are_named(name, index, value, message):
 )
 def test_shapes_that_do_not_fit_are_named(shapes):
     context, query, label = (np.zeros(shape) for shape in shapes)
-    with pytest.raises(ParameterError, match=r"shapes of prompts do not fit: context \(.*want context \(P, D\+1\)"):
+    with pytest.raises(
+        ParameterError, match=r"shapes of prompts do not fit: context \(.*want context \(P, D\+1 or D\)"
+    ):
         Instance(context, query, label)
 
 

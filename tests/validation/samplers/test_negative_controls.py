@@ -28,7 +28,7 @@ def looks_converged(samples, least=1000):
 
 def walked(transition, positions, target, *, warmup=100, draws=2 * DRAWS):
     """Samples of any transition, broken or not, from given positions."""
-    trace = Trace(CHAINS, draws, target.instance.dimension, keep_weights=True)
+    trace = Trace(CHAINS, draws, target.instance.features.weight_shape, keep_weights=True)
     rng = np.random.default_rng(21)
     acceptance = run_chains(transition, positions, trace, warmup=warmup, draws=draws, rng=rng)
     size = target.instance.dimension
