@@ -384,8 +384,10 @@ def agreement_text(agreement: "Agreement") -> str:
         for dimension, prompts, context in zip(agreement.dimensions, agreement.prompts, agreement.contexts, strict=True)
     )
     verdict = "PASS" if agreement.passed else "FAIL"
-    layer = f"last feature {agreement.last_feature}" if agreement.last_row else "no last row"
-    setting = f"{sizes}; norm {agreement.norm}, {layer}, seed {agreement.seed}, {agreement.samples} data sets a size"
+    layer = "" if agreement.last_row else ", no last row"
+    if agreement.last_feature != "unit-tokens":
+        layer = f", last feature {agreement.last_feature}"
+    setting = f"{sizes}; norm {agreement.norm}{layer}, seed {agreement.seed}, {agreement.samples} data sets a size"
     return "\n".join([setting, "", *lines, "", f"{verdict}: {agreement.sentence}"])
 
 

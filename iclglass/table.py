@@ -70,15 +70,15 @@ _NORM = Option(("norm",), text, "divisor of the attention sum at finite D: N or 
 _LAST_FEATURE = Option(
     ("last-feature",),
     text,
-    "size of the mean squared label at finite D: unit-tokens (SG), or scaled-tokens (LU: tokens of variance 1/D), "
-    "1/sqrt(D) smaller",
-    "NAME",
+    "size of the mean squared label at finite D (SG: unit-tokens; LU, tokens of variance 1/D: scaled-tokens, 1/sqrt(D) "
+    "smaller)",
+    "unit-tokens|scaled-tokens",
     default="unit-tokens",
 )
 _LAST_ROW = Option(
     ("last-row",),
     text,
-    "weights of the mean squared label at finite D; --no-last-row: W is D x D (default: on)",
+    "weights of the mean squared label at finite D (default: on; without W is D x D)",
     switch=True,
     negatable=True,
     default=True,

@@ -130,26 +130,18 @@ def pool_size(distinct_tasks: float, dimension: int, prompts: int) -> int:
 
 
 def estimate_memory(
-    *,
-    dimension: int,
-    prompts: int,
-    ridge: float = 0.1,
-    last_row: bool = True,
-    sizes: int = 1,
-    samples: int = 1,
-    workers: int = 1,
+    *, dimension: int, prompts: int, ridge: float = 0.1, sizes: int = 1, samples: int = 1, workers: int = 1
 ) -> int:
     """Bytes that a simulation needs: one workspace of the largest dimension for each worker, and all results.
 
-    The primal road needs an n x n matrix and its distinct products, n = D(D+1) or D^2; the dual road two P x P
+    The primal road needs an n x n matrix and its distinct products, n = D(D+1), or less; the dual road two P x P
     matrices.
 
     >>> estimate_memory(dimension=100, prompts=20000) > 8 * 10100**2
     True
     """
-    spins = dimension * (dimension + last_row)
-    road = cheapest(dimension, prompts, ridge, last_row=last_row)
-    matrix = 1.5 * spins**2 + 2**22 if road == "primal" else 2.1 * prompts**2
+    spins = dimension * (dimension + 1)
+    matrix = 1.5 * spins**2 + 2**22 if cheapest(dimension, prompts, ridge) == "primal" else 2.1 * prompts**2
     data = 8 * prompts * (dimension + 1)
     results = 3 * sizes * samples * len(QUANTITIES)
     return int(8 * (workers * (matrix + data) + results))
@@ -222,7 +214,7 @@ def simulate(
     spectra = {size: at_dimension(tasks, size) for size in sizes}
     cores = psutil.cpu_count() or 1
     threads = check_count("workers", cores if workers is None else workers, minimum=1, maximum=MOST)
-    _refuse_memory(sizes[-1], counts[-1][0], ridge, last_row, len(sizes), samples, threads)
+    _refuse_memory(sizes[-1], counts[-1][0], ridge, len(sizes), samples, threads)
 
     parameters: dict[str, object] = {
         "task_diversity": task_diversity,
@@ -358,17 +350,9 @@ def _check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _refuse_memory(
-    dimension: int, prompts: int, ridge: float, last_row: bool, sizes: int, samples: int, workers: int
-) -> None:
+def _refuse_memory(dimension: int, prompts: int, ridge: float, sizes: int, samples: int, workers: int) -> None:
     needed = estimate_memory(
-        dimension=dimension,
-        prompts=prompts,
-        ridge=ridge,
-        last_row=last_row,
-        sizes=sizes,
-        samples=samples,
-        workers=workers,
+        dimension=dimension, prompts=prompts, ridge=ridge, sizes=sizes, samples=samples, workers=workers
     )
     check_memory(
         needed,

@@ -137,11 +137,16 @@ class DistributedFeatures:
     def _survey(self) -> Sums:
         """What is asked of the data once, in one pass."""
         found = self._total("survey", None)
-        if int(found[0]) != self.source.prompts or found[1].shape != self.weight_shape:
+        rows, dimension = found[1].shape
+        if int(found[0]) != self.source.prompts or dimension != self.source.dimension:
             raise ParameterError(
-                f"the source says {self.source.prompts} prompts and weights {self.weight_shape}, its "
-                f"{self.source.blocks} blocks hold {int(found[0])} and {found[1].shape}: its blocks must add up, and a "
-                "source of contexts without the mean squared label says last_row = False"
+                f"the source says {self.source.prompts} prompts in {self.source.dimension} dimensions, its "
+                f"{self.source.blocks} blocks hold {int(found[0])} in {dimension}: its blocks must add up"
+            )
+        if rows != self.weight_shape[0]:
+            raise ParameterError(
+                f"the source's contexts have {rows} numbers, not {self.weight_shape[0]}: a source of contexts without "
+                "the mean squared label says so by an attribute last_row = False"
             )
         return found
 

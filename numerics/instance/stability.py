@@ -25,6 +25,7 @@ from iclglass.numerics.arguments import check_real
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.spectrum import marchenko_pastur_edges, stieltjes
 
 if TYPE_CHECKING:
@@ -174,19 +175,27 @@ class SpinBySpinLimit:
 
 
 def spin_by_spin_limit(
-    *, task_diversity: float, context_length: float, ridge: float, label_noise: float = 0.0
+    *,
+    task_diversity: float,
+    context_length: float,
+    ridge: float,
+    label_noise: float = 0.0,
+    last_feature: str = "unit-tokens",
+    last_row: bool = True,
 ) -> SpinBySpinLimit:
     """Large-D limit of the spin-by-spin iterations: J is -(a/D) (X - 1) with X Marchenko-Pastur of ratio 1/tau.
 
         spin by spin   1/chi = lam + a - (a^2/tau) chi          exists for tau >= 4/(1 + lam/a)^2
         last row       v = 1/((1 + rho)^2 (1 - a chi/tau))      exists for tau > a chi: at lam > a only for tau > a/lam
+        scaled-tokens  v = D/(lam + (1 + rho)^2 (1 - a chi/tau))    the last row's; without last row nothing is added
         exact          1/chi = lam + a/(1 + a chi/tau)          the R-transform of X; the same to first order in chi
         published      w = a chi (1 - x)                        x between (1 -+ 1/sqrt(tau))^2, and 0 for tau < 1
         tap            w = a chi (1 - x) - a^2 chi^2/tau
         bias           |W' - W| at ridges lam' = lam - a^2 chi/tau and lam, mode by mode
 
-    Everything but the bias depends on tau and lam/a alone. Source: this project, notes/message_passing.md. tau > 0,
-    alpha > 0, lam >= 0, rho >= 0; every prompt has a task of its own.
+    Everything but the bias and the row of scaled tokens depends on tau and lam/a alone. These iterations feel the layer
+    (`numerics.last_row`) at D -> infinity, too. Source: this project, notes/message_passing.md. tau > 0, alpha > 0,
+    lam >= 0, rho >= 0; every prompt has a task of its own.
 
     >>> limit = spin_by_spin_limit(task_diversity=5.0, context_length=10.0, ridge=0.0)
     >>> f"{limit.chi / limit.chi_exact:.4f} {limit.published[1]:.4f}"
@@ -202,7 +211,9 @@ def spin_by_spin_limit(
     half = (lam + a) / 2
     discriminant = half**2 - a**2 / tau
     chi = 1 / (half + math.sqrt(discriminant)) if discriminant >= 0 else math.inf
-    if a * chi >= tau:  # the last row's, or none at all
+    layer = LastRow(last_feature, last_row)
+    own = 0.0 if layer.is_default else lam  # what the ridge adds to the precision of the last row's spins
+    if not math.isfinite(chi) or (layer.last_row and own + (1 + rho) ** 2 * (1 - a * chi / tau) <= 0):
         nowhere = (math.nan, math.nan)
         return SpinBySpinLimit(math.nan, exact, nowhere, nowhere, math.nan)
     reaction = a**2 * chi / tau

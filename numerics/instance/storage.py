@@ -46,7 +46,7 @@ def save_instance(
     if not isinstance(instance, Instance):
         raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
     variables = {name: (dimensions, getattr(instance, name)) for name, dimensions in _DIMENSIONS.items()}
-    sizes = {"prompts": instance.prompts, "dimension": instance.dimension, "last_row": instance.last_row}
+    sizes = {"prompts": instance.prompts, "dimension": instance.dimension}
     _write(Path(path), variables, {}, provenance({**sizes, **(parameters or {})}, seed=seed), force)
 
 

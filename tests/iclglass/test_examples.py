@@ -124,6 +124,7 @@ def test_every_link_within_the_page_leads_to_a_heading():
 
 def test_every_option_named_in_the_readme_exists():
     known = {f"--{name}" for command in COMMANDS for option in command.options for name in option.names}
+    known |= {f"--no-{option.names[0]}" for command in COMMANDS for option in command.options if option.negatable}
     known |= {"--config", "--help", "--version"}
     shown = {
         option

@@ -16,7 +16,9 @@ from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.linear_response import ground_state, linear_response
 from iclglass.numerics.instance.plotting import draw_solution
 from iclglass.numerics.instance.predictions import contrast, overlaps, predict
+from iclglass.numerics.instance.spin_by_spin import spin_by_spin_variances, squared_couplings
 from iclglass.numerics.instance.spin_glass import boltzmann, energy, hessian, hessian_eigenvalues, spin_glass
+from iclglass.numerics.instance.stability import spin_by_spin_limit
 from iclglass.numerics.state_evolution import state_evolution
 from iclglass.numerics.state_evolution_plot import draw_state_evolution
 from iclglass.numerics.storage import PROVENANCE
@@ -197,6 +199,31 @@ def test_every_solver_takes_weights_without_last_row():
         predict(found, data.context, data.query, instance=draw())
 
 
+def test_spin_by_spin_variances_need_nothing_of_a_small_last_row():
+    """At lam > a SG's last row has variances for tau > a/lam = 0.2 only, the block from 4/(1 + lam/a)^2 = 0.11 on."""
+    point = {"context_length": 5.0, "ridge": 6.0}
+    for layer, threshold in zip(LAYERS, (0.2, 1 / 9, 1 / 9), strict=True):
+        for factor, exists in ((1.001, True), (0.999, False)):
+            limit = spin_by_spin_limit(task_diversity=threshold * factor, **point, **layer)
+            assert math.isfinite(limit.chi) == exists
+            assert math.isnan(limit.tap[0]) == (not exists)
+    # (1 + rho)^2 (a chi/tau - 1) above lam: the small row's spins have none either
+    noisy = {"task_diversity": 0.12, "context_length": 60.0, "ridge": 5.0, "label_noise": 1.0}
+    assert math.isnan(spin_by_spin_limit(**noisy, **SCALED).chi)
+    assert math.isfinite(spin_by_spin_limit(**noisy, **ABSENT).chi)
+    for layer, exists in zip(LAYERS, (False, True, True), strict=True):
+        data = draw(2, dimension=40, context=200, prompts=256, **layer)  # tau = 0.16
+        onsite = 6 / 40 + data.features.diagonal()
+        found = spin_by_spin_variances(squared_couplings(data), onsite)
+        assert (found is not None) == exists
+        if found is not None:
+            limit = spin_by_spin_limit(task_diversity=0.16, **point, **layer)
+            assert math.isclose(float(found[:40].mean()) / 40, limit.chi, rel_tol=0.15)
+            if layer == SCALED:
+                last = 6 + 1 - 1.2 * limit.chi / 0.16
+                assert math.isclose(float(found[40].mean()) / 40, 1 / last, rel_tol=0.15)
+
+
 def test_many_spins_without_last_row_by_krylov_solves():
     """Above 4000 spins variances are estimated from probes, group by group: there is one group."""
     data = draw(dimension=64, context=64, prompts=4200, **ABSENT)
@@ -235,7 +262,7 @@ def test_a_source_that_hides_its_layer_is_named():
         def block(self, index):
             return draw(**ABSENT)
 
-    with pytest.raises(ParameterError, match=r"weights \(7, 6\).*says last_row = False"):
+    with pytest.raises(ParameterError, match=r"have 6 numbers, not 7: .* last_row = False"):
         iclglass.solve_distributed(Hidden(), ridge0=0.1, beta=1.0)
 
 
@@ -270,7 +297,7 @@ def test_training_ends_at_the_ground_state_without_last_row(parametrisation):
     ground = ground_state(data, 0.0)
     assert np.allclose(run.weights, ground, rtol=0, atol=1e-5)
     assert math.isclose(run.test_error[-1], population_error(ground, moments), rel_tol=1e-5)
-    with pytest.raises(ParameterError, match="5 rows of weights, the training prompts 4 and 4"):
+    with pytest.raises(ParameterError, match="5 rows of weights, the training prompts 4: draw"):
         train(data, steps=1, learning_rate=0.1, ridge0=0.0, test=draw(dimension=4), rng=rng)
     start = initial_weights(dimension=4, overlap=1.0, last_row=False, rng=rng)
     late = gradient_flow(data, 0.0, [math.inf], start=start)[0]

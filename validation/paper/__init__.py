@@ -10,5 +10,5 @@
     correlated_tokens  law and theory of prompts whose tokens are correlated
     fig_*       the figures
 
-`iclglass reproduce FIG` runs it.
+All have SG's layer: unit tokens and the last row (`numerics.last_row`). `iclglass reproduce FIG` runs it.
 """

@@ -371,8 +371,8 @@ def _check_test(test: Test | None, shape: tuple[int, int]) -> None:
     found = test.features.weight_shape if isinstance(test, Instance) else test.signal.shape
     if found != shape:
         raise ParameterError(
-            f"test prompts have dimension {found[1]} and {found[0]} rows of weights, the training prompts "
-            f"{shape[1]} and {shape[0]}: draw both for one dimension and layer"
+            f"test prompts have dimension {found[1]}, the training prompts {shape[1]}; and {found[0]} rows of weights, "
+            f"the training prompts {shape[0]}: draw both for one dimension and layer"
         )
 
 

@@ -128,4 +128,4 @@ def test_wrong_shapes_are_refused(shape):
     with pytest.raises(ValueError, match="residual must have shape"):
         features.adjoint(np.zeros((5, 1)))
     with pytest.raises(ValueError, match="context must have shape"):
-        FeatureOperator(np.zeros((5, 3)), np.zeros((5, 3)))
+        FeatureOperator(np.zeros((5, 2)), np.zeros((5, 3)))
