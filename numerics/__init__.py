@@ -18,7 +18,7 @@
     lines            lines located on a grid of two axes
     phase_diagram    a sweep of two axes with its lines
     plotting         pictures of sweeps and phase diagrams
-    gamma_quadrature, pool_prompts, finite_observables, finite_own_tasks, finite_pool, finite_size
+    gamma_quadrature, pool_averages, finite_observables, finite_own_tasks, finite_pool, finite_size
                      the theory at finite D
     learning_curve_averages, learning_curve, stopping_time, learning_curve_plot
                      gradient flow in time, when to stop, and its picture

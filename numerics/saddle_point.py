@@ -58,7 +58,7 @@ OBSERVABLES: dict[str, str] = {
 
 DIAGNOSTICS: dict[str, str] = {
     "residual": "largest relative residual of the equations",
-    "error_bound": "bound on the relative error of chi, m, q; of pools at finite D: a relative standard error",
+    "error_bound": "bound on the relative error of chi, m, q; of pools at finite D: half of a 95 % interval",
 }
 
 
@@ -146,8 +146,8 @@ def solve(
         test_context_length: N/D of the test prompts, for e_icl; default as in pretraining.
         tasks: covariance spectrum of the tasks, in pretraining and test; default isotropic, variance 1.
         dimension: token dimension D for the theory at finite D (`numerics.finite_size`; the result then also holds the
-            integers P, N and K used; with a pool of tasks it takes about a second a point, and error_bound is a
-            standard error); default none, D -> infinity.
+            integers P, N and K used; with a pool of tasks error_bound is half of a 95 % interval, from averaging
+            over pools); default none, D -> infinity.
         norm: divisor of the attention sum at finite D, "N" or "N+1".
         last_feature: size of the mean squared label at finite D, "unit-tokens" (SG) or "scaled-tokens" (LU: 1/sqrt(D)
             smaller).

@@ -59,7 +59,7 @@ def points() -> tuple[Point, ...]:
 
     Examples:
         >>> len(points()), sum(math.isfinite(point.distinct_tasks) for point in points())
-        (32, 8)
+        (36, 12)
     """
     text = resources.files("iclglass.validation.suite").joinpath("points.csv").read_text(encoding="utf-8")
     return tuple(
