@@ -83,6 +83,23 @@ def test_lambdify_only_in_the_code_generator(source):
     assert not uses or name_of(source) == "numerics/codegen.py"
 
 
+def test_limits_are_taken_only_where_numbers_guard_them(source):
+    """SymPy's own limits, series and substitutions of 0: only in `replica.guarded_limit`."""
+    if source.parent.name != "replica" or source.stem == "guarded_limit":
+        return
+    for name, node in called(tree_of(source)):
+        assert name not in {"Limit", "gruntz", "series", "nseries", "lseries", "leadterm", "as_leading_term"}
+        own = isinstance(node.func, ast.Name)  # ours, which guards
+        assert name != "limit" or own, f"line {node.lineno}"
+        put_in = (
+            [node.args[1]]
+            if len(node.args) == 2
+            else [v for a in node.args if isinstance(a, ast.Dict) for v in a.values]
+        )
+        zero = any(isinstance(value, ast.Constant) and value.value == 0 for value in put_in)
+        assert name not in {"subs", "xreplace"} or not zero, f"line {node.lineno}"
+
+
 def test_every_public_name_is_defined_and_documented(source):
     tree = tree_of(source)
     assert source.stat().st_size == 0 or ast.get_docstring(tree), "the module has no docstring"
