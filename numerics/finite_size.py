@@ -50,7 +50,7 @@ class FiniteSizeSolution(Solution):
         e_icl, e_icl_gibbs, e_idg, e_train: squared errors. Without a pool of tasks every prompt has a new task, and
             e_idg is e_icl at the pretraining context length.
         contrast: m D/sqrt((D + 1)(D q + D v_2)) (SG Fig. 4a), a ratio of means.
-        free_energy, energy, entropy: per D^2, in units of the scaled temperature.
+        free_energy, energy, entropy: -(T/D^2) ln Z over sqrt(D) W and D W_last; <H>; (energy - free_energy)/T.
         replicon: 1 - largest eigenvalue of the response of (v_1, v_2) to itself; the replicon at D -> infinity.
         last_row: |W_last|^2 = D v_2.
         residual: largest relative residual of the equations for g_1 and g_2.

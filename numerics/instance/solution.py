@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from iclglass.numerics.finite_observables import log_units
 from iclglass.numerics.fixed_point import Status
 
 __all__ = ["InstanceSolution", "diverged_solution", "pack_solution", "with_masked_column"]
@@ -26,7 +27,7 @@ class InstanceSolution:
     mean : (D+1, D+1), last column 0.
     variance : (D+1, D+1), last column 1/(beta ridge0), the prior (inf at ridge0 = 0).
     variance_error : (D+1, D+1), standard error of an estimated variance; 0 where it is exact or not estimated.
-    free_energy : -ln Z/beta over the n = D(D+1) active spins, flat measure dW; NaN where the method gives none.
+    log_partition : ln Z over the n = D(D+1) active spins, flat measure dW; NaN where the method gives none.
     iterations : steps of the iteration; 0 for direct linear algebra.
     residual : |h - A mean|/|h|, computed anew from the mean returned.
     status, reason : how it ended, and one sentence why; for a divergence the predicted cause.
@@ -42,13 +43,18 @@ class InstanceSolution:
     mean: FloatArray
     variance: FloatArray
     variance_error: FloatArray
-    free_energy: float
+    log_partition: float
     iterations: int
     residual: float
     status: Status
     reason: str
     spectral_radius: float
     history: FloatArray
+
+    @property
+    def free_energy(self) -> float:
+        """-(T/D^2) ln Z at T = D^2/beta, as `numerics.saddle_point.Solution` has it: ln Z over sqrt(D) W, D W_last."""
+        return -(self.log_partition + float(log_units(self.mean.shape[0] - 1))) / self.beta
 
 
 def with_masked_column(active: FloatArray, value: float) -> FloatArray:
@@ -68,7 +74,7 @@ def pack_solution(
     mean: FloatArray,
     variance: FloatArray,
     masked_variance: float,
-    free_energy: float,
+    log_partition: float,
     residual: float,
     status: Status,
     reason: str,
@@ -84,7 +90,7 @@ def pack_solution(
         mean=with_masked_column(mean, 0.0),
         variance=with_masked_column(variance, masked_variance),
         variance_error=np.zeros((rows, rows)),
-        free_energy=free_energy,
+        log_partition=log_partition,
         iterations=len(history),
         residual=residual,
         status=status,
@@ -106,7 +112,7 @@ def diverged_solution(
         mean=nothing,
         variance=nothing.copy(),
         variance_error=nothing.copy(),
-        free_energy=math.nan,
+        log_partition=math.nan,
         iterations=len(history),
         residual=math.nan,
         status=Status.DIVERGES,

@@ -68,7 +68,7 @@ def save_solution(
         name: (matrix, getattr(solution, name)) for name in ("mean", "variance", "variance_error")
     }
     variables["history"] = (("iteration",), solution.history)
-    for name in ("ridge0", "beta", "free_energy", "iterations", "residual", "spectral_radius"):
+    for name in ("ridge0", "beta", "log_partition", "free_energy", "iterations", "residual", "spectral_radius"):
         variables[name] = ((), np.asarray(getattr(solution, name)))
     text = {"method": solution.method, "status": solution.status.name, "reason": solution.reason}
     _write(Path(path), variables, text, provenance(parameters or {}, seed=seed), force)
@@ -81,7 +81,7 @@ def load_solution(path: str | Path) -> InstanceSolution:
     """
     dataset = load(path)
     try:
-        numbers = {name: float(dataset[name]) for name in ("ridge0", "beta", "free_energy", "residual")}
+        numbers = {name: float(dataset[name]) for name in ("ridge0", "beta", "log_partition", "residual")}
         return InstanceSolution(
             method=str(dataset.attrs["method"]),
             mean=dataset["mean"].values,
