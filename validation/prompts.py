@@ -64,7 +64,7 @@ _CHUNK_ELEMENTS = 1 << 20
 class Prompts(Instance):
     """One data set of P prompts in D dimensions.
 
-    context : (P, D+1), U = C/norm. The last column is the mean of the squared labels.
+    context : (P, D+1), U = C/norm. The last column is the sum of the squared labels over norm.
     query : (P, D), the query tokens X.
     label : (P,), the labels y_t of the queries, noise included.
     context_count : N, labelled tokens in a prompt.

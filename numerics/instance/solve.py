@@ -1,4 +1,4 @@
-"""The one entry to every solver of one data set."""
+"""The one entry to every solver of one data set in memory; `distributed` has the one for blocks on workers."""
 
 from __future__ import annotations
 
