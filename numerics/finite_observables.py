@@ -36,7 +36,7 @@ def log_units(dimension: ArrayLike) -> Array:
     (D^2/2 + D) ln D: the theory's measure of ln Z at D -> infinity, on the D^2 spins it has (`validation.observables`
     says why the last row differs).
 
-    >>> round(float(log_units(2)) / np.log(2), 12)
+    >>> round(float(log_units(2) / np.log(2)), 12)
     4.0
     """
     size = np.asarray(dimension, dtype=np.float64)
