@@ -1,4 +1,4 @@
-"""What became of one point, of any solver or sweep: a code, and a sentence in the model's words that says what to do."""
+"""What became of one point of a solver or a sweep: a code, and a sentence in the model's words that says what to do."""
 
 from enum import IntEnum
 
