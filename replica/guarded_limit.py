@@ -2,7 +2,7 @@ r"""Limits, each held against numbers.
 
 SymPy's limit can be wrong where square roots cancel (sympy issue 23525: 0 for a limit that is not 0), and a wrong limit
 looks like any other. So every limit of this layer is taken here, and its value must be what the expression tends to in
-numbers: for several choices of the other symbols, the distance to the limit (or the inverse, where the limit is
+numbers: for two choices of the other symbols, the distance to the limit (or the inverse, where the limit is
 infinite) must fall like a power of the distance to the point. No tolerance on the value is needed: a wrong value leaves
 a distance that does not fall.
 """
