@@ -4,6 +4,7 @@
     memory           work that cannot fit is refused
     arguments        checks of counts and numbers given by a user
     parameters       the table of parameters: names, ranges, defaults; validation and broadcasting
+    last_row         which last feature and how many rows of weights at finite D
     codegen          the only lambdify; writes generated_numpy and generated_mpmath
     status           what became of a point, in words
     fixed_point      damped iteration and bracketed roots: knows no physics
