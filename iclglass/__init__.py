@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from iclglass.numerics.best_ridge import best_ridge
     from iclglass.numerics.errors import ConvergenceError, OutputError, ParameterError, ParameterTypeError, WorkerError
     from iclglass.numerics.finite_size import solve_given_pool
-    from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.instance.blocks import InstanceBlocks
     from iclglass.numerics.instance.data import Instance
     from iclglass.numerics.instance.distributed import solve_distributed
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from iclglass.numerics.precision import PreciseSolution, solve_digits
     from iclglass.numerics.saddle_point import Solution, solve
     from iclglass.numerics.state_evolution import StateEvolution, state_evolution
+    from iclglass.numerics.status import Status
     from iclglass.numerics.stopping_time import StoppingTime, best_stopping_time
     from iclglass.numerics.storage import load, save
     from iclglass.numerics.sweep import sweep
@@ -147,7 +147,7 @@ _HOME = {
     "Samples": "iclglass.validation.samplers.sampling",
     "Solution": "iclglass.numerics.saddle_point",
     "StateEvolution": "iclglass.numerics.state_evolution",
-    "Status": "iclglass.numerics.fixed_point",
+    "Status": "iclglass.numerics.status",
     "StoppingTime": "iclglass.numerics.stopping_time",
     "TaskSpectrum": "iclglass.numerics.task_spectrum",
     "TrainingRun": "iclglass.validation.training.run",

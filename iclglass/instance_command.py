@@ -26,7 +26,8 @@ _MEANINGS = {
     "contrast": "contrast ratio",
     "e_train": "squared error on the prompts given",
     "e_icl": "squared error on a new task",
-    "free_energy": "-ln Z/beta over all active spins",
+    "free_energy": "-T ln Z/D^2 as in solve, T = D^2/beta",
+    "log_partition": "ln Z, flat measure of the active weights",
 }
 
 
@@ -82,6 +83,7 @@ def run(values: Mapping[str, Any]) -> int:
         "e_train": train_error(instance, weights),
         "e_icl": source.error(weights),
         "free_energy": solution.free_energy,
+        "log_partition": solution.log_partition,
     }
     diagnostics = {
         "iterations": solution.iterations,
@@ -155,7 +157,8 @@ def finite_theory(dimension: int, prompts: int, law: Mapping[str, Any], values: 
         last_feature=law["last_feature"],
         last_row=law["last_row"],
     )
-    theory = {name: float(getattr(solution, name)) for name in ("m", "q", "q_self", "contrast", "e_train", "e_icl")}
+    names = ("m", "q", "q_self", "contrast", "e_train", "e_icl", "free_energy")
+    theory = {name: float(getattr(solution, name)) for name in names}
     return theory | {"uniqueness": theory["q"] / theory["q_self"]}
 
 

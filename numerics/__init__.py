@@ -1,30 +1,37 @@
 """Numerical layer: the derived equations solved over grids, and what is read off the solution.
 
-    errors           what a user can cause, one class an exit code
+    errors           what a user can cause; the command line maps each to an exit code
+    memory           work that cannot fit is refused
     arguments        checks of counts and numbers given by a user
     parameters       the table of parameters: names, ranges, defaults; validation and broadcasting
+    last_row         which last feature and how many rows of weights at finite D
     codegen          the only lambdify; writes generated_numpy and generated_mpmath
-    fixed_point      damped iteration and bracketed roots, status and error bound: knows no physics
+    status           what became of a point, in words
+    fixed_point      damped iteration and bracketed roots: knows no physics
     task_spectrum    covariance spectra of tasks
     pool             finite pools of tasks
-    saddle_point     solve(...): the saddle point and all observables over a grid
+    saddle_point     solve(...): the saddle point and all observables over a grid; points of finite D go to finite_size
     precision        solve_digits(...): one point at any number of digits
     moments          exact second moments of one prompt at finite D and N
     spectrum         Marchenko-Pastur law and the Hessian's eigenvalues
-    storage          datasets to and from netCDF, atomically, with provenance
+    gamma_quadrature, pool_averages, finite_observables, finite_own_tasks, finite_pool, finite_size
+                     the theory at finite D
+    blas             one thread of BLAS in a worker
+    storage, archive datasets to and from netCDF, atomically, with provenance; arrays from .npz files
+    resuming         what unfinished work must share with the run that goes on with it
     sweep            solve over the product of axes, as a labelled dataset
     gradient         d e_icl / d parameter
     best_ridge       the ridge with the least error on a new task
     lines            lines located on a grid of two axes
     phase_diagram    a sweep of two axes with its lines
-    plotting         pictures of sweeps and phase diagrams
-    gamma_quadrature, pool_averages, finite_observables, finite_own_tasks, finite_pool, finite_size
-                     the theory at finite D
+    plotting_axes, plotting
+                     pictures of sweeps and phase diagrams
     learning_curve_averages, learning_curve, stopping_time, learning_curve_plot
-                     gradient flow in time, when to stop, and its picture
+                     training by gradient flow in time, when to stop, and its picture
     instance         one data set: its prompts, couplings and Boltzmann measure, by linear algebra and message passing
     state_evolution, state_evolution_plot
                      what message passing will do, step by step, and its picture
 
-Each module uses only those above it and replica/; no simulation is known here.
+Each module uses only those above it and replica/, but for `saddle_point`, which hands points to `finite_size` below it;
+no simulation is known here.
 """

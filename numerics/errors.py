@@ -23,7 +23,7 @@ class ParameterTypeError(TypeError):
 
 
 class ConvergenceError(ArithmeticError):
-    """A single point did not converge; the message is the sentence of its status."""
+    """A point or a solve did not converge where no status can say so; the message says what, and the remedy."""
 
 
 class OutputError(OSError):

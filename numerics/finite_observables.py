@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics import generated_numpy
 
-__all__ = ["errors_on_new_tasks", "thermodynamics"]
+__all__ = ["errors_on_new_tasks", "log_units", "thermodynamics"]
 
 Array = NDArray[np.float64]
 
 
 def errors_on_new_tasks(
-    m: Array, q: Array, last_row: Array, g: Array, flat: Mapping[str, Array], norm: str, last_scale: float = 1.0
+    m: Array, q: Array, last_row: Array, g: Array, flat: Mapping[str, Array], norm: str, last_scale: float
 ) -> dict[str, Array]:
     """e_icl, e_icl_gibbs and e_idg by the exact moments of one prompt; g: (points, 2), or (points, 1) without last row.
 
@@ -34,10 +34,25 @@ def errors_on_new_tasks(
     return {"e_icl": e_icl, "e_idg": e_idg, "e_icl_gibbs": np.where(temperature == 0, e_icl, e_icl + spread)}
 
 
+def log_units(dimension: ArrayLike, last_scale: float) -> Array:
+    """ln of the volume in which all free energies are measured, over dW: sqrt(D) W on the block, D s W in the last row.
+
+    (D^2/2) ln D + D ln(D s), s = ``last_scale`` (`numerics.last_row.LastRow.scale`), the last term only where there is
+    a last row: the theory's measure of ln Z at D -> infinity, on the D^2 spins it has (`validation.observables` says
+    why the last row differs).
+
+    >>> round(float(log_units(2, 1.0) / np.log(2)), 12), round(float(log_units(2, 0.0) / np.log(2)), 12)
+    (4.0, 2.0)
+    """
+    size = np.asarray(dimension, dtype=np.float64)
+    last = size * np.log(size * last_scale) if last_scale > 0 else 0.0
+    return np.asarray(size**2 / 2 * np.log(size) + last)
+
+
 def thermodynamics(
-    e_train: Array, norm_square: Array, log_determinant: Array, flat: Mapping[str, Array], last_scale: float = 1.0
+    e_train: Array, norm_square: Array, log_determinant: Array, flat: Mapping[str, Array], last_scale: float
 ) -> dict[str, Array]:
-    """energy, free_energy, entropy in the measure of `validation.observables`; norm_square is |W|^2/D."""
+    """energy <H>, free_energy -(T/D^2) ln Z and entropy, their difference over T; norm_square is |W|^2/D."""
     size, temperature = flat["dimension"], flat["temperature"]
     last_row = last_scale > 0
     spins = size * (size + last_row)
@@ -45,10 +60,7 @@ def thermodynamics(
     cold = temperature == 0
     energy = ground_state + spins * temperature / (2 * size**2)
     volume = spins * np.log(2 * np.pi * np.where(cold, 1.0, temperature) / size**2) - log_determinant
-    # sqrt(D) W on the block, D s W in the last row, s = last_scale
-    units = (size**2 + 2 * size * last_row) * np.log(size)
-    if last_row:
-        units += 2 * size * np.log(last_scale)
+    units = 2 * log_units(size, last_scale)
     free_energy = ground_state - temperature / (2 * size**2) * (volume + units)
     return {
         "energy": energy,

@@ -52,7 +52,8 @@ class FiniteSizeSolution(Solution):
             e_idg is e_icl at the pretraining context length.
         contrast: m D/sqrt((D + 1)(D q + D v_2)) (SG Fig. 4a), a ratio of means; without last row m/sqrt(q), over the
             D x D block.
-        free_energy, energy, entropy: per D^2, in units of the scaled temperature.
+        free_energy, energy, entropy: -(T/D^2) ln Z over sqrt(D) W and D s W_last, s the size of the last feature; <H>;
+            (energy - free_energy)/T.
         replicon: 1 - largest eigenvalue of the response of (v_1, v_2) to itself; the replicon at D -> infinity.
         last_row: |W_last|^2 = D v_2; 0 without last row.
         residual: largest relative residual of the equations for g_1 and g_2.

@@ -189,11 +189,13 @@ class PoolPrompts:
         lowest = np.log(_ROUNDING / (self.prompts / self.size + typical) * scale)
         psi = np.exp(np.arange(lowest, highest, _STEP))
         tilt = _Tilt.of(psi, rotated, self.task @ axes, self.variance, self.label_noise, self.last)
-        laplace = np.exp(tilt.logarithm[..., None] - tilt.eta[..., None] * self.labels)
-        theta = psi[:, None, None] * self.divisor**2 / (self.variance[:, None, :, None] * self.labels)
-        exponent = self.prompts * theta[..., None] / self._query
-        step = (np.exp(-exponent) * (1 - exponent)) @ self._query_weight
-        found: Array = _STEP * ((step * (1 - laplace)) @ self._label_weight).mean(axis=2).sum(axis=1)
+        ratio = self.prompts * self.divisor**2 / (self.variance[..., None, None] * self.labels[:, None] * self._query)
+        found = np.zeros(response.shape[0])
+        for node, value in enumerate(psi):  # one at a time: an array over all nodes would be large
+            laplace = np.exp(tilt.logarithm[:, node, :, None] - tilt.eta[:, node, :, None] * self.labels)
+            exponent = value * ratio
+            step = (np.exp(-exponent) * (1 - exponent)) @ self._query_weight
+            found += _STEP * ((step * (1 - laplace)) @ self._label_weight).mean(axis=1)
         return found
 
 

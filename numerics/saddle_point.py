@@ -50,8 +50,8 @@ OBSERVABLES: dict[str, str] = {
     "e_idg": "squared error on a new prompt of the pretraining law",
     "e_train": "squared error on the pretraining prompts",
     "contrast": "contrast ratio",
-    "free_energy": "free energy over D^2",
-    "energy": "mean energy",
+    "free_energy": "free energy -T ln Z/D^2",
+    "energy": "mean energy <H>",
     "entropy": "differential entropy over D^2",
     "replicon": "replicon (> 0: replica symmetry is stable)",
 }
@@ -75,7 +75,7 @@ class Solution:
         e_icl, e_icl_gibbs, e_idg, e_train: squared errors; e_icl_gibbs is for weights drawn at temperature T, the
             others for the mean weights.
         contrast: m/sqrt(q), the contrast ratio of SG Fig. 4 at large D.
-        free_energy, energy, entropy: per spin, in units of the scaled temperature.
+        free_energy, energy, entropy: -(T/D^2) ln Z over sqrt(D) W; <H>; (energy - free_energy)/T.
         replicon: stability of replica symmetry.
         residual: largest relative residual of the saddle-point equations.
         error_bound: bound on the relative error of chi, m and q, to first order in the residual.

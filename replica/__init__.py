@@ -1,6 +1,7 @@
 """Symbolic layer: from the Hamiltonian to the saddle-point equations, with SymPy and nothing else.
 
     symbols       every symbol of the project, made here and nowhere else
+    guarded_limit every limit and value at 0, held against numbers
     model         the model as data: quenched disorder, features, loss, prior, scaling
     moments       exact disorder averages at finite D and N (Wick/Isserlis contractions)
     disorder      the averages the theory uses, by name

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from iclglass.replica.guarded_limit import value_at_zero
+
 __all__ = ["BorderedReplicaSymmetric", "ReplicaSymmetric", "replica_limit"]
 
 
@@ -120,7 +122,7 @@ def replica_limit(expression: sp.Expr, n: sp.Symbol) -> sp.Expr:
         >>> replica_limit(ReplicaSymmetric(d, u, n).log_determinant(), n)
         log(d) + u/d
     """
-    at_zero = sp.simplify(expression.subs(n, 0))
+    at_zero = sp.simplify(value_at_zero(expression, n))
     if at_zero != 0:
         raise ValueError(f"the expression is {at_zero} at n = 0, not 0: lim expression/n does not exist")
-    return sp.expand(sp.diff(expression, n).subs(n, 0))
+    return sp.expand(value_at_zero(sp.diff(expression, n), n))

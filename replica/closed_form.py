@@ -18,6 +18,7 @@ import sympy as sp
 from sympy.codegen.cfunctions import log1p
 
 from iclglass.replica import symbols as S
+from iclglass.replica.guarded_limit import limit
 from iclglass.replica.saddle_point import SaddlePointSystem
 
 __all__ = ["ClosedForm", "branch", "closed_form"]
@@ -79,7 +80,7 @@ def _eliminate(system: SaddlePointSystem) -> sp.Expr:
 def _roots(quadratic: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
     roots = sp.solve(quadratic, S.z)
     # An infinite ridge leaves no signal: the physical root goes to zero.
-    physical = [root for root in roots if sp.limit(root.subs(S.tau, 1), S.ell, sp.oo) == 0]
+    physical = [root for root in roots if limit(root.subs(S.tau, 1), S.ell, sp.oo) == 0]
     if len(roots) != 2 or len(physical) != 1:
         raise ValueError(f"{quadratic} has {len(physical)} physical roots of {len(roots)}: one of two is expected")
     (other,) = (root for root in roots if root is not physical[0])

@@ -12,6 +12,7 @@ from sympy.codegen.cfunctions import log1p
 
 from iclglass.replica import symbols as S
 from iclglass.replica.closed_form import ClosedForm, branch
+from iclglass.replica.guarded_limit import limit
 
 __all__ = ["Limits", "limits"]
 
@@ -43,17 +44,17 @@ def limits(form: ClosedForm) -> Limits:
     for side, back, sign in ((above, S.tau - 1, True), (below, 1 / S.tau - 1, False)):
         equations = []
         for symbol in shown:
-            value = sp.limit(_insert(symbol, form, above=sign).subs(side), S.lam, 0, "+")
+            value = limit(_insert(symbol, form, above=sign).subs(side), S.lam)
             equations.append(sp.Eq(symbol, sp.factor(sp.simplify(value).subs(excess, back)), evaluate=False))
         ridgeless.append(tuple(equations))
     root = sp.Symbol("root", positive=True)
     threshold = []
     for symbol in (S.chi, S.e_idg):
         scaled = _insert(symbol, form, above=True).subs(S.tau, 1).subs(S.lam, root**2) * root
-        threshold.append(sp.Eq(symbol * sp.sqrt(S.lam), sp.simplify(sp.limit(scaled, root, 0, "+"))))
+        threshold.append(sp.Eq(symbol * sp.sqrt(S.lam), sp.simplify(limit(scaled, root))))
     outputs = dict(form.thermal_outputs)
     ground = tuple(
-        sp.Eq(sp.Symbol(name), sp.limit(outputs[name].replace(log1p, lambda u: sp.log(1 + u)), S.T, 0, "+"))
+        sp.Eq(sp.Symbol(name), limit(outputs[name].replace(log1p, lambda u: sp.log(1 + u)), S.T))
         for name in ("energy", "free_energy")
     )
     return Limits(ridgeless[0], ridgeless[1], tuple(threshold), ground)

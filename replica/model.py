@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from iclglass.replica import symbols as S
+from iclglass.replica.guarded_limit import limit
 
 __all__ = ["GaussianField", "Model", "SpinBlock", "linear_attention"]
 
@@ -99,7 +100,7 @@ class Model:
 
     def large_dimension(self, expression: sp.Expr) -> sp.Expr:
         """Leading value as D -> infinity at fixed scaled parameters."""
-        return sp.limit(sp.cancel(self.scaled(expression)), S.D, sp.oo)
+        return limit(sp.cancel(self.scaled(expression)), S.D, sp.oo)
 
 
 def linear_attention(

@@ -24,6 +24,7 @@ from iclglass.replica import symbols as S
 from iclglass.replica.action import ReplicatedAction, replicate
 from iclglass.replica.ansatz import ReplicaSymmetric, replica_limit
 from iclglass.replica.free_energy import collect_error
+from iclglass.replica.guarded_limit import value_at_zero
 from iclglass.replica.model import Model
 from iclglass.replica.moments import expectation
 
@@ -235,7 +236,7 @@ def _prove(theory: PoolTheory) -> None:
     # One spin at the saddle point: mean, and the part of its second moment that replicas share.
     precision = b * S.betahat * omega + S.betahat * S.lam
     spin = ReplicaSymmetric(precision, -b * S.betahat**2 * omega**2 * S.e_idg / S.tau, S.n).inverse()
-    shared, single = spin.uniform.subs(S.n, 0), spin.excess
+    shared, single = value_at_zero(spin.uniform, S.n), spin.excess
     ridge = {S.lam: nu * omega}
     _require((single * S.betahat).subs(ridge) - _integrand(observed[S.chi] * omega) / omega, "chi")
     _require((single * S.betahat * omega * r).subs(ridge) - _integrand(observed[S.m]), "m")

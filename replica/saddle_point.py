@@ -15,6 +15,7 @@ import sympy as sp
 from iclglass.replica import symbols as S
 from iclglass.replica.action import ReplicatedAction
 from iclglass.replica.free_energy import FreeEnergy
+from iclglass.replica.guarded_limit import value_at_zero
 
 __all__ = ["SaddlePointSystem", "saddle_point"]
 
@@ -91,7 +92,7 @@ def _observables(action: ReplicatedAction, energy: FreeEnergy) -> dict[str, sp.E
         "e_icl": icl,
         "e_icl_gibbs": icl + test_feature * S.T * S.chi,
         "e_idg": prediction_error(action, S.a),
-        "e_train": sp.simplify(2 * loss_energy.subs(S.T, 0) / action.loss_form[1, 1]),
+        "e_train": sp.simplify(2 * value_at_zero(loss_energy, S.T) / action.loss_form[1, 1]),
         "contrast": S.m / sp.sqrt(S.q),
         "energy": total,
         "free_energy": -S.T * functional,

@@ -1,6 +1,7 @@
 """Structure of the code, read from its syntax trees: layers, tools kept to one place, docstrings."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,59 @@ def test_lambdify_only_in_the_code_generator(source):
     tree = tree_of(source)
     uses = any(name == "lambdify" for name, _ in called(tree)) or any("lambdify" in name for name in imported(tree))
     assert not uses or name_of(source) == "numerics/codegen.py"
+
+
+PACKAGES = sorted({path.parent for path in SOURCES} - {ROOT / "iclglass", ROOT / "validation/training"})
+
+
+def modules_of(package):
+    inside = {path.parent if path.stem == "__init__" else path.with_suffix("") for path in package.glob("*.py")}
+    return {path.name for path in inside | {path.parent for path in package.glob("*/__init__.py")}} - {package.name}
+
+
+def listed(package):
+    """Modules that begin a line of the package's docstring, alone or with commas between them, in order."""
+    text = ast.get_docstring(tree_of(package / "__init__.py"))
+    starts = [re.match(r"\s*((?:\w+, )*\w+)\s", line + " ") for line in text.splitlines()]
+    return [name for start in starts if start for name in start[1].split(", ") if name in modules_of(package)]
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=name_of)
+def test_every_module_is_in_the_list_of_its_package(package):
+    text = ast.get_docstring(tree_of(package / "__init__.py"))
+    patterns = [name[:-1] for name in re.findall(r"\w+_\*", text)]  # fig_*
+    missing = [name for name in modules_of(package) if not re.search(rf"\b{name}\b", text)]
+    assert not [name for name in missing if not name.startswith(tuple(patterns))]
+
+
+@pytest.mark.parametrize(("layer", "exceptions"), [("replica", set()), ("numerics", {("saddle_point", "finite_size")})])
+def test_each_module_uses_only_those_listed_above_it(layer, exceptions):
+    """The sentence under the list: "Each module uses only those above it", with the exceptions it names."""
+    order, found = listed(ROOT / layer), set()
+    assert len(order) == len(set(order)) > 10
+    for path in (path for path in SOURCES if path.relative_to(ROOT).parts[0] == layer):
+        module = path.relative_to(ROOT / layer).parts[0].removesuffix(".py")
+        used = {name.split(".")[2] for name in imported(tree_of(path)) if name.startswith(f"iclglass.{layer}.")}
+        if module in order:
+            found |= {(module, name) for name in used & set(order[order.index(module) + 1 :])}
+    assert found == exceptions
+
+
+def test_limits_are_taken_only_where_numbers_guard_them(source):
+    """SymPy's own limits, series and substitutions of 0: only in `replica.guarded_limit`."""
+    if source.parent.name != "replica" or source.stem == "guarded_limit":
+        return
+    for name, node in called(tree_of(source)):
+        assert name not in {"Limit", "gruntz", "series", "nseries", "lseries", "leadterm", "as_leading_term"}
+        own = isinstance(node.func, ast.Name)  # ours, which guards
+        assert name != "limit" or own, f"line {node.lineno}"
+        put_in = (
+            [node.args[1]]
+            if len(node.args) == 2
+            else [v for a in node.args if isinstance(a, ast.Dict) for v in a.values]
+        )
+        zero = any(isinstance(value, ast.Constant) and value.value == 0 for value in put_in)
+        assert name not in {"subs", "xreplace"} or not zero, f"line {node.lineno}"
 
 
 def test_every_public_name_is_defined_and_documented(source):

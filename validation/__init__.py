@@ -15,10 +15,13 @@ Data flow; every arrow is one function, every noun one small frozen dataclass:
     figures          plot_extrapolation    <- Agreement          the same comparison as a picture
     report                                                       one self-contained HTML page
     samplers         sample                -> Samples            draws from the Boltzmann measure, and checks of them
+    gradient_flow    gradient_flow                               gradient flow and descent on one data set, exactly
     training         train                 -> TrainingRun        the layer trained by gradient descent
+    sweeping         sweep_simulated                             a simulation at every point of a grid, on any engine
     paper            reproduce             -> Verdict            the figures of the paper
     suite            run_suite             -> SuiteResult        the pre-registered validation, and its page
 
-This package imports `numerics` (theory, exact moments, errors) and is imported by `iclglass` only.
+This package imports `numerics` (theory, exact moments, errors), `paper` also `replica` (the derived moments and
+symbols), and is imported by `iclglass` only.
 Nothing is imported here, so that reading one module does not load all of them.
 """

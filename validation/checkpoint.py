@@ -60,7 +60,7 @@ def open_checkpoint(
 
     Raises ParameterError if the file belongs to other parameters (it names them), OutputError if it is no
     checkpoint or one of another version of the program, is damaged before its last line, or cannot be read or
-    written. It is never overwritten.
+    written. Without ``fresh`` a file is never overwritten.
     """
     if path is None:
         yield Checkpoint({}, None)

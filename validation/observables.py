@@ -10,7 +10,7 @@ rows, "last" the last row, A = S^T S/P + lambda0:
                   the mean of the same for weights drawn from exp(-beta H)
     e_idg = the same over a new prompt of the pretraining law: of the data set's own pool, if there is one
     e_train = mean over the data set of (y_t - s.W)^2
-    energy = <H> = H(W) + n T/(2 D^2)
+    energy = <H> = H(W) + n T/(2 D^2)              (H is of order one: it is a mean over prompts)
     contrast = sum_i W_ii/(sqrt(D+1) |W|)          (SG Fig. 4a), D in the place of D+1 without last row
     free_energy = -(T/D^2) ln Z                    entropy = (energy - free_energy)/T
 
@@ -36,6 +36,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import check_real
 from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.finite_observables import log_units
 from iclglass.numerics.instance.linear_response import linear_response
 from iclglass.numerics.instance.predictions import alignment, contrast_ratio, overlap, train_error
 from iclglass.validation.pools import eigenvalues_of
@@ -134,10 +135,8 @@ def measure(
         spread = float(variances[0] * response.block_trace + variances[-1] * response.last_row_trace)
     else:
         spread = float(variances @ response.row_traces)
-    # ln Z = -beta H(W) + sum of (1/2) ln(2 pi T/D^2) - (1/2) ln det A, plus the logarithm of each spin's unit
-    units = dimension**2 * math.log(dimension) / 2
-    if prompts.last_row:
-        units += dimension * math.log(dimension * prompts.layer.scale(dimension))
+    # ln Z = -beta H(W) + sum of (1/2) ln(2 pi T/D^2) - (1/2) ln det A, plus the logarithm of the spins' units
+    units = float(log_units(dimension, prompts.layer.scale(dimension)))
     log_gaussian = 0.5 * (spins * math.log(2 * math.pi * temperature / dimension**2) - response.log_determinant)
     free_energy = energy - temperature / dimension**2 * (log_gaussian + units)
     mean_energy = energy + spins * temperature / (2 * dimension**2)

@@ -67,7 +67,8 @@ _CHUNK_ELEMENTS = 1 << 20
 class Prompts(Instance):
     """One data set of P prompts in D dimensions.
 
-    context : (P, D+1), U = C/norm; (P, D) without last row.
+    context : (P, D+1), U = C/norm. The last column is the sum of the squared labels over norm, times the size of that
+        feature. (P, D) without last row.
     query : (P, D), the query tokens X.
     label : (P,), the labels y_t of the queries, noise included.
     context_count : N, labelled tokens in a prompt.
@@ -76,7 +77,6 @@ class Prompts(Instance):
     tasks : (K, D), the pool the prompts' tasks were drawn from; None: every prompt has its own.
     spectrum : (D,), variances of the entries of tasks of their own; None: ones, or a pool.
     token_covariance : (D, D), of context tokens and query alike; None: the identity.
-    last_feature : how the last column was built, see `numerics.last_row`.
     """
 
     context_count: int
@@ -85,12 +85,6 @@ class Prompts(Instance):
     tasks: FloatArray | None = None
     spectrum: FloatArray | None = None
     token_covariance: FloatArray | None = None
-    last_feature: str = "unit-tokens"
-
-    @property
-    def layer(self) -> LastRow:
-        """The last feature, and whether there is one."""
-        return LastRow(self.last_feature, self.last_row)
 
 
 def draw_prompts(
@@ -169,7 +163,8 @@ def draw_prompts(
         scores[:, :dimension] = scores[:, :dimension] @ factor.T
     scores /= context if norm == "N" else context + 1
     scores[:, dimension:] *= layer.scale(dimension)
-    return Prompts(scores, query, label, context, label_noise, norm, pool, eigenvalues, covariance, layer.last_feature)
+    drawn = (scores, query, label, context, label_noise, norm, pool, eigenvalues, covariance)
+    return Prompts(*drawn, last_feature=layer.last_feature)
 
 
 def _covariance(value: ArrayLike, dimension: int) -> tuple[FloatArray, FloatArray]:

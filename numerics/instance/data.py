@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from iclglass.numerics.arguments import check_choice
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.features import FeatureOperator
-from iclglass.numerics.last_row import LastRow
+from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 
 __all__ = ["NORMS", "Instance"]
 
@@ -31,6 +31,8 @@ class Instance:
         column: a layer without last row, whose W is D x D.
     query : (P, D), the query tokens X.
     label : (P,), the labels y_t of the queries.
+    last_feature : how the last column was built, "unit-tokens" or "scaled-tokens" (`numerics.last_row`). It is the unit
+        of the free energy, and changes nothing else.
 
     The arrays may be the user's own. They are kept as they are, without a copy, when they are contiguous and all
     float64 or all float32 (half the memory; products are then taken in single precision, sums over prompts and the
@@ -47,12 +49,14 @@ class Instance:
     context: FloatArray
     query: FloatArray
     label: FloatArray
+    last_feature: str = field(default=UNIT_TOKENS.last_feature, kw_only=True)
 
     def __post_init__(self) -> None:
         arrays = {name: _real(name, getattr(self, name)) for name in ("context", "query", "label")}
         _check_shapes(arrays)
         for name, array in _of_one_precision(arrays).items():
             object.__setattr__(self, name, array)
+        LastRow(self.last_feature, self.last_row)  # refuses what there is not
 
     @staticmethod
     def from_tokens(
@@ -97,7 +101,7 @@ class Instance:
                 context[part, dimension] = np.einsum("pk,pk->p", weight, weight)
         context /= count if norm == "N" else count + 1
         context[:, dimension:] *= layer.scale(dimension)
-        return Instance(context, arrays["query"], arrays["label"])
+        return Instance(context, arrays["query"], arrays["label"], last_feature=layer.last_feature)
 
     @property
     def dimension(self) -> int:
@@ -123,6 +127,11 @@ class Instance:
         return self.context.shape[1] > self.dimension
 
     @property
+    def layer(self) -> LastRow:
+        """The last feature, and whether there is one."""
+        return LastRow(self.last_feature, self.last_row)
+
+    @property
     def features(self) -> FeatureOperator:
         """The feature matrix S as an operator."""
         return FeatureOperator(self.context, self.query)
@@ -138,7 +147,7 @@ class Instance:
         """
         with np.errstate(over="ignore"):  # what overflows is refused below, with its index
             single = [getattr(self, name).astype(np.float32) for name in ("context", "query", "label")]
-        return Instance(*single)
+        return Instance(*single, last_feature=self.last_feature)
 
 
 _SHAPES = {

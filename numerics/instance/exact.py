@@ -2,9 +2,9 @@
 
 With A = S^T S/P + lambda0 the measure is Gaussian: mean A^{-1} h, covariance A^{-1}/beta (SG section II). By
 
-    primal   Cholesky of A, n x n             means, variances, free energy to rounding
+    primal   Cholesky of A, n x n             means, variances, ln Z to rounding
     dual     Cholesky of S S^T + P lambda0    the same, P x P
-    cg       no matrix, O(P D) memory         means to the tolerance; variances estimated; no free energy
+    cg       no matrix, O(P D) memory         means to the tolerance; variances estimated; no ln Z
 
 Estimated variances ("cg"). For z of independent signs, z_i (A^{-1} z)_i is an unbiased estimate of (A^{-1})_ii
 (Hutchinson); its noise comes from the entries of A^{-1} off the diagonal. Those are correlated with the entries of A
@@ -87,7 +87,7 @@ def exact(
 
     ridge0 = 0 with P < n (SG's overparametrised side): the measure cannot be normalised. The mean is the limit
     ridge0 -> 0, the minimum of H of least norm; the variance is inf for every spin that a zero mode reaches ("cg" takes
-    it to reach all of them); the free energy is -inf.
+    it to reach all of them); ln Z is inf.
 
     >>> rng = np.random.default_rng(1)
     >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
@@ -155,7 +155,7 @@ def _dense(instance: Instance, ridge0: float, beta: float, road: str) -> Instanc
         mean=with_masked_column(response.weights, 0.0),
         variance=with_masked_column(response.diagonal / beta, _prior(ridge0, beta)),
         variance_error=with_masked_column(np.zeros(response.weights.shape), 0.0),
-        free_energy=energy(instance, response.weights, ridge0) - volume / (2 * beta),
+        log_partition=volume / 2 - beta * energy(instance, response.weights, ridge0),
         iterations=0,
         residual=residual,
         status=Status.CONVERGED if good else Status.NOT_CONVERGED,
@@ -213,7 +213,7 @@ def krylov_measure(
         mean=with_masked_column(found.weights[0], 0.0),
         variance=with_masked_column(diagonal / beta, _prior(ridge0, beta)),
         variance_error=with_masked_column(error / beta, 0.0),
-        free_energy=-math.inf if singular else math.nan,
+        log_partition=math.inf if singular else math.nan,
         iterations=found.iterations,
         residual=residual,
         status=Status.CONVERGED if residual <= tolerance else Status.NOT_CONVERGED,

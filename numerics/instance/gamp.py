@@ -82,7 +82,7 @@ def gamp(
             variance 1/(lambda0 + mean of s^2). The adaptive damping may repeat steps from an earlier state.
 
     Returns:
-        `InstanceSolution`, method "gamp": free_energy is Bethe's; history is |S^T z/P - lambda0 m|/|h| at each step,
+        `InstanceSolution`, method "gamp": log_partition is Bethe's; history is |S^T z/P - lambda0 m|/|h| at each step,
         which costs nothing and is |h - A m|/|h| with the messages z for y - S m; residual is the true one;
         spectral_radius is computed when the iteration diverges.
 
@@ -166,7 +166,7 @@ def gamp(
             mean=mean,
             variance=variance / beta,
             masked_variance=1 / (beta * ridge0) if ridge0 > 0 else math.inf,
-            free_energy=_bethe_free_energy(instance, ridge0, beta, mean, variance, response),
+            log_partition=_bethe_log_partition(instance, ridge0, beta, mean, variance, response),
             residual=residual,
             status=status,
             reason=steps if ended else f"{steps}: allow more steps, or use method 'exact'",
@@ -189,10 +189,10 @@ def gamp(
     )
 
 
-def _bethe_free_energy(
+def _bethe_log_partition(
     instance: Instance, ridge0: float, beta: float, mean: FloatArray, variance: FloatArray, response: FloatArray
 ) -> float:
-    """-ln Z/beta with ln det A -> -sum_i (ln v_i + 1 - lambda0 v_i) + sum_mu ln(1 + c_mu), stationary in v."""
+    """ln Z with ln det A -> -sum_i (ln v_i + 1 - lambda0 v_i) + sum_mu ln(1 + c_mu), stationary in v."""
     determinant = float(np.sum(ridge0 * variance - 1 - np.log(variance)) + np.sum(np.log1p(response)))
     constant = mean.size * math.log(2 * math.pi / beta)
-    return energy(instance, mean, ridge0) - (constant - determinant) / (2 * beta)
+    return (constant - determinant) / 2 - beta * energy(instance, mean, ridge0)

@@ -4,7 +4,8 @@ The prediction s.W on a prompt with features s = u (x) xt is Gaussian under exp(
 
     mean s.<W>,    variance s^T A^{-1} s/beta       (A^{-1}/beta is the covariance of the weights, SG section II)
 
-The formulas of the overlaps and of the contrast ratio stand here only; `validation.observables` uses them too.
+The overlaps and the contrast ratio of one matrix of weights are computed here only; `validation.observables` and the
+samplers' laws take them from here. Stacks of matrices (draws, iterates) are summed where they arise.
 """
 
 from __future__ import annotations

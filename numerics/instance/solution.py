@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from iclglass.numerics.finite_observables import log_units
 from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 
 __all__ = ["InstanceSolution", "diverged_solution", "pack_solution", "with_masked_column"]
 
@@ -27,12 +29,13 @@ class InstanceSolution:
     mean : (D+1, D+1), last column 0.
     variance : (D+1, D+1), last column 1/(beta ridge0), the prior (inf at ridge0 = 0).
     variance_error : (D+1, D+1), standard error of an estimated variance; 0 where it is exact or not estimated.
-    free_energy : -ln Z/beta over the n active spins, flat measure dW; NaN where the method gives none.
+    log_partition : ln Z over the n active spins, flat measure dW; NaN where the method gives none.
     iterations : steps of the iteration; 0 for direct linear algebra.
     residual : |h - A mean|/|h|, computed anew from the mean returned.
     status, reason : how it ended, and one sentence why; for a divergence the predicted cause.
     spectral_radius : of the linearised (damped) iteration at its fixed point where computed, else NaN.
     history : (iterations,), the residual or the change at each step.
+    last_feature : of the data set, see `numerics.last_row`; the unit of the last row's weights in free_energy.
 
     A diverged solution has NaN mean and variance, never a number that is not a solution.
     """
@@ -43,13 +46,22 @@ class InstanceSolution:
     mean: FloatArray
     variance: FloatArray
     variance_error: FloatArray
-    free_energy: float
+    log_partition: float
     iterations: int
     residual: float
     status: Status
     reason: str
     spectral_radius: float
     history: FloatArray
+    last_feature: str = UNIT_TOKENS.last_feature
+
+    @property
+    def free_energy(self) -> float:
+        """-(T/D^2) ln Z at T = D^2/beta, as `numerics.saddle_point.Solution` has it: over sqrt(D) W and D s W_last."""
+        rows, columns = self.mean.shape
+        dimension = columns - 1
+        scale = LastRow(self.last_feature, rows > dimension).scale(dimension)
+        return -(self.log_partition + float(log_units(dimension, scale))) / self.beta
 
 
 def with_masked_column(active: FloatArray, value: float) -> FloatArray:
@@ -69,7 +81,7 @@ def pack_solution(
     mean: FloatArray,
     variance: FloatArray,
     masked_variance: float,
-    free_energy: float,
+    log_partition: float,
     residual: float,
     status: Status,
     reason: str,
@@ -85,7 +97,7 @@ def pack_solution(
         mean=with_masked_column(mean, 0.0),
         variance=with_masked_column(variance, masked_variance),
         variance_error=np.zeros((rows, mean.shape[1] + 1)),
-        free_energy=free_energy,
+        log_partition=log_partition,
         iterations=len(history),
         residual=residual,
         status=status,
@@ -114,7 +126,7 @@ def diverged_solution(
         mean=nothing,
         variance=nothing.copy(),
         variance_error=nothing.copy(),
-        free_energy=math.nan,
+        log_partition=math.nan,
         iterations=len(history),
         residual=math.nan,
         status=Status.DIVERGES,

@@ -1,7 +1,9 @@
-"""The one entry to every solver of one data set."""
+"""The one entry to every solver of one data set in memory; `distributed` has the one for blocks on workers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,14 +89,20 @@ def solve_instance(
         raise ParameterError(
             f"method {method!r} takes no {' or '.join(unknown)}; its options are {', '.join(_OPTIONS[method])}"
         )
+    solution = _solver(method)(instance, ridge0=ridge0, beta=beta, **given)
+    return replace(solution, last_feature=instance.last_feature)
+
+
+def _solver(method: str) -> Callable[..., InstanceSolution]:
+    """Imported when needed: each brings what only it uses."""
     if method == "exact":
         from iclglass.numerics.instance.exact import exact
 
-        return exact(instance, ridge0=ridge0, beta=beta, **given)
+        return exact
     if method == "gamp":
         from iclglass.numerics.instance.gamp import gamp
 
-        return gamp(instance, ridge0=ridge0, beta=beta, **given)
+        return gamp
     from iclglass.numerics.instance.spin_by_spin import published, tap
 
-    return (tap if method == "tap" else published)(instance, ridge0=ridge0, beta=beta, **given)
+    return tap if method == "tap" else published

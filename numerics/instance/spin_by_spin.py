@@ -66,8 +66,8 @@ def tap(
             eigenvalues of the iteration; it always converges where the variances exist.
 
     Returns:
-        `InstanceSolution`, method "tap"; free_energy is that of Thouless, Anderson and Palmer (ln Z to second order in
-        J); spectral_radius always computed; DIVERGES where there are no variances, or the damping given is too small.
+        `InstanceSolution`, method "tap"; log_partition is that of Thouless, Anderson and Palmer, to second order in J;
+        spectral_radius always computed; DIVERGES where there are no variances, or the damping given is too small.
 
     Raises:
         ParameterError, ParameterTypeError: a value out of range, too many spins.
@@ -123,7 +123,7 @@ def tap(
         mean=mean,
         variance=variance / beta,
         masked_variance=1 / (beta * ridge0) if ridge0 > 0 else math.inf,
-        free_energy=energy(instance, mean, ridge0) - (float(logs) / 2 + pairs / 4) / beta,
+        log_partition=float(logs) / 2 + pairs / 4 - beta * energy(instance, mean, ridge0),
         residual=residual,
         status=Status.CONVERGED if ended else Status.NOT_CONVERGED,
         reason=steps if ended else f"{steps}: allow more steps, or use method 'gamp'",
@@ -225,7 +225,7 @@ def published(
         mean=mean,
         variance=variance / beta,
         masked_variance=1 / (beta * ridge0),
-        free_energy=math.nan,
+        log_partition=math.nan,
         residual=relative_residual(instance, mean, ridge0),
         status=Status.CONVERGED if ended else Status.NOT_CONVERGED,
         reason=f"last mean squared change {history[-1]:.1e} after {len(history)} steps; {reason}",

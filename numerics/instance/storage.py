@@ -47,7 +47,8 @@ def save_instance(
         raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
     variables = {name: (dimensions, getattr(instance, name)) for name, dimensions in _DIMENSIONS.items()}
     sizes = {"prompts": instance.prompts, "dimension": instance.dimension}
-    _write(Path(path), variables, {}, provenance({**sizes, **(parameters or {})}, seed=seed), force)
+    text = {"last_feature": instance.last_feature}
+    _write(Path(path), variables, text, provenance({**sizes, **(parameters or {})}, seed=seed), force)
 
 
 def save_solution(
@@ -69,9 +70,10 @@ def save_solution(
         name: (matrix, getattr(solution, name)) for name in ("mean", "variance", "variance_error")
     }
     variables["history"] = (("iteration",), solution.history)
-    for name in ("ridge0", "beta", "free_energy", "iterations", "residual", "spectral_radius"):
+    for name in ("ridge0", "beta", "log_partition", "free_energy", "iterations", "residual", "spectral_radius"):
         variables[name] = ((), np.asarray(getattr(solution, name)))
-    text = {"method": solution.method, "status": solution.status.name, "reason": solution.reason}
+    names = ("method", "reason", "last_feature")
+    text = {"status": solution.status.name, **{name: getattr(solution, name) for name in names}}
     _write(Path(path), variables, text, provenance(parameters or {}, seed=seed), force)
 
 
@@ -82,7 +84,7 @@ def load_solution(path: str | Path) -> InstanceSolution:
     """
     dataset = load(path)
     try:
-        numbers = {name: float(dataset[name]) for name in ("ridge0", "beta", "free_energy", "residual")}
+        numbers = {name: float(dataset[name]) for name in ("ridge0", "beta", "log_partition", "residual")}
         return InstanceSolution(
             method=str(dataset.attrs["method"]),
             mean=dataset["mean"].values,
@@ -93,6 +95,7 @@ def load_solution(path: str | Path) -> InstanceSolution:
             reason=str(dataset.attrs["reason"]),
             spectral_radius=float(dataset["spectral_radius"]),
             history=dataset["history"].values,
+            last_feature=str(dataset.attrs["last_feature"]),
             **numbers,
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -141,8 +144,10 @@ def read_instance(
     if _suffix(source) == ".nc":
         dataset = load(source)
         arrays = {str(name): np.asarray(variable.values) for name, variable in dataset.variables.items()}
+        kept = dataset.attrs.get("last_feature")
     else:
-        arrays = read_arrays(source, {*_REDUCED, *_TOKENS}.__contains__)
+        arrays = read_arrays(source, {*_REDUCED, *_TOKENS, "last_feature"}.__contains__)
+        kept = arrays.pop("last_feature", None)
     names = _TOKENS if "tokens" in arrays and "context" not in arrays else _REDUCED
     missing = [name for name in names if name not in arrays]
     if missing:
@@ -164,8 +169,9 @@ def read_instance(
         )
     try:
         if names is _REDUCED:
-            instance = Instance(*(arrays[name] for name in names))
-            return instance, {"last_row": instance.last_row}
+            feature = UNIT_TOKENS.last_feature if kept is None else str(kept)
+            instance = Instance(*(arrays[name] for name in names), last_feature=feature)
+            return instance, {"last_row": instance.last_row} | ({} if kept is None else {"last_feature": feature})
         built = {"norm": norm or "N", **layer.to_dict()}
         return Instance.from_tokens(*(arrays[name] for name in names), **built), built
     except (ParameterError, ParameterTypeError) as error:

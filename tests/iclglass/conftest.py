@@ -1,8 +1,16 @@
-"""What tests of the command line share."""
+"""What tests of the command line and of the package as installed share."""
+
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from iclglass.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "tests", "iclglass", "replica", "numerics", "validation")
 
 
 @pytest.fixture
@@ -18,3 +26,37 @@ def run(capsys, tmp_path, monkeypatch):
         return code, out, err
 
     return command
+
+
+def copy_of_sources(folder):
+    """A copy to build in: a build writes build/ and *.egg-info beside the sources."""
+    folder.mkdir()
+    found = [str(ROOT / path) for path in SOURCES if (ROOT / path).exists()]
+    subprocess.run(["cp", "-r", *found, str(folder)], check=True, capture_output=True)
+    return folder
+
+
+def builds_here():
+    """Whether the installed setuptools is new enough for pyproject.toml: else a build needs a network."""
+    try:
+        return int(importlib.metadata.version("setuptools").split(".")[0]) >= 77
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel, built once. Without a network if it can be, else in an isolated environment."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = copy_of_sources(folder / "source")
+    isolation = ["--no-isolation"] if builds_here() else []
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", str(folder / "dist"), str(source)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (built,) = (folder / "dist").iterdir()
+    return built

@@ -35,6 +35,15 @@ def test_quantities_are_those_of_the_exact_measure(run, method):
     assert record["theory"]["m"] == pytest.approx(record["m"], rel=0.2)
 
 
+def test_the_command_lays_the_theory_beside_it(run):
+    options = ("--dimension", "10", "--context", "20", "--prompts", "200", "--ridge0", "0.01", "--beta", "50")
+    code, out, _ = run("instance", *options, "--method", "exact", "--json")
+    record = json.loads(out)
+    assert code == 0
+    assert record["free_energy"] == pytest.approx(-(record["log_partition"] + 60 * np.log(10)) / 50, rel=1e-12)
+    assert record["free_energy"] == pytest.approx(record["theory"]["free_energy"], abs=0.2)  # flat measure: 2.8 off
+
+
 def test_text_names_everything(run):
     code, out, err = run(*SOLVED)
     assert (code, err) == (DONE, "")

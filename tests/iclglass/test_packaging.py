@@ -1,6 +1,5 @@
 """The wheel: one import name, typed, with its command, importable away from the sources."""
 
-import importlib.metadata
 import os
 import subprocess
 import sys
@@ -15,39 +14,6 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("iclglass", "replica", "numerics", "validation")
-
-
-def version_of(package):
-    try:
-        return tuple(int(part) for part in importlib.metadata.version(package).split(".")[:1])
-    except importlib.metadata.PackageNotFoundError:
-        return (0,)
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Built from a copy: a build writes build/ and *.egg-info beside the sources.
-
-    Without a network if the installed setuptools is new enough for pyproject.toml, else in an isolated environment.
-    """
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    source.mkdir()
-    tracked = [
-        path for path in ("pyproject.toml", "README.md", "LICENSE", "tests", *PACKAGES) if (ROOT / path).exists()
-    ]
-    subprocess.run(["cp", "-r", *(str(ROOT / path) for path in tracked), str(source)], check=True, capture_output=True)
-    isolation = ["--no-isolation"] if version_of("setuptools") >= (77,) else []
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", str(folder / "dist"), str(source)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    (built,) = (folder / "dist").iterdir()
-    return built
 
 
 @pytest.fixture(scope="module")

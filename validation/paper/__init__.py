@@ -7,6 +7,8 @@
     moments     the derived moments of couplings and fields, which two figures need
     notes       the account of a whole reproduction, as Markdown
     divergence  where the published iteration has no fixed point, which fig-4 draws
+    contrast_maps  fig-4's maps of the contrast ratio
+    architectures  the layers of fig-S8, in PyTorch
     correlated_tokens  law and theory of prompts whose tokens are correlated
     fig_*       the figures
 

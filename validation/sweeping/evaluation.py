@@ -1,4 +1,4 @@
-"""evaluate(point): the one function that every engine runs, in the driver's process or anywhere else."""
+"""evaluate(point): the one function of a sweep that engines run, in the driver's process or anywhere else."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import zipfile
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import xarray as xr
 from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.exact import exact
-from iclglass.numerics.instance.storage import load_instance, save_instance, save_solution
+from iclglass.numerics.instance.storage import load_instance, load_solution, save_instance, save_solution
 from iclglass.numerics.storage import PROVENANCE, load, save
 
 
@@ -67,13 +68,31 @@ def test_a_solution_is_written_whole(tmp_path, suffix, ridge0):
     else:
         dataset = load(path)
         found = {name: variable.values for name, variable in dataset.variables.items()} | dataset.attrs
-    for name in ("mean", "variance", "variance_error", "history", "free_energy", "residual", "iterations"):
+    arrays, numbers = ("mean", "variance", "variance_error", "history"), ("log_partition", "free_energy", "residual")
+    for name in (*arrays, *numbers, "iterations"):
         np.testing.assert_array_equal(found[name], getattr(solution, name), err_msg=name)
     assert np.isnan(found["spectral_radius"])
     assert [str(found[name]) for name in ("method", "status", "reason")] == ["exact", "CONVERGED", solution.reason]
     assert json.loads(str(found[PROVENANCE]))["seed"] == 4
     with pytest.raises(OutputError, match="exists"):
         save_solution(solution, path)
+
+
+def test_a_solution_comes_back_whole(tmp_path):
+    solution, path = exact(make(), ridge0=0.1, beta=2.0), tmp_path / "s.nc"
+    save_solution(solution, path)
+    found = load_solution(path)
+    for field in fields(solution):
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(solution, field.name), err_msg=field.name)
+    assert found.free_energy == solution.free_energy
+
+
+def test_a_solution_whose_free_energy_was_another_is_refused(tmp_path):
+    """Before there was log_partition, free_energy was in the flat measure dW."""
+    save_solution(exact(make(), ridge0=0.1, beta=2.0), tmp_path / "s.nc")
+    save(load(tmp_path / "s.nc").drop_vars("log_partition"), tmp_path / "old.nc")
+    with pytest.raises(OutputError, match=r"old.nc holds no solution .*log_partition"):
+        load_solution(tmp_path / "old.nc")
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
