@@ -221,6 +221,27 @@ def test_a_pool_of_very_many_tasks_is_the_theory_without_pools(tau, monkeypatch)
     assert abs(distance["e_idg", 1000]) > 20 * 1e-4  # which is not what is left
 
 
+@pytest.mark.parametrize("layer", [{"last_feature": "scaled-tokens"}, {"last_row": False}])
+def test_the_other_layers_join_their_theory_without_pools(layer):
+    """Halving 1/kappa halves the distance; without last row there is no G beside the block."""
+    point = {
+        "dimension": 8,
+        "task_diversity": 16,
+        "context_length": 2.0,
+        "label_noise": 0.1,
+        "temperature": 0.3,
+        **layer,
+    }
+    own = solve_finite(**point)
+    pools = solve_finite(**point, distinct_tasks=[32, 64])
+    for name in ("m", "q", "chi", "e_icl", "e_icl_gibbs", "e_train", "free_energy", "contrast", "replicon"):
+        value = float(getattr(own, name))
+        far, near = getattr(pools, name) - value
+        noise = np.hypot(*(pools.standard_errors[name] * [1, 2]))
+        assert abs(far - 2 * near) < Z_SCORE * noise + 2e-3 * abs(value), name
+    assert np.all(pools.last_row == 0) == ("last_row" in layer)
+
+
 def test_the_gap_to_known_tasks_falls_as_one_over_their_number():
     """e_icl - e_idg > 0, times kappa: at kappa = 16 and 64 the same to what is left of order 1/kappa."""
     kappa = np.array([16.0, 64.0])
