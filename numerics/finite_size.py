@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import MOST, check_choice
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import MOST, check_choice, doubles, real_array
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.finite_own_tasks import solve_own_tasks
 from iclglass.numerics.fixed_point import Status
-from iclglass.numerics.parameters import broadcast
+from iclglass.numerics.parameters import broadcast, by_name
 from iclglass.numerics.saddle_point import Solution
 
 __all__ = [
@@ -68,6 +68,7 @@ class FiniteSizeSolution(Solution):
     dimension: NDArray[np.int64]
 
 
+@by_name
 def solve_finite(
     *,
     dimension: ArrayLike,
@@ -188,6 +189,7 @@ def _solve(
         return solve_pool(pool, flat, norm, progress)
 
 
+@by_name
 def solve_given_pool(
     tasks: ArrayLike,
     *,
@@ -221,12 +223,7 @@ def solve_given_pool(
         >>> found.task_count, bool(found.e_idg < found.e_icl), bool(found.error_bound < 1e-3)
         (np.int64(5), True, True)
     """
-    try:
-        pool = np.asarray(tasks)
-    except ValueError as error:
-        raise ParameterTypeError(f"tasks must be a rectangular array (K, D) of numbers: {error}") from error
-    if pool.dtype.kind not in "iuf":
-        raise ParameterTypeError(f"tasks must hold real numbers, not {pool.dtype}")
+    pool = doubles("tasks", tasks)
     if pool.ndim != 2 or pool.shape[0] == 0 or not np.isfinite(pool).all():
         raise ParameterError(f"tasks must be finite and have shape (K, D) with K >= 1, not {pool.shape}")
     if not pool.any():
@@ -239,7 +236,7 @@ def solve_given_pool(
         "temperature": temperature,
         "test_context_length": test_context_length,
     }
-    return solve_finite_points(given, dimension=pool.shape[1], norm=norm, pool=pool.astype(np.float64))
+    return solve_finite_points(given, dimension=pool.shape[1], norm=norm, pool=pool)
 
 
 _COUNTS = ("prompts", "context", "task_count", "dimension")
@@ -254,9 +251,7 @@ def whole_dimensions(dimension: ArrayLike) -> NDArray[np.int64]:
     Raises:
         ParameterError, ParameterTypeError: not whole, too small, not numbers.
     """
-    array = np.asarray(dimension)
-    if array.dtype.kind not in "iuf":
-        raise ParameterTypeError(f"dimension = {dimension!r} must be a whole number or an array of whole numbers")
+    array = real_array("dimension", dimension)
     broken = ~((array == np.rint(array)) & (array < 2**31))
     if broken.any():
         raise ParameterError(f"dimension = {array[broken].flat[0]} must be a whole number below 2^31")

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import check_real
-from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.finite_size import extrapolate
@@ -245,6 +245,8 @@ def validate(
             f"false_alarm must be at least {_LEAST_FALSE_ALARM:g}, got {false_alarm:g}: with a smaller one nothing but "
             "an infinite deviation would fail"
         )
+    if not callable(theory):
+        raise ParameterTypeError(f"theory must be a function, as iclglass.solve, got {type(theory).__name__}")
     if isinstance(dimension, Sequence) and len(dimension) < 2:
         raise ParameterError(f"dimension must hold at least 2 values to extrapolate in 1/D, got {list(dimension)}")
     if isinstance(dimension, Sequence) and any(isinstance(size, int) and 2 <= size < SMALLEST for size in dimension):
@@ -300,8 +302,8 @@ def _refuse_undefined_theory(
 ) -> None:
     """ParameterError, before anything is simulated, where the theory has no number: ridge = 0 at tau = 1."""
     solution = theory(
-        task_diversity=np.asarray([task_diversity]),
-        context_length=np.asarray([context_length]),
+        task_diversity=np.array([check_real("task_diversity", task_diversity, minimum=0.0, above=True)]),
+        context_length=np.array([check_real("context_length", context_length, minimum=0.0, above=True)]),
         distinct_tasks=distinct_tasks,
         label_noise=label_noise,
         ridge=ridge,
