@@ -57,7 +57,7 @@ def check_count(name: str, value: object, *, minimum: int, maximum: int | None =
     """
     given = as_number(value)
     if given is None:
-        raise ParameterTypeError(f"{name} must be an integer, got {type(value).__name__} {reprlib.repr(value)}")
+        raise ParameterTypeError(f"{name} must be an integer, got {_kind(value)}")
     whole = isinstance(given, Integral) or (math.isfinite(to_double(name, given)) and int(given) == given)
     if not whole:
         raise ParameterError(f"{name} must be a whole number, got {value!r}; round it")
@@ -78,7 +78,7 @@ def check_real(name: str, value: object, *, minimum: float, above: bool = False,
     """
     given = as_number(value)
     if given is None:
-        raise ParameterTypeError(f"{name} must be a real number, got {type(value).__name__} {reprlib.repr(value)}")
+        raise ParameterTypeError(f"{name} must be a real number, got {_kind(value)}")
     number = to_double(name, given)
     low = number > minimum if above else number >= minimum
     if not (math.isfinite(number) and low and number < maximum):
@@ -138,6 +138,7 @@ def to_double(name: str, number: Any) -> float:
     return double
 
 
+_MUST = "must be a real number or an array of real numbers"
 _BEYOND = "is beyond double precision, whose numbers are 0 and 5e-324 .. 1.8e308: take one of these"
 _LABELLED = {"xarray": ("DataArray", "Dataset", "Variable"), "pandas": ("Series", "DataFrame")}
 
@@ -172,15 +173,14 @@ def real_array(name: str, value: object) -> NDArray[Any]:
         raise ParameterTypeError(f"{name} must be a number or a rectangular array of numbers: {error}") from error
     if array.dtype.kind == "O":
         numbers = [as_number(entry) for entry in array.flat]
-        if all(number is not None for number in numbers):
+        wrong = [entry for entry, number in zip(array.flat, numbers, strict=True) if number is None]
+        if wrong and array.ndim:
+            raise ParameterTypeError(f"{name} {_MUST}, not {_kind(wrong[0])} among them")
+        if not wrong:
             return np.array([to_double(name, number) for number in numbers], dtype=np.float64).reshape(array.shape)
     if array.dtype.kind not in "iuf":
         remedy = "; pass its real part" if array.dtype.kind == "c" else ""
-        remedy = "; leave it out where you mean the default" if value is None else remedy
-        found = type(value).__name__ if array.ndim == 0 else array.dtype
-        raise ParameterTypeError(
-            f"{name} = {_short(value)} must be a real number or an array of real numbers, not {found}{remedy}"
-        )
+        raise ParameterTypeError(f"{name} {_MUST}, not {array.dtype if array.ndim else _kind(value)}{remedy}")
     return array
 
 
@@ -209,9 +209,7 @@ def _refuse_silent_loss(name: str, value: object) -> None:
         if any(kind is bool or not issubclass(kind, (int, float, np.number)) for kind in kinds):
             for part in value:
                 if isinstance(part, (bool, np.bool_)) or getattr(part, "dtype", None) == np.bool_:
-                    raise ParameterTypeError(
-                        f"{name} must be a real number or an array of real numbers, not {part!r} among them"
-                    )
+                    raise ParameterTypeError(f"{name} {_MUST}, not {_kind(part)} among them")
                 _refuse_silent_loss(name, part)
     elif np.ma.is_masked(value):
         raise ParameterTypeError(
@@ -228,8 +226,7 @@ def _refuse_silent_loss(name: str, value: object) -> None:
         # One number has no order that labels could change.
         if not (is_data_array(value) and value.ndim == 0):
             raise ParameterTypeError(
-                f"{name} must be a real number or an array of real numbers, not a {kind}, whose labels would be "
-                f"ignored: pass its numbers, .to_numpy(){_BY_NAME.get(kind, '')}"
+                f"{name} {_MUST}, not a {kind}, whose labels would be ignored: pass its numbers, .to_numpy(){_BY_NAME.get(kind, '')}"
             )
 
 
@@ -239,9 +236,10 @@ _BY_NAME = {
 }
 
 
-def _short(value: object) -> str:
-    """A value for a message, on one line."""
-    return " ".join(reprlib.repr(value).split())
+def _kind(value: object) -> str:
+    """Type and value for a message, on one line, and what to do about None."""
+    remedy = "; leave it out where it has a default" if value is None else ""
+    return f"{type(value).__name__} {' '.join(reprlib.repr(value).split())}{remedy}"
 
 
 def check_callable(name: str, value: object) -> None:
@@ -250,7 +248,7 @@ def check_callable(name: str, value: object) -> None:
     >>> check_callable("progress", print)
     """
     if value is not None and not callable(value):
-        raise ParameterTypeError(f"{name} must be a function or None, got {type(value).__name__} {_short(value)}")
+        raise ParameterTypeError(f"{name} must be a function or None, got {_kind(value)}")
 
 
 def check_flag(name: str, value: object) -> bool:
@@ -260,7 +258,7 @@ def check_flag(name: str, value: object) -> bool:
     False
     """
     if not isinstance(value, (bool, np.bool_)):
-        raise ParameterTypeError(f"{name} must be True or False, got {type(value).__name__} {_short(value)}")
+        raise ParameterTypeError(f"{name} must be True or False, got {_kind(value)}")
     return bool(value)
 
 
@@ -271,7 +269,7 @@ def check_path(name: str, value: object) -> Path:
     'sweep.nc'
     """
     if not isinstance(value, (str, os.PathLike)):
-        raise ParameterTypeError(f"{name} must be the name of a file, got {type(value).__name__} {_short(value)}")
+        raise ParameterTypeError(f"{name} must be the name of a file, got {_kind(value)}")
     return Path(value)
 
 
@@ -282,9 +280,7 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> str:
     'N'
     """
     if not isinstance(value, str):
-        raise ParameterTypeError(
-            f"{name} must be one of {', '.join(choices)}, got {type(value).__name__} {_short(value)}"
-        )
+        raise ParameterTypeError(f"{name} must be one of {', '.join(choices)}, got {_kind(value)}")
     if value not in choices:
         raise ParameterError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     return value

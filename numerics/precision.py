@@ -153,6 +153,8 @@ def _exactly(number: Any, digits: int) -> Decimal | Fraction:
     if isinstance(number, (float, np.floating)):
         numerator, denominator = number.as_integer_ratio()
         return Fraction(int(numerator), int(denominator))
+    if getattr(number, "is_infinite", False):  # SymPy's, which mpmath does not read
+        raise ValueError(f"{number} is not finite")
     with mpmath.workdps(digits + _MOST_GUARD):
         binary = mpmath.mpmathify(number.evalf(digits + _MOST_GUARD) if hasattr(number, "evalf") else number)
         if not mpmath.isfinite(binary):

@@ -135,7 +135,12 @@ def test_defaults():
 
 
 def test_broadcast_shapes():
-    values = broadcast({"task_diversity": np.ones((2, 1)), "context_length": [1, 2, 3], })
+    values = broadcast(
+        {
+            "task_diversity": np.ones((2, 1)),
+            "context_length": [1, 2, 3],
+        }
+    )
     assert {value.shape for value in values.values()} == {(2, 3)}
     np.testing.assert_array_equal(values["test_context_length"], values["context_length"])
 
