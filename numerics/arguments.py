@@ -154,7 +154,8 @@ def is_data_array(value: object) -> TypeGuard[xr.DataArray]:
 
 def _is_of(module: str, names: tuple[str, ...], value: object) -> bool:
     loaded = sys.modules.get(module)
-    return loaded is not None and isinstance(value, tuple(getattr(loaded, name) for name in names))
+    # A user's own file may have that name, too.
+    return loaded is not None and isinstance(value, tuple(getattr(loaded, name, ()) for name in names))
 
 
 def real_array(name: str, value: object) -> NDArray[Any]:
@@ -226,7 +227,8 @@ def _refuse_silent_loss(name: str, value: object) -> None:
         # One number has no order that labels could change.
         if not (is_data_array(value) and value.ndim == 0):
             raise ParameterTypeError(
-                f"{name} {_MUST}, not a {kind}, whose labels would be ignored: pass its numbers, .to_numpy(){_BY_NAME.get(kind, '')}"
+                f"{name} {_MUST}, not a {kind}, whose labels would be ignored: pass its numbers, .to_numpy()"
+                f"{_BY_NAME.get(kind, '')}"
             )
 
 

@@ -25,7 +25,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import check_real
+from iclglass.numerics.arguments import check_real, doubles
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
@@ -311,7 +311,8 @@ def _refuse_undefined_theory(
         test_context_length=test_context_length,
         tasks=tasks,
     )
-    if not np.all(np.isfinite(_attribute(solution, "e_icl"))):
+    found = {name: _attribute(solution, name) for name in QUANTITIES}
+    if not np.all(np.isfinite(found["e_icl"])):
         raise ParameterError(
             f"the theory has no finite e_icl at task_diversity = {task_diversity:g} and ridge = {ridge:g} "
             "(without ridge it diverges at the interpolation threshold, task_diversity = 1); use ridge > 0 "
@@ -519,7 +520,16 @@ def _refuse_other_side(task_diversity: float, ridge: float, dimensions: Sequence
 
 
 def _attribute(solution: object, name: str) -> FloatArray:
-    return np.asarray(getattr(solution, name), dtype=np.float64)
+    """A quantity of one point from what a theory returned; a theory may be the user's own."""
+    if not hasattr(solution, name):
+        raise ParameterTypeError(
+            f"theory returned a {type(solution).__name__} without {name}: it must return an object with the attributes "
+            f"{', '.join(QUANTITIES)}, as iclglass.solve does"
+        )
+    value = doubles(f"{name} of theory", getattr(solution, name))
+    if value.size != 1:
+        raise ParameterError(f"{name} of theory must have the shape of its parameters, one point, not {value.shape}")
+    return value
 
 
 def _json_safe(value: object) -> object:

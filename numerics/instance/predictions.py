@@ -106,6 +106,8 @@ def predict(
     """
     kind = check_choice("kind", kind, ("exact", "diagonal"))
     _check_solution(solution)
+    if not isinstance(instance, Instance | None):
+        raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
     dimension = solution.mean.shape[0] - 1
     prompts = Instance(context, query, np.zeros(real_array("query", query).shape[:1]))  # type: ignore[arg-type]
     if prompts.dimension != dimension:
@@ -120,8 +122,6 @@ def predict(
             "the exact standard deviation needs the instance that was solved for; pass it, or ask for kind='diagonal', "
             "which leaves out the correlations of the weights"
         )
-    if not isinstance(instance, Instance):
-        raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
     ridge0, beta = solution.ridge0, solution.beta
     if instance.dimension != dimension:
         raise ParameterError(f"an instance of dimension {instance.dimension} for a solution of dimension {dimension}")

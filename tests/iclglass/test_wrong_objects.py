@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import xarray as xr
 
 import iclglass
 from iclglass import Instance, InstanceBlocks, PromptBlocks, TaskSpectrum
+from iclglass.validation.observables import QUANTITIES
 
 POINT = {"task_diversity": 2.0, "context_length": 1.0}
 GRID = {"task_diversity": [0.5, 2.0], "context_length": [1.0, 2.0]}
@@ -69,6 +71,29 @@ CALLS = {
     "train": (iclglass.train, {"instance": DATA, "steps": 3, "learning_rate": 0.1, "rng": RNG}),
     "validate": (iclglass.validate, {**POINT, "dimension": (4, 6), "samples": 2}),
 }
+OPTIONS = {
+    "solve.dimension": (iclglass.solve, {**POINT, "dimension": 8}),
+    "solve_instance.exact": (iclglass.solve_instance, {"instance": DATA, **UNSCALED, "method": "exact", "probes": 0}),
+    "solve_distributed.probes": (iclglass.solve_distributed, {"source": SOURCE, **UNSCALED, "probes": 2, "rng": RNG}),
+    "state_evolution.dimension": (iclglass.state_evolution, {**POINT, "dimension": 8}),
+    "predict.diagonal": (
+        iclglass.predict,
+        {"solution": FOUND, "context": DATA.context, "query": DATA.query, "kind": "diagonal"},
+    ),
+    "train.sgd": (
+        iclglass.train,
+        {"instance": DATA, "optimiser": "sgd", "batch": 8, "steps": 3, "learning_rate": 0.1, "rng": RNG},
+    ),
+    "draw_prompts.tokens": (
+        iclglass.draw_prompts,
+        {**SIZES, "method": "tokens", "spectrum": np.ones(4), "token_covariance": np.eye(4), "rng": RNG},
+    ),
+    "sweep_simulated.training": (
+        iclglass.sweep_simulated,
+        {**POINT, "dimension": 4, "road": "training", "steps": 3, "tolerance": 0.5, "samples": 1},
+    ),
+}
+CALLS |= OPTIONS
 # What the functions return, errors, and a code: nobody computes with what they are made of.
 RESULTS = {
     *("ConvergenceError", "OutputError", "ParameterError", "ParameterTypeError", "WorkerError", "Status"),
@@ -92,7 +117,8 @@ WRONG = {
 }
 # An object of this kind is no wrong one there.
 FLAGS = {
-    *(("solve", "throw"), ("sweep_simulated", "theory"), ("sample", "keep_weights"), ("sample", "matrix_free")),
+    *(("solve", "throw"), ("solve.dimension", "throw"), ("sample", "keep_weights"), ("sample", "matrix_free")),
+    *(("sweep_simulated", "theory"), ("sweep_simulated.training", "theory")),
     *((function, name) for function in CALLS for name in ("force", "fresh")),
 }
 NAMES_OF_FILES = ("path", "out", "checkpoint")
@@ -105,7 +131,8 @@ def is_right(function, argument, kind, parameter):
         (kind == "None" and parameter.default is None)
         or (kind == "bool" and (function, argument) in FLAGS)
         or (kind == "str" and argument in NAMES_OF_FILES)
-        or (function, argument, kind) in {("contrast", "solution", "Solution"), ("train", "record", "Series")}
+        or (function, argument, kind)
+        in {("contrast", "solution", "Solution"), ("train", "record", "Series"), ("train.sgd", "record", "Series")}
         or (argument, kind) == ("parameters", "dict")
     )
 
@@ -185,6 +212,27 @@ def test_a_picture_says_what_it_lacks(tmp_path):
         iclglass.plot_phase_diagram(iclglass.sweep(task_diversity=[1, 2], context_length=1), target)
     with pytest.raises(TypeError, match=r"solution must be an InstanceSolution.* attributes of its Solution"):
         iclglass.overlaps(iclglass.solve(**POINT))
+
+
+def without(name):
+    return types.SimpleNamespace(**{key: value for key, value in vars(iclglass.solve(**POINT)).items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("theory", "error", "message"),
+    [
+        (lambda **_: None, TypeError, "theory returned a NoneType without m: it must return an object with the"),
+        (lambda **_: {"e_icl": 1.0}, TypeError, "theory returned a dict without m"),
+        (lambda **_: without("chi"), TypeError, "theory returned a SimpleNamespace without chi"),
+        (lambda **_: types.SimpleNamespace(m="x"), TypeError, "m of theory must be a real number"),
+        (lambda **_: iclglass.solve(**GRID), ValueError, r"m of theory must have the shape .* not \(2,\)"),
+        (lambda **_: types.SimpleNamespace(**dict.fromkeys(QUANTITIES, np.nan)), ValueError, "no finite e_icl"),
+    ],
+)
+def test_a_theory_that_returns_no_theory_is_refused_before_anything_is_simulated(theory, error, message, monkeypatch):
+    monkeypatch.setattr("iclglass.validation.crosscheck.simulate", None)
+    with pytest.raises(error, match=message):
+        iclglass.validate(**POINT, dimension=(4, 6), samples=2, theory=theory)
 
 
 def test_text_for_a_model_says_how_to_ask_for_a_stage():
