@@ -1,7 +1,7 @@
 """Numerical layer: the derived equations solved over grids, and what is read off the solution.
 
     errors           what a user can cause, one class an exit code
-    arguments        checks of counts and numbers given by a user
+    arguments        what a user gives as numbers, arrays, counts, choices: checked and converted, for all functions
     parameters       the table of parameters: names, ranges, defaults; validation and broadcasting
     codegen          the only lambdify; writes generated_numpy and generated_mpmath
     fixed_point      damped iteration and bracketed roots, status and error bound: knows no physics

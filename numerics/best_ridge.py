@@ -25,7 +25,7 @@ def best_ridge(
     label_noise: ArrayLike = 0.0,
     test_context_length: ArrayLike | None = None,
 ) -> Array:
-    """The ridge lam* with the least e_icl; arrays broadcast.
+    """The ridge lam* with the least e_icl; arrays broadcast, DataArrays by name.
 
     Equation: d e_icl/d lam = 0 with e_icl least among the minima. With one task per prompt it is
     lam* = a (a (1 + rho) - 1)/tau (Dobriban and Wager, Ann. Statist. 46 (2018) 247, for ridge regression with an

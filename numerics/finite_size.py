@@ -81,7 +81,7 @@ def solve_finite(
     test_context_length: ArrayLike | None = None,
     norm: str = "N",
 ) -> FiniteSizeSolution:
-    r"""Means over data sets at finite dimension D; arrays broadcast, the dimension included.
+    r"""Means over data sets at finite dimension D; arrays broadcast (DataArrays by name), the dimension included.
 
     Equations: those of the module. Source: this project, notes/finite_size.md. At D -> infinity they become those of
     `numerics.saddle_point.solve`, with corrections in powers of 1/D.

@@ -92,7 +92,7 @@ def learning_curve(
     initial_overlap: ArrayLike = 0.0,
     test_context_length: ArrayLike | None = None,
 ) -> LearningCurve:
-    r"""Overlaps, errors and energy of gradient flow at time t; arrays broadcast.
+    r"""Overlaps, errors and energy of gradient flow at time t; arrays broadcast, DataArrays by name.
 
     Equation: the module's docstring. Infinite time is exact: with ridge it is the saddle point of
     `numerics.saddle_point.solve` at temperature 0, whatever W0; without ridge the interpolator or least-squares

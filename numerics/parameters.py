@@ -242,10 +242,7 @@ def _aligned(named: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         arrays = xr.align(*named.values(), join="exact", copy=False)
         # Sums of zeros carry dimensions and coordinates as those of the numbers would.
         like = reduce(add, [xr.zeros_like(array, dtype=np.float64) for array in arrays])
-        values = {
-            name: array.broadcast_like(like).transpose(*like.dims).to_numpy()
-            for name, array in zip(named, arrays, strict=True)
-        }
+        values = {name: array.broadcast_like(like).to_numpy() for name, array in zip(named, arrays, strict=True)}
     except ValueError as error:
         raise ParameterError(
             f"{', '.join(named)} do not fit together, as the coordinates or the length of a dimension differ: select "

@@ -102,7 +102,7 @@ def state_evolution(
     dimension: ArrayLike | None = None,
     norm: str = "N",
 ) -> StateEvolution:
-    r"""Predict the iterates of undamped message passing on the prompts; arrays broadcast.
+    r"""Predict the iterates of undamped message passing on the prompts; arrays broadcast, DataArrays by name.
 
     Equation: the module's docstring. Source: this project, notes/state_evolution.md. Every prompt has its own task.
 

@@ -63,7 +63,7 @@ def best_stopping_time(
     initial_overlap: ArrayLike = 0.0,
     test_context_length: ArrayLike | None = None,
 ) -> StoppingTime:
-    """Locate the global minimum of e_icl over all times; arrays broadcast.
+    """Locate the global minimum of e_icl over all times; arrays broadcast, DataArrays by name.
 
     All sign changes of the derivative are bracketed on a logarithmic scan of 256 times, each is located to the last
     bits of its bracket, and the least of these minima and of e_icl(infinity) is taken. The sign at late times is that

@@ -1,5 +1,6 @@
 """Every public function with a wrong object for every argument: refused in words that name it, and never a number."""
 
+import dataclasses
 import inspect
 import subprocess
 import sys
@@ -176,6 +177,14 @@ def test_the_right_objects_are_taken(function, tmp_path, monkeypatch):
     call(**right)
 
 
+def assert_same_lines(diagram, other):
+    lines = [line for line in diagram.lines if line.parts]
+    assert [line.name for line in other.lines] == [line.name for line in lines]
+    for line, same in zip(lines, other.lines, strict=True):
+        for part, found in zip(line.parts, same.parts, strict=True):
+            np.testing.assert_array_equal(part, found)
+
+
 def test_what_was_meant_by_a_wrong_object_works(tmp_path):
     solution = iclglass.solve(**POINT)
     assert iclglass.contrast(solution) == solution.contrast
@@ -185,11 +194,11 @@ def test_what_was_meant_by_a_wrong_object_works(tmp_path):
     loaded = iclglass.load(tmp_path / "diagram.nc")
     again = iclglass.PhaseDiagram.from_dataset(loaded)
     assert (again.x, again.y) == (DIAGRAM.x, DIAGRAM.y)
-    crossing = [line for line in DIAGRAM.lines if line.parts]
-    assert [line.name for line in again.lines] == [line.name for line in crossing]
-    for line, same in zip(crossing, again.lines, strict=True):
-        for part, other in zip(line.parts, same.parts, strict=True):
-            np.testing.assert_array_equal(part, other)
+    assert_same_lines(DIAGRAM, again)
+    parts = np.array([[[0.5, 1.0], [0.6, 1.1]], [[0.7, 1.5], [0.8, 1.6]]])
+    lines = (iclglass.Line("peak=tau", tuple(parts)), iclglass.Line("contrast=0.5", tuple(parts[::-1] + 0.01)))
+    two = dataclasses.replace(DIAGRAM, lines=lines)
+    assert_same_lines(two, iclglass.PhaseDiagram.from_dataset(two.to_dataset()))
     iclglass.plot_phase_diagram(loaded, tmp_path / "loaded.png")
     iclglass.plot_phase_diagram(DIAGRAM, tmp_path / "diagram.png")
     iclglass.plot_sweep(DIAGRAM, tmp_path / "as_sweep.png")

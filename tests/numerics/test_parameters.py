@@ -88,6 +88,9 @@ def test_numbers_too_large_for_a_double():
         pytest.skip("long double is a double on this platform")
     with pytest.raises(ParameterError, match="task_diversity"):
         solve(task_diversity=huge, context_length=1)
+    for number in (huge, 1 / huge):
+        with pytest.raises(ParameterError, match=r"^distinct_tasks = .* is beyond double precision"):
+            solve(**GOOD, distinct_tasks=np.array([1, number]))
 
 
 @pytest.mark.parametrize("name", NAMES)
