@@ -341,7 +341,9 @@ def _describe(tasks: TaskSpectrum) -> object:
 def _check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
     """Distinct dimensions in ascending order."""
     if isinstance(dimensions, (str, bytes)) or not isinstance(dimensions, Sequence):
-        raise ParameterTypeError(f"dimensions must be a sequence of integers, got {type(dimensions).__name__}")
+        raise ParameterTypeError(
+            f"dimensions must be a sequence of integers, as (8, 12, 16), got {type(dimensions).__name__}"
+        )
     sizes = sorted(check_count("dimension", size, minimum=2, maximum=MOST) for size in dimensions)
     if not sizes:
         raise ParameterError("dimensions must not be empty; give at least one, two for an extrapolation")
