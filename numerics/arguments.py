@@ -109,7 +109,7 @@ def as_number(value: object) -> Any:
         value = value[()]
     elif is_data_array(value) and value.ndim == 0:
         value = value.to_numpy()[()]
-    if isinstance(value, (bool, np.bool_)):
+    if isinstance(value, (bool, np.bool_, np.timedelta64)):  # NumPy counts a time span among the integers
         return None
     if isinstance(value, (Real, Decimal)):
         return value
