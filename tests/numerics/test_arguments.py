@@ -15,7 +15,9 @@ from iclglass.numerics.arguments import check_choice, check_count, check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 
 
-@pytest.mark.parametrize("value", [True, "3", b"3", None, 1j, [1], np.array([2]), object, np.timedelta64(3, "s"), sp.I], ids=repr)
+@pytest.mark.parametrize(
+    "value", [True, "3", b"3", None, 1j, [1], np.array([2]), object, np.timedelta64(3, "s"), sp.I], ids=repr
+)
 def test_wrong_types(value):
     with pytest.raises(ParameterTypeError, match=f"samples must be an integer, got {type(value).__name__}"):
         check_count("samples", value, minimum=1)
