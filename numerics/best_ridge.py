@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.fixed_point import bracketed_root
 from iclglass.numerics.gradient import gradient
-from iclglass.numerics.parameters import broadcast
+from iclglass.numerics.parameters import broadcast, by_name
 from iclglass.numerics.saddle_point import solve_points
 
 __all__ = ["best_ridge"]
@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 _LADDER = np.geomspace(1e-8, 1e8, 129)
 
 
+@by_name
 def best_ridge(
     *,
     task_diversity: ArrayLike,
@@ -24,7 +25,7 @@ def best_ridge(
     label_noise: ArrayLike = 0.0,
     test_context_length: ArrayLike | None = None,
 ) -> Array:
-    """The ridge lam* with the least e_icl; arrays broadcast.
+    """The ridge lam* with the least e_icl; arrays broadcast, DataArrays by name.
 
     Equation: d e_icl/d lam = 0 with e_icl least among the minima. With one task per prompt it is
     lam* = a (a (1 + rho) - 1)/tau (Dobriban and Wager, Ann. Statist. 46 (2018) 247, for ridge regression with an
@@ -52,7 +53,7 @@ def best_ridge(
         "label_noise": label_noise,
         "test_context_length": test_context_length,
     }
-    parameters = broadcast({name: value for name, value in given.items() if value is not None})
+    parameters = broadcast(given)
     tied = test_context_length is None
     point = {name: array.reshape(-1, 1) for name, array in parameters.items() if not (tied and name.startswith("test"))}
     slope = gradient("ridge", tied=False)

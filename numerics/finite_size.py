@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import MOST, check_choice
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import MOST, check_choice, doubles, real_array
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.finite_own_tasks import solve_own_tasks
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
-from iclglass.numerics.parameters import broadcast
+from iclglass.numerics.parameters import broadcast, by_name
 from iclglass.numerics.saddle_point import Solution
 
 __all__ = [
@@ -77,6 +77,7 @@ class FiniteSizeSolution(Solution):
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "standard_errors"}
 
 
+@by_name
 def solve_finite(
     *,
     dimension: ArrayLike,
@@ -91,7 +92,7 @@ def solve_finite(
     last_feature: str = "unit-tokens",
     last_row: bool = True,
 ) -> FiniteSizeSolution:
-    r"""Means over data sets at finite dimension D; arrays broadcast, the dimension included.
+    r"""Means over data sets at finite dimension D; arrays broadcast (DataArrays by name), the dimension included.
 
     Equations: those of the module. Source: this project, notes/finite_size.md. At D -> infinity they become those of
     `numerics.saddle_point.solve`, with corrections in powers of 1/D.
@@ -206,6 +207,7 @@ def _solve(
         return solve_pool(pool, flat, norm, layer, progress)
 
 
+@by_name
 def solve_given_pool(
     tasks: ArrayLike,
     *,
@@ -241,12 +243,7 @@ def solve_given_pool(
         >>> found.task_count, bool(found.e_idg < found.e_icl), round(float(found.e_idg), 3)
         (np.int64(5), True, 0.249)
     """
-    try:
-        pool = np.asarray(tasks)
-    except ValueError as error:
-        raise ParameterTypeError(f"tasks must be a rectangular array (K, D) of numbers: {error}") from error
-    if pool.dtype.kind not in "iuf":
-        raise ParameterTypeError(f"tasks must hold real numbers, not {pool.dtype}")
+    pool = doubles("tasks", tasks)
     if pool.ndim != 2 or pool.shape[0] == 0 or not np.isfinite(pool).all():
         raise ParameterError(f"tasks must be finite and have shape (K, D) with K >= 1, not {pool.shape}")
     if not pool.any():
@@ -260,7 +257,7 @@ def solve_given_pool(
         "test_context_length": test_context_length,
     }
     layer = LastRow(last_feature, last_row)
-    return solve_finite_points(given, dimension=pool.shape[1], norm=norm, layer=layer, pool=pool.astype(np.float64))
+    return solve_finite_points(given, dimension=pool.shape[1], norm=norm, layer=layer, pool=pool)
 
 
 _COUNTS = ("prompts", "context", "task_count", "dimension")
@@ -277,9 +274,7 @@ def whole_dimensions(dimension: ArrayLike) -> NDArray[np.int64]:
     Raises:
         ParameterError, ParameterTypeError: not whole, too small, not numbers.
     """
-    array = np.asarray(dimension)
-    if array.dtype.kind not in "iuf":
-        raise ParameterTypeError(f"dimension = {dimension!r} must be a whole number or an array of whole numbers")
+    array = real_array("dimension", dimension)
     broken = ~((array == np.rint(array)) & (array < 2**31))
     if broken.any():
         raise ParameterError(f"dimension = {array[broken].flat[0]} must be a whole number below 2^31")

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import doubles
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.learning_curve_averages import bulk_rule, deepest_scale, lower_edge
-from iclglass.numerics.parameters import broadcast
+from iclglass.numerics.parameters import broadcast, broadcast_arrays, by_name
 
 __all__ = ["LearningCurve", "flow_parameters", "learning_curve"]
 
@@ -72,13 +73,15 @@ class LearningCurve:
     @property
     def converged(self) -> NDArray[np.bool_]:
         """Where the status is CONVERGED."""
-        return np.asarray(self.status == Status.CONVERGED)
+        converged: NDArray[np.bool_] = self.status == Status.CONVERGED
+        return converged
 
     def to_dict(self) -> dict[str, Array]:
         """Name -> array, in the order of the attributes."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
+@by_name
 def learning_curve(
     *,
     time: ArrayLike,
@@ -89,7 +92,7 @@ def learning_curve(
     initial_overlap: ArrayLike = 0.0,
     test_context_length: ArrayLike | None = None,
 ) -> LearningCurve:
-    r"""Overlaps, errors and energy of gradient flow at time t; arrays broadcast.
+    r"""Overlaps, errors and energy of gradient flow at time t; arrays broadcast, DataArrays by name.
 
     Equation: the module's docstring. Infinite time is exact: with ridge it is the saddle point of
     `numerics.saddle_point.solve` at temperature 0, whatever W0; without ridge the interpolator or least-squares
@@ -152,11 +155,7 @@ def flow_parameters(theory: dict[str, ArrayLike | None], flow: dict[str, ArrayLi
     """
     checked = {name: array for name, array in broadcast(theory).items() if name in theory}
     checked |= {name: _flow_parameter(name, value) for name, value in flow.items()}
-    try:
-        return dict(zip(checked, np.broadcast_arrays(*checked.values()), strict=True))
-    except ValueError as error:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in checked.items() if array.ndim)
-        raise ParameterError(f"the parameters' shapes do not broadcast: {shapes}") from error
+    return broadcast_arrays(checked)
 
 
 def _flow_parameter(name: str, value: ArrayLike) -> Array:
@@ -164,17 +163,7 @@ def _flow_parameter(name: str, value: ArrayLike) -> Array:
         "time": (">= 0", "the flow starts at time 0"),
         "initial_overlap": ("finite and >= 0", "it is a sum of squares, |W0|^2/D"),
     }[name]
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ParameterTypeError(f"{name} must be a number or a rectangular array of numbers: {error}") from error
-    if array.dtype.kind not in "iuf":
-        raise ParameterTypeError(
-            f"{name} = {value!r} must be a real number or an array of real numbers, not {array.dtype}"
-        )
-    # A long double beyond the range becomes infinite.
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float64)
+    array = doubles(name, value)
     bad = ~(array >= 0) | (np.isinf(array) & (name != "time"))
     if bad.any():
         raise ParameterError(f"{name} = {float(array[bad].flat[0])} must be {constraint}: {remedy}")

@@ -11,8 +11,8 @@ from iclglass.numerics.arguments import check_count
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import MINIMUM_DIMENSION
 from iclglass.numerics.lines import LINE_KINDS, Line, locate
-from iclglass.numerics.parameters import PARAMETERS, real
-from iclglass.numerics.sweep import sweep
+from iclglass.numerics.parameters import PARAMETERS
+from iclglass.numerics.sweep import grid_axes, sweep
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,6 +30,18 @@ class PhaseDiagram:
     x: str
     y: str
     lines: tuple[Line, ...]
+
+    @classmethod
+    def from_dataset(cls, dataset: "xr.Dataset") -> "PhaseDiagram":
+        """What `to_dataset` gave, loaded again; lines that did not cross the grid are not in it.
+
+        Raises:
+            ParameterError: not exactly two axes.
+        """
+        axes = [name for name in PARAMETERS if name in dataset.dims]
+        if len(axes) != 2:
+            raise ParameterError(f"dataset must have two axes to be a phase diagram, not {len(axes)}")
+        return cls(dataset, axes[0], axes[1], _lines(dataset))
 
     def to_dataset(self) -> "xr.Dataset":
         """The sweep with the lines' vertices as variables along ``line_vertex``: name, part, x, y."""
@@ -53,6 +65,21 @@ class PhaseDiagram:
             line_x=(dimension, vertices[:, 0], {"long_name": self.x, "units": "1"}),
             line_y=(dimension, vertices[:, 1], {"long_name": self.y, "units": "1"}),
         )
+
+
+def _lines(dataset: "xr.Dataset") -> tuple[Line, ...]:
+    """The lines that `PhaseDiagram.to_dataset` wrote."""
+    if "line_name" not in dataset:
+        return ()
+    names, parts = dataset["line_name"].values, dataset["line_part"].values
+    points = np.stack([dataset["line_x"].values, dataset["line_y"].values], axis=1)
+    return tuple(
+        Line(
+            str(name),
+            tuple(points[(names == name) & (parts == number)] for number in np.unique(parts[names == name])),
+        )
+        for name in dict.fromkeys(names.tolist())
+    )
 
 
 def phase_diagram(
@@ -120,10 +147,11 @@ def phase_diagram(
         "label_noise": label_noise,
         "ridge": ridge,
         "temperature": temperature,
-        "test_context_length": test_context_length,
     }
+    if test_context_length is not None:
+        given["test_context_length"] = test_context_length
     # Checked before the sweep, which with pools at finite dimension takes long.
-    checked = {name: real(name, value) for name, value in given.items() if value is not None}
+    _, checked = grid_axes(given)
     axes = {name: values for name, values in checked.items() if values.ndim == 1}
     if len(axes) != 2 or any(values.size < 2 for values in axes.values()):
         raise ParameterError(

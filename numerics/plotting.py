@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.arguments import check_flag, check_path, is_data_array
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.parameters import PARAMETERS, closest
 from iclglass.numerics.phase_diagram import PhaseDiagram
 from iclglass.numerics.plotting_axes import cell_edges, set_scale
-from iclglass.numerics.saddle_point import OBSERVABLES
+from iclglass.numerics.saddle_point import OBSERVABLES, Solution
 from iclglass.numerics.storage import replacing
 
 if TYPE_CHECKING:
@@ -99,7 +100,10 @@ def check_observable(name: str) -> str:
 
     Raises:
         ParameterError: unknown quantity, with a suggestion.
+        ParameterTypeError: not a name.
     """
+    if not isinstance(name, str):
+        raise ParameterTypeError(f"observable must be the name of a quantity, got {type(name).__name__}")
     if name not in OBSERVABLES:
         raise ParameterError(f"quantity {name!r} is unknown{closest(name, OBSERVABLES)}")
     return name
@@ -113,7 +117,7 @@ def check_picture(path: str | Path) -> str:
     """
     from matplotlib.backend_bases import FigureCanvasBase
 
-    kind = Path(path).suffix.lstrip(".").lower() or "png"
+    kind = check_path("path", path).suffix.lstrip(".").lower() or "png"
     known = sorted(FigureCanvasBase.get_supported_filetypes())
     if kind not in known:
         raise ParameterError(f"picture format {kind!r} of {path} is unknown; known: {', '.join(known)}")
@@ -123,29 +127,47 @@ def check_picture(path: str | Path) -> str:
 def save_figure(figure: "Figure", path: str | Path, *, force: bool = False) -> None:
     """Write a figure, atomically, at 150 dots per inch; the ending of the name is the format."""
     kind = check_picture(path)
-    with replacing(path, force=force) as temporary:
+    with replacing(path, force=check_flag("force", force)) as temporary:
         figure.savefig(temporary, dpi=150, format=kind)
 
 
-def plot_sweep(dataset: "xr.Dataset", path: str | Path, *, observable: str = "e_icl", force: bool = False) -> None:
-    """Draw one quantity of a sweep with one or two axes, into a file."""
+def plot_sweep(
+    dataset: "xr.Dataset | PhaseDiagram | Solution",
+    path: str | Path,
+    *,
+    observable: str = "e_icl",
+    force: bool = False,
+) -> None:
+    """Draw one quantity of a sweep with one or two axes, into a file.
+
+    Raises:
+        ParameterError, ParameterTypeError: as `draw_sweep`; an unknown format of pictures.
+        OutputError: the file exists, or cannot be written.
+    """
     save_figure(draw_sweep(dataset, observable=observable), path, force=force)
 
 
 def plot_phase_diagram(
-    diagram: PhaseDiagram, path: str | Path, *, observable: str = "e_icl", force: bool = False
+    diagram: "PhaseDiagram | xr.Dataset", path: str | Path, *, observable: str = "e_icl", force: bool = False
 ) -> None:
-    """Draw one quantity of a phase diagram with its lines, into a file."""
+    """Draw one quantity of a phase diagram with its lines, into a file; errors as of `plot_sweep`."""
     save_figure(draw_phase_diagram(diagram, observable=observable), path, force=force)
 
 
-def draw_sweep(dataset: "xr.Dataset", *, observable: str = "e_icl") -> "Figure":
+def draw_sweep(dataset: "xr.Dataset | PhaseDiagram | Solution", *, observable: str = "e_icl") -> "Figure":
     """One quantity over one axis (a curve) or two axes (a map).
+
+    dataset: of `sweep`; a phase diagram, drawn with its lines; or the solution of `solve` where its parameters were
+    DataArrays along dimensions of their own names.
 
     Raises:
         ParameterError: unknown quantity, or not one or two axes.
+        ParameterTypeError: something else, or a solution of plain arrays, which does not know its parameters.
     """
     check_observable(observable)
+    if isinstance(dataset, PhaseDiagram):
+        return draw_phase_diagram(dataset, observable=observable)
+    dataset = _dataset("dataset", dataset, observable)
     axes = [name for name in _AXES if name in dataset.dims]
     if len(axes) == 2:
         return draw_phase_diagram(PhaseDiagram(dataset, axes[0], axes[1], ()), observable=observable)
@@ -198,15 +220,49 @@ def draw_family(dataset: "xr.Dataset", *, observables: tuple[str, ...]) -> "Figu
     return figure
 
 
-def draw_phase_diagram(diagram: PhaseDiagram, *, observable: str = "e_icl") -> "Figure":
-    """One quantity as a map over two axes, with the located lines.
+def _dataset(name: str, given: object, observable: str) -> "xr.Dataset":
+    """What a picture can show, as a dataset with the quantity and the status of its points.
 
     Raises:
-        ParameterError: unknown quantity.
+        ParameterError, ParameterTypeError: it is none, with what to do.
+    """
+    import xarray as xr
+
+    if isinstance(given, Solution):
+        if not is_data_array(given.status):
+            raise ParameterTypeError(
+                f"{name} is a Solution of arrays, which does not know its parameters: sweep(...) returns a dataset "
+                "with axes, or give solve its parameters as DataArrays"
+            )
+        given = xr.Dataset(given.to_dict())
+    if not isinstance(given, xr.Dataset):
+        raise ParameterTypeError(
+            f"{name} must be an xarray.Dataset, as sweep returns it, or a PhaseDiagram, got {type(given).__name__}"
+        )
+    missing = [variable for variable in (observable, "status") if variable not in given]
+    if missing:
+        raise ParameterError(f"{name} has no {' and no '.join(missing)}: give a dataset as sweep returns it")
+    foreign = [str(dim) for dim in given[observable].dims if dim not in _AXES or dim not in given.coords]
+    if foreign:
+        raise ParameterError(
+            f"{name} has the dimension {foreign[0]!r}: the axes of a picture are parameters with their values as "
+            f"coordinates, {', '.join(_AXES)}; select or rename it"
+        )
+    return given
+
+
+def draw_phase_diagram(diagram: "PhaseDiagram | xr.Dataset", *, observable: str = "e_icl") -> "Figure":
+    """One quantity as a map over two axes, with the located lines; of a dataset those that were saved with it.
+
+    Raises:
+        ParameterError: unknown quantity, or not two axes.
+        ParameterTypeError: something else.
     """
     from matplotlib.patheffects import withStroke
 
     check_observable(observable)
+    if not isinstance(diagram, PhaseDiagram):
+        diagram = PhaseDiagram.from_dataset(_dataset("diagram", diagram, observable))
     figure, ax = _figure()
     draw_map(ax, diagram.dataset[observable], x=diagram.x, y=diagram.y, label=quantity_label(observable))
     write_absence(ax, absence(diagram.dataset, observable))

@@ -1,15 +1,18 @@
 """solve_digits(...): one point of the closed form at any number of digits, through mpmath."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from numbers import Rational
 from typing import Any
 
 import mpmath
+import numpy as np
 
 from iclglass.numerics import generated_mpmath
-from iclglass.numerics.arguments import check_count
+from iclglass.numerics.arguments import as_number, check_count
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.parameters import PARAMETERS
@@ -22,7 +25,8 @@ _MOST_GUARD = 1000
 _MOST_EXPONENT = 10_000
 _MOST_DIGITS = 100_000
 
-Exact = int | float | str | Decimal | Fraction | None
+Exact = Any
+"""A number of any type that is real, or its text."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ def solve_digits(
 ) -> PreciseSolution:
     """Solve one point to a number of digits; the quantities are those of `numerics.saddle_point.solve`.
 
-    Strings, integers and fractions are taken exactly ("0.1" is one tenth); a float is the binary number it is.
+    Strings, integers, Fraction, Decimal and SymPy's numbers are taken exactly ("0.1" is one tenth); a float, NumPy's,
+    mpmath's or SymPy's, is the binary number it is.
 
     Args:
         digits: significant decimal digits of the answer, 1 to 100000.
@@ -73,7 +78,7 @@ def solve_digits(
         "temperature": temperature,
         "test_context_length": context_length if test_context_length is None else test_context_length,
     }
-    exact = {name: _fraction(name, value) for name, value in given.items()}
+    exact = {name: _fraction(name, value, digits) for name, value in given.items()}
     if exact["task_diversity"] == 1 and exact["ridge"] == 0:
         names = (*generated_mpmath.OUTPUTS["closed_form"], *generated_mpmath.OUTPUTS["thermal"])
         return PreciseSolution(digits, dict.fromkeys(_public(names)), Status.DIVERGES)
@@ -117,21 +122,46 @@ def _evaluate(point: Mapping[str, mpmath.mpf]) -> dict[str, mpmath.mpf | None]:
     return {**values, **thermal}
 
 
-def _fraction(name: str, value: Exact) -> Fraction:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal, Fraction)):
+def _fraction(name: str, value: Exact, digits: int) -> Fraction:
+    number = value if isinstance(value, str) else as_number(value)
+    if number is None:
         raise ParameterTypeError(f"{name} = {value!r} must be a number or its decimal string")
+    parameter = PARAMETERS[name]
     try:
-        # Decimal reads the usual notations, Fraction 'p/q' as well.
-        decimal = Decimal(value) if isinstance(value, str) and "/" not in value else value
-        if isinstance(decimal, Decimal) and decimal.is_finite() and abs(decimal.adjusted()) > _MOST_EXPONENT:
+        exact = _exactly(number, digits)
+        if isinstance(exact, Decimal) and exact.is_finite() and abs(exact.adjusted()) > _MOST_EXPONENT:
             raise ParameterError(f"{name} = {value!r} must be 0 or within 1e-{_MOST_EXPONENT} .. 1e{_MOST_EXPONENT}")
-        exact = Fraction(decimal)
+        fraction = Fraction(exact)
     except ParameterError:
         raise
     except (InvalidOperation, ValueError, OverflowError, ZeroDivisionError) as error:
-        parameter = PARAMETERS[name]
         raise ParameterError(f"{name} = {value!r} must be {parameter.range}: {parameter.remedy}") from error
-    if exact < 0 or (exact == 0 and not PARAMETERS[name].zero_allowed):
-        parameter = PARAMETERS[name]
+    if fraction < 0 or (fraction == 0 and not parameter.zero_allowed):
         raise ParameterError(f"{name} = {value} must be {parameter.range}: {parameter.remedy}")
-    return exact
+    return fraction
+
+
+def _exactly(number: Any, digits: int) -> Decimal | Fraction:
+    """A number or its text exactly; SymPy's and mpmath's irrational ones to all digits that can count."""
+    if isinstance(number, str):
+        # Decimal reads the usual notations, Fraction 'p/q' as well.
+        return Fraction(number) if "/" in number else Decimal(number)
+    if isinstance(number, Decimal):
+        return number
+    if isinstance(number, Rational):
+        return Fraction(int(number.numerator), int(number.denominator))
+    if isinstance(number, (float, np.floating)):
+        numerator, denominator = number.as_integer_ratio()
+        return Fraction(int(numerator), int(denominator))
+    if getattr(number, "is_infinite", False):  # SymPy's, which mpmath does not read
+        raise ValueError(f"{number} is not finite")
+    with mpmath.workdps(digits + _MOST_GUARD):
+        binary = mpmath.mpmathify(number.evalf(digits + _MOST_GUARD) if hasattr(number, "evalf") else number)
+        if not mpmath.isfinite(binary):
+            raise ValueError(f"{number} is not finite")
+        size = mpmath.mag(binary) * math.log10(2) if binary else 0
+        if abs(size) > _MOST_EXPONENT:
+            return Decimal(f"1e{round(size)}")  # which is refused
+        mantissa, exponent = binary.man_exp  # of mpmath's pi in the precision at work; without the sign
+    fraction = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+    return -fraction if binary < 0 else fraction

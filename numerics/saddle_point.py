@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics import generated_numpy
-from iclglass.numerics.arguments import check_choice
+from iclglass.numerics.arguments import check_callable, check_choice, check_flag
 from iclglass.numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status, iterate
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow, refuse_without_dimension
-from iclglass.numerics.parameters import broadcast
+from iclglass.numerics.parameters import broadcast, by_name
 from iclglass.numerics.pool import pool_saddle_point
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
@@ -102,13 +102,15 @@ class Solution:
     @property
     def converged(self) -> NDArray[np.bool_]:
         """Where the status is CONVERGED."""
-        return np.asarray(self.status == Status.CONVERGED)
+        converged: NDArray[np.bool_] = self.status == Status.CONVERGED
+        return converged
 
     def to_dict(self) -> dict[str, Array]:
         """Name -> array, in the order of the attributes."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
+@by_name
 def solve(
     *,
     task_diversity: ArrayLike,
@@ -126,7 +128,7 @@ def solve(
     method: str = "closed-form",
     throw: bool = True,
 ) -> Solution:
-    r"""Solve the saddle-point equations; arrays broadcast.
+    r"""Solve the saddle-point equations; arrays broadcast, xarray.DataArrays by the names of their dimensions.
 
     Equation: with a = 1 + (1 + rho)/alpha,
 
@@ -158,10 +160,11 @@ def solve(
             the theory itself (tau = 1, lam = 0) is an answer, not a failure: NaN with its status.
 
     Returns:
-        `Solution`, arrays of the broadcast shape.
+        `Solution`, arrays of the broadcast shape; DataArrays where a parameter was one.
 
     Raises:
-        ParameterError, ParameterTypeError: bad input; the message names value, range and remedy.
+        ParameterError, ParameterTypeError: bad input; the message names value, range and remedy. Masked arrays with
+            masked entries, pandas objects, and DataArrays together with other arrays are refused.
         ConvergenceError: a single point has not converged and ``throw`` is true.
 
     Examples:
@@ -172,8 +175,8 @@ def solve(
         >>> Status(solve(task_diversity=1, context_length=1, ridge=0).status[()]).name
         'DIVERGES'
     """
-    if method not in _METHODS:
-        raise ParameterError(f"method = {method!r} must be one of {', '.join(map(repr, _METHODS))}")
+    check_choice("method", method, tuple(_METHODS))
+    check_flag("throw", throw)
     solution = solve_points(
         {
             "task_diversity": task_diversity,
@@ -213,8 +216,11 @@ def solve_points(
     ``progress`` is called with (points done, points in all) where that takes time: pools at finite dimension.
     """
     check_choice("norm", norm, ("N", "N+1"))
+    check_callable("progress", progress)
     if not isinstance(tasks, TaskSpectrum):
-        raise ParameterTypeError(f"tasks = {tasks!r} must be a TaskSpectrum, as TaskSpectrum.from_eigenvalues makes it")
+        raise ParameterTypeError(
+            f"tasks must be a TaskSpectrum, as TaskSpectrum.from_eigenvalues makes it, got {type(tasks).__name__}"
+        )
     if dimension is not None:
         if tasks is not ISOTROPIC or method != "closed-form":
             raise ParameterError(

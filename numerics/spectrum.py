@@ -8,7 +8,7 @@ matrices, Marchenko and Pastur, Math. USSR Sb. 1 (1967) 457; for this model this
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import check_count
+from iclglass.numerics.arguments import check_count, doubles
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.last_row import LastRow
 
@@ -47,7 +47,7 @@ def marchenko_pastur_density(x: ArrayLike, *, ratio: float) -> Array:
         0.275664
     """
     low, high = marchenko_pastur_edges(ratio)
-    points = np.asarray(x, dtype=np.float64)
+    points = doubles("x", x)
     inside = (points > low) & (points < high)
     with np.errstate(all="ignore"):
         density = np.sqrt((high - points) * (points - low)) / (2 * np.pi * ratio * points)
@@ -68,7 +68,7 @@ def stieltjes(shift: ArrayLike, *, ratio: float) -> Array:
         0.618033989
     """
     c = _ratio(ratio)
-    s = np.asarray(shift, dtype=np.float64)
+    s = doubles("shift", shift)
     if not np.all(s > 0):
         raise ParameterError(f"shift = {shift!r} must be > 0: at 0 the transform may diverge")
     b = s + 1 - c

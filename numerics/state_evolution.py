@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics import generated_numpy
-from iclglass.numerics.arguments import MOST, check_choice, check_count
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import MOST, check_choice, check_count, doubles
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.finite_size import whole_dimensions
 from iclglass.numerics.gamma_quadrature import prompt_nodes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.parameters import broadcast
+from iclglass.numerics.parameters import broadcast, broadcast_arrays, by_name
 from iclglass.numerics.saddle_point import solve_points
 
 __all__ = ["StateEvolution", "state_evolution"]
@@ -92,6 +92,7 @@ class _Law:
     label: Array
 
 
+@by_name
 def state_evolution(
     *,
     task_diversity: ArrayLike,
@@ -106,7 +107,7 @@ def state_evolution(
     last_feature: str = "unit-tokens",
     last_row: bool = True,
 ) -> StateEvolution:
-    r"""Predict the iterates of undamped message passing on the prompts; arrays broadcast.
+    r"""Predict the iterates of undamped message passing on the prompts; arrays broadcast, DataArrays by name.
 
     Equation: the module's docstring. Source: this project, notes/state_evolution.md. Every prompt has its own task.
 
@@ -152,11 +153,7 @@ def state_evolution(
         parameters["initial_chi"] = _initial_chi(initial_chi)
     if dimension is not None:
         parameters["dimension"] = whole_dimensions(dimension).astype(np.float64)
-    try:
-        parameters = dict(zip(parameters, np.broadcast_arrays(*parameters.values()), strict=True))
-    except ValueError as error:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in parameters.items() if array.ndim)
-        raise ParameterError(f"the parameters' shapes do not broadcast: {shapes}") from error
+    parameters = broadcast_arrays(parameters)
     shape = parameters["ridge"].shape
     check_memory(
         8.0 * _KEPT * (steps + 1) * max(1, parameters["ridge"].size),
@@ -175,13 +172,7 @@ def state_evolution(
 
 
 def _initial_chi(value: ArrayLike) -> Array:
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ParameterTypeError(f"initial_chi must be a number or a rectangular array: {error}") from error
-    if array.dtype.kind not in "iuf":
-        raise ParameterTypeError(f"initial_chi = {value!r} must be a real number or an array of real numbers")
-    array = array.astype(np.float64)
+    array = doubles("initial_chi", value)
     bad = ~((array >= 0) & np.isfinite(array))
     if bad.any():
         raise ParameterError(f"initial_chi = {float(array[bad].flat[0])} must be finite and >= 0: it is a variance")

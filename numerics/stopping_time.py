@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from iclglass.numerics.fixed_point import Status, bracketed_root
 from iclglass.numerics.learning_curve import flow_parameters, in_blocks, learning_curve
 from iclglass.numerics.learning_curve_averages import bulk_rule, deepest_scale, lower_edge
+from iclglass.numerics.parameters import by_name
 
 __all__ = ["StoppingTime", "best_stopping_time"]
 
@@ -52,6 +53,7 @@ class StoppingTime:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
+@by_name
 def best_stopping_time(
     *,
     task_diversity: ArrayLike,
@@ -61,7 +63,7 @@ def best_stopping_time(
     initial_overlap: ArrayLike = 0.0,
     test_context_length: ArrayLike | None = None,
 ) -> StoppingTime:
-    """Locate the global minimum of e_icl over all times; arrays broadcast.
+    """Locate the global minimum of e_icl over all times; arrays broadcast, DataArrays by name.
 
     All sign changes of the derivative are bracketed on a logarithmic scan of 256 times, each is located to the last
     bits of its bracket, and the least of these minima and of e_icl(infinity) is taken. The sign at late times is that

@@ -21,10 +21,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from iclglass.numerics.errors import OutputError
+from iclglass.numerics.arguments import check_flag, check_path
+from iclglass.numerics.errors import OutputError, ParameterTypeError
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from iclglass.numerics.phase_diagram import PhaseDiagram
 
 __all__ = [
     "PROVENANCE",
@@ -218,21 +221,32 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def save(dataset: "xr.Dataset", path: str | Path, *, force: bool = False) -> None:
+def save(dataset: "xr.Dataset | PhaseDiagram", path: str | Path, *, force: bool = False) -> None:
     """Write a dataset to netCDF, atomically.
 
     Behind the end of the netCDF file, where readers do not look, stands the SHA-256 of its bytes: netCDF has no
     checksum of its own, and `load` would take a flipped bit for a result. A program that changes the file drops it.
 
     Args:
-        dataset: what to write; dtypes, NaN, infinities and attributes survive.
+        dataset: what to write; dtypes, NaN, infinities and attributes survive. A `PhaseDiagram` is written as its
+            dataset with the lines, which `load` gives back.
         path: file to write, usually *.nc.
         force: replace an existing file.
 
     Raises:
         OutputError: the file exists, or cannot be written.
+        ParameterTypeError: not a dataset.
     """
-    with replacing(path, force=force) as temporary:
+    import xarray as xr
+
+    if hasattr(dataset, "lines") and hasattr(dataset, "to_dataset"):  # PhaseDiagram, which is above this module
+        dataset = dataset.to_dataset()
+    if not isinstance(dataset, xr.Dataset):
+        raise ParameterTypeError(
+            f"dataset must be an xarray.Dataset, as sweep returns it, or a PhaseDiagram, got {type(dataset).__name__}"
+        )
+    check_flag("force", force)
+    with replacing(check_path("path", path), force=force) as temporary:
         # Through memory: on a full disk HDF5 raises RuntimeError and crashes at exit, a plain write says ENOSPC.
         content = dataset.to_netcdf(engine="h5netcdf")
         with temporary.open("wb") as file:
@@ -249,7 +263,7 @@ def load(path: str | Path) -> "xr.Dataset":
     import h5py
     import xarray as xr
 
-    source = check_readable(path)
+    source = check_readable(check_path("path", path))
     try:
         if not _seal_holds(source):
             raise OutputError(f"{source} is damaged: its bytes are not those that were written")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from iclglass.numerics.arguments import is_data_array
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.finite_size import whole_dimensions
 from iclglass.numerics.fixed_point import Status
@@ -147,9 +148,10 @@ def grid_axes(given: Mapping[str, ArrayLike]) -> tuple[dict[str, int], dict[str,
     >>> grid_axes({"task_diversity": [1.0, 2.0], "ridge": 0.1})[0]
     {'task_diversity': 2}
     """
+    plain = {name: _unnamed(name, value) for name, value in given.items()}
     values = {
         name: whole_dimensions(value).astype(np.float64) if name == "dimension" else real(name, value)
-        for name, value in given.items()
+        for name, value in plain.items()
     }
     for name, value in values.items():
         if value.ndim > 1:
@@ -157,6 +159,19 @@ def grid_axes(given: Mapping[str, ArrayLike]) -> tuple[dict[str, int], dict[str,
         if value.size == 0:
             raise ParameterError(f"{name} is an empty axis: give at least one value")
     return {name: value.size for name, value in values.items() if value.ndim == 1}, values
+
+
+def _unnamed(name: str, value: ArrayLike) -> ArrayLike:
+    """An axis of another dataset as a plain array; a DataArray along another dimension is refused, as no such axis."""
+    if not is_data_array(value) or value.ndim == 0:
+        return value
+    if value.dims != (name,):
+        raise ParameterError(
+            f"{name} is a DataArray along {', '.join(map(str, value.dims))}, and an axis of a sweep is along {name} "
+            "itself: pass its numbers, .to_numpy(), for a product of all axes, or call solve, which pairs DataArrays "
+            "by name"
+        )
+    return value.to_numpy()
 
 
 def _check_memory(axes: Mapping[str, int]) -> None:

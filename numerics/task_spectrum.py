@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import check_count, check_real
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import check_count, check_real, doubles
+from iclglass.numerics.errors import ParameterError
 
 __all__ = ["ISOTROPIC", "TaskSpectrum"]
 
@@ -36,6 +36,8 @@ class TaskSpectrum:
     weights: Array
 
     def __post_init__(self) -> None:
+        for name in ("pretraining", "test", "weights"):
+            object.__setattr__(self, name, doubles(name, getattr(self, name)))
         if self.pretraining.size == 0:
             raise ParameterError("the task spectrum is empty: give at least one eigenvalue")
         if not self.pretraining.shape == self.test.shape == self.weights.shape or self.pretraining.ndim != 1:
@@ -98,10 +100,7 @@ class TaskSpectrum:
 
 
 def _vector(name: str, values: ArrayLike) -> Array:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iuf":
-        raise ParameterTypeError(f"{name} must hold real numbers, not {array.dtype}")
-    return np.atleast_1d(array.astype(np.float64))
+    return np.atleast_1d(doubles(name, values))
 
 
 ISOTROPIC = TaskSpectrum(np.ones(1), np.ones(1), np.ones(1))

@@ -89,12 +89,11 @@ class Derivation:
         """The stage with this name.
 
         Raises:
-            KeyError: no such stage; the message lists the names.
+            ValueError: no such stage; the message lists the names.
         """
-        for stage in self.stages:
-            if stage.name == name:
-                return stage
-        raise KeyError(f"no stage {name!r}; the stages are {', '.join(STAGES)}")
+        if name not in STAGES:
+            raise ValueError(f"no stage {name!r}; the stages are {', '.join(STAGES)}")
+        return self.stages[STAGES.index(name)]
 
 
 def derive(model: Model | None = None) -> Derivation:
@@ -108,12 +107,20 @@ def derive(model: Model | None = None) -> Derivation:
 
     Raises:
         ValueError: the model leaves the domain of a stage; the message says which property is missing.
+        TypeError: not a model; for a stage it says how to ask for it.
 
     Examples:
         >>> derive().saddle_point[0]
         Eq(1/chi, a/(a*chi/tau + 1) + lam)
     """
-    return _derive_default() if model is None else _derive(model)
+    if model is None:
+        return _derive_default()
+    if not isinstance(model, Model):
+        raise TypeError(
+            f"model must be a replica.model.Model, or left out, got {type(model).__name__} {model!r:.40}; for a stage "
+            f"call derive().stage(NAME), NAME one of {', '.join(STAGES)}"
+        )
+    return _derive(model)
 
 
 @cache

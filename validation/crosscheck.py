@@ -25,8 +25,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import check_real
-from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.arguments import check_real, doubles
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.finite_size import extrapolate
@@ -250,6 +250,8 @@ def validate(
             f"false_alarm must be at least {_LEAST_FALSE_ALARM:g}, got {false_alarm:g}: with a smaller one nothing but "
             "an infinite deviation would fail"
         )
+    if not callable(theory):
+        raise ParameterTypeError(f"theory must be a function, as iclglass.solve, got {type(theory).__name__}")
     if isinstance(dimension, Sequence) and len(dimension) < 2:
         raise ParameterError(f"dimension must hold at least 2 values to extrapolate in 1/D, got {list(dimension)}")
     if isinstance(dimension, Sequence) and any(isinstance(size, int) and 2 <= size < SMALLEST for size in dimension):
@@ -307,8 +309,8 @@ def _refuse_undefined_theory(
 ) -> None:
     """ParameterError, before anything is simulated, where the theory has no number: ridge = 0 at tau = 1."""
     solution = theory(
-        task_diversity=np.asarray([task_diversity]),
-        context_length=np.asarray([context_length]),
+        task_diversity=np.array([check_real("task_diversity", task_diversity, minimum=0.0, above=True)]),
+        context_length=np.array([check_real("context_length", context_length, minimum=0.0, above=True)]),
         distinct_tasks=distinct_tasks,
         label_noise=label_noise,
         ridge=ridge,
@@ -316,7 +318,8 @@ def _refuse_undefined_theory(
         test_context_length=test_context_length,
         tasks=tasks,
     )
-    if not np.all(np.isfinite(_attribute(solution, "e_icl"))):
+    found = {name: _attribute(solution, name) for name in QUANTITIES}
+    if not np.all(np.isfinite(found["e_icl"])):
         raise ParameterError(
             f"the theory has no finite e_icl at task_diversity = {task_diversity:g} and ridge = {ridge:g} "
             "(without ridge it diverges at the interpolation threshold, task_diversity = 1); use ridge > 0 "
@@ -526,7 +529,16 @@ def _refuse_other_side(task_diversity: float, ridge: float, dimensions: Sequence
 
 
 def _attribute(solution: object, name: str) -> FloatArray:
-    return np.asarray(getattr(solution, name), dtype=np.float64)
+    """A quantity of one point from what a theory returned; a theory may be the user's own."""
+    if not hasattr(solution, name):
+        raise ParameterTypeError(
+            f"theory returned a {type(solution).__name__} without {name}: it must return an object with the attributes "
+            f"{', '.join(QUANTITIES)}, as iclglass.solve does"
+        )
+    value = doubles(f"{name} of theory", getattr(solution, name))
+    if value.size != 1:
+        raise ParameterError(f"{name} of theory must have the shape of its parameters, one point, not {value.shape}")
+    return value
 
 
 def _json_safe(value: object) -> object:

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import check_count, check_real
+from iclglass.numerics.arguments import check_count, check_real, doubles
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.validation.prompts import Prompts
@@ -55,7 +55,7 @@ def gradient_flow(prompts: Prompts, ridge0: float, times: ArrayLike, *, start: F
     (True, True)
     """
     ridge0 = check_real("ridge0", ridge0, minimum=0.0)
-    moments = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    moments = np.atleast_1d(doubles("times", times))
     if not np.all(moments >= 0):
         raise ParameterError(f"times = {times!r} must be >= 0: the flow starts at time 0")
     features = FeatureOperator(prompts.context, prompts.query)
@@ -109,6 +109,7 @@ def gradient_descent(
 def _start(features: FeatureOperator, start: FloatArray | None) -> FloatArray:
     if start is None:
         return np.zeros(features.weight_shape)
-    if np.shape(start) != features.weight_shape:
-        raise ParameterError(f"start must have shape {features.weight_shape}, got {np.shape(start)}")
-    return np.asarray(start, dtype=np.float64)
+    weights = doubles("start", start)
+    if weights.shape != features.weight_shape:
+        raise ParameterError(f"start must have shape {features.weight_shape}, got {weights.shape}")
+    return weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import check_count
+from iclglass.numerics.arguments import check_count, doubles
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.task_spectrum import TaskSpectrum
 
@@ -41,9 +41,7 @@ def eigenvalues_of(spectrum: ArrayLike, dimension: int) -> FloatArray:
     >>> eigenvalues_of([1, 2], 2).tolist()
     [1.0, 2.0]
     """
-    values = np.asarray(spectrum)
-    if values.dtype.kind not in "iuf":
-        raise ParameterTypeError(f"the task spectrum must hold real numbers, not {values.dtype}")
+    values = doubles("spectrum", spectrum)
     if values.shape != (dimension,):
         raise ParameterError(
             f"the task spectrum must hold one eigenvalue a dimension, ({dimension},), got {values.shape}"
@@ -51,7 +49,7 @@ def eigenvalues_of(spectrum: ArrayLike, dimension: int) -> FloatArray:
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
         raise ParameterError(f"task eigenvalue {values[bad][0]} must be finite and >= 0: it is a variance")
-    return values.astype(np.float64)
+    return values
 
 
 def at_dimension(tasks: TaskSpectrum, dimension: int) -> TaskSpectrum:

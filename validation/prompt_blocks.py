@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
-from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real, doubles
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.blocks import BLOCK_PROMPTS
 from iclglass.numerics.instance.distributed import CACHE_BYTES, TASKS, DistributedFeatures
 from iclglass.numerics.last_row import LastRow
@@ -166,6 +166,14 @@ def measure_blocks(
     >>> 0 < found["e_train"] < found["e_icl"] < 1
     True
     """
+    if not isinstance(source, PromptBlocks):
+        raise ParameterTypeError(f"source must be a PromptBlocks, got {type(source).__name__}")
+    weights = doubles("weights", weights)
+    if weights.shape != (source.dimension + 1, source.dimension):
+        raise ParameterError(
+            f"weights must have shape (D+1, D) = {(source.dimension + 1, source.dimension)}, got {weights.shape}: of a "
+            "solution solution.mean[:, :-1]"
+        )
     tested = gaussian_moments(
         np.ones(source.dimension),
         context=source.context,

@@ -44,7 +44,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
+from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real, doubles
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import NORMS, Instance
 from iclglass.numerics.last_row import LastRow
@@ -169,14 +169,11 @@ def draw_prompts(
 
 def _covariance(value: ArrayLike, dimension: int) -> tuple[FloatArray, FloatArray]:
     """A token covariance, checked, and its lower Cholesky factor."""
-    given = np.asarray(value)
-    if given.dtype.kind not in "iuf":
-        raise ParameterTypeError(f"token_covariance must hold real numbers, not {given.dtype}")
-    if given.shape != (dimension, dimension):
-        raise ParameterError(f"token_covariance must have shape {(dimension, dimension)}, got {given.shape}")
-    if not np.all(np.isfinite(given)):
+    covariance = doubles("token_covariance", value)
+    if covariance.shape != (dimension, dimension):
+        raise ParameterError(f"token_covariance must have shape {(dimension, dimension)}, got {covariance.shape}")
+    if not np.all(np.isfinite(covariance)):
         raise ParameterError("token_covariance must be finite")
-    covariance = given.astype(np.float64)
     # a product L L^T is symmetric up to rounding only
     if np.max(np.abs(covariance - covariance.T)) > 1e-12 * np.max(np.abs(covariance)):
         raise ParameterError("token_covariance must be symmetric: a factor L of it is not, pass L @ L.T")
@@ -206,14 +203,11 @@ def _tasks(
         return own, None, eigenvalues
     if spectrum is not None:
         raise ParameterError("spectrum is of tasks of their own: draw the pool with it, and leave it out here")
-    pool = np.asarray(tasks)
-    if pool.dtype.kind not in "iuf":
-        raise ParameterTypeError(f"tasks must hold real numbers, not {pool.dtype}")
+    pool = doubles("tasks", tasks)
     if pool.ndim != 2 or pool.shape[0] == 0 or pool.shape[1] != dimension:
         raise ParameterError(f"tasks must have shape (K, {dimension}) with K >= 1, got {pool.shape}")
     if not np.all(np.isfinite(pool)):
         raise ParameterError("tasks must be finite")
-    pool = pool.astype(np.float64)
     return pool[rng.integers(pool.shape[0], size=prompts)], pool, None
 
 

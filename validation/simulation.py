@@ -23,7 +23,16 @@ import psutil
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
+from iclglass.numerics.arguments import (
+    LARGEST,
+    MOST,
+    check_callable,
+    check_choice,
+    check_count,
+    check_flag,
+    check_path,
+    check_real,
+)
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
 from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.last_row import LastRow
@@ -205,6 +214,10 @@ def simulate(
     seed = check_count("seed", seed, minimum=0)
     samples = check_count("samples", samples, minimum=2, maximum=MOST, reason="a standard error needs two")
     sizes = _check_dimensions(dimensions)
+    check_callable("progress", progress)
+    check_flag("fresh", fresh)
+    if checkpoint is not None:
+        check_path("checkpoint", checkpoint)
     counts = [system_size(task_diversity, context_length, size) for size in sizes]
     pools = [pool_size(distinct_tasks, size, prompts) for size, (prompts, _) in zip(sizes, counts, strict=True)]
     test_contexts = [
@@ -340,8 +353,10 @@ def _describe(tasks: TaskSpectrum) -> object:
 
 def _check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
     """Distinct dimensions in ascending order."""
-    if not isinstance(dimensions, Sequence):
-        raise ParameterTypeError(f"dimensions must be a sequence of integers, got {type(dimensions).__name__}")
+    if isinstance(dimensions, (str, bytes)) or not isinstance(dimensions, Sequence):
+        raise ParameterTypeError(
+            f"dimensions must be a sequence of integers, as (8, 12, 16), got {type(dimensions).__name__}"
+        )
     sizes = sorted(check_count("dimension", size, minimum=2, maximum=MOST) for size in dimensions)
     if not sizes:
         raise ParameterError("dimensions must not be empty; give at least one, two for an extrapolation")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import check_choice
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import check_choice, real_array
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 
@@ -52,7 +52,7 @@ class Instance:
     last_feature: str = field(default=UNIT_TOKENS.last_feature, kw_only=True)
 
     def __post_init__(self) -> None:
-        arrays = {name: _real(name, getattr(self, name)) for name in ("context", "query", "label")}
+        arrays = {name: real_array(name, getattr(self, name)) for name in ("context", "query", "label")}
         _check_shapes(arrays)
         for name, array in _of_one_precision(arrays).items():
             object.__setattr__(self, name, array)
@@ -86,7 +86,7 @@ class Instance:
         norm = check_choice("norm", norm, NORMS)
         layer = LastRow(last_feature, last_row)
         given = {"tokens": tokens, "labels": labels, "query": query, "label": label}
-        arrays = {name: _real(name, value) for name, value in given.items()}
+        arrays = {name: real_array(name, value) for name, value in given.items()}
         _check_shapes(arrays)
         arrays = _of_one_precision(arrays)
         points, values = arrays["tokens"], arrays["labels"]
@@ -157,23 +157,6 @@ _SHAPES = {
     "query": ("P", "D"),
     "label": ("P",),
 }
-
-
-def _real(name: str, value: object) -> FloatArray:
-    """The value as an array of real numbers of any floating-point type; refused where that would lose something."""
-    if np.ma.isMaskedArray(value):
-        raise ParameterTypeError(f"{name} is a masked array: drop the prompts with masked entries, or fill them")
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ParameterTypeError(f"{name} is not an array: {error}") from error
-    if array.dtype.kind == "c":
-        raise ParameterTypeError(
-            f"{name} is complex ({array.dtype}): weights, tokens and labels are real in this model; pass the real part"
-        )
-    if array.dtype.kind not in "iuf":
-        raise ParameterTypeError(f"{name} must hold real numbers, got {array.dtype}")
-    return array
 
 
 def _check_shapes(arrays: dict[str, FloatArray]) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from iclglass.numerics.arguments import LARGEST, MOST, check_count, check_real
+from iclglass.numerics.arguments import LARGEST, MOST, check_callable, check_count, check_flag, check_path, check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError, WorkerError
 from iclglass.numerics.instance.blocks import BlockSource, BlockTask, Sums, block_sums, clear_cache, this_process
 from iclglass.numerics.instance.exact import MAX_ITERATIONS, check_probes, krylov_measure
@@ -249,8 +249,10 @@ def solve_distributed(
     spins = features.shape[1]
     check_memory(8.0 * _ARRAYS * spins, what=f"the solve for {spins} spins", remedy="take a smaller dimension")
     start = None if initial is None else _start(initial, features, ridge0)
+    check_callable("progress", progress)
+    check_flag("fresh", fresh)
     if checkpoint is not None:
-        check_writable(checkpoint, force=True)
+        check_writable(check_path("checkpoint", checkpoint), force=True)
     try:
         with features._blas.limit(limits=1, user_api="blas"):
             fields = features.fields()

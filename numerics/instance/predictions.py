@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import check_choice
+from iclglass.numerics.arguments import check_choice, real_array
 from iclglass.numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.exact import dense_road
@@ -24,6 +25,7 @@ from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.numerics.instance.krylov import response_solve
 from iclglass.numerics.instance.linear_response import quadratic_forms
 from iclglass.numerics.instance.solution import InstanceSolution
+from iclglass.numerics.saddle_point import Solution
 
 __all__ = [
     "Overlaps",
@@ -105,9 +107,10 @@ def predict(
     """
     kind = check_choice("kind", kind, ("exact", "diagonal"))
     _check_solution(solution)
+    if not isinstance(instance, Instance | None):
+        raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
     dimension = solution.mean.shape[1] - 1
-    contexts, queries = np.asanyarray(context), np.asanyarray(query)
-    prompts = Instance(contexts, queries, np.zeros(queries.shape[:1]))  # checks the arrays
+    prompts = Instance(context, query, np.zeros(real_array("query", query).shape[:1]))  # type: ignore[arg-type]
     if prompts.dimension != dimension:
         raise ParameterError(f"prompts of dimension {prompts.dimension} for a solution of dimension {dimension}")
     if prompts.context.shape[1] != solution.mean.shape[0]:
@@ -125,8 +128,6 @@ def predict(
             "the exact standard deviation needs the instance that was solved for; pass it, or ask for kind='diagonal', "
             "which leaves out the correlations of the weights"
         )
-    if not isinstance(instance, Instance):
-        raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
     ridge0, beta = solution.ridge0, solution.beta
     if instance.dimension != dimension:
         raise ParameterError(f"an instance of dimension {instance.dimension} for a solution of dimension {dimension}")
@@ -140,9 +141,16 @@ def predict(
     return Prediction(mean, np.sqrt(forms / beta), kind)
 
 
-def _check_solution(solution: InstanceSolution) -> None:
+def _check_kind(solution: InstanceSolution) -> None:
     if not isinstance(solution, InstanceSolution):
-        raise ParameterTypeError(f"solution must be an InstanceSolution, got {type(solution).__name__}")
+        raise ParameterTypeError(
+            f"solution must be an InstanceSolution, as solve_instance returns it, got {type(solution).__name__}"
+            + "; m, q and q_self of the theory are attributes of its Solution" * isinstance(solution, Solution)
+        )
+
+
+def _check_solution(solution: InstanceSolution) -> None:
+    _check_kind(solution)
     if not np.isfinite(solution.mean).all():
         raise ParameterError(f"the solution has no finite means to predict with: {solution.reason}")
 
@@ -152,8 +160,7 @@ def overlaps(solution: InstanceSolution) -> Overlaps:
 
     q_self falls to q as task diversity grows: the data then leave one solution (SG, uniqueness of the solution).
     """
-    if not isinstance(solution, InstanceSolution):
-        raise ParameterTypeError(f"solution must be an InstanceSolution, got {type(solution).__name__}")
+    _check_kind(solution)
     dimension = solution.mean.shape[1] - 1
     weights = solution.mean[:, :dimension]
     q = overlap(weights)
@@ -162,8 +169,14 @@ def overlaps(solution: InstanceSolution) -> Overlaps:
     return Overlaps(alignment(weights), q, q_self, error, q / q_self if q_self > 0 else math.nan)
 
 
-def contrast(solution: InstanceSolution) -> float:
-    """Contrast ratio of the mean, see `contrast_ratio` (SG Fig. 4a)."""
+def contrast(solution: InstanceSolution | Solution) -> Any:
+    """Contrast ratio of the mean, see `contrast_ratio` (SG Fig. 4a).
+
+    Of a `numerics.saddle_point.Solution`, which has it already, its attribute.
+    """
+    if isinstance(solution, Solution):
+        return solution.contrast
+    _check_kind(solution)
     return contrast_ratio(solution.mean[:, :-1])
 
 

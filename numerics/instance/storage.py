@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.archive import read_arrays
-from iclglass.numerics.arguments import check_choice
+from iclglass.numerics.arguments import check_choice, check_count, check_flag, check_path
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.data import NORMS, Instance
@@ -48,7 +48,7 @@ def save_instance(
     variables = {name: (dimensions, getattr(instance, name)) for name, dimensions in _DIMENSIONS.items()}
     sizes = {"prompts": instance.prompts, "dimension": instance.dimension}
     text = {"last_feature": instance.last_feature}
-    _write(Path(path), variables, text, provenance({**sizes, **(parameters or {})}, seed=seed), force)
+    _write(path, variables, text, _record(sizes, parameters, seed), force)
 
 
 def save_solution(
@@ -65,6 +65,8 @@ def save_solution(
 
     Raises OutputError: the file exists or cannot be written; ParameterError: another suffix.
     """
+    if not isinstance(solution, InstanceSolution):
+        raise ParameterTypeError(f"solution must be an InstanceSolution, got {type(solution).__name__}")
     matrix = ("row", "column")
     variables: dict[str, Variable] = {
         name: (matrix, getattr(solution, name)) for name in ("mean", "variance", "variance_error")
@@ -74,7 +76,7 @@ def save_solution(
         variables[name] = ((), np.asarray(getattr(solution, name)))
     names = ("method", "reason", "last_feature")
     text = {"status": solution.status.name, **{name: getattr(solution, name) for name in names}}
-    _write(Path(path), variables, text, provenance(parameters or {}, seed=seed), force)
+    _write(path, variables, text, _record({}, parameters, seed), force)
 
 
 def load_solution(path: str | Path) -> InstanceSolution:
@@ -102,8 +104,19 @@ def load_solution(path: str | Path) -> InstanceSolution:
         raise OutputError(f"{path} holds no solution of a data set: {error}") from error
 
 
-def _write(target: Path, variables: Mapping[str, Variable], text: Mapping[str, str], record: str, force: bool) -> None:
+def _record(sizes: Mapping[str, object], parameters: Mapping[str, object] | None, seed: int | None) -> str:
+    """Provenance of what is written."""
+    if not isinstance(parameters, Mapping | None):
+        raise ParameterTypeError(f"parameters must map names to values, got {type(parameters).__name__}")
+    seed = None if seed is None else check_count("seed", seed, minimum=0)
+    return provenance({**sizes, **(parameters or {})}, seed=seed)
+
+
+def _write(
+    path: str | Path, variables: Mapping[str, Variable], text: Mapping[str, str], record: str, force: bool
+) -> None:
     """Variables with their dimensions, and text: attributes in netCDF, arrays of text in .npz (read without pickle)."""
+    target, force = check_path("path", path), check_flag("force", force)
     attributes = {**text, PROVENANCE: record}
     if _suffix(target) == ".npz":
         arrays: dict[str, Any] = {name: array for name, (_, array) in variables.items()}
@@ -137,7 +150,7 @@ def read_instance(
     path: str | Path, *, norm: str | None, last_feature: str | None, last_row: bool | None
 ) -> tuple[Instance, dict[str, Any]]:
     """`load_instance`, and what is known of how contexts were built: last_row, of tokens norm and last_feature, too."""
-    source = Path(path)
+    source = check_path("path", path)
     if norm is not None:
         norm = check_choice("norm", norm, NORMS)
     layer = LastRow(last_feature or UNIT_TOKENS.last_feature, UNIT_TOKENS.last_row if last_row is None else last_row)

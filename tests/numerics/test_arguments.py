@@ -5,14 +5,19 @@ import math
 from decimal import Decimal
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
+import sympy as sp
+import xarray as xr
 
 from iclglass.numerics.arguments import check_choice, check_count, check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 
 
-@pytest.mark.parametrize("value", [True, "3", b"3", None, 1j, [1], np.array([2]), Decimal(2), object], ids=repr)
+@pytest.mark.parametrize(
+    "value", [True, "3", b"3", None, 1j, [1], np.array([2]), object, np.timedelta64(3, "s"), sp.I], ids=repr
+)
 def test_wrong_types(value):
     with pytest.raises(ParameterTypeError, match=f"samples must be an integer, got {type(value).__name__}"):
         check_count("samples", value, minimum=1)
@@ -20,7 +25,11 @@ def test_wrong_types(value):
         check_real("ridge", value, minimum=0)
 
 
-@pytest.mark.parametrize("value", [1.5, math.nan, math.inf, -math.inf, 0.999999, Fraction(1, 2)], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [1.5, math.nan, math.inf, -math.inf, 0.999999, Fraction(1, 2), 1 + Decimal("1e-20"), sp.pi],
+    ids=str,
+)
 def test_counts_are_whole(value):
     with pytest.raises(ParameterError, match=r"samples must be a whole number, got .*; round it"):
         check_count("samples", value, minimum=1)
@@ -46,17 +55,23 @@ def test_counts_beyond_a_double_are_refused_or_exact(value):
 
 
 def test_counts():
-    for value in (3, 3.0, np.int16(3), np.float32(3), Fraction(3)):
+    exact = (Fraction(3), Decimal(3), sp.Integer(3), mpmath.mpf(3))
+    for value in (3, 3.0, np.int16(3), np.float32(3), np.array(3), *exact):
         count = check_count("samples", value, minimum=3)
         assert count == 3
         assert type(count) is int
     # Not through a double: every digit stays.
-    assert check_count("seed", 2**63 + 1, minimum=0) == 2**63 + 1
+    for value in (2**63 + 1, Decimal(2**63 + 1), Fraction(2**63 + 1)):
+        assert check_count("seed", value, minimum=0) == 2**63 + 1
 
 
 def test_reals():
     assert check_real("ridge", np.float32(0.5), minimum=0) == 0.5
     assert check_real("ridge", 0, minimum=0) == 0
+    for value in (Fraction(1, 2), Decimal("0.5"), sp.Rational(1, 2), sp.sin(sp.pi / 6), mpmath.mpf(0.5), np.array(0.5)):
+        assert check_real("ridge", value, minimum=0) == 0.5
+    assert check_real("ridge", sp.pi, minimum=0) == math.pi
+    assert check_real("ridge", xr.DataArray(0.5), minimum=0) == 0.5
     for value, options in (
         (0, {"minimum": 0, "above": True}),
         (-1e-300, {"minimum": 0}),

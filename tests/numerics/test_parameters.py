@@ -1,9 +1,12 @@
 """Validation: every bad value refused with its name, its value and a remedy."""
 
 import math
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
+import sympy as sp
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.parameters import PARAMETERS, broadcast, closest, real
@@ -54,9 +57,13 @@ def test_zero(name):
         [1, None],
         [True, False],
         [1, 2 + 0j],
-        np.array([1, 2], dtype=object),
+        np.array([1, "2"], dtype=object),
+        [True, 2.0],
+        [1.0, np.array(True)],
+        sp.Symbol("x"),
+        sp.I,
+        sp.true,
         np.array(["2020-01-01"], dtype="datetime64[D]"),
-        10**400,
         [[1, 2], [3]],
         [[1, 2], 3],
     ],
@@ -81,6 +88,17 @@ def test_numbers_too_large_for_a_double():
         pytest.skip("long double is a double on this platform")
     with pytest.raises(ParameterError, match="task_diversity"):
         solve(task_diversity=huge, context_length=1)
+    for number in (huge, 1 / huge):
+        with pytest.raises(ParameterError, match=r"^distinct_tasks = .* is beyond double precision"):
+            solve(**GOOD, distinct_tasks=np.array([1, number]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [10**400, Fraction(1, 10**400), Decimal("1e-400"), [1.0, Decimal("1e400")]], ids=repr)
+def test_a_number_that_a_double_cannot_hold_does_not_become_another_one(name, value):
+    """As 0 it would be the ridgeless limit, as infinity one task per prompt."""
+    with pytest.raises(ParameterError, match=rf"^{name} = .* is beyond double precision"):
+        solve(**{**GOOD, name: value})
 
 
 @pytest.mark.parametrize("name", ["task_diversity", "context_length"])
@@ -120,7 +138,12 @@ def test_defaults():
 
 
 def test_broadcast_shapes():
-    values = broadcast({"task_diversity": np.ones((2, 1)), "context_length": [1, 2, 3], "ridge": None})
+    values = broadcast(
+        {
+            "task_diversity": np.ones((2, 1)),
+            "context_length": [1, 2, 3],
+        }
+    )
     assert {value.shape for value in values.values()} == {(2, 3)}
     np.testing.assert_array_equal(values["test_context_length"], values["context_length"])
 

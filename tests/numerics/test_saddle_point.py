@@ -331,7 +331,7 @@ class TestIteration:
             solve(task_diversity=2.0, context_length=1.0, ridge=0.0, method="iteration")
 
     def test_an_unknown_method(self):
-        with pytest.raises(ParameterError, match="method = 'newton' must be one of 'closed-form', 'iteration'"):
+        with pytest.raises(ParameterError, match="method must be one of closed-form, iteration, got 'newton'"):
             solve(task_diversity=1, context_length=1, method="newton")
 
 

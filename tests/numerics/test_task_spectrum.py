@@ -35,7 +35,7 @@ def test_bad_spectra_are_refused(arguments, message):
 
 @pytest.mark.parametrize("values", ["ab", [None], [1j], [True], object()])
 def test_what_is_no_number_is_refused(values):
-    with pytest.raises(ParameterTypeError, match="pretraining must hold real numbers"):
+    with pytest.raises(ParameterTypeError, match="pretraining must be a real number"):
         TaskSpectrum.from_eigenvalues(values)
 
 

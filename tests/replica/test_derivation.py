@@ -22,7 +22,7 @@ def test_stages_in_order(derivation):
 
 def test_stage_by_name(derivation):
     assert derivation.stage("replicon").equations[0].rhs == derivation.replicon
-    with pytest.raises(KeyError, match="no stage 'nope'; the stages are model, disorder"):
+    with pytest.raises(ValueError, match="no stage 'nope'; the stages are model, disorder"):
         derivation.stage("nope")
 
 

@@ -90,7 +90,7 @@ class TestDrawing:
             (np.zeros((2, 3)), ParameterError, r"tasks must have shape \(K, 4\)"),
             (np.zeros(D), ParameterError, r"tasks must have shape"),
             (np.full((1, D), np.nan), ParameterError, "tasks must be finite"),
-            ([["a"] * D], ParameterTypeError, "tasks must hold real numbers"),
+            ([["a"] * D], ParameterTypeError, "tasks must be a real number"),
         ],
     )
     def test_bad_pools_are_refused(self, tasks, error, message):
@@ -105,7 +105,7 @@ class TestDrawing:
             ({"spectrum": [1.0, 2.0]}, ParameterError, r"one eigenvalue a dimension, \(3,\), got \(2,\)"),
             ({"spectrum": [1.0, -1.0, 0.0]}, ParameterError, r"task eigenvalue -1\.0 must be finite and >= 0"),
             ({"spectrum": [1.0, np.nan, 0.0]}, ParameterError, "task eigenvalue nan"),
-            ({"spectrum": "abc"}, ParameterTypeError, "must hold real numbers"),
+            ({"spectrum": "abc"}, ParameterTypeError, "must be a real number"),
             ({"rng": 3}, ParameterTypeError, "rng must be a numpy.random.Generator"),
         ],
     )

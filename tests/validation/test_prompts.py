@@ -214,7 +214,7 @@ def test_noiseless_single_token_is_collinear():
         ({"token_covariance": np.tri(3)}, ValueError, "token_covariance must be symmetric"),
         ({"token_covariance": np.diag([1, 1, -1])}, ValueError, "positive definite, its smallest eigenvalue is -1"),
         ({"token_covariance": np.full((3, 3), np.nan)}, ValueError, "token_covariance must be finite"),
-        ({"token_covariance": np.eye(3) * 1j}, TypeError, "token_covariance must hold real numbers"),
+        ({"token_covariance": np.eye(3) * 1j}, TypeError, "token_covariance must be a real number"),
     ],
 )
 def test_bad_input_is_refused(change, error, message):

@@ -217,7 +217,7 @@ def test_smallest_usable_dimension_is_named_and_works():
         ({"dimensions": (4, 4)}, ValueError, "dimensions must be distinct"),
         ({"dimensions": (1, 4)}, ValueError, "dimension must be at least 2"),
         ({"dimensions": 4}, TypeError, "dimensions must be a sequence"),
-        ({"dimensions": "16"}, TypeError, "dimension must be an integer"),
+        ({"dimensions": "16"}, TypeError, "dimensions must be a sequence of integers, .* got str"),
         ({"norm": "P"}, ValueError, "norm must be one of"),
         ({"workers": 0}, ValueError, "workers must be at least 1"),
     ],

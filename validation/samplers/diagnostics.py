@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.validation.samplers.sampling import Samples
 
 __all__ = ["MAXIMUM_R_HAT", "Diagnostic", "diagnose", "r_hat", "standard_errors", "worst_spin_ess"]
@@ -110,6 +110,8 @@ def _diagnostic(name: str, values: FloatArray) -> Diagnostic:
 
 
 def _refuse_few(samples: Samples) -> None:
+    if not isinstance(samples, Samples):
+        raise ParameterTypeError(f"samples must be Samples, as sample(...) returns them, got {type(samples).__name__}")
     if samples.chains < 2:
         raise ParameterError(f"R-hat compares chains: at least 2 of them, got {samples.chains}")
     if samples.draws < _LEAST_DRAWS:

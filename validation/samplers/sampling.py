@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from iclglass.numerics.arguments import MOST, check_choice, check_count, check_real
+from iclglass.numerics.arguments import MOST, check_callable, check_choice, check_count, check_flag, check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.memory import check_memory
@@ -150,6 +150,10 @@ def sample(
         thin = check_count("thin", thin, minimum=1, maximum=MOST)
     if step is not None:
         step = check_real("step", step, minimum=0.0, above=True)
+    for name, flag in (("keep_weights", keep_weights), ("matrix_free", matrix_free)):
+        if flag is not None:
+            check_flag(name, flag)
+    check_callable("progress", progress)
     one = isinstance(instance, Instance) and instance.spins <= _ONE_THREAD
     with threadpool_limits(limits=1 if one else None, user_api="blas"):
         target = make_target(instance, ridge0=ridge0, beta=beta, matrix_free=matrix_free)

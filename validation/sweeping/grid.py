@@ -68,13 +68,13 @@ def make_grid(
 ) -> Grid:
     """The points of a grid, in C order of its axes.
 
-    given : parameters by name; None is the default. options : draws, steps, learning_rate, tolerance.
+    given : parameters by name, others have their default. options : draws, steps, learning_rate, tolerance.
 
     Raises ParameterError or ParameterTypeError: a value out of range, an option that the road does not take, sizes that
     round to nothing, more tasks than prompts, a road that needs a dimension or a temperature without one.
     """
     road = check_choice("road", road, ROAD_NAMES)
-    present = {name: value for name, value in given.items() if value is not None}
+    present: dict[str, Any] = dict(given)
     if dimension is not None:
         present["dimension"] = dimension
     axes, values = grid_axes(present)

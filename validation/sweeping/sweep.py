@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import ExitStack, nullcontext
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from iclglass.numerics.errors import OutputError, ParameterTypeError
+from iclglass.numerics.arguments import check_callable, check_flag, check_path
+from iclglass.numerics.errors import OutputError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenance, save
@@ -120,11 +120,13 @@ def sweep_simulated(
         "temperature": temperature,
         "test_context_length": test_context_length,
     }
-    for name in ("task_diversity", "context_length"):
-        if given[name] is None:
-            raise ParameterTypeError(f"{name} = None must be a number or a one-dimensional array")
-    if out is not None and not isinstance(out, (str, os.PathLike)):
-        raise ParameterTypeError(f"out = {out!r} must be the name of a file")
+    if test_context_length is None:
+        del given["test_context_length"]
+    if out is not None:
+        check_path("out", out)
+    check_flag("force", force)
+    check_callable("progress", progress)
+    check_callable("say", say)
     grid = make_grid(
         given,
         dimension=dimension,
@@ -200,7 +202,7 @@ def sweep_status(out: str | Path) -> Progress:
     Traceback (most recent call last):
     iclglass.numerics.errors.OutputError: neither nothing.nc nor nothing.nc.checkpoint exists: no sweep was begun there
     """
-    path = Path(out)
+    path = check_path("out", out)
     if path.name.endswith(".checkpoint"):
         return read_progress(path)
     checkpoint = checkpoint_path(path)

@@ -14,7 +14,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
+from iclglass.numerics.arguments import (
+    LARGEST,
+    MOST,
+    check_callable,
+    check_choice,
+    check_count,
+    check_flag,
+    check_path,
+    check_real,
+    doubles,
+)
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.features import FeatureOperator
@@ -149,6 +159,8 @@ def train(
         else _given(start, shapes(parametrisation, instance.dimension, last_row=instance.last_row))
     )
     _check_test(test, instance.features.weight_shape)
+    check_callable("progress", progress)
+    check_callable("callback", callback)
     order_seed = int(rng.integers(2**63))
     origin = asdict(settings) | {
         "data": digest(instance.context, instance.query, instance.label),
@@ -157,8 +169,8 @@ def train(
         "test": None if test is None else digest(*_arrays(test)),
     }
     return _Training(instance, settings, parameters, test, order_seed).run(
-        path=None if checkpoint is None else check_writable(checkpoint, force=True),
-        fresh=fresh,
+        path=None if checkpoint is None else check_writable(check_path("checkpoint", checkpoint), force=True),
+        fresh=check_flag("fresh", fresh),
         origin=origin,
         progress=progress,
         callback=callback,
@@ -343,6 +355,8 @@ def _batch(batch: int | None, optimiser: str, prompts: int) -> int | None:
 def _steps_to_record(record: Iterable[int] | None, steps: int) -> list[int]:
     if record is None:
         return sorted({0, *np.rint(np.geomspace(1, steps, _RECORDS)).astype(int).tolist()})
+    if isinstance(record, (str, bytes, Mapping)) or not isinstance(record, Iterable):
+        raise ParameterTypeError(f"record must hold numbers of steps, got {type(record).__name__}")
     found = {check_count("record", step, minimum=0) for step in record}
     if found and max(found) > steps:
         raise ParameterError(f"record holds step {max(found)}, beyond the last one, steps = {steps}")
@@ -350,11 +364,9 @@ def _steps_to_record(record: Iterable[int] | None, steps: int) -> list[int]:
 
 
 def _given(start: Sequence[FloatArray], wanted: tuple[tuple[int, int], ...]) -> Parameters:
-    given = tuple(np.asarray(matrix) for matrix in start)
-    if any(matrix.dtype.kind not in "iuf" for matrix in given):
-        raise ParameterTypeError("start must hold matrices of real numbers")
-    with np.errstate(over="ignore"):  # refused below, as infinite
-        matrices = tuple(matrix.astype(np.float64) for matrix in given)
+    if not isinstance(start, (Sequence, np.ndarray)):
+        raise ParameterTypeError(f"start must be a sequence of matrices, got {type(start).__name__}")
+    matrices = tuple(doubles("start", matrix) for matrix in start)
     found = tuple(matrix.shape for matrix in matrices)
     if found != wanted:
         raise ParameterError(f"start must hold matrices of shapes {wanted}, got {found}")

@@ -106,15 +106,15 @@ def test_nothing_is_no_data_set(prompts, dimension, letter):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.zeros(4, complex), "label is complex .*real in this model"),
-        (np.zeros(4, bool), "label must hold real numbers, got bool"),
-        (np.array(["a"] * 4), "label must hold real numbers, got <U1"),
-        (np.array([1, None, 2, 3]), "label must hold real numbers, got object"),
-        (np.zeros(4, "M8[s]"), "label must hold real numbers, got datetime64"),
-        (np.zeros(4, [("a", float)]), "label must hold real numbers"),
-        ([[1, 2], [3]], "label is not an array: .*inhomogeneous"),
-        (np.ma.masked_array(np.zeros(4), mask=[1, 0, 0, 0]), "label is a masked array: drop the prompts"),
-        (None, "label must hold real numbers, got object"),
+        (np.zeros(4, complex), "label must be a real number .* not complex128; pass its real part"),
+        (np.zeros(4, bool), "label must be a real number or an array of real numbers, not bool"),
+        (np.array(["a"] * 4), "label must be a real number or an array of real numbers, not <U1"),
+        (np.array([1, None, 2, 3]), "label must be a real number .* not NoneType None.* among them"),
+        (np.zeros(4, "M8[s]"), "label must be a real number or an array of real numbers, not datetime64"),
+        (np.zeros(4, [("a", float)]), "label must be a real number"),
+        ([[1, 2], [3]], "label must be a number or a rectangular array of numbers: .*inhomogeneous"),
+        (np.ma.masked_array(np.zeros(4), mask=[1, 0, 0, 0]), "label must be .* not a masked array with masked entries"),
+        (None, "label must be a real number or an array of real numbers"),
     ],
 )
 def test_what_is_no_real_array_is_refused(value, message):
@@ -145,7 +145,7 @@ def test_tokens_are_summed_as_their_definition(monkeypatch):
         ({"tokens": np.zeros((5, 4, 2))}, ValueError, "shapes of prompts do not fit"),
         ({"tokens": np.zeros((5, 0, 3)), "labels": np.zeros((5, 0))}, ValueError, "N = 0: a data set needs"),
         ({"tokens": np.full((5, 4, 3), np.nan)}, ValueError, r"tokens\[0, 0, 0\] is nan \(59 more like it\)"),
-        ({"labels": np.zeros((5, 4), complex)}, TypeError, "labels is complex"),
+        ({"labels": np.zeros((5, 4), complex)}, TypeError, "labels must be a real number"),
         ({"norm": "n"}, ValueError, r"norm must be one of N, N\+1"),
     ],
 )

@@ -174,7 +174,7 @@ def test_solves_that_fail_are_an_error(monkeypatch):
             "prompts of dimension 4 for a solution of",
         ),
         ({"instance": draw(4, 5)}, ValueError, "an instance of dimension 4 for a solution of dimension 3"),
-        ({"query": np.ones((2, 3), complex)}, TypeError, "query is complex"),
+        ({"query": np.ones((2, 3), complex)}, TypeError, "query must be a real number"),
     ],
 )
 def test_bad_input_is_refused(change, error, message):

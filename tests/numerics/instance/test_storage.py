@@ -210,7 +210,7 @@ def test_missing_names_and_arrays_that_are_no_data_set(tmp_path):
     with pytest.raises(OutputError, match=r"x\.npz holds no data set: label\[1\] is nan"):
         load_instance(path)
     np.savez(path, context=np.ones((2, 3)), query=np.ones((2, 2)), label=np.ones(2) * 1j)
-    with pytest.raises(OutputError, match="label is complex"):
+    with pytest.raises(OutputError, match="label must be a real number"):
         load_instance(path)
     save(xr.Dataset({"query": ("x", [1.0])}, attrs={PROVENANCE: "{}"}), tmp_path / "x.nc")
     with pytest.raises(OutputError, match="lacks context, label"):
