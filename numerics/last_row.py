@@ -9,13 +9,12 @@ Linear attention sees a context as u_m = (1/norm) sum_k y_k x_{k,m}, m <= D, and
 Source: this project, notes/last_feature.md. At D -> infinity the three are one theory.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from iclglass.numerics.arguments import check_choice
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import check_choice, check_flag
+from iclglass.numerics.errors import ParameterError
 
 __all__ = ["LAST_FEATURES", "UNIT_TOKENS", "LastRow", "refuse_without_dimension"]
 
@@ -43,9 +42,7 @@ class LastRow:
 
     def __post_init__(self) -> None:
         check_choice("last_feature", self.last_feature, LAST_FEATURES)
-        if not isinstance(self.last_row, bool | np.bool_):
-            raise ParameterTypeError(f"last_row must be True or False, not {self.last_row!r}")
-        object.__setattr__(self, "last_row", bool(self.last_row))
+        object.__setattr__(self, "last_row", check_flag("last_row", self.last_row))
         if not self.last_row and self.last_feature != LAST_FEATURES[0]:
             raise ParameterError(
                 f"last_feature = {self.last_feature!r} with last_row = False: a layer without the last row has no last "
@@ -61,7 +58,7 @@ class LastRow:
         """s, by which the mean squared label is multiplied: 1, 1/sqrt(D), or 0 without last row."""
         if not self.last_row:
             return 0.0
-        return 1.0 if self.last_feature == LAST_FEATURES[0] else 1 / float(np.sqrt(dimension))
+        return 1.0 if self.last_feature == LAST_FEATURES[0] else 1 / math.sqrt(dimension)
 
     def rows(self, dimension: int) -> int:
         """Rows of W and components of u: D + 1, or D."""

@@ -19,15 +19,13 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from iclglass.numerics.arguments import check_flag, check_path
 from iclglass.numerics.errors import OutputError, ParameterTypeError
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from iclglass.numerics.phase_diagram import PhaseDiagram
 
 __all__ = [
     "PROVENANCE",
@@ -221,7 +219,17 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def save(dataset: "xr.Dataset | PhaseDiagram", path: str | Path, *, force: bool = False) -> None:
+@runtime_checkable
+class DatasetWithLines(Protocol):
+    """A `numerics.phase_diagram.PhaseDiagram`, which stands on this module: it is saved as its dataset."""
+
+    lines: Any
+
+    def to_dataset(self) -> "xr.Dataset":
+        """The dataset to write."""
+
+
+def save(dataset: "xr.Dataset | DatasetWithLines", path: str | Path, *, force: bool = False) -> None:
     """Write a dataset to netCDF, atomically.
 
     Behind the end of the netCDF file, where readers do not look, stands the SHA-256 of its bytes: netCDF has no
@@ -239,7 +247,7 @@ def save(dataset: "xr.Dataset | PhaseDiagram", path: str | Path, *, force: bool 
     """
     import xarray as xr
 
-    if hasattr(dataset, "lines") and hasattr(dataset, "to_dataset"):  # PhaseDiagram, which is above this module
+    if isinstance(dataset, DatasetWithLines):
         dataset = dataset.to_dataset()
     if not isinstance(dataset, xr.Dataset):
         raise ParameterTypeError(

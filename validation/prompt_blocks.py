@@ -169,10 +169,11 @@ def measure_blocks(
     if not isinstance(source, PromptBlocks):
         raise ParameterTypeError(f"source must be a PromptBlocks, got {type(source).__name__}")
     weights = doubles("weights", weights)
-    if weights.shape != (source.dimension + 1, source.dimension):
+    shape = (source.layer.rows(source.dimension), source.dimension)
+    if weights.shape != shape:
         raise ParameterError(
-            f"weights must have shape (D+1, D) = {(source.dimension + 1, source.dimension)}, got {weights.shape}: of a "
-            "solution solution.mean[:, :-1]"
+            f"weights must have shape {shape}, rows and columns, got {weights.shape}: of a solution "
+            "solution.mean[:, :-1]"
         )
     tested = gaussian_moments(
         np.ones(source.dimension),

@@ -153,7 +153,10 @@ def read_instance(
     source = check_path("path", path)
     if norm is not None:
         norm = check_choice("norm", norm, NORMS)
-    layer = LastRow(last_feature or UNIT_TOKENS.last_feature, UNIT_TOKENS.last_row if last_row is None else last_row)
+    layer = LastRow(
+        UNIT_TOKENS.last_feature if last_feature is None else last_feature,
+        UNIT_TOKENS.last_row if last_row is None else last_row,
+    )
     if _suffix(source) == ".nc":
         dataset = load(source)
         arrays = {str(name): np.asarray(variable.values) for name, variable in dataset.variables.items()}

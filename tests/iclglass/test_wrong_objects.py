@@ -120,7 +120,7 @@ WRONG = {
 FLAGS = {
     *(("solve", "throw"), ("solve.dimension", "throw"), ("sample", "keep_weights"), ("sample", "matrix_free")),
     *(("sweep_simulated", "theory"), ("sweep_simulated.training", "theory")),
-    *((function, name) for function in CALLS for name in ("force", "fresh")),
+    *((function, name) for function in CALLS for name in ("force", "fresh", "last_row")),
 }
 NAMES_OF_FILES = ("path", "out", "checkpoint")
 # Messages that call an argument as the command line does.
