@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real
+from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.features import FeatureOperator
@@ -66,6 +67,7 @@ class _Settings:
     backend: str
 
 
+@own_threads()
 def train(
     instance: Instance,
     *,
