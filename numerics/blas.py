@@ -135,13 +135,17 @@ class Team:
         [0, 1, 2]
         """
         workers = max(1, min(self.size, count, threads))
-        work = _Pass(count, compute, add, [room() for _ in range(workers + (workers > 1))])
-        helpers = []
-        if workers > 1:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(self.size - 1, thread_name_prefix="iclglass")
-            # NumPy's errstate is a context's: a helper's sums overflow as quietly as its caller's.
-            helpers = [self._executor.submit(contextvars.copy_context().run, work.run) for _ in range(workers - 1)]
+        if workers == 1:
+            place = room()
+            for index in range(count):
+                compute(index, place)
+                add(place)
+            return
+        work = _Pass(count, compute, add, [room() for _ in range(workers + 1)])
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self.size - 1, thread_name_prefix="iclglass")
+        # NumPy's errstate is a context's: a helper's sums overflow as quietly as its caller's.
+        helpers = [self._executor.submit(contextvars.copy_context().run, work.run) for _ in range(workers - 1)]
         try:
             work.run()
         finally:
