@@ -94,7 +94,7 @@ class RowHeatBath:
 
         def compute(index: int, image: FloatArray) -> None:
             part = slice(index * step, (index + 1) * step)
-            context, query = (array[part].astype(np.float64, copy=False) for array in (instance.context, instance.query))
+            context, query = instance.context[part], instance.query[part].astype(np.float64, copy=False)
             if row > 0:
                 residuals[:, part] += (change @ query.T) * context[:, row - 1]
             if row <= size:
