@@ -67,15 +67,16 @@ class _Limit:
         """BLAS on one thread; gives the number of threads that it leaves to whoever holds the limit."""
         with self._lock:
             libraries = _libraries()
-            threads = min((library.num_threads for library in libraries), default=1)
-            counted = threads > 1 or self._holders > 0  # else a limit that is not ours: nothing to give back
-            if threads > 1:
-                self._found = [(library, library.num_threads) for library in libraries]
+            found = [(library, library.num_threads) for library in libraries]
+            numbers = [number for _, number in found] or [1]
+            counted = max(numbers) > 1 or self._holders > 0  # else a limit that is not ours: nothing to give back
+            if max(numbers) > 1:
+                self._found = found
                 for library in libraries:
                     library.set_num_threads(1)
             self._holders += counted
         try:
-            yield min(threads, cores())
+            yield min(*numbers, cores())
         finally:
             with self._lock:
                 self._holders -= counted
