@@ -13,18 +13,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from iclglass.numerics import blas
 from iclglass.numerics.blas import cores, one_blas_thread, own_threads, pin_blas
+from tests.own_threads import Library
 
 PATIENCE = 60.0  # seconds after which what should not wait does
-
-
-class Library:
-    """A BLAS that is asked for its threads, and told."""
-
-    def __init__(self, threads):
-        self.num_threads = threads
-
-    def set_num_threads(self, number):
-        self.num_threads = number
 
 
 @pytest.fixture
