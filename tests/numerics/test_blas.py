@@ -265,6 +265,25 @@ def test_an_error_in_any_thread_ends_the_pass_and_is_raised(libraries, error, wh
 
 
 @pytest.mark.usefixtures("libraries")
+def test_threads_that_wait_for_room_are_not_left_waiting_after_an_error():
+    """The first block fails when all other rooms hold results that cannot be added before it."""
+    full, computed = threading.Event(), []
+
+    def compute(index, room):
+        if index == 0:
+            assert full.wait(PATIENCE)
+            time.sleep(0.05)  # by now the others ask for room
+            raise ZeroDivisionError
+        computed.append(index)
+        if len(computed) == 4:
+            full.set()
+
+    with own_threads() as team, pytest.raises(ZeroDivisionError):
+        team.in_order(100, compute, lambda room: None, list, 4)
+    assert sorted(computed) == [1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("libraries")
 @pytest.mark.parametrize("threads", [1, 4])
 def test_an_error_while_adding_ends_the_pass(threads):
     def add(room):
