@@ -2,6 +2,7 @@
 
     errors           what a user can cause, one class an exit code
     arguments        checks of counts and numbers given by a user
+    blas             one thread of BLAS, and threads of our own above it
     parameters       the table of parameters: names, ranges, defaults; validation and broadcasting
     codegen          the only lambdify; writes generated_numpy and generated_mpmath
     fixed_point      damped iteration and bracketed roots, status and error bound: knows no physics

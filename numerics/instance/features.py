@@ -10,7 +10,9 @@ With U the (P, D+1) contexts and X the (P, D) queries, the P x n feature matrix 
 masked: W here has shape (D+1, D), the active spins only. vec(W) is W.ravel(), row by row.
 
 Every product runs over the prompts a block at a time. A block and its temporaries stay in the cache, and S^T S W needs
-one pass over the data instead of two: two matrix products of P D^2 multiplications each, and little else.
+one pass over the data instead of two: two matrix products of P D^2 multiplications each, and little else. Blocks are
+given to threads of our own (`numerics.blas`). What is a block, and the order of the sum over them, do not depend on how
+many there are: nor do the bits of the result.
 """
 
 from __future__ import annotations
@@ -184,7 +186,7 @@ class FeatureOperator:
 
     def as_linear_operator(self) -> LinearOperator[np.float64]:
         """S as a SciPy operator on vec(W), for Krylov solvers."""
-        from scipy.sparse.linalg import LinearOperator  # here: the operator itself needs numpy only
+        from scipy.sparse.linalg import LinearOperator  # slow to import
 
         return LinearOperator(
             shape=self.shape,
