@@ -143,7 +143,7 @@ class FeatureOperator:
     def gram(self) -> FloatArray:
         """S S^T, shape (P, P): overlaps of the prompts' features."""
         context, query = self._part(slice(None))
-        prompts = self.shape[0]
+        prompts, dimension = self.query.shape
         blocks = -(-prompts // _GRAM_ROWS)
         product = np.empty((prompts, prompts), self.arithmetic)
 
@@ -156,7 +156,8 @@ class FeatureOperator:
             product[:start, start:stop] = rows[:, :start].T
 
         with own_threads() as team:
-            team.in_order(blocks, compute, lambda _: None, lambda: None, blocks)
+            threads = 1 + prompts**2 * dimension // _WORTH_A_THREAD
+            team.in_order(blocks, compute, lambda _: None, lambda: None, threads)
         return product
 
     def diagonal(self) -> FloatArray:
@@ -204,11 +205,11 @@ class FeatureOperator:
         prompts, dimension = self.query.shape
         # Squares need room for U and X as well.
         elements = _BLOCK_ELEMENTS // 3 if self.squared else _BLOCK_ELEMENTS
-        step = min(prompts, max(_LEAST_BLOCK, elements // (dimension * count)))
+        step = max(1, min(prompts, max(_LEAST_BLOCK, elements // (dimension * count))))
         total = np.empty((0, 0)) if total is None else total
 
         def room() -> tuple[FloatArray, FloatArray]:
-            return np.empty((step, count * dimension), self.arithmetic), np.empty(total.shape, self.arithmetic)
+            return np.empty((step, count * dimension), self.arithmetic), np.zeros(total.shape, self.arithmetic)
 
         def compute(index: int, room: tuple[FloatArray, FloatArray]) -> None:
             part = slice(index * step, min((index + 1) * step, prompts))
