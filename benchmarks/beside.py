@@ -1,4 +1,4 @@
-"""Products with the features on a machine of our own, and beside one process for each core that never rests."""
+"""Products with the features on the machine as it is, and beside one process for each core that never rests."""
 
 import statistics
 import subprocess
@@ -64,7 +64,7 @@ def pairs(dimension: int = 100, prompts: int = 40_000, spins: int = 2000) -> Ite
     small = draw_prompts(dimension=2, context=2, prompts=20, rng=rng)
     matrix, chains = rng.standard_normal((spins, spins)), rng.standard_normal((4, spins))
     target = Target(small, 0.1, 1.0, np.zeros(spins), 0.0, matrix + matrix.T)
-    for count, where in ((0, "quiet"), (cores(), f"beside {cores()} spinning processes")):
+    for count, where in ((0, "alone"), (cores(), f"beside {cores()} spinning processes")):
         with spinning(count):
             name = f"S^T S W, D = {dimension}, P = {prompts}, {where}: BLAS's threads"
             yield Pair(
