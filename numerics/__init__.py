@@ -3,6 +3,7 @@
     errors           what a user can cause; the command line maps each to an exit code
     memory           work that cannot fit is refused
     arguments        what a user gives as numbers, arrays, counts, choices: checked and converted, for all functions
+    blas             one thread of BLAS, and threads of our own above it
     parameters       the table of parameters: names, ranges, defaults; validation and broadcasting
     last_row         which last feature and how many rows of weights at finite D
     codegen          the only lambdify; writes generated_numpy and generated_mpmath

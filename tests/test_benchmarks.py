@@ -1,9 +1,11 @@
 """The benchmarks give right numbers; what they say of memory is deterministic. No test asserts a time."""
 
+import subprocess
+
 import numpy as np
 import pytest
 
-from benchmarks import instance
+from benchmarks import beside, instance
 from iclglass.numerics.instance.solve import solve_instance
 from iclglass.validation.prompts import draw_prompts
 
@@ -30,6 +32,17 @@ def test_ridge_regression_gives_the_same_weights():
     pytest.importorskip("sklearn")
     regression, ours = instance.ridge_regression(80, 6)
     np.testing.assert_allclose(regression(), ours(), rtol=0, atol=1e-8)
+
+
+def test_products_beside_other_processes_are_the_same_numbers_and_leave_no_process(monkeypatch):
+    started = []
+    begin = subprocess.Popen
+    monkeypatch.setattr(beside.subprocess, "Popen", lambda *given: started.append(begin(*given)) or started[-1])
+    monkeypatch.setattr(beside, "cores", lambda: 2)
+    found = list(beside.pairs(dimension=10, prompts=3000, spins=30))  # it raises where the two ways differ
+    assert len(found) == 4
+    assert len(started) == 2
+    assert all(process.returncode is not None for process in started)
 
 
 @pytest.mark.slow

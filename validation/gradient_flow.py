@@ -15,6 +15,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import check_count, check_real, doubles
+from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.validation.prompts import Prompts
@@ -80,6 +81,7 @@ def gradient_flow(prompts: Prompts, ridge0: float, times: ArrayLike, *, start: F
     return result
 
 
+@own_threads()
 def gradient_descent(
     prompts: Prompts, ridge0: float, *, time: float, steps: int, start: FloatArray | None = None
 ) -> FloatArray:

@@ -19,9 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from iclglass.numerics.arguments import (
     LARGEST,
@@ -33,6 +31,7 @@ from iclglass.numerics.arguments import (
     check_path,
     check_real,
 )
+from iclglass.numerics.blas import cores, one_blas_thread
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
 from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.last_row import LastRow
@@ -225,8 +224,7 @@ def simulate(
         for size, (_, context) in zip(sizes, counts, strict=True)
     ]
     spectra = {size: at_dimension(tasks, size) for size in sizes}
-    cores = psutil.cpu_count() or 1
-    threads = check_count("workers", cores if workers is None else workers, minimum=1, maximum=MOST)
+    threads = check_count("workers", cores() if workers is None else workers, minimum=1, maximum=MOST)
     _refuse_memory(sizes[-1], counts[-1][0], ridge, len(sizes), samples, threads)
 
     parameters: dict[str, object] = {
@@ -272,7 +270,7 @@ def simulate(
 
     values = {name: np.full((len(sizes), samples), math.nan) for name in QUANTITIES}
     finished, total = 0, len(sizes) * samples
-    with open_checkpoint(checkpoint, parameters, fresh=fresh) as store, threadpool_limits(limits=1, user_api="blas"):
+    with open_checkpoint(checkpoint, parameters, fresh=fresh) as store, one_blas_thread():
         threads_pool = ThreadPoolExecutor(max_workers=threads)
         try:
             pending = {}

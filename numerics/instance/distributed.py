@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from iclglass.numerics.arguments import LARGEST, MOST, check_callable, check_count, check_flag, check_path, check_real
+from iclglass.numerics.blas import one_blas_thread
 from iclglass.numerics.errors import ParameterError, ParameterTypeError, WorkerError
 from iclglass.numerics.instance.blocks import BlockSource, BlockTask, Sums, block_sums, clear_cache, this_process
 from iclglass.numerics.instance.exact import MAX_ITERATIONS, check_probes, krylov_measure
@@ -150,15 +150,10 @@ class DistributedFeatures:
             )
         return found
 
-    @cached_property
-    def _blas(self) -> ThreadpoolController:
-        """Found once: looking for the libraries takes longer than a pass over a small data set."""
-        return ThreadpoolController()
-
     def _total(self, operation: str, weights: FloatArray | None) -> Sums:
         """One pass over the data: the tasks' sums, added in the order of the blocks whenever they come."""
         parts = self._parts(operation, weights)
-        with self._blas.limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             total = next(parts)
             for part in parts:
                 for mine, other in zip(total, part, strict=True):
@@ -254,7 +249,7 @@ def solve_distributed(
     if checkpoint is not None:
         check_writable(check_path("checkpoint", checkpoint), force=True)
     try:
-        with features._blas.limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             fields = features.fields()
             identity = {
                 "prompts": source.prompts,

@@ -11,18 +11,21 @@ masked: W here has shape (D+1, D), the active spins only. vec(W) is W.ravel(), r
 a layer without last row: W is then (D, D), and n = D^2.
 
 Every product runs over the prompts a block at a time. A block and its temporaries stay in the cache, and S^T S W needs
-one pass over the data instead of two: two matrix products of P D^2 multiplications each, and little else.
+one pass over the data instead of two: two matrix products of P D^2 multiplications each, and little else. Blocks are
+given to threads of our own (`numerics.blas`). What is a block, and the order of the sum over them, do not depend on how
+many there are: nor do the bits of the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -31,12 +34,19 @@ if TYPE_CHECKING:
 __all__ = ["FeatureOperator"]
 
 FloatArray = NDArray[np.float64]
+_Block = Callable[[slice, FloatArray, FloatArray, FloatArray, FloatArray], None]
 
-_BLOCK_ELEMENTS = 1 << 17
-"""Entries of a block's temporary, 1 MB: measured best or within 6 % of it for D = 20 .. 200."""
+_BLOCK_ELEMENTS = 1 << 16
+"""Entries of a block's temporary, 512 kB: within 6 % of the best for D = 20 .. 200, on one core."""
 
 _LEAST_BLOCK = 256
 """Prompts in a block at the least: below it the products with W run at less than 80 % of their speed (D = 200)."""
+
+_GRAM_ROWS = 256
+"""Rows in a block of S S^T."""
+
+_WORTH_A_THREAD = 1 << 21
+"""Multiplications with W for each thread beside the first: 0.1 to 0.2 ms, a few times what it takes to wake it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,19 +109,23 @@ class FeatureOperator:
         """S W, shape (P,) or (K, P): the predictions for all prompts. weights: (D+1, D) or (K, D+1, D)."""
         columns, stacked = self._columns(weights)
         result = np.empty((columns.shape[1] // self.query.shape[1], self.shape[0]))
-        for part, context, query, products in self._blocks(result.shape[0]):
+
+        def block(part: slice, context: FloatArray, query: FloatArray, products: FloatArray, _: FloatArray) -> None:
             result[:, part] = _predicted(context, query, columns, products).T
+
+        self._over_blocks(block, result.shape[0])
         return result if stacked else result[0]
 
     def adjoint(self, residual: FloatArray) -> FloatArray:
         """S^T r, shape (D+1, D) or (K, D+1, D). residual: (P,) or (K, P)."""
         stacked = self._check("residual", residual, self.shape[:1])
         residuals = np.asarray(residual).reshape(-1, self.shape[0]).astype(self.arithmetic, copy=False)
+
+        def block(part: slice, context: FloatArray, query: FloatArray, products: FloatArray, image: FloatArray) -> None:
+            np.matmul(context.T, _scaled(query, residuals[:, part].T, products), out=image)
+
         total = np.zeros((self.context.shape[1], residuals.shape[0] * self.query.shape[1]))
-        image = np.empty(total.shape, dtype=self.arithmetic)
-        for part, context, query, products in self._blocks(residuals.shape[0]):
-            total += np.matmul(context.T, _scaled(query, residuals[:, part].T, products), out=image)
-        return self._weights(total, stacked)
+        return self._weights(self._over_blocks(block, residuals.shape[0], total), stacked)
 
     def normal(self, weights: FloatArray) -> FloatArray:
         """S^T S W in one pass over the prompts, of the shape of the weights: (D+1, D) or (K, D+1, D).
@@ -121,36 +135,52 @@ class FeatureOperator:
         np.True_
         """
         columns, stacked = self._columns(weights)
-        total = np.zeros(columns.shape)
-        image = np.empty(total.shape, dtype=self.arithmetic)
-        for _, context, query, products in self._blocks(columns.shape[1] // self.query.shape[1]):
+
+        def block(_: slice, context: FloatArray, query: FloatArray, products: FloatArray, image: FloatArray) -> None:
             prediction = _predicted(context, query, columns, products)
-            total += np.matmul(context.T, _scaled(query, prediction, products), out=image)
-        return self._weights(total, stacked)
+            np.matmul(context.T, _scaled(query, prediction, products), out=image)
+
+        total = np.zeros(columns.shape)
+        return self._weights(self._over_blocks(block, columns.shape[1] // self.query.shape[1], total), stacked)
 
     def gram(self) -> FloatArray:
         """S S^T, shape (P, P): overlaps of the prompts' features."""
         context, query = self._part(slice(None))
-        product: FloatArray = context @ context.T
-        product *= query @ query.T
+        prompts, dimension = self.query.shape
+        blocks = -(-prompts // _GRAM_ROWS)
+        product = np.empty((prompts, prompts), self.arithmetic)
+
+        def compute(index: int, _: None) -> None:
+            start = (blocks - 1 - index) * _GRAM_ROWS  # the longest rows first: little is left for the last thread
+            stop = min(start + _GRAM_ROWS, prompts)
+            rows = product[start:stop, :stop]
+            np.matmul(context[start:stop], context[:stop].T, out=rows)
+            rows *= query[start:stop] @ query[:stop].T
+            product[:start, start:stop] = rows[:, :start].T
+
+        with own_threads() as team:
+            threads = 1 + prompts**2 * dimension // _WORTH_A_THREAD
+            team.in_order(blocks, compute, lambda _: None, lambda: None, threads)
         return product
 
     def diagonal(self) -> FloatArray:
         """Mean of s_ij^2 over the prompts, shape (D+1, D): the diagonal of S^T S/P."""
-        total = np.zeros(self.weight_shape)
-        for _, context, query, products in self._blocks(1):
-            total += np.square(context).T @ np.square(query, out=products)
-        total /= self.shape[0]
-        return total
+
+        def block(_: slice, context: FloatArray, query: FloatArray, products: FloatArray, image: FloatArray) -> None:
+            np.matmul(np.square(context).T, np.square(query, out=products), out=image)
+
+        return self._over_blocks(block, 1, np.zeros(self.weight_shape)) / self.shape[0]
 
     def second_moments(self) -> tuple[FloatArray, FloatArray]:
         """Means of u u^T, (D+1, D+1), and of xt xt^T, (D, D), over the prompts."""
         rows, dimension = self.weight_shape
-        contexts, queries = np.zeros((rows, rows)), np.zeros((dimension, dimension))
-        for _, context, query, _ in self._blocks(1):
-            contexts += context.T @ context
-            queries += query.T @ query
-        return contexts / self.shape[0], queries / self.shape[0]
+
+        def block(_: slice, context: FloatArray, query: FloatArray, products: FloatArray, image: FloatArray) -> None:
+            np.matmul(context.T, context, out=image[:rows, :rows])
+            np.matmul(query.T, query, out=image[rows:, :dimension])
+
+        total = self._over_blocks(block, 1, np.zeros((rows + dimension, rows))) / self.shape[0]
+        return total[:rows], total[rows:, :dimension]
 
     def dense(self) -> FloatArray:
         """S itself, shape (P, n): the slow obvious version, for small n."""
@@ -160,7 +190,7 @@ class FeatureOperator:
 
     def as_linear_operator(self) -> LinearOperator[np.float64]:
         """S as a SciPy operator on vec(W), for Krylov solvers."""
-        from scipy.sparse.linalg import LinearOperator  # here: the operator itself needs numpy only
+        from scipy.sparse.linalg import LinearOperator  # slow to import
 
         return LinearOperator(
             shape=self.shape,
@@ -169,20 +199,33 @@ class FeatureOperator:
             rmatvec=lambda residual: self.adjoint(np.ravel(residual)).ravel(),
         )
 
-    def _blocks(self, count: int) -> Iterator[tuple[slice, FloatArray, FloatArray, FloatArray]]:
-        """Prompts a block at a time: which, U, X, and room for K numbers for each query's entry, (block, K D).
+    def _over_blocks(self, block: _Block, count: int, total: FloatArray | None = None) -> FloatArray:
+        """Prompts a block at a time on own threads: block(which, U, X, room, image), images added to total in order.
 
-        The room is the same for all blocks: memory fresh from the system costs more than the products of entries.
+        The room takes count numbers for each query's entry, (block, count D). It is the same for all blocks of a
+        thread: memory fresh from the system costs more than the products of entries.
         """
         prompts, dimension = self.query.shape
         # Squares need room for U and X as well.
         elements = _BLOCK_ELEMENTS // 3 if self.squared else _BLOCK_ELEMENTS
-        step = min(prompts, max(_LEAST_BLOCK, elements // (dimension * count)))
-        room = np.empty((step, count * dimension), dtype=self.arithmetic)
-        for start in range(0, prompts, step):
-            part = slice(start, min(start + step, prompts))
+        step = max(1, min(prompts, max(_LEAST_BLOCK, elements // (dimension * count))))
+        total = np.empty((0, 0)) if total is None else total
+
+        def room() -> tuple[FloatArray, FloatArray]:
+            return np.empty((step, count * dimension), self.arithmetic), np.zeros(total.shape, self.arithmetic)
+
+        def compute(index: int, room: tuple[FloatArray, FloatArray]) -> None:
+            part = slice(index * step, min((index + 1) * step, prompts))
             context, query = self._part(part)
-            yield part, context, query, room[: query.shape[0]]
+            block(part, context, query, room[0][: query.shape[0]], room[1])
+
+        def add(room: tuple[FloatArray, FloatArray]) -> None:
+            np.add(total, room[1], out=total)
+
+        with own_threads() as team:
+            threads = 1 + prompts * dimension**2 * count // _WORTH_A_THREAD
+            team.in_order(-(-prompts // step), compute, add, room, threads)
+        return total
 
     def _part(self, part: slice) -> tuple[FloatArray, FloatArray]:
         """U and X of some prompts, or their squares, in the operator's arithmetic."""

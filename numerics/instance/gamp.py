@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_count, check_real
+from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.data import Instance
@@ -54,6 +55,7 @@ _LOST = 1e6
 """Relative residual at which an iteration has diverged."""
 
 
+@own_threads()
 def gamp(
     instance: Instance,
     *,

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from iclglass.numerics.blas import own_threads
 from iclglass.numerics.instance.data import Instance
 
 __all__ = ["KrylovSolution", "KrylovState", "ResponseFeatures", "relative_residual", "response_solve"]
@@ -105,6 +106,7 @@ class KrylovState:
     history: FloatArray
 
 
+@own_threads()
 def response_solve(
     features: ResponseFeatures,
     fields: FloatArray,

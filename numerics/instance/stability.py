@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_real
+from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.features import FeatureOperator
@@ -74,6 +75,7 @@ def best_damping(low: float, high: float) -> float:
     return max(0.0, -middle / (1 - middle))
 
 
+@own_threads()
 def spin_by_spin_edges(
     instance: Instance, *, ridge0: float, scaled_variance: FloatArray, reaction: bool
 ) -> tuple[float, float]:
@@ -122,6 +124,7 @@ def reactions(squares: FeatureOperator, scaled_variance: FloatArray) -> tuple[Fl
     return response, squares.adjoint(1 / (1 + response)) / squares.shape[0]
 
 
+@own_threads()
 def gamp_radius(instance: Instance, *, ridge0: float, scaled_variance: FloatArray, damping: float = 0.0) -> float:
     """Spectral radius of generalised AMP's map (m, z) -> (m, z) on n + P numbers, at fixed variances.
 

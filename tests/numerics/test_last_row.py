@@ -160,7 +160,7 @@ BAD = [
         "last_feature must be one of unit-tokens, scaled-tokens, got 'tokens'",
     ),
     ({"last_feature": None}, ParameterTypeError, "last_feature must be one of"),
-    ({"last_row": None}, ParameterTypeError, "last_row must be True or False, not None"),
+    ({"last_row": None}, ParameterTypeError, "last_row must be True or False, got NoneType None"),
     ({"last_row": 1}, ParameterTypeError, "last_row must be True or False, got"),
     ({"last_feature": "scaled-tokens", "last_row": False}, ParameterError, "without the last row has no last feature"),
 ]

@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from iclglass.numerics.blas import own_threads
+
 __all__ = ["OBSERVABLES", "State", "Trace", "Transition", "accepted", "choose", "run_chains"]
 
 FloatArray = NDArray[np.float64]
@@ -86,6 +88,7 @@ def choose(taken: NDArray[np.bool_], new: State, old: State) -> State:
     )
 
 
+@own_threads()
 def run_chains(
     transition: Transition,
     positions: FloatArray,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from iclglass.numerics.arguments import MOST, check_callable, check_choice, check_count, check_flag, check_real
+from iclglass.numerics.blas import one_blas_thread
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.memory import check_memory
@@ -154,8 +155,8 @@ def sample(
         if flag is not None:
             check_flag(name, flag)
     check_callable("progress", progress)
-    one = isinstance(instance, Instance) and instance.spins <= _ONE_THREAD
-    with threadpool_limits(limits=1 if one else None, user_api="blas"):
+    small = isinstance(instance, Instance) and instance.spins <= _ONE_THREAD
+    with one_blas_thread() if small else nullcontext():
         target = make_target(instance, ridge0=ridge0, beta=beta, matrix_free=matrix_free)
         check_memory(
             8.0 * chains * (draws * len(OBSERVABLES) + _STATES * target.spins),

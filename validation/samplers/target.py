@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import LARGEST, check_beta, check_real
+from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.spin_glass import hessian
@@ -22,6 +23,11 @@ FloatArray = NDArray[np.float64]
 
 DENSE_SPINS = 4000
 """Spins up to which A is stored, 128 MB; above, every product runs over the prompts and memory is O(P D)."""
+
+_COLUMN_ELEMENTS = 1 << 18
+"""Entries of A in one block of its columns, 2 MB."""
+_WORTH_A_THREAD = 1 << 20
+"""Entries of A for each thread beside the first: half a millisecond, for a few chains."""
 
 _KRYLOV = 60
 """Krylov vectors kept: the spectra are bulks with hard edges, which few vectors resolve slowly."""
@@ -53,8 +59,7 @@ class Target:
     def product(self, positions: FloatArray) -> FloatArray:
         """A sigma for every row, (K, n)."""
         if self.matrix is not None:
-            dense: FloatArray = positions @ self.matrix
-            return dense
+            return _dense_product(positions, self.matrix)
         features = self.instance.features.in_double()
         stack = positions.reshape(-1, *features.weight_shape)
         image = features.normal(stack).reshape(positions.shape) / self.instance.prompts
@@ -112,6 +117,7 @@ def make_target(instance: Instance, *, ridge0: float, beta: float, matrix_free: 
     return Target(instance, ridge0, beta, fields, constant, matrix)
 
 
+@own_threads()
 def spectrum(target: Target, rng: np.random.Generator) -> Spectrum:
     """Edges of A by Lanczos, and Tr A^2 = E |A z|^2, Tr A^3 = E (A z)^T A (A z) over random signs z (Hutchinson).
 
@@ -138,6 +144,21 @@ def spectrum(target: Target, rng: np.random.Generator) -> Spectrum:
     found = eigsh(operator, k=2, which="BE", ncv=_KRYLOV, tol=_EDGE_TOLERANCE, v0=start, return_eigenvectors=False)
     edges = np.asarray(found, dtype=np.float64)
     return Spectrum(_positive(target, edges), float(np.max(edges)), second, third)
+
+
+def _dense_product(positions: FloatArray, matrix: FloatArray) -> FloatArray:
+    """positions @ matrix, columns of the matrix shared between own threads: for a few rows reading it is the work."""
+    size = matrix.shape[0]
+    step = max(1, _COLUMN_ELEMENTS // size)
+    result = np.empty(positions.shape)
+
+    def columns(index: int, _: None) -> None:
+        part = slice(index * step, (index + 1) * step)
+        result[:, part] = positions @ matrix[:, part]
+
+    with own_threads() as team:
+        team.in_order(-(-size // step), columns, lambda _: None, lambda: None, 1 + matrix.size // _WORTH_A_THREAD)
+    return result
 
 
 def _positive(target: Target, values: FloatArray) -> float:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from iclglass.numerics.arguments import check_choice, check_count
+from iclglass.numerics.blas import one_blas_thread
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.storage import check_readable, provenance, replacing
 from iclglass.validation.simulation import simulate
@@ -120,7 +120,7 @@ def run_suite(
     setting = SCALES[check_choice("suite", scale, tuple(SCALES))]
     seed = check_count("seed", seed, minimum=0)
     # Small matrices: one BLAS thread is faster than two, and much faster on a busy machine.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         return _run(setting, scale, seed, folder, workers, progress, only)
 
 

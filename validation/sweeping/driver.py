@@ -24,8 +24,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Future
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from threadpoolctl import threadpool_limits
-
+from iclglass.numerics.blas import one_blas_thread
 from iclglass.numerics.errors import ParameterError, WorkerError
 from iclglass.numerics.fixed_point import Status
 from iclglass.validation.sweeping.checkpoint import Checkpoint
@@ -62,7 +61,7 @@ def run_points(
     """
     run = _Run(points, function, checkpoint, engine, progress, say or _silent)
     # Workers pin themselves; this process gets its threads back.
-    with threadpool_limits(limits=1, user_api="blas"), _interruptible(run.stop):
+    with one_blas_thread(), _interruptible(run.stop):
         run.run()
 
 

@@ -24,9 +24,8 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any, Protocol
 
-import psutil
-
 from iclglass.numerics.arguments import check_count
+from iclglass.numerics.blas import cores
 from iclglass.numerics.errors import MissingExtraError, OutputError, ParameterError, ParameterTypeError, WorkerError
 from iclglass.validation.sweeping.scheduler import CONNECT_SECONDS, check_scheduler, no_scheduler
 
@@ -119,7 +118,7 @@ def _choose(executor: Executor | str | None, workers: int | None, tries: int) ->
     if executor == "serial":
         return _GivenEngine(SerialExecutor(), name="serial", window=1)
     if executor == "processes":
-        return _ProcessEngine(workers or _cores())
+        return _ProcessEngine(workers or cores())
     if executor == "mpi":
         return _mpi_engine()
     kind, _, address = executor.partition(":")
@@ -128,10 +127,6 @@ def _choose(executor: Executor | str | None, workers: int | None, tries: int) ->
     raise ParameterError(
         f"executor {executor!r} is unknown; known: serial, processes, dask, dask:ADDRESS, mpi, or an Executor"
     )
-
-
-def _cores() -> int:
-    return psutil.cpu_count() or 1
 
 
 class SerialExecutor(Executor):
@@ -191,7 +186,7 @@ class _GivenEngine:
         self.name = name or type(executor).__name__
         # Executors do not say how many workers they have; those of the standard library keep it here.
         found = getattr(executor, "_max_workers", None)
-        self._window = window or 2 * (found if isinstance(found, int) and found > 0 else 4 * _cores()) + 2
+        self._window = window or 2 * (found if isinstance(found, int) and found > 0 else 4 * cores()) + 2
 
     @property
     def window(self) -> int:
@@ -294,7 +289,7 @@ class _DaskEngine:
         self._manned = False
         self._idle_checks = 0
         with ExitStack() as stack:  # what was begun ends, wherever the rest fails
-            cluster = None if address is not None else self._start(distributed, workers or _cores(), tries, stack)
+            cluster = None if address is not None else self._start(distributed, workers or cores(), tries, stack)
             try:
                 client = distributed.Client(cluster or address, timeout=CONNECT_SECONDS, set_as_default=False)
             except (OSError, TimeoutError, ValueError) as error:

@@ -25,6 +25,7 @@ from iclglass.numerics.arguments import (
     check_real,
     doubles,
 )
+from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.features import FeatureOperator
@@ -76,6 +77,7 @@ class _Settings:
     backend: str
 
 
+@own_threads()
 def train(
     instance: Instance,
     *,

@@ -1,5 +1,6 @@
 """The matrix-free operator is the explicit matrix, in O(P D) memory, at any precision and block size."""
 
+import threading
 import tracemalloc
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 import iclglass.numerics.instance.features as features_module
 from iclglass.numerics.instance.features import FeatureOperator
+from tests.own_threads import use_threads
 
 RTOL = 1e-12  # two orders of summation in double precision
 SINGLE = 1e-5  # the same in single precision
@@ -17,11 +19,24 @@ def operator(prompts: int, dimension: int, seed: int = 0) -> FeatureOperator:
     return FeatureOperator(rng.standard_normal((prompts, dimension + 1)), rng.standard_normal((prompts, dimension)))
 
 
-@pytest.fixture(params=["one block", "three prompts a block"])
+def share_all(patch, threads):
+    """So many threads of our own, however small the work."""
+    use_threads(patch, threads)
+    patch.setattr(features_module, "_WORTH_A_THREAD", 1)
+
+
+def use_small_blocks(patch, prompts=3):
+    patch.setattr(features_module, "_BLOCK_ELEMENTS", 1)
+    patch.setattr(features_module, "_LEAST_BLOCK", prompts)
+    patch.setattr(features_module, "_GRAM_ROWS", prompts)
+
+
+@pytest.fixture(params=["one block", "three prompts a block", "three prompts a block, four threads"])
 def blocks(request, monkeypatch):
-    if request.param == "three prompts a block":
-        monkeypatch.setattr(features_module, "_BLOCK_ELEMENTS", 1)
-        monkeypatch.setattr(features_module, "_LEAST_BLOCK", 3)
+    if request.param != "one block":
+        use_small_blocks(monkeypatch)
+    if request.param == "three prompts a block, four threads":
+        share_all(monkeypatch, 4)
 
 
 @pytest.mark.usefixtures("blocks")
@@ -96,14 +111,83 @@ def test_sums_over_blocks_are_double_whatever_the_data_are():
     assert monolithic == pytest.approx((1 << 24) + count - 1, rel=SINGLE)
 
 
+PRODUCTS = {
+    "predict": lambda features, rng: features.predict(rng.standard_normal(features.weight_shape)),
+    "predict a stack": lambda features, rng: features.predict(rng.standard_normal((3, *features.weight_shape))),
+    "adjoint": lambda features, rng: features.adjoint(rng.standard_normal(features.shape[0])),
+    "adjoint of a stack": lambda features, rng: features.adjoint(rng.standard_normal((3, features.shape[0]))),
+    "normal": lambda features, rng: features.normal(rng.standard_normal(features.weight_shape)),
+    "normal of a stack": lambda features, rng: features.normal(rng.standard_normal((3, *features.weight_shape))),
+    "squares": lambda features, rng: features.squares().predict(rng.standard_normal(features.weight_shape)),
+    "diagonal": lambda features, rng: features.diagonal(),
+    "second moments": lambda features, rng: np.concatenate([moment.ravel() for moment in features.second_moments()]),
+    "gram": lambda features, rng: features.gram(),
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("single", [False, True])
+def test_products_have_the_same_bits_on_any_number_of_threads(product, single):
+    features = operator(1000, 20)
+    if single:
+        features = FeatureOperator(features.context.astype(np.float32), features.query.astype(np.float32))
+    found = []
+    for threads in (1, 2, 3, 8):
+        with pytest.MonkeyPatch.context() as patch:
+            share_all(patch, threads)
+            use_small_blocks(patch, 16)
+            found.append(PRODUCTS[product](features, np.random.default_rng(1)))
+    for other in found[1:]:
+        assert other.dtype == found[0].dtype
+        np.testing.assert_array_equal(other, found[0])
+
+
+def test_work_is_shared_where_there_is_enough_of_it_only(monkeypatch):
+    """A product of D = 4 and P = 100 wakes nobody; of D = 40 and P = 20000 it does, and the caller is made to wait."""
+    caller, names, helped = threading.current_thread().name, set(), threading.Event()
+    part = FeatureOperator._part
+
+    def noted(self, where):
+        name = threading.current_thread().name
+        names.add(name)
+        if name != caller:
+            helped.set()
+        elif self.shape[0] > 100:
+            assert helped.wait(60)
+        return part(self, where)
+
+    monkeypatch.setattr(FeatureOperator, "_part", noted)
+    use_threads(monkeypatch, 4)
+    for prompts, dimension in ((100, 4), (20_000, 40)):
+        features = operator(prompts, dimension)
+        assert names <= {caller}
+        features.normal(np.ones(features.weight_shape))
+    assert len(names) > 1
+
+
+def test_blocks_cover_every_prompt_once(monkeypatch):
+    parts = []
+    part = FeatureOperator._part
+    monkeypatch.setattr(FeatureOperator, "_part", lambda self, where: parts.append(where) or part(self, where))
+    use_small_blocks(monkeypatch)
+    for prompts in (1, 2, 3, 4, 6, 7, 100):
+        for threads in (1, 4):
+            share_all(monkeypatch, threads)
+            parts.clear()
+            operator(prompts, 2).normal(np.ones((3, 2)))
+            assert sorted(i for where in parts for i in range(prompts)[where]) == list(range(prompts))
+
+
 def test_dense_rows_are_outer_products_row_by_row():
     features = operator(3, 2)
     for row, context, query in zip(features.dense(), features.context, features.query, strict=True):
         np.testing.assert_array_equal(row, np.outer(context, query).ravel())
 
 
-def test_memory_beside_the_data_does_not_grow_with_the_prompts():
-    """D = 100, P = 20000: S would hold 1.6 GB, U and X hold 32 MB; products take three blocks and the result."""
+@pytest.mark.parametrize("threads", [1, 2])
+def test_memory_beside_the_data_does_not_grow_with_the_prompts(monkeypatch, threads):
+    """D = 100, P = 20000: S would hold 1.6 GB, U and X hold 32 MB; products take a few blocks and the result."""
+    share_all(monkeypatch, threads)
     prompts, dimension = 20_000, 100
     features = operator(prompts, dimension)
     weights, residual = np.ones(features.weight_shape), np.ones(prompts)
@@ -116,7 +200,8 @@ def test_memory_beside_the_data_does_not_grow_with_the_prompts():
     features.second_moments()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 3 * 8 * features_module._BLOCK_ELEMENTS + 8 * prompts + 10 * 8 * dimension**2
+    blocks = 2 + threads
+    assert peak < blocks * 8 * features_module._BLOCK_ELEMENTS + 8 * prompts + 10 * 8 * dimension**2
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (4, 4), (12,), (2, 4, 4), (1, 2, 4, 3)])
