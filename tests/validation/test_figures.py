@@ -5,7 +5,7 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 
 from iclglass.numerics.errors import OutputError
-from iclglass.validation.crosscheck import Agreement, QuantityAgreement, SizeComparison
+from iclglass.validation.agreement import Agreement, QuantityAgreement, SizeComparison
 from iclglass.validation.figures import LABELS, draw_extrapolation, plot_extrapolation
 
 
