@@ -205,6 +205,14 @@ class Agreement:
         return {"schema_version": 1, "passed": self.passed, "sentence": self.sentence, **plain, "rows": rows}
 
 
+def _reason(row: QuantityAgreement) -> str:
+    """Why a row disagrees, in words."""
+    if math.isfinite(row.extrapolated):
+        return f"z = {row.z:+.1f} of {row.limit}"
+    in_theory = math.isfinite(row.theory) and all(math.isfinite(size.theory) for size in row.sizes)
+    return "not finite in the simulation" if in_theory else "not finite in the theory"
+
+
 def _json_safe_fields(row: QuantityAgreement) -> dict[str, object]:
     return {name: _json_safe(value) for name, value in asdict(row).items()}
 

@@ -45,9 +45,9 @@ def test_the_papers_picture_has_a_column_where_there_is_one(small):
 
 
 def test_a_wrong_curvature_or_energy_is_seen(small):
-    assert not fig_3.FIGURE.judge(small.assign(curvature=1.001 * small["curvature"]), {}).agrees
-    assert not fig_3.FIGURE.judge(small.assign(energy=1.5 * small["energy"]), {}).agrees
-    assert not fig_3.FIGURE.judge(small.assign(energy_doubled=small["energy"]), {}).agrees
+    assert fig_3.FIGURE.judge(small.assign(curvature=1.001 * small["curvature"]), {}).agrees is False
+    assert fig_3.FIGURE.judge(small.assign(energy=1.5 * small["energy"]), {}).agrees is False
+    assert fig_3.FIGURE.judge(small.assign(energy_doubled=small["energy"]), {}).agrees is False
 
 
 def test_doubled_energy_is_that_of_the_published_formula(small):

@@ -28,7 +28,7 @@ def test_mean_squares_agree_and_wrong_ones_do_not(small):
     verdict = fig_s2.FIGURE.judge(small, {})
     assert verdict.agrees
     assert len(verdict.rows) == 15
-    assert not fig_s2.FIGURE.judge(small.assign(squares=1.2 * small["squares"]), {}).agrees
+    assert fig_s2.FIGURE.judge(small.assign(squares=1.2 * small["squares"]), {}).agrees is False
 
 
 def test_what_is_judged_is_drawn(small):

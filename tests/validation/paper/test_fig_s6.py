@@ -77,7 +77,7 @@ def test_figure(monkeypatch):
     monkeypatch.setattr(type(fig_s6.FIGURE), "checked_parameters", lambda self, scale: SMALL)
     data = fig_s6.FIGURE.simulate("quick", 1, quiet())
     assert fig_s6.FIGURE.judge(data, {}).agrees
-    assert not fig_s6.FIGURE.judge(data.assign(solution=1.5 * data["solution"]), {}).agrees
+    assert fig_s6.FIGURE.judge(data.assign(solution=1.5 * data["solution"]), {}).agrees is False
     assert len(fig_s6.FIGURE.draw(data, {}).axes) == 2
 
 

@@ -32,7 +32,7 @@ def test_zeros_are_exact_and_the_trace_agrees(small):
     assert verdict.sentence.startswith("6 of 6 counts")
     assert "(law 0.52) at P=1500" in verdict.remarks[0]
     wrong = small.assign(zeros=small.zeros + 1)
-    assert not fig_s7.FIGURE.judge(wrong, {}).agrees
+    assert fig_s7.FIGURE.judge(wrong, {}).agrees is False
 
 
 def test_published_fractions_are_compared_point_by_point(small):
