@@ -38,12 +38,11 @@ def test_error_bound_of_pools_covers_an_error_of_the_effective_ridge(error, monk
 def test_error_bound_of_q_includes_that_of_m():
     """m off by a known share, and q the solution of its equation at that m: m's bound alone is half of q's error."""
     tau, alpha, alpha_test, rho, lam, temperature = (
-        np.array(column) for column in zip((5.0, 4.0, 4.0, 0.1, 0.05, 0.0), (50.0, 2.0, 3.0, 0.5, 0.2, 0.0), strict=True)
+        np.array(column)
+        for column in zip((5.0, 4.0, 4.0, 0.1, 0.05, 0.0), (50.0, 2.0, 3.0, 0.5, 0.2, 0.0), strict=True)
     )
     parameters = (tau, alpha, alpha_test, rho, lam, temperature)
-    exact = solve(
-        task_diversity=tau, context_length=alpha, test_context_length=alpha_test, label_noise=rho, ridge=lam
-    )
+    exact = solve(task_diversity=tau, context_length=alpha, test_context_length=alpha_test, label_noise=rho, ridge=lam)
     error = 1e-6
     m, q = exact.m * (1 + error), exact.q
     for _ in range(500):

@@ -1,5 +1,6 @@
-"""What the three verdicts are worth: rates of false alarms and of detection, power that is stated, no pass without it."""
+"""What the three verdicts are worth: rates of false alarms and of detection, stated power, no pass without it."""
 
+import ast
 import math
 import re
 from dataclasses import replace
@@ -96,7 +97,10 @@ def test_agreement_needs_power_and_refusal_does_not():
 def test_the_sentence_states_the_power_of_an_agreement():
     found = compare(synthetic_samples(np.random.default_rng(14), samples=64), theory=exact_theory)
     assert found.passed is True
-    assert f"A bias of {100 * found.rows[0].unseen:.2g} % (e_icl) would have been seen with probability 0.9." in found.sentence
+    assert (
+        f"A bias of {100 * found.rows[0].unseen:.2g} % (e_icl) would have been seen with probability 0.9."
+        in found.sentence
+    )
 
 
 def test_an_allowance_that_lets_a_quantity_pass_is_printed_with_it():
@@ -125,7 +129,8 @@ def five_times_the_ridge(**parameters):
 def test_the_python_example_of_the_readme_can_judge(monkeypatch):
     """As it stands there it agrees, and a theory with five times the ridge is refused by it."""
     line = re.search(r"^agreement = iclglass\.validate\((.*)\)$", README.read_text(encoding="utf-8"), re.MULTILINE)
-    given = eval(f"dict({line[1]})", {}, {})
+    call = ast.parse(f"validate({line[1]})", mode="eval").body
+    given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
     found = iclglass.validate(**given)
     assert found.passed is True, found.sentence
     assert max(row.unseen for row in found.rows) < 0.25

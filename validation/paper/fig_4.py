@@ -78,7 +78,7 @@ def parameters(scale: str) -> dict[str, Any]:
         "map_context": tuple(np.linspace(2, 100, 8 if quick else 50).astype(int).tolist()),
         "map_prompts": tuple(np.linspace(20, 1000, 8 if quick else 50).astype(int).tolist()),
         "map_norm": "N",
-        "map_repeats": 4 if quick else 10,
+        "map_repeats": 8 if quick else 10,
         "prompts": _PROMPTS,
         "context": (10, 30, 100) if quick else (5, 10, 20, 30, 40, 60, 80, 100),
         "norm": "N+1",
