@@ -481,7 +481,7 @@ def test_a_broken_theory_exits_4_and_says_where(run, monkeypatch):
     def wrong(*, context_length, **parameters):
         return solve(context_length=1.5 * np.asarray(context_length), **parameters)
 
-    arguments = ["validate", *POINT, "--dimension", "8,12,20", "--samples", "64"]
+    arguments = ["validate", *POINT, "--dimension", "8,12,20", "--samples", "64", "--largest-unseen-bias", "1"]
     with monkeypatch.context() as broken:
         broken.setitem(crosscheck.validate.__kwdefaults__, "theory", wrong)
         code, out, _ = run(*arguments)

@@ -61,7 +61,7 @@ def row_of(verdict, start):
 def test_the_right_theory_agrees(data):
     verdict = fig_4.FIGURE.judge(data, {})
     assert verdict.agrees, verdict.sentence
-    assert verdict.sentence.count("would be seen") == 3
+    assert verdict.sentence.count("would be seen") == 6
     assert not any("0.87" in remark or "published data" in remark for remark in verdict.remarks)
 
 
