@@ -188,20 +188,16 @@ class Agreement:
             of = "" if self.passed else "Of the quantities that agree, "
             said = f" {of}{'a' if of else 'A'} bias {span} would have been seen with probability {POWER:g}."
         if any(row.agrees is None for row in self.rows):
-            others = (
-                ""
-                if self.passed is None
-                else " Nothing can be said of "
-                + ", ".join(row.quantity for row in self.rows if row.agrees is None)
-                + "."
-            )
-            said += f"{others} Take more samples, or dimensions further apart."
+            if self.passed is False:
+                unseen = ", ".join(row.quantity for row in self.rows if row.agrees is None)
+                said += f" Nothing can be said of {unseen}."
+            said += " Take more samples, or dimensions further apart."
         return said
 
     def to_dict(self) -> dict[str, object]:
         """Everything as JSON-safe values: NaN and infinities are None."""
         plain = {name: _json_safe(value) for name, value in asdict(self).items()}
-        rows = [{**_json_safe_fields(row), "unseen": _json_safe(row.unseen)} for row in self.rows]
+        rows = [_json_safe({**asdict(row), "unseen": row.unseen}) for row in self.rows]
         return {"schema_version": 1, "passed": self.passed, "sentence": self.sentence, **plain, "rows": rows}
 
 
@@ -211,10 +207,6 @@ def _reason(row: QuantityAgreement) -> str:
         return f"z = {row.z:+.1f} of {row.limit}"
     in_theory = math.isfinite(row.theory) and all(math.isfinite(size.theory) for size in row.sizes)
     return "not finite in the simulation" if in_theory else "not finite in the theory"
-
-
-def _json_safe_fields(row: QuantityAgreement) -> dict[str, object]:
-    return {name: _json_safe(value) for name, value in asdict(row).items()}
 
 
 def _json_safe(value: object) -> object:

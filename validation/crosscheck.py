@@ -107,7 +107,7 @@ def validate(
     dimension: at least two distinct ones; two cannot test the curvature in 1/D and make a weak check. false_alarm: a
     correct theory fails with at most this probability, all quantities together. largest_unseen_bias: a quantity agrees
     only if a bias of this share of it would have been seen with probability 0.9. theory: any function with the
-    signature `Theory`.
+    signature `Theory`; where it gives no number (NaN) it is refused or disagrees, and never agrees.
     Raises what `simulate` and `compare` raise; disagreement (`passed` is False) and too little power (`passed` is
     None) are results, not errors.
 
