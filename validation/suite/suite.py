@@ -89,13 +89,15 @@ class SuiteResult:
     def sentence(self) -> str:
         """The verdict in words; its first word is Inconclusive where it is."""
         count = sum(check.passed is True for check in self.checks)
+        verdicts = [point.agreement.passed for point in self.points]
         said = (
             "" if self.passed is not None else "Inconclusive: no check fails, but some could not have seen an error. "
         )
         return (
             f"{said}{count} of {len(self.checks)} checks pass. {len(self.points)} points fixed beforehand, each at D = "
             f"{', '.join(map(str, self.dimensions))} with {self.samples} independent data sets a size, every data set "
-            "solved exactly."
+            f"solved exactly. Extrapolated, {verdicts.count(True)} points agree with the asymptotic theory in every "
+            f"quantity, {verdicts.count(None)} are inconclusive in some, {verdicts.count(False)} disagree."
         )
 
     def to_dict(self) -> dict[str, object]:
