@@ -83,6 +83,8 @@ def test_a_suite_that_could_not_have_seen_an_error_is_inconclusive(small, tmp_pa
     result = run_suite(folder=tmp_path, only=[POINT], largest_unseen_bias=0.001)
     assert result.passed is None
     assert {check.passed for check in result.checks} == {True, None}
+    inconclusive = [check.name for check in result.checks if check.passed is None]
+    assert [any(part in name for name in inconclusive) for part in ("largest |z|", "every quantity")] == [True, True]
     record = result.to_dict()
     assert (record["passed"], record["sentence"].split()[0]) == (None, "Inconclusive:")
     assert {row["agrees"] for row in record["points"][0]["asymptotic"].values()} == {None}
