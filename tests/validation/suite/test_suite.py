@@ -176,7 +176,8 @@ def test_worst_digits_sees_an_error(monkeypatch):
 @pytest.mark.slow
 def test_the_standard_suite_passes():
     """Every fourth of its points, two of them with pools, and everything else; `iclglass validate` runs them all."""
-    result = run_suite("standard", only=points()[::4])
+    # Of the two points with pools here neither sees a bias of 25 % of e_idg; of all eight one does.
+    result = run_suite("standard", only=points()[::4], largest_unseen_bias=1)
     for check in result.checks:
         print(check)
     assert result.passed
