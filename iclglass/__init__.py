@@ -58,7 +58,8 @@ if TYPE_CHECKING:
     from iclglass.numerics.sweep import sweep
     from iclglass.numerics.task_spectrum import TaskSpectrum
     from iclglass.replica.derivation import Derivation, derive
-    from iclglass.validation.crosscheck import Agreement, validate
+    from iclglass.validation.agreement import Agreement
+    from iclglass.validation.crosscheck import validate
     from iclglass.validation.prompt_blocks import PromptBlocks, measure_blocks
     from iclglass.validation.prompts import draw_prompts
     from iclglass.validation.samplers.diagnostics import diagnose
@@ -128,7 +129,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "Agreement": "iclglass.validation.crosscheck",
+    "Agreement": "iclglass.validation.agreement",
     "ConvergenceError": "iclglass.numerics.errors",
     "Derivation": "iclglass.replica.derivation",
     "Instance": "iclglass.numerics.instance.data",

@@ -4,7 +4,7 @@ Commands run in `iclglass.commands`, imported only when one is chosen, so that `
 Data goes to stdout, messages and progress to stderr.
 
 Exit codes: 0 done; 1 internal error; 2 usage or bad value; 3 some point did not converge; 4 theory and simulation
-disagree; 5 file missing, damaged or not writable; 130 interrupted (what was done is kept).
+disagree; 5 file missing, damaged or not writable; 6 inconclusive; 130 interrupted (what was done is kept).
 """
 
 import argparse
@@ -31,7 +31,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         prog="iclglass",
         description="Replica and cavity theory of in-context learning in linear attention.",
         epilog="Exit codes: 0 done; 1 internal error; 2 usage or bad value; 3 some point did not converge; "
-        "4 theory and simulation disagree; 5 file missing, damaged or not writable; 130 interrupted.",
+        "4 theory and simulation disagree; 5 file missing, damaged or not writable; 6 inconclusive (a check that could "
+        "not have seen an error of the stated size); 130 interrupted.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"iclglass {__version__}")

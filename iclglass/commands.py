@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.options import number
-from iclglass.output import DISAGREE, DONE, NOT_CONVERGED, print_json, to_json
+from iclglass.output import DONE, NOT_CONVERGED, judged, print_json, to_json
 
 if TYPE_CHECKING:
-    from iclglass.validation.crosscheck import Agreement
+    from iclglass.validation.agreement import Agreement
 
 __all__ = [
     "agreement_rows",
@@ -272,6 +272,7 @@ def _validate(values: Mapping[str, Any]) -> int:
             last_feature=values["last_feature"],
             last_row=values["last_row"],
             false_alarm=values["false_alarm"],
+            largest_unseen_bias=values["largest_unseen_bias"],
             workers=values["workers"],
             progress=advance,
             checkpoint=outputs["samples"],
@@ -283,7 +284,7 @@ def _validate(values: Mapping[str, Any]) -> int:
     else:
         print(agreement_text(agreement))
     print(f"wrote {outputs['table']}, {outputs['text']} and {outputs['picture']}", file=sys.stderr)
-    return DONE if agreement.passed else DISAGREE
+    return judged(agreement.passed)
 
 
 @contextmanager
@@ -346,6 +347,8 @@ def write_validation(agreement: "Agreement", outputs: Mapping[str, Path]) -> Non
 
 def agreement_rows(agreement: "Agreement") -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table of an agreement, as text."""
+    from iclglass.validation.verdict import percent
+
     header = [
         "quantity",
         "theory",
@@ -354,6 +357,7 @@ def agreement_rows(agreement: "Agreement") -> tuple[list[str], list[list[str]]]:
         "limit",
         "agrees",
         "smallest bias seen",
+        "of its size",
         "fit p",
     ]
     header += [f"z at D={dimension}" for dimension in agreement.dimensions]
@@ -365,9 +369,10 @@ def agreement_rows(agreement: "Agreement") -> tuple[list[str], list[list[str]]]:
             f"{row.theory:.5f}",
             f"{row.extrapolated:.5f} +- {row.standard_error:.5f}",
             f"{row.z:+.2f}",
-            f"{row.threshold:.2f}",
-            "yes" if row.agrees else "NO",
+            row.limit,
+            {True: "yes", False: "NO", None: "?"}[row.agrees],
             f"{row.smallest_detectable_bias:.2g}",
+            percent(row.unseen),
             p_value,
         ]
         rows.append(cells + [f"{size.z:+.1f}" for size in row.sizes])
@@ -376,6 +381,8 @@ def agreement_rows(agreement: "Agreement") -> tuple[list[str], list[list[str]]]:
 
 def agreement_text(agreement: "Agreement") -> str:
     """The table of an agreement and its verdict, as aligned text."""
+    from iclglass.validation.verdict import word
+
     header, rows = agreement_rows(agreement)
     widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in (header, *rows)]
@@ -383,12 +390,11 @@ def agreement_text(agreement: "Agreement") -> str:
         f"D={dimension}: P={prompts}, N={context}"
         for dimension, prompts, context in zip(agreement.dimensions, agreement.prompts, agreement.contexts, strict=True)
     )
-    verdict = "PASS" if agreement.passed else "FAIL"
     layer = "" if agreement.last_row else ", no last row"
     if agreement.last_feature != "unit-tokens":
         layer = f", last feature {agreement.last_feature}"
     setting = f"{sizes}; norm {agreement.norm}{layer}, seed {agreement.seed}, {agreement.samples} data sets a size"
-    return "\n".join([setting, "", *lines, "", f"{verdict}: {agreement.sentence}"])
+    return "\n".join([setting, "", *lines, "", f"{word(agreement.passed)}: {agreement.sentence}"])
 
 
 _COMMANDS: dict[str, Callable[[Mapping[str, Any]], int]] = {

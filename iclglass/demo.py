@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from iclglass import __version__
 from iclglass.commands import agreement_rows, validation_outputs, write_validation
 from iclglass.numerics.errors import OutputError
-from iclglass.output import DISAGREE, DONE
+from iclglass.output import judged
 from iclglass.progress import bar
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from iclglass.replica.derivation import Derivation
-    from iclglass.validation.crosscheck import Agreement
+    from iclglass.validation.agreement import Agreement
 
 __all__ = ["demo"]
 
@@ -81,6 +81,7 @@ def demo(folder: Path, *, force: bool) -> int:
 
     _say("checking against finite-size Monte Carlo")
     from iclglass.validation.crosscheck import validate
+    from iclglass.validation.verdict import word
 
     with bar("simulating") as advance:
         agreement = validate(**_VALIDATION, progress=advance, checkpoint=outputs["samples"], fresh=force)
@@ -88,9 +89,9 @@ def demo(folder: Path, *, force: bool) -> int:
 
     _report(files, outputs, derivation, curves, agreement, force=force)
     _say(f"wrote {folder}: report.html, " + ", ".join(name for name in files if name != "report.html"))
-    print(f"{'PASS' if agreement.passed else 'FAIL'}: {agreement.sentence}")
+    print(f"{word(agreement.passed)}: {agreement.sentence}")
     print(f"open {files['report.html']}   ({time.perf_counter() - started:.0f} s)")
-    return DONE if agreement.passed else DISAGREE
+    return judged(agreement.passed)
 
 
 def _say(what: str) -> None:
@@ -175,8 +176,8 @@ def _report(
                     paragraph(
                         "Every data set has P = tau D^2 prompts and is solved exactly; error bars are over independent "
                         "data sets. z: extrapolated gap in standard errors. limit: |z| from which the quantity "
-                        "disagrees. smallest bias seen: an error of the theory of this size would have failed with "
-                        "90 % probability.",
+                        "disagrees, plus what truncation of the polynomial is allowed. smallest bias seen: an error of "
+                        "the theory of this size would have failed with 90 % probability.",
                         note=True,
                     ),
                 ],

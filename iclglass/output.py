@@ -6,17 +6,28 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["DISAGREE", "DONE", "NOT_CONVERGED", "SCHEMA_VERSION", "print_json", "say", "to_json"]
+__all__ = ["DONE", "NOT_CONVERGED", "SCHEMA_VERSION", "judged", "print_json", "say", "to_json"]
 
 SCHEMA_VERSION = 1
 DONE = 0
 NOT_CONVERGED = 3
 DISAGREE = 4
+INCONCLUSIVE = 6
 
 
 def print_json(record: Mapping[str, Any]) -> None:
     """Print one JSON object with its schema version."""
     print(to_json({"schema_version": SCHEMA_VERSION, **record}))
+
+
+def judged(passed: bool | None) -> int:
+    """Exit code of a verdict.
+
+    Examples:
+        >>> judged(True), judged(False), judged(None)
+        (0, 4, 6)
+    """
+    return {True: DONE, False: DISAGREE, None: INCONCLUSIVE}[passed]
 
 
 def say(sentence: str) -> None:

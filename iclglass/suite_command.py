@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from iclglass.numerics.errors import ParameterError
-from iclglass.output import DISAGREE, DONE, print_json, to_json
+from iclglass.output import judged, print_json, to_json
 
 __all__ = ["run"]
 
-_TAKEN = ("suite", "seed", "workers", "out", "force", "json")
+_TAKEN = ("suite", "seed", "largest_unseen_bias", "workers", "out", "force", "json")
 
 
 def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
@@ -17,8 +17,9 @@ def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
     from iclglass.commands import made
     from iclglass.numerics.storage import check_writable, replacing
     from iclglass.progress import bar
-    from iclglass.validation.suite.page import write_suite_page
+    from iclglass.validation.suite.page import SAID, write_suite_page
     from iclglass.validation.suite.suite import run_suite
+    from iclglass.validation.verdict import word
 
     other = [
         f"--{name.replace('_', '-')}"
@@ -36,7 +37,12 @@ def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
             check_writable(path, force=force)
     with made(folder), bar("simulating") as advance:
         result = run_suite(
-            values["suite"], seed=values["seed"], folder=folder, workers=values["workers"], progress=advance
+            values["suite"],
+            seed=values["seed"],
+            largest_unseen_bias=values["largest_unseen_bias"],
+            folder=folder,
+            workers=values["workers"],
+            progress=advance,
         )
     with replacing(record, force=True) as temporary:
         temporary.write_text(to_json(result.to_dict()) + "\n", encoding="utf-8")
@@ -45,6 +51,6 @@ def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
         print_json(result.to_dict())
     else:
         for check in result.checks:
-            print(f"{'pass' if check.passed else 'FAIL'}  {check.name}\n      {check.found}; wanted {check.wanted}")
-        print(f"\n{'PASS' if result.passed else 'FAIL'}: open {page}")
-    return DONE if result.passed else DISAGREE
+            print(f"{SAID[check.passed]}  {check.name}\n      {check.found}; wanted {check.wanted}")
+        print(f"\n{word(result.passed)}: {result.sentence}\nopen {page}")
+    return judged(result.passed)

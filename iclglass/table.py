@@ -84,6 +84,13 @@ _LAST_ROW = Option(
     default=True,
 )
 _LAYER = (_LAST_FEATURE, _LAST_ROW)
+_UNSEEN = Option(
+    ("largest-unseen-bias",),
+    number,
+    "relative bias that must have been seen, or the verdict is inconclusive (exit code 6)",
+    "SHARE",
+    default=0.25,
+)
 _JSON = Option(("json",), text, "print one JSON object", switch=True)
 _FORCE = Option(("force",), text, "replace existing files", switch=True)
 _SWEEP = (
@@ -129,13 +136,14 @@ _SAMPLING = (
         integers,
         "token dimensions D to simulate, at least two",
         "D1,D2,..",
-        default=(16, 24, 32),
+        default=(8, 12, 20, 32),
     ),
     Option(("samples",), integer, "independent data sets at each dimension, >= 2", "COUNT", default=32),
     Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
     _NORM,
     *_LAYER,
     Option(("false-alarm",), number, "probability, at most, that a correct theory fails", "RATE", default=0.01),
+    _UNSEEN,
     Option(("workers",), integer, "threads; the result does not depend on it (default: one a core)", "COUNT"),
 )
 
@@ -297,7 +305,7 @@ COMMANDS = (
     ),
     Command(
         "validate",
-        "theory against finite-size Monte Carlo: extrapolation in 1/D, z-scores, pass or fail",
+        "theory against finite-size Monte Carlo: extrapolation in 1/D, z-scores, a verdict with its power",
         (
             *(replace(option, required=False) for option in _parameters(number, grids=False)),
             _test_context(number, grids=False),
@@ -335,6 +343,7 @@ COMMANDS = (
                 default="iclglass-figures",
             ),
             Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
+            _UNSEEN,
             _FORCE,
             _JSON,
         ),

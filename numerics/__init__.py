@@ -17,7 +17,6 @@
     spectrum         Marchenko-Pastur law and the Hessian's eigenvalues
     gamma_quadrature, pool_averages, finite_observables, finite_own_tasks, finite_pool, finite_size
                      the theory at finite D
-    blas             one thread of BLAS in a worker
     storage, archive datasets to and from netCDF, atomically, with provenance; arrays from .npz files
     resuming         what unfinished work must share with the run that goes on with it
     sweep            solve over the product of axes, as a labelled dataset

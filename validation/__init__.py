@@ -11,7 +11,8 @@ Data flow; every arrow is one function, every noun one small frozen dataclass:
     checkpoint       open_checkpoint                             finished samples on disk, to resume from
     statistics                                                   standard errors, z-scores, thresholds
     finite_size      extrapolate           -> Extrapolation      value at 1/D -> 0
-    crosscheck       validate              -> Agreement          theory against it, pass or fail
+    verdict                                                      agree, disagree, inconclusive
+    crosscheck       validate              -> Agreement          theory against it, judged, with the power of the check
     figures          plot_extrapolation    <- Agreement          the same comparison as a picture
     report                                                       one self-contained HTML page
     samplers         sample                -> Samples            draws from the Boltzmann measure, and checks of them

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from iclglass.numerics.errors import OutputError
-from iclglass.validation.crosscheck import Agreement, QuantityAgreement
+from iclglass.validation.agreement import Agreement, QuantityAgreement
 
 __all__ = ["draw_extrapolation", "plot_extrapolation"]
 
@@ -69,9 +69,9 @@ def _title(agreement: Agreement) -> str:
         + rf"$\rho = {agreement.label_noise:g}$,  $\lambda = {agreement.ridge:g}$,  "
         rf"$T = {agreement.temperature:g}$"
     )
-    verdict = "agree" if agreement.passed else "DISAGREE"
+    verdict = {True: "agree", False: "DISAGREE", None: "INCONCLUSIVE"}[agreement.passed]
     return (
-        f"{parameters}\ntheory and extrapolation {verdict} "
+        f"{parameters}\ntheory and extrapolation: {verdict} "
         f"(false-alarm rate at most {agreement.false_alarm:g}, {agreement.samples} data sets a point)"
     )
 
@@ -112,7 +112,7 @@ def _draw_panel(panel: Axes, row: QuantityAgreement) -> None:
     )
     panel.plot([0], [row.theory], "D", color=THEORY, markersize=4.5, label="theory", zorder=5)
 
-    panel.set_title(f"{LABELS[row.quantity]}   ($z = {row.z:+.1f}$)", fontsize="medium")
+    panel.set_title(f"{LABELS[row.quantity]}   ($z = {row.z:+.1f}$ of ${row.limit}$)", fontsize="medium")
     panel.set_xlim(-0.05 * inverse.max(), 1.06 * inverse.max())
     panel.spines[["top", "right"]].set_visible(False)
     panel.yaxis.set_major_locator(MaxNLocator(5))

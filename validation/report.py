@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iclglass.numerics.storage import replacing
+from iclglass.validation.verdict import word
 
 __all__ = ["equation", "paragraph", "picture", "preformatted", "table", "verdict", "write_page"]
 
@@ -24,7 +25,7 @@ th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd;
 th:first-child, td:first-child { text-align: left; }
 table.prose th, table.prose td { text-align: left; white-space: normal; vertical-align: top; }
 .verdict { padding: .8rem 1rem; border-left: .4rem solid; background: #f5f5f5; }
-.pass { border-color: #009E73; } .fail { border-color: #D55E00; }
+.pass { border-color: #009E73; } .fail { border-color: #D55E00; } .inconclusive { border-color: #E69F00; }
 pre { overflow-x: auto; background: #f5f5f5; padding: .8rem; font-size: .85rem; }
 """
 
@@ -39,10 +40,10 @@ def paragraph(text: str, *, note: bool = False) -> str:
     return f'<p class="note">{html.escape(text)}</p>' if note else f"<p>{html.escape(text)}</p>"
 
 
-def verdict(text: str, *, passed: bool) -> str:
-    """A box that says pass or fail in words and colour."""
-    word = "PASS" if passed else "FAIL"
-    return f'<p class="verdict {word.lower()}"><strong>{word}.</strong> {html.escape(text)}</p>'
+def verdict(text: str, *, passed: bool | None) -> str:
+    """A box that says pass, fail or inconclusive in words and colour."""
+    said = word(passed)
+    return f'<p class="verdict {said.lower()}"><strong>{said}.</strong> {html.escape(text)}</p>'
 
 
 def preformatted(text: str) -> str:

@@ -29,9 +29,10 @@ from iclglass.numerics.storage import PROVENANCE, load
 from iclglass.table import COMMANDS
 from iclglass.validation import crosscheck, simulation
 
-DONE, INTERNAL, USAGE, NOT_CONVERGED, DISAGREE, FILE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+DONE, INTERNAL, USAGE, NOT_CONVERGED, DISAGREE, FILE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 POINT = ["--tau", "2", "--alpha", "1"]
-SMALL = [*POINT, "--dimension", "6,8,12", "--samples", "8"]
+# Too little to judge by: what is not refused passes.
+SMALL = [*POINT, "--dimension", "6,8,12", "--samples", "8", "--largest-unseen-bias", "100"]
 SWEEP = ["sweep", "--tau", "0.5:2:4", "--alpha", "1", "--out", "a.nc"]
 MAP = ["phase-diagram", "--tau", "0.5:4:8", "--alpha", "0.3:20:7:log", "--lam", "0.01", "--out", "a.nc"]
 QUANTITIES = [*OBSERVABLES, "residual", "error_bound"]
@@ -423,6 +424,27 @@ def test_validate_json_is_the_written_table(run):
     assert written == record
 
 
+def test_two_sizes_and_two_samples_are_inconclusive_and_exit_6(run):
+    arguments = ["validate", *POINT, "--dimension", "8,12", "--samples", "2", "--out", "v"]
+    code, out, _ = run(*arguments)
+    assert code == INCONCLUSIVE
+    assert "INCONCLUSIVE: Inconclusive: no quantity disagrees" in out
+    assert re.search(r"^ *m .* \? ", out, re.M)
+    code, out, _ = run(*arguments, "--json")
+    record = strict(out)
+    assert (code, record["passed"], record["largest_unseen_bias"]) == (INCONCLUSIVE, None, 0.25)
+    assert record["sentence"].split()[0] == "Inconclusive:"
+    assert all(row["agrees"] is None and row["unseen"] > 0.25 for row in record["rows"])
+    # The same samples, with less asked of them.
+    assert run(*arguments, "--largest-unseen-bias", "1e6")[0] == DONE
+
+
+def test_the_help_lists_the_exit_code_of_an_inconclusive_verdict(run):
+    assert "6 inconclusive" in " ".join(run("--help")[1].split())
+    for command in ("validate", "reproduce"):
+        assert "--largest-unseen-bias" in run(command, "--help")[1]
+
+
 def test_progress_on_a_terminal_does_not_touch_the_data():
     """stderr is a terminal here, so the bar is drawn; stdout still is one JSON object."""
     leader, follower = pty.openpty()
@@ -459,7 +481,7 @@ def test_a_broken_theory_exits_4_and_says_where(run, monkeypatch):
     def wrong(*, context_length, **parameters):
         return solve(context_length=1.5 * np.asarray(context_length), **parameters)
 
-    arguments = ["validate", *POINT, "--dimension", "8,12,20", "--samples", "64"]
+    arguments = ["validate", *POINT, "--dimension", "8,12,20", "--samples", "64", "--largest-unseen-bias", "1"]
     with monkeypatch.context() as broken:
         broken.setitem(crosscheck.validate.__kwdefaults__, "theory", wrong)
         code, out, _ = run(*arguments)
@@ -485,7 +507,7 @@ def test_a_broken_theory_exits_4_with_json_too(run, monkeypatch):
 
 def test_the_result_does_not_depend_on_the_number_of_workers_or_the_order_of_dimensions(run):
     one = run("validate", *SMALL, "--json", "--out", "one", "--workers", "1")
-    two = run("validate", *POINT, "--dimension", "12,6,8", "--samples", "8", "--json", "--out", "two", "--workers", "3")
+    two = run("validate", *POINT, "--dimension", "12,6,8", *SMALL[6:], "--json", "--out", "two", "--workers", "3")
     assert one[:2] == two[:2]
     assert run("validate", *SMALL, "--json", "--out", "three", "--seed", "1")[1] != one[1]
 
@@ -572,6 +594,7 @@ def test_a_damaged_checkpoint_is_a_file_error(run):
 @pytest.mark.slow
 def test_control_c_of_a_real_process_keeps_its_samples_and_resumes():
     arguments = [*POINT, "--dimension", "10,14,20", "--samples", "60", "--workers", "1"]
+    arguments += ["--largest-unseen-bias", "100"]
     command = [sys.executable, "-m", "iclglass", "validate", *arguments, "--out"]
     # A shell may start tests with SIGINT ignored, which children inherit.
     process = subprocess.Popen(
@@ -618,7 +641,9 @@ def test_a_configuration_file_may_hold_grids_lists_and_switches(run):
     Path("run.toml").write_text('tau = "0.5:4:6"\nalpha = "0.3:20:6:log"\nout = "a.nc"\nline = ["peak=tau"]\n')
     assert run("phase-diagram", "--config", "run.toml")[0] == DONE
     assert run("phase-diagram", "--config", "run.toml")[0] == FILE
-    Path("v.toml").write_text("tau = 2\nalpha = 1\ndimension = [6, 8, 12]\nsamples = 8\njson = true\n")
+    Path("v.toml").write_text(
+        "tau = 2\nalpha = 1\ndimension = [6, 8, 12]\nsamples = 8\njson = true\nlargest-unseen-bias = 100\n"
+    )
     code, out, _ = run("validate", "--config", "v.toml")
     assert code == DONE
     assert strict(out)["dimensions"] == [6, 8, 12]

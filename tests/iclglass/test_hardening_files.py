@@ -27,7 +27,7 @@ from iclglass.numerics.archive import read_arrays
 from iclglass.numerics.errors import OutputError
 from iclglass.numerics.instance.storage import load_instance, save_instance
 from iclglass.numerics.storage import PROVENANCE, load, save, uninterrupted
-from iclglass.validation.paper.figure import PaperFigure, Verdict
+from iclglass.validation.paper.figure import Judged, PaperFigure, Verdict
 from iclglass.validation.simulation import QUANTITIES
 
 DONE, USAGE, FILE, INTERRUPTED = 0, 2, 5, 130
@@ -37,6 +37,7 @@ MADE = {}
 POINT = ["--tau", "2", "--alpha", "1"]
 MEASURE = ["--ridge0", "0.1", "--beta", "10", "--json"]
 VALIDATE = ["validate", *POINT, "--dimension", "6,8", "--samples", "2", "--workers", "1", "--json", "--out", "v"]
+VALIDATE += ["--largest-unseen-bias", "1e9"]
 TRAIN = ["train", "--dimension", "3", "--context", "4", "--prompts", "20", "--ridge0", "0.1", "--steps", "5"]
 TRAIN += ["--learning-rate", "0.1", "--out", "r.npz", "--json"]
 # Built once: half the time of a refusal.
@@ -99,7 +100,7 @@ def _stand_in(monkeypatch):
         parameters=lambda scale: {"size": 3},
         simulate=simulate,
         draw=lambda data, published: matplotlib.figure.Figure(),
-        judge=lambda data, published: Verdict(f"{data.x.values.tolist()}", (), True),
+        judge=lambda data, published: Verdict(f"{data.x.values.tolist()}", (), (Judged("x", False, 0.1),)),
         published=("fig-0/data/a.npy",),
     )
     monkeypatch.setattr(cli, "_parser", PARSER)

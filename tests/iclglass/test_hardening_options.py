@@ -28,7 +28,7 @@ from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.task_spectrum import ISOTROPIC
 from iclglass.table import COMMANDS
 
-DONE, USAGE, NOT_CONVERGED, DISAGREE, FILE = 0, 2, 3, 4, 5
+DONE, USAGE, NOT_CONVERGED, DISAGREE, FILE, INCONCLUSIVE = 0, 2, 3, 4, 5, 6
 QUICK = settings(
     derandomize=True, deadline=None, max_examples=15, suppress_health_check=list(HealthCheck), database=None
 )
@@ -249,7 +249,7 @@ def checked(arguments):
         left = left_over()
     out, err = out.getvalue(), err.getvalue()
     what = f"{arguments!r}: exit code {code}\n{out}{err}"
-    assert code in (DONE, USAGE, NOT_CONVERGED, DISAGREE, FILE), what
+    assert code in (DONE, USAGE, NOT_CONVERGED, DISAGREE, FILE, INCONCLUSIVE), what
     assert "Traceback" not in err, what
     assert "Warning" not in err, what
     if code in (USAGE, FILE):
@@ -277,7 +277,10 @@ def option_id(value):
 def test_every_command_has_a_base_that_works(without_work):
     assert {command.name for command in COMMANDS} == set(BASES)
     for command in COMMANDS:
-        assert checked(command_line(command, command.options[-1])) in (None, DONE, USAGE, NOT_CONVERGED, DISAGREE)
+        assert checked(command_line(command, command.options[-1])) in (
+            *(None, DONE, USAGE, NOT_CONVERGED),
+            *(DISAGREE, INCONCLUSIVE),
+        )
     known = {(command.name, option.names[0]) for command, option in OPTIONS}
     assert set(BESIDE) <= known
     assert list(calls()) == CALLED
@@ -422,7 +425,7 @@ def calls():
         "validate": (
             iclglass.validate,
             {**theory, "dimension": (6, 8), "samples": 2, "seed": 0, "norm": "N", "false_alarm": 0.01, "workers": 1}
-            | {"checkpoint": None, "tasks": ISOTROPIC},
+            | {"largest_unseen_bias": 0.25, "checkpoint": None, "tasks": ISOTROPIC},
         ),
         "draw_prompts": (iclglass.draw_prompts, drawn),
         "solve_instance": (

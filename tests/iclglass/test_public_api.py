@@ -31,7 +31,7 @@ SIGNATURES = {
     "solve": TESTED,
     "sweep": TESTED,
     "phase_diagram": TESTED,
-    "validate": {**PARAMETERS, "dimension": (16, 24, 32), "samples": 32, "seed": 0, "norm": "N"},
+    "validate": {**PARAMETERS, "dimension": (8, 12, 20, 32), "samples": 32, "seed": 0, "norm": "N"},
 }
 QUANTITIES = [
     *("m", "q", "q_self", "chi", "e_icl", "e_idg", "e_train", "contrast"),
@@ -125,7 +125,7 @@ def test_the_examples_of_the_interface_work():
     assert dataset.e_icl.shape == (200, 100)
     agreement = iclglass.validate(task_diversity=2, context_length=1, dimension=(6, 8, 12), samples=8)
     assert isinstance(agreement, iclglass.Agreement)
-    assert isinstance(agreement.passed, bool)
+    assert agreement.passed is None  # too few samples to judge
     assert float(iclglass.solve(task_diversity=3, context_length=5, ridge=1).e_icl) == pytest.approx(9 / 22, rel=1e-14)
     assert (
         iclglass.solve_digits(digits=20, task_diversity=3, context_length=5, ridge=1)

@@ -8,19 +8,31 @@ import iclglass.validation.paper.reproduce as module
 from iclglass.cli import main
 from iclglass.numerics.errors import MissingExtraError
 from iclglass.validation.paper.catalogue import FIGURES
-from iclglass.validation.paper.figure import Verdict, compared
+from iclglass.validation.paper.figure import Judged, Verdict, compared
 
-DONE, USAGE, DISAGREE, FILE = 0, 2, 4, 5
+DONE, USAGE, DISAGREE, FILE, INCONCLUSIVE = 0, 2, 4, 5, 6
 
 
 @pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
+def unseen():
+    """The bias that the check of fig-3 could not have seen."""
+    return {"fig-3": 0.1}
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch, unseen):
     monkeypatch.chdir(tmp_path)
     asked = []
 
     def stand_in(name, **options):
         asked.append((name, options))
-        return Verdict(f"found {name}", (compared("m", 1.0, 2.0, 0.5),), name != "fig-2", ("a remark",))
+        return Verdict(
+            f"found {name}",
+            (compared("m", 1.0, 2.0, 0.5),),
+            (Judged("m", name == "fig-2", 0.1 if name != "fig-3" else unseen["fig-3"]),),
+            ("a remark",),
+            options["largest_unseen_bias"],
+        )
 
     monkeypatch.setattr(module, "reproduce", stand_in)
 
@@ -41,6 +53,21 @@ def test_one_line_of_verdict(run):
     assert "a remark" in err
     assert asked[0][0] == "fig-S1"
     assert (asked[0][1]["scale"], asked[0][1]["seed"]) == ("full", 3)
+
+
+def test_a_figure_that_could_not_have_seen_an_error_is_inconclusive(run, unseen):
+    unseen["fig-3"] = 0.4
+    code, out, _, _ = run("fig-3")
+    assert code == INCONCLUSIVE
+    assert out.startswith(
+        "fig-3   ?         Inconclusive: a bias of more than 25 % could have stayed unseen in m (40 %); "
+    )
+    code, out, _, _ = run("fig-3", "--json")
+    assert json.loads(out)["figures"]["fig-3"]["agrees"] is None
+    assert run("fig-3", "--largest-unseen-bias", "0.5")[0] == DONE
+    # one that disagrees outweighs it
+    assert run("all", "--out", "o")[0] == DISAGREE
+    assert run("fig-3", "--largest-unseen-bias", "0")[0] == USAGE
 
 
 def test_all_with_a_disagreement(run, tmp_path):
@@ -67,7 +94,7 @@ def test_a_missing_package_skips_its_figure_of_all_only(run, tmp_path, monkeypat
     def without_torch(name, **options):
         if name == "fig-S8":
             raise MissingExtraError("needs PyTorch: pip install 'iclglass[torch]'")
-        return Verdict("", (), True) if name == "fig-2" else usual(name, **options)
+        return Verdict("", (), (Judged("m", False, 0.1),)) if name == "fig-2" else usual(name, **options)
 
     monkeypatch.setattr(module, "reproduce", without_torch)
     code, out, err, _ = run("all", "--json", "--out", "o")

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 
 from iclglass.numerics.errors import OutputError
-from iclglass.validation.crosscheck import Agreement, QuantityAgreement, SizeComparison
+from iclglass.validation.agreement import Agreement, QuantityAgreement, SizeComparison
 from iclglass.validation.figures import LABELS, draw_extrapolation, plot_extrapolation
 
 
@@ -24,6 +24,7 @@ def agreement(quantities=tuple(LABELS), sizes=(16, 24, 32), order=2) -> Agreemen
             agrees=True,
             truncation=0.01,
             smallest_detectable_bias=0.2,
+            scale=1.0 + index,
             fit_p_value=0.5,
             coefficients=coefficients,
             sizes=tuple(SizeComparison(size, 1.1 + index + 1 / size, 0.01, 1.05 + index, 5.0) for size in sizes),

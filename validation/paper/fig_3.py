@@ -31,7 +31,16 @@ from iclglass.numerics.instance.spin_glass import energy, hessian
 from iclglass.numerics.moments import feature_moments
 from iclglass.numerics.plotting import PALETTE
 from iclglass.numerics.spectrum import zero_eigenvalue_fraction
-from iclglass.validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
+from iclglass.validation.paper.figure import (
+    Array,
+    Judged,
+    PaperFigure,
+    Progress,
+    Verdict,
+    compared,
+    in_parts,
+    one_by_one,
+)
 from iclglass.validation.paper.published import of_shape
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
@@ -168,7 +177,8 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
         counts.append(f"{flat} flat directions of {spins} at P = {prompts} ({predicted} predicted)")
         deviation = np.max(np.abs(one["unit_step"].values - (bent + ridge0) / 2)) / np.max(bent)
         exact = exact and flat == predicted and bool(deviation < ROUNDING)
-    threshold = bonferroni_threshold(FALSE_ALARM, len(rows), data.sizes["weight"] - 1)
+    dof = data.sizes["weight"] - 1
+    energies = one_by_one(rows, bonferroni_threshold(FALSE_ALARM, len(rows), dof), dof)
     remarks = []
     if not _has_embedding(data):
         remarks.append(INSTALL)
@@ -181,9 +191,9 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     remarks += _against_published(data, published)
     return Verdict(
         f"{'; '.join(counts)}; parabolas along all eigenvectors {'hold' if exact else 'DO NOT HOLD'} to rounding; mean "
-        f"energies of random weights: largest |z| {largest(rows):.1f} of {threshold:.1f} allowed",
+        f"energies of random weights: {energies}",
         tuple(rows),
-        exact and largest(rows) < threshold,
+        (Judged("flat directions and parabolas", not exact, 0.0), energies.judged("mean energies of random weights")),
         tuple(remarks),
     )
 

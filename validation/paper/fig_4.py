@@ -36,7 +36,7 @@ from iclglass.validation.paper.figure import (
     batches,
     compared,
     in_parts,
-    largest,
+    one_by_one,
     pooled,
 )
 from iclglass.validation.paper.published import of_shape
@@ -78,7 +78,7 @@ def parameters(scale: str) -> dict[str, Any]:
         "map_context": tuple(np.linspace(2, 100, 8 if quick else 50).astype(int).tolist()),
         "map_prompts": tuple(np.linspace(20, 1000, 8 if quick else 50).astype(int).tolist()),
         "map_norm": "N",
-        "map_repeats": 4 if quick else 10,
+        "map_repeats": 8 if quick else 10,
         "prompts": _PROMPTS,
         "context": (10, 30, 100) if quick else (5, 10, 20, 30, 40, 60, 80, 100),
         "norm": "N+1",
@@ -337,10 +337,14 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
         rows.append(compared(what, ratio[row][place], theory[row][place], error[row][place]))
     exact, adam, exact_pooled, adam_pooled, limit = _judged_losses(data)
     rows += [exact_pooled.row, adam_pooled.row]
-    agrees = (
-        bool(np.max(np.abs(inside)) < threshold)
-        and largest(exact + adam) < limit
-        and all(one.agrees for one in (whole, exact_pooled, adam_pooled))
+    shown = np.stack(np.broadcast_arrays(ratio, theory, error), axis=-1)[:, covered].reshape(-1, 3)
+    points = one_by_one([compared("contrast", *point) for point in shown], threshold, dof)
+    exact_losses, adam_losses = (one_by_one(losses, limit, data.sizes["repeat"] - 1) for losses in (exact, adam))
+    judged = (
+        *(one.judged() for one in (whole, exact_pooled, adam_pooled)),
+        points.judged("contrast ratio, point by point", carries=False),
+        exact_losses.judged("exact loss, N by N", carries=False),
+        adam_losses.judged("Adam's loss, N by N", carries=False),
     )
 
     fate = data.converges.transpose("ridge0", "map_context", "map_prompts").values.astype(bool)
@@ -349,11 +353,11 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     bias = _mean_loss(data, "published")[0] / _mean_loss(data, "exact")[0] - 1
     sentence = (
         f"contrast ratio over finite-size theory, N >= {_LEAST_CONTEXT}, P >= {_LEAST_PROMPTS} and all ridges together"
-        f": {whole}; point by point |z| <= {np.max(np.abs(inside)):.1f} of {threshold:.1f} allowed at {inside.size} "
-        f"points, rms z {rms(inside):.2f} (of a t with {dof} degrees of freedom: {np.sqrt(dof / (dof - 2)):.2f} "
+        f": {whole}; point by point {points} at {inside.size} points, rms z "
+        f"{rms(inside):.2f} (of a t with {dof} degrees of freedom: {np.sqrt(dof / (dof - 2)):.2f} "
         f"expected); loss over theory, all N together: exact mean {exact_pooled}, Adam at lambda0 = {_DECAY / 2:g} "
-        f"{adam_pooled}; N by N |z| <= {largest(exact):.1f} and {largest(adam):.1f} of {limit:.1f} allowed; "
-        "whether the published iteration converges is predicted at "
+        f"{adam_pooled}; N by N {exact_losses} and {adam_losses}; whether the "
+        f"published iteration converges is predicted at "
         f"{int(np.sum(~wrong))} of {fate.size} points by the line at D = {_DIMENSION} ({int(np.sum(~wrong_limit))} by "
         "that at D -> infinity)"
     )
@@ -382,7 +386,7 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     if reference is not None:
         at = _map_theory(np.linspace(2, 100, 50), np.linspace(20, 1000, 50))[0]
         remarks.append(f"published {_CONTRAST} {read_as(reference, at)}")
-    return Verdict(sentence, (*rows, *exact, *adam, *_against_published(data, published)), agrees, tuple(remarks))
+    return Verdict(sentence, (*rows, *exact, *adam, *_against_published(data, published)), judged, tuple(remarks))
 
 
 FIGURE = PaperFigure(

@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 from iclglass.numerics.finite_size import solve_finite
 from iclglass.numerics.learning_curve import learning_curve
 from iclglass.numerics.plotting import PALETTE
-from iclglass.validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, in_parts, largest, pooled
+from iclglass.validation.paper.figure import (
+    PaperFigure,
+    Progress,
+    Row,
+    Verdict,
+    compared,
+    in_parts,
+    largest,
+    one_by_one,
+    pooled,
+)
 from iclglass.validation.paper.published import of_shape
 from iclglass.validation.population import gaussian_moments
 from iclglass.validation.prompts import draw_prompts
@@ -202,15 +212,15 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
                 what = f"{layer}, P/D^2={value:g}: published"
                 against_paper.append(compared(what, mean[number], there, np.hypot(error[number], spread)))
     comparisons = len(against_theory) + 1
-    threshold = bonferroni_threshold(_FALSE_ALARM, comparisons, data.sizes["repeat"] - 1)
+    dof = data.sizes["repeat"] - 1
+    points = one_by_one(against_theory, bonferroni_threshold(_FALSE_ALARM, comparisons, dof), dof)
     # every layer, P and repeat has a data set of its own
     ratios = (data.test_error.values[:, ended] / theory[ended, None]).reshape(-1, data.sizes["repeat"])
     what = f"trained error over theory, P/D^2 >= {_TRAINED_FROM:g}"
     together = pooled(what, ratios, false_alarm=_FALSE_ALARM, comparisons=comparisons)
     sentence = (
         f"trained error over finite-size theory, P/D^2 >= {_TRAINED_FROM:g} and both layers together: {together}; "
-        f"point by point |z| <= {largest(against_theory):.1f} of {threshold:.1f} allowed in {len(against_theory)} "
-        "comparisons"
+        f"point by point {points}, {len(against_theory)} comparisons"
     )
     remarks = [
         f"below P/D^2 = {_TRAINED_FROM:g} training is not finished after the paper's steps (relative gradient up to "
@@ -223,8 +233,8 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
             f"; against the published: chi2 {total:.1f} for {z.size} values, |z| < 2 for "
             f"{np.mean(np.abs(z) < 2):.0%}, largest {largest(against_paper):.1f}"
         )
-    agrees = together.agrees and largest(against_theory) < threshold
-    return Verdict(sentence, (together.row, *against_theory, *against_paper), agrees, tuple(remarks))
+    judged = (together.judged(), points.judged("trained error, point by point", carries=False))
+    return Verdict(sentence, (together.row, *against_theory, *against_paper), judged, tuple(remarks))
 
 
 FIGURE = PaperFigure(

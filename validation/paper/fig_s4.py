@@ -31,7 +31,7 @@ from iclglass.validation.paper.correlated_tokens import (
     law_of,
     population_error,
 )
-from iclglass.validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, largest
+from iclglass.validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, one_by_one
 from iclglass.validation.paper.published import of_shape
 from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, welch_satterthwaite
 
@@ -154,7 +154,7 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
                 rows.append(compared(what, float(mean), float(reference), math.hypot(*both)))
                 degrees.append(welch_satterthwaite([1, 1], both, [one[ours].size - 1, one[theory].size - 1]))
     limits = [bonferroni_threshold(FALSE_ALARM, len(rows), dof) for dof in degrees]
-    agrees = all(abs(row[4]) < limit for row, limit in zip(rows, limits, strict=True))
+    errors = one_by_one(rows, limits, degrees)
     gap = max(abs(row[1] / row[2] - 1) for row in rows)
     runs = int(data.attrs["iterations"]) * data.sizes["correlation"]
     fate = ", ".join(
@@ -169,10 +169,10 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
         *_against_published(data, published),
     ]
     return Verdict(
-        f"exact solution against the cavity theory of correlated tokens, {len(rows)} errors: largest |z| "
-        f"{largest(rows):.1f} of {min(limits):.1f} to {max(limits):.1f} allowed, largest deviation {100 * gap:.1f} %",
+        f"exact solution against the cavity theory of correlated tokens, {len(rows)} errors: "
+        f"{errors}, largest deviation {100 * gap:.1f} %",
         tuple(rows),
-        agrees,
+        (errors.judged("errors"),),
         tuple(remarks),
     )
 

@@ -27,7 +27,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from iclglass.numerics.plotting import PALETTE
-from iclglass.validation.paper.figure import Array, PaperFigure, Progress, Verdict, batches, compared, in_parts, largest
+from iclglass.validation.paper.figure import (
+    Array,
+    PaperFigure,
+    Progress,
+    Verdict,
+    batches,
+    compared,
+    in_parts,
+    one_by_one,
+)
 from iclglass.validation.paper.published import of_shape
 from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
 
@@ -138,7 +147,8 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     gap, gap_error = mean_and_error(ended - data["solution"].values)
     reached, reached_error = mean_and_error(ended)
     row = compared("error of the solution W11 = 1/C, W21 = 0", float(solved), expected, float(its_error))
-    threshold = bonferroni_threshold(FALSE_ALARM, 1, data.sizes["repeat"] - 1)
+    dof = data.sizes["repeat"] - 1
+    solution = one_by_one([row], bonferroni_threshold(FALSE_ALARM, 1, dof), dof)
     loss = float(data["loss"].values[-1].mean())
     remarks = [
         f"the solution is W11 = 1/C, not 1: the mean error tends to {expected:.4f} at N = "
@@ -157,10 +167,10 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
                 f"{z[-1]:+.1f} at the end"
             )
     return Verdict(
-        f"error of the solution {solved:.4f} +- {its_error:.4f}, expected {expected:.4f} (z {row[4]:+.1f}, "
-        f"{threshold:.1f} allowed); Adam ends at error {reached:.4f} and loss {loss:.1e}",
+        f"error of the solution {solved:.4f} +- {its_error:.4f}, expected {expected:.4f}, {solution}; "
+        f"Adam ends at error {reached:.4f} and loss {loss:.1e}",
         (row,),
-        largest([row]) < threshold,
+        (solution.judged(row[0]),),
         tuple(remarks),
     )
 

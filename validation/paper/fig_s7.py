@@ -28,7 +28,7 @@ from iclglass.numerics.instance.spin_glass import hessian
 from iclglass.numerics.moments import FeatureMoments, feature_moments
 from iclglass.numerics.plotting import PALETTE
 from iclglass.numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges, zero_eigenvalue_fraction
-from iclglass.validation.paper.figure import PaperFigure, Progress, Row, Verdict, compared, in_parts, largest
+from iclglass.validation.paper.figure import Judged, PaperFigure, Progress, Row, Verdict, compared, in_parts, one_by_one
 from iclglass.validation.paper.published import of_shape
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
@@ -249,11 +249,11 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
         for k, prompts in enumerate(data.spectrum_prompts.values)
     ]
     dof = data.sizes["spectrum_repeat"] - 1
-    limit = bonferroni_threshold(_FALSE_ALARM, len(rows), dof)
-    sound = largest(rows) < limit
+    traces = one_by_one(rows, bonferroni_threshold(_FALSE_ALARM, len(rows), dof), dof)
+    judged = (Judged("zero eigenvalues", wrong > 0, 0.0), traces.judged("trace of the Hessian"))
     sentence = (
         f"{data.zeros.size - wrong} of {data.zeros.size} counts of zero eigenvalues are "
-        f"max(D+1, (D+1)^2 - P) exactly; trace of the Hessian |z| <= {largest(rows):.1f} of {limit:.1f} allowed"
+        f"max(D+1, (D+1)^2 - P) exactly; trace of the Hessian {traces}"
     )
     remarks = [_width(data, moments)]
     ratio = _published_ratio(data, published)
@@ -262,7 +262,7 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
         rows += more
         sentence += said
         remarks += seen
-    return Verdict(sentence, tuple(rows), wrong == 0 and sound, tuple(remarks))
+    return Verdict(sentence, tuple(rows), judged, tuple(remarks))
 
 
 def _against_published(data: xr.Dataset, ratio: Array, exact: Array, spins: Array) -> tuple[list[Row], str, list[str]]:

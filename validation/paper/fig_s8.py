@@ -46,7 +46,18 @@ from iclglass.validation.paper.architectures import (
     squared_errors,
     trained,
 )
-from iclglass.validation.paper.figure import PaperFigure, Progress, Row, Verdict, batches, compared, in_parts, largest
+from iclglass.validation.paper.figure import (
+    Judged,
+    PaperFigure,
+    Progress,
+    Row,
+    Verdict,
+    batches,
+    compared,
+    in_parts,
+    largest,
+    one_by_one,
+)
 from iclglass.validation.paper.published import Published, of_shape
 from iclglass.validation.population import PromptMoments, gaussian_moments, population_error
 from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias
@@ -305,9 +316,13 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
 
     alone, together = _limits(data)
     beaten = _beaten(data)
-    agrees = largest(rows) < alone and largest(pooled) < together and not beaten
     ratios = {curve: _mean(data, curve)[0] / theory for curve in _CURVES}
     smallest = smallest_detectable_bias(pooled[0][3], together, context.size * repeats - 1)
+    judged = (
+        *(one_by_one([row], together, context.size * repeats - 1).judged(row[0]) for row in pooled),
+        one_by_one(rows, alone, repeats - 1, scales=np.tile(theory, 3)).judged("N by N", carries=False),
+        Judged("errors below what cannot be beaten", bool(beaten), 0.0),
+    )
     sentence = (
         f"trained linear attention over its finite-size theory, all N: {pooled[0][1]:.4f} +- {pooled[0][3]:.4f}, "
         f"z = {pooled[0][4]:+.1f} of {together:.1f} allowed (a bias of {smallest:.1%} would be seen); N by N |z| <= "
@@ -327,7 +342,7 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     ]
     remarks += beaten or [f"no error is below what cannot be beaten by more than {_BOUND_ERRORS:g} standard errors"]
     more, said = _against_published(data, published)
-    return Verdict(sentence, (*pooled, *rows, *more), bool(agrees), (*remarks, *said))
+    return Verdict(sentence, (*pooled, *rows, *more), judged, (*remarks, *said))
 
 
 def _beaten(data: xr.Dataset) -> list[str]:

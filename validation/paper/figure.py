@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import check_choice
 from iclglass.validation.statistics import (
@@ -17,6 +17,7 @@ from iclglass.validation.statistics import (
     smallest_detectable_bias,
     welch_satterthwaite,
 )
+from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS, combined, judged, percent
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCALES",
+    "Judged",
+    "OneByOne",
     "PaperFigure",
     "Pooled",
     "Progress",
@@ -33,6 +36,7 @@ __all__ = [
     "compared",
     "in_parts",
     "largest",
+    "one_by_one",
     "pooled",
     "quiet",
 ]
@@ -98,20 +102,57 @@ def batches(repeats: int, size: int) -> list[range]:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What a verdict rests on: one comparison, or several that share a limit.
+
+    refused : beyond the limit.    unseen : the smallest relative bias that would have been seen nine times in ten, the
+    largest of them where there are several; 0 where equality was checked.    carries : whether it must be able to see
+    a bias. Points that are also compared all together need not: they can only refuse.
+    """
+
+    what: str
+    refused: bool
+    unseen: float
+    carries: bool = True
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What came out.
 
-    sentence : one line, with numbers.
+    found : one line, with numbers.
     rows : (what, ours, reference, standard error of the difference, z); the reference is theory or published.
-    agrees : our simulation with our own theory; None where there is nothing to compare. A disagreement of the
-        published data with us does not count here: it is said in words.
+    judged : our simulation against our own theory. A disagreement of the published data with us does not count here:
+        it is said in words.
     remarks : what differs and why, what is missing.
+    largest_unseen_bias : the largest relative bias that may stay unseen where theory and simulation agree.
     """
 
-    sentence: str
+    found: str
     rows: tuple[Row, ...]
-    agrees: bool | None
+    judged: tuple[Judged, ...]
     remarks: tuple[str, ...] = ()
+    largest_unseen_bias: float = LARGEST_UNSEEN_BIAS
+
+    @property
+    def agrees(self) -> bool | None:
+        """False if anything is refused; None if nothing is, but one comparison that carries could not have seen it."""
+        return combined(self._agrees(one) for one in self.judged)
+
+    def _agrees(self, one: Judged) -> bool | None:
+        unseen = one.unseen if one.carries else 0.0
+        return judged(refused=one.refused, unseen=unseen, largest=self.largest_unseen_bias)
+
+    @property
+    def sentence(self) -> str:
+        """What was found; its first word is Inconclusive where it is."""
+        if self.agrees is not None:
+            return self.found
+        weak = [f"{one.what} ({percent(one.unseen)})" for one in self.judged if self._agrees(one) is None]
+        return (
+            f"Inconclusive: a bias of more than {percent(self.largest_unseen_bias)} could have stayed unseen in "
+            f"{', '.join(weak) or 'everything, as nothing was compared'}; {self.found}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
@@ -119,6 +160,8 @@ class Verdict:
         return {
             "sentence": self.sentence,
             "agrees": self.agrees,
+            "largest_unseen_bias": self.largest_unseen_bias,
+            "judged": [asdict(one) for one in self.judged],
             "rows": [dict(zip(names, row, strict=True)) for row in self.rows],
             "remarks": list(self.remarks),
         }
@@ -159,7 +202,7 @@ def compared(what: str, ours: SupportsFloat, reference: SupportsFloat, error: Su
     return what, value, wanted, spread, (value - wanted) / spread if spread > 0 else math.nan
 
 
-def largest(rows: tuple[Row, ...] | list[Row]) -> float:
+def largest(rows: Sequence[Row]) -> float:
     """The largest |z|; NaN for no rows, infinite where one z is not a number.
 
     >>> largest([compared("m", 1.0, 2.0, 0.5), compared("q", 1.0, 1.0, 0.5)])
@@ -169,6 +212,51 @@ def largest(rows: tuple[Row, ...] | list[Row]) -> float:
         return math.nan
     z = np.abs([row[4] for row in rows])
     return float(np.max(np.where(np.isnan(z), math.inf, z)))
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """Comparisons one by one, at one limit of |z| or one for each.
+
+    largest : the largest |z|.    limits : smallest and largest |z| allowed.    unseen : smallest and largest of the
+    relative biases that would be seen nine times in ten, row by row.
+    """
+
+    largest: float
+    limits: tuple[float, float]
+    unseen: tuple[float, float]
+    refused: bool
+
+    def judged(self, what: str, *, carries: bool = True) -> Judged:
+        """As a part of a verdict."""
+        return Judged(what, self.refused, self.unseen[1], carries)
+
+    def __str__(self) -> str:
+        """For a sentence."""
+        low, high = self.limits
+        allowed = f"{low:.1f}" if low == high else f"{low:.1f} to {high:.1f}"
+        least, most = (percent(share) for share in self.unseen)
+        seen = f"a bias of {least}" if least == most else f"biases of {least} to {most}"
+        return f"|z| <= {self.largest:.1f} of {allowed} allowed ({seen} would be seen)"
+
+
+def one_by_one(
+    rows: Sequence[Row], limits: float | Sequence[float], dof: ArrayLike, *, scales: ArrayLike | None = None
+) -> OneByOne:
+    """Judge each row by itself. dof : of its standard error.    scales : what biases are shares of; the references.
+
+    >>> found = one_by_one([compared("m", 1.2, 1.0, 0.1)], 4.0, 20)
+    >>> str(found), found.refused
+    ('|z| <= 2.0 of 4.0 allowed (a bias of 55 % would be seen)', False)
+    """
+    allowed, freedom = (np.broadcast_to(np.asarray(array, dtype=np.float64), len(rows)) for array in (limits, dof))
+    sizes = np.abs([row[2] for row in rows] if scales is None else np.asarray(scales, dtype=np.float64))
+    biases = {pair: smallest_detectable_bias(1.0, *pair) for pair in set(zip(allowed, freedom, strict=True))}
+    seen = [row[3] * biases[pair] for row, pair in zip(rows, zip(allowed, freedom, strict=True), strict=True)]
+    unseen = np.array(seen) / sizes
+    refused = any(not largest([row]) < limit for row, limit in zip(rows, allowed, strict=True))
+    spans = [(float(array.min()), float(array.max())) for array in (allowed, unseen)]
+    return OneByOne(largest(rows), spans[0], spans[1], refused)
 
 
 @dataclass(frozen=True)
@@ -190,8 +278,12 @@ class Pooled:
 
     @property
     def agrees(self) -> bool:
-        """|z| within the limit."""
+        """|z| within the limit; nothing is said of its power, which `judged` holds."""
         return abs(self.row[4]) < self.limit
+
+    def judged(self) -> Judged:
+        """As a part of a verdict."""
+        return Judged(self.row[0], not self.agrees, self.smallest)
 
     def __str__(self) -> str:
         """For a sentence: the ratio, its z and the bias that would be seen."""

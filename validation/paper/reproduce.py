@@ -22,6 +22,7 @@ from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenan
 from iclglass.validation.paper.catalogue import get
 from iclglass.validation.paper.figure import Verdict
 from iclglass.validation.paper.published import Published, read_published
+from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS, check_largest_unseen_bias
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,6 +37,7 @@ def reproduce(
     published: str | Path | None = None,
     out: str | Path,
     seed: int = 0,
+    largest_unseen_bias: float = LARGEST_UNSEEN_BIAS,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verdict:
@@ -48,6 +50,7 @@ def reproduce(
             or of an unexpected shape are named in the verdict's remarks.
         out: an existing folder; NAME.nc, NAME.png and NAME.pdf are written there.
         seed: of all random numbers, >= 0.
+        largest_unseen_bias: theory and simulation agree only if a relative bias of this size would have been seen.
         force: simulate anew and replace what is there.
         progress: called with (done, total).
 
@@ -58,6 +61,7 @@ def reproduce(
     figure = get(name)
     parameters = _plain({"figure": figure.name, "scale": scale, **figure.checked_parameters(scale)})
     seed = check_count("seed", seed, minimum=0)
+    largest_unseen_bias = check_largest_unseen_bias(largest_unseen_bias)
     # Before any work: what is given must be readable, what is made writable.
     arrays = read_published(published, figure.published) if published is not None else Published()
     folder = Path(out)
@@ -76,7 +80,11 @@ def reproduce(
 
     for picture in pictures:
         save_figure(drawn, picture, force=True)
-    return replace(verdict, remarks=(*verdict.remarks, *store.remarks, *arrays.remarks.values()))
+    return replace(
+        verdict,
+        remarks=(*verdict.remarks, *store.remarks, *arrays.remarks.values()),
+        largest_unseen_bias=largest_unseen_bias,
+    )
 
 
 _TRAINERS = ("torch", "scikit-learn")

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.finite_size import solve_finite
-from iclglass.validation.crosscheck import Agreement, compare
+from iclglass.validation.agreement import Agreement
+from iclglass.validation.crosscheck import compare
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.simulation import FiniteSizeSamples, simulate
 from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.suite.points import Point, Scale
+from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS
 
 __all__ = ["HEADLINE", "Compared", "compare_point", "finite_size_z", "simulate_point"]
 
@@ -58,9 +60,15 @@ def simulate_point(
     )
 
 
-def compare_point(point: Point, samples: FiniteSizeSamples, *, false_alarm: float) -> Compared:
+def compare_point(
+    point: Point,
+    samples: FiniteSizeSamples,
+    *,
+    false_alarm: float,
+    largest_unseen_bias: float = LARGEST_UNSEEN_BIAS,
+) -> Compared:
     """Both theories against the samples; false_alarm: of the asymptotic comparison, all quantities together."""
-    agreement = compare(samples, false_alarm=false_alarm)
+    agreement = compare(samples, false_alarm=false_alarm, largest_unseen_bias=largest_unseen_bias)
     asymptotic = {row.quantity: [size.theory for size in row.sizes] for row in agreement.rows}
     return Compared(point, agreement, finite_size_table(samples, asymptotic))
 

@@ -12,9 +12,11 @@ from iclglass.numerics.plotting import PALETTE, save_figure
 from iclglass.validation.report import paragraph, picture, table, verdict, write_page
 from iclglass.validation.suite.compared import HEADLINE, Compared, finite_size_z
 from iclglass.validation.suite.suite import SuiteResult
+from iclglass.validation.verdict import percent
 
 __all__ = ["draw_extrapolations", "draw_histogram", "write_suite_page"]
 
+SAID = {True: "pass", False: "FAIL", None: "inconclusive"}
 SIMULATION, FINITE, ASYMPTOTIC = PALETTE[0], PALETTE[2], PALETTE[1]
 
 
@@ -41,14 +43,8 @@ def write_suite_page(result: SuiteResult, path: Path, *, force: bool = False) ->
 
 
 def _verdict(result: SuiteResult) -> list[str]:
-    count = sum(check.passed for check in result.checks)
-    sentence = (
-        f"{count} of {len(result.checks)} checks pass. {len(result.points)} points fixed beforehand, each at D = "
-        f"{', '.join(map(str, result.dimensions))} with {result.samples} independent data sets a size, every data set "
-        "solved exactly."
-    )
-    rows = [["pass" if check.passed else "FAIL", check.name, check.found, check.wanted] for check in result.checks]
-    return [verdict(sentence, passed=result.passed), table(["", "check", "found", "wanted"], rows, prose=True)]
+    rows = [[SAID[check.passed], check.name, check.found, check.wanted] for check in result.checks]
+    return [verdict(result.sentence, passed=result.passed), table(["", "check", "found", "wanted"], rows, prose=True)]
 
 
 def _finite_table(result: SuiteResult) -> str:
@@ -159,19 +155,29 @@ def _point_table(result: SuiteResult) -> str:
     rows = []
     for index, compared in enumerate(result.points, start=1):
         worst = max(compared.agreement.rows, key=lambda row: abs(row.z))
+        unseen = [f"{row.quantity} ({percent(row.unseen)})" for row in compared.agreement.rows if row.agrees is None]
         bias = next(row for row in compared.agreement.rows if row.quantity == "e_icl")
         rows.append(
             [
                 f"{index}: {compared.point.label}",
-                "pass" if compared.agreement.passed else "FAIL",
+                {True: "agrees", False: "DISAGREES", None: "inconclusive"}[compared.agreement.passed],
                 worst.quantity,
                 f"{worst.z:+.2f}",
-                f"{worst.threshold:.2f}",
-                f"{bias.smallest_detectable_bias / abs(bias.theory):.1%}",
+                worst.limit,
+                percent(bias.unseen),
+                ", ".join(unseen),
             ]
         )
-    header = ["point", "asymptotic", "largest |z|", "z", "threshold", "smallest bias of e_icl seen"]
-    return table(header, rows)
+    header = [
+        "point",
+        "asymptotic",
+        "largest |z|",
+        "z",
+        "limit + truncation",
+        "smallest bias of e_icl seen",
+        f"a bias of {percent(result.largest_unseen_bias)} could be unseen in",
+    ]
+    return table(header, rows, prose=True)
 
 
 def _coverage(result: SuiteResult) -> str:

@@ -192,13 +192,13 @@ def test_no_variances_below_the_threshold(ratio, threshold):
         assert math.isnan(limit.published[0]) == (not exists)
 
 
-@pytest.mark.parametrize(("tau", "lam"), [(5.5, 0.05), (12.0, 1.0)])
-def test_bias_is_that_of_a_random_matrix(tau, lam):
+@pytest.mark.parametrize(("tau", "lam", "rho"), [(5.5, 0.05, 0.0), (12.0, 1.0, 0.0), (5.5, 0.05, 1.5)])
+def test_bias_is_that_of_a_random_matrix_with_and_without_label_noise(tau, lam, rho):
     """Ridge regression y = s.w/a + noise with independent Gaussian features, at the two ridges.
 
     E h h^T = H^2/(a^2 n) + noise H/P over tasks w and noise of variance 1 + rho - 1/a, given H = S^T S/P.
     """
-    spins, a, rho, rng = 400, 1.1, 0.0, np.random.default_rng(3)
+    spins, a, rng = 400, 1.1, np.random.default_rng(3)
     limit = spin_by_spin_limit(task_diversity=tau, context_length=(1 + rho) / (a - 1), ridge=lam, label_noise=rho)
     prompts = round(tau * spins)
     features = np.sqrt(a) * rng.standard_normal((prompts, spins))

@@ -35,7 +35,7 @@ def test_derived_moments_agree_and_a_wrong_one_does_not(small):
         assert verdict.rows[2 * index + 1][3] == pytest.approx(variance * second)
     wrong = small.copy(deep=True)
     wrong["powers"].values[5, 1] *= 3  # the variance of one kind
-    assert not fig_1.FIGURE.judge(wrong, {}).agrees
+    assert fig_1.FIGURE.judge(wrong, {}).agrees is False
     assert len(fig_1.FIGURE.draw(small, {}).axes) == 9
 
 

@@ -32,7 +32,7 @@ def test_verdict(small):
     verdict = fig_s1.FIGURE.judge(small, {})
     assert verdict.agrees, verdict.rows
     assert len(verdict.rows) == 3
-    assert not fig_s1.FIGURE.judge(small.assign(test_error=small.test_error + 5), {}).agrees
+    assert fig_s1.FIGURE.judge(small.assign(test_error=small.test_error + 5), {}).agrees is False
 
 
 def test_published_means_are_compared(small):
@@ -70,7 +70,7 @@ def test_a_tenth_is_seen_at_quick_scale(monkeypatch, factor):
     assert "would be seen" in verdict.sentence
     monkeypatch.setattr(fig_s1, "_theory", lambda *given: factor * right(*given))
     wrong = fig_s1.FIGURE.judge(data, {})
-    assert not wrong.agrees
+    assert wrong.agrees is False
     np.testing.assert_allclose(wrong.rows[0][1], verdict.rows[0][1] / factor)
 
 
@@ -81,7 +81,7 @@ def test_one_point_off_is_seen_though_the_others_make_up_for_it():
     values[1, -1] *= 0.4
     verdict = fig_s1.FIGURE.judge(data.assign(test_error=(data.residual.dims, values)), {})
     assert abs(verdict.rows[0][4]) < 2
-    assert not verdict.agrees
+    assert verdict.agrees is False
 
 
 def test_theory_has_the_parameters_of_the_data(monkeypatch):

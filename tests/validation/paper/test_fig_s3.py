@@ -44,7 +44,7 @@ def test_agrees_and_a_wrong_theory_does_not(small):
     verdict = fig_s3.FIGURE.judge(small, {})
     assert verdict.agrees
     swapped = small.assign(theory=small["theory"][[1, 0, 2]].assign_coords(what=small["what"]))
-    assert not fig_s3.FIGURE.judge(swapped, {}).agrees
+    assert fig_s3.FIGURE.judge(swapped, {}).agrees is False
     assert fig_s3.FIGURE.draw(small, {})
 
 

@@ -155,7 +155,7 @@ def test_figure(monkeypatch):
         x, drawn = next(line.get_data() for line in panel.lines if str(line.get_label()).startswith("theory"))
         curve = data["curve"].sel(covariance=kind)
         np.testing.assert_allclose(np.interp(curve["curve_correlation"], x, drawn), curve, rtol=CURVES)
-    assert not fig_s4.FIGURE.judge(data.assign(exact=1.2 * data["exact"]), {}).agrees
+    assert fig_s4.FIGURE.judge(data.assign(exact=1.2 * data["exact"]), {}).agrees is False
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_figure_agrees_and_a_wrong_scale_does_not(monkeypatch):
     assert verdict.agrees
     assert len(verdict.rows) == 18
     wrong = data.assign(moments=data["moments"] * 1.05)
-    assert not fig_s5.FIGURE.judge(wrong, {}).agrees
+    assert fig_s5.FIGURE.judge(wrong, {}).agrees is False
     assert len(fig_s5.FIGURE.draw(data, {}).axes) == 6
 
 

@@ -195,11 +195,11 @@ def simulated():
 @pytest.mark.slow
 def test_verdict(simulated):
     verdict = fig_s8.FIGURE.judge(simulated, {})
-    assert verdict.agrees, verdict
+    assert verdict.agrees is not False, verdict  # so few data sets need not see a bias of 25 %
     assert any("no error is below" in remark for remark in verdict.remarks)
-    assert not fig_s8.FIGURE.judge(simulated.assign(SLA=simulated.SLA * 1.2), {}).agrees
+    assert fig_s8.FIGURE.judge(simulated.assign(SLA=simulated.SLA * 1.2), {}).agrees is False
     wrong = fig_s8.FIGURE.judge(simulated.assign(TF=simulated.TF * 0), {})
-    assert not wrong.agrees
+    assert wrong.agrees is False
     assert any(remark.startswith("TF at N = 4 ") for remark in wrong.remarks)
 
 
@@ -262,7 +262,7 @@ def test_published_errors_are_compared_where_they_fit():
     data = made_up()
     verdict = fig_s8.FIGURE.judge(data, {})
     assert verdict.agrees, verdict
-    assert not fig_s8.FIGURE.judge(data.assign(exact=data.exact * 1.1), {}).agrees
+    assert fig_s8.FIGURE.judge(data.assign(exact=data.exact * 1.1), {}).agrees is False
     assert verdict.sentence.count("allowed") == 2
     arrays = {
         **arrays_of("SA", np.array([10.0, 20.0]), np.array([0.5, 0.4]), np.array([0.1, 0.1])),

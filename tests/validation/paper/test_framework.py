@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 import iclglass.validation.paper.reproduce as module
 from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.validation.paper.catalogue import FIGURES, get
-from iclglass.validation.paper.figure import PaperFigure, Verdict, compared, largest, quiet
+from iclglass.validation.paper.figure import Judged, PaperFigure, Verdict, compared, largest, quiet
 from iclglass.validation.paper.published import Published, of_shape, read_published
 from iclglass.validation.paper.reproduce import reproduce
 
@@ -40,7 +40,9 @@ class Stand:
             parameters=lambda scale: {"size": self.size, "pair": (1, 2)},
             simulate=self.simulate,
             draw=lambda data, published: Figure(),
-            judge=lambda data, published: Verdict(f"{float(data.x.sum()):.12g} {sorted(published)}", (), True),
+            judge=lambda data, published: Verdict(
+                f"{float(data.x.sum()):.12g} {sorted(published)}", (), (Judged("x", False, 0.1),)
+            ),
             published=("fig-0/data/a.npy", "fig-0/data/b.npy"),
         )
 
@@ -171,7 +173,7 @@ def test_a_misshapen_file_is_named_in_the_verdict(stand, tmp_path, monkeypatch):
 
     def judge(data, published):
         of_shape(published, "fig-0/data/a.npy", (4,))
-        return Verdict("", (), None)
+        return Verdict("", (), ())
 
     figure = replace(stand.figure(), judge=judge)
     monkeypatch.setattr(module, "get", lambda name: figure)

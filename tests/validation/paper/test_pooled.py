@@ -40,7 +40,7 @@ def test_the_smallest_bias_is_seen_nine_times_in_ten(sign):
 def test_few_repeats_at_many_points_see_what_no_point_can():
     values = ratios(np.random.default_rng(3), 0.05)
     one = pooled("x", values, false_alarm=1e-3, comparisons=POINTS + 1)
-    assert not one.agrees
+    assert one.agrees is False
     single = stats.ttest_1samp(values, 1, axis=1).statistic
     assert np.max(np.abs(single)) < bonferroni_threshold(1e-3, POINTS + 1, REPEATS - 1)
     assert REPEATS - 1 < one.dof < POINTS * (REPEATS - 1)

@@ -68,7 +68,7 @@ def small(request, monkeypatch):
         assert hasattr(source, constant)
         monkeypatch.setattr(source, constant, value)
     figure = replace(
-        source.FIGURE, judge=lambda data, published: Verdict("", (), None), draw=lambda data, published: Figure()
+        source.FIGURE, judge=lambda data, published: Verdict("", (), ()), draw=lambda data, published: Figure()
     )
     monkeypatch.setattr(module, "get", lambda _: figure)
     return name

@@ -1,0 +1,50 @@
+"""Sample sets drawn from a known law, for statistics of the comparison: one quantity, e_icl, and its exact theory."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+
+from iclglass.numerics.task_spectrum import ISOTROPIC
+from iclglass.validation.observables import QUANTITIES
+from iclglass.validation.simulation import FiniteSizeSamples
+
+VALUE = 1.0
+"""Of e_icl at D -> infinity, and in the theory."""
+
+
+def spread(size):
+    """Standard deviation of e_icl of one data set: proportional to 1/D, as of a self-averaging quantity."""
+    return 1.0 / size
+
+
+def synthetic_samples(rng, *, sizes=(8, 16, 32), samples=32, bias=0.0, curvature=1.0):
+    """e_icl = VALUE + bias + curvature/D + noise; no other quantity has a number, nor has it in `exact_theory`."""
+    inverse = 1 / np.array(sizes, dtype=float)[:, None]
+    noise = np.array([spread(size) for size in sizes])[:, None] * rng.standard_normal((len(sizes), samples))
+    values = {name: np.full((len(sizes), samples), math.nan) for name in QUANTITIES}
+    values["e_icl"] = VALUE + bias + curvature * inverse + noise
+    return FiniteSizeSamples(
+        task_diversity=2.0,
+        context_length=1.0,
+        label_noise=0.0,
+        ridge=0.1,
+        temperature=0.0,
+        norm="N",
+        seed=0,
+        samples=samples,
+        dimensions=tuple(sizes),
+        prompts=tuple(2 * size**2 for size in sizes),
+        contexts=tuple(sizes),
+        values=values,
+        distinct_tasks=math.inf,
+        task_counts=tuple(2 * size**2 for size in sizes),
+        test_context_length=None,
+        test_contexts=tuple(sizes),
+        tasks=ISOTROPIC,
+    )
+
+
+def exact_theory(**parameters):
+    """VALUE for e_icl and no number for anything else."""
+    return SimpleNamespace(**(dict.fromkeys(QUANTITIES, math.nan) | {"e_icl": VALUE}))

@@ -1,0 +1,224 @@
+"""Result of a cross-check: one row a quantity, the verdict with its power in words, and everything as JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
+from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS, combined, percent
+
+__all__ = ["POWER", "Agreement", "QuantityAgreement", "SizeComparison"]
+
+POWER = 0.9
+"""Probability with which a bias of the reported smallest detectable size would have failed the check."""
+
+
+@dataclass(frozen=True)
+class SizeComparison:
+    """One quantity at one dimension, against the asymptotic theory; not part of the verdict.
+
+    mean, standard_error : over the independent data sets.    theory : at (P/D^2, N/D, K/D).    z : their gap in
+    errors.
+    """
+
+    dimension: int
+    mean: float
+    standard_error: float
+    theory: float
+    z: float
+
+
+@dataclass(frozen=True)
+class QuantityAgreement:
+    """One quantity: the theory at D -> infinity against the simulation extrapolated to it.
+
+    extrapolated : theory plus the extrapolated gap.    coefficients : of the gap, g + a/D (+ b/D^2).
+    threshold : |z| from which the quantity disagrees, were the polynomial exact; truncation : allowance for
+    what its first missing term adds to the gap. It is refused unless |gap| < threshold standard_error + truncation.
+    smallest_detectable_bias : see `POWER`; truncation included.    scale : what a bias is a share of.
+    agrees : True, False, or None where a bias of the share asked for could have stayed unseen (`validation.verdict`).
+    fit_p_value : of the polynomial in 1/D; NaN with too few dimensions to test it.
+    Where theory or simulation is not finite there is no gap: agrees is False, z infinite, what cannot be computed NaN.
+    """
+
+    quantity: str
+    theory: float
+    extrapolated: float
+    standard_error: float
+    dof: float
+    z: float
+    threshold: float
+    agrees: bool | None
+    truncation: float
+    smallest_detectable_bias: float
+    scale: float
+    fit_p_value: float
+    coefficients: tuple[float, ...]
+    sizes: tuple[SizeComparison, ...]
+
+    @property
+    def unseen(self) -> float:
+        """The smallest detectable bias as a share of the scale."""
+        return self.smallest_detectable_bias / self.scale
+
+    @property
+    def allowance(self) -> float:
+        """The truncation in standard errors, to be added to the threshold."""
+        return self.truncation / self.standard_error if self.standard_error > 0 else 0.0
+
+    @property
+    def limit(self) -> str:
+        """What |z| was allowed, in words: the threshold and, where there is one, the allowance for truncation.
+
+        >>> from types import SimpleNamespace
+        >>> QuantityAgreement.limit.fget(SimpleNamespace(threshold=4.5, allowance=3.21))
+        '4.50 + 3.21'
+        """
+        return f"{self.threshold:.2f}" + (f" + {self.allowance:.2f}" if self.allowance > 0 else "")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Result of a cross-check: the parameters, the integers used, and one row a quantity.
+
+    dimensions, prompts, contexts : D, P, N.    order : degree of the polynomial in 1/D.
+    false_alarm : a correct theory fails with at most this probability.    rows : the quantities compared.
+    last_feature, last_row : the layer simulated, see `numerics.last_row`; one theory for all as D -> infinity.
+    largest_unseen_bias : the largest relative bias that may stay unseen in a quantity that agrees.
+    left_out : quantities that were not: at these parameters they repeat another one, do not exist or diverge.
+    task_counts : K; P where every prompt has its own task (distinct_tasks infinite).
+    test_contexts : tokens of a test prompt.    tasks : covariance spectrum, at D its D quantiles.
+    """
+
+    task_diversity: float
+    context_length: float
+    label_noise: float
+    ridge: float
+    temperature: float
+    norm: str
+    seed: int
+    samples: int
+    dimensions: tuple[int, ...]
+    prompts: tuple[int, ...]
+    contexts: tuple[int, ...]
+    order: int
+    false_alarm: float
+    rows: tuple[QuantityAgreement, ...]
+    distinct_tasks: float = math.inf
+    task_counts: tuple[int, ...] = ()
+    test_context_length: float | None = None
+    test_contexts: tuple[int, ...] = ()
+    tasks: TaskSpectrum = ISOTROPIC
+    last_feature: str = "unit-tokens"
+    last_row: bool = True
+    largest_unseen_bias: float = LARGEST_UNSEEN_BIAS
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether every quantity agrees: False if one disagrees, else None if one could hide a bias too large."""
+        return combined(row.agrees for row in self.rows)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words; its first word is Inconclusive where it is."""
+        names = ", ".join(row.quantity for row in self.rows)
+        sizes = ", ".join(map(str, self.dimensions))
+        polynomial = "value + a/D" if self.order == 1 else "value + a/D + b/D^2"
+        off = [
+            str(dimension)
+            for index, dimension in enumerate(self.dimensions)
+            if any(row.threshold <= abs(row.sizes[index].z) < math.inf for row in self.rows)
+        ]
+        single = (
+            f"The extrapolation is checked, not any single dimension: at D = {', '.join(off)} the simulation "
+            "differs from the asymptotic theory by more than the threshold, as 1/D corrections make it."
+            if off
+            else "The extrapolation is checked; the 1/D correction is beyond the threshold at no dimension."
+        )
+        weak = (
+            " Two dimensions cannot test the curvature in 1/D, and make a weak check: use three or more."
+            if len(self.dimensions) == 2
+            else ""
+        )
+        left_out = (
+            f" Left out, as here they repeat another quantity, do not exist or diverge: {', '.join(self.left_out)}."
+            if self.left_out
+            else ""
+        )
+        return (
+            f"{self._verdict}. The values of {names} extrapolated to D -> infinity ({polynomial} from D = {sizes}; "
+            f"{self.samples} data sets each) were compared with the asymptotic theory, at a false-alarm rate "
+            f"of at most {self.false_alarm:g} for all {len(self.rows)} together and with an allowance for the "
+            f"polynomial's first missing term{self._allowed}.{self._power} {single}{weak}{left_out}"
+        )
+
+    @property
+    def _verdict(self) -> str:
+        """The verdict and, where it is not agreement, whose it is."""
+        if self.passed:
+            return "Theory and simulation agree"
+        if self.passed is None:
+            unseen = ", ".join(f"{row.quantity} ({percent(row.unseen)})" for row in self.rows if row.agrees is None)
+            return (
+                f"Inconclusive: no quantity disagrees, but a bias of more than {percent(self.largest_unseen_bias)} "
+                f"could have stayed unseen in {unseen}"
+            )
+        failed = ", ".join(f"{row.quantity} ({_reason(row)})" for row in self.rows if row.agrees is False)
+        return f"Theory and simulation disagree in {failed}"
+
+    @property
+    def _allowed(self) -> str:
+        """Quantities beyond their threshold that only the allowance for truncation lets pass."""
+        found = [
+            f"{row.quantity} (z = {row.z:+.1f} of {row.limit})"
+            for row in self.rows
+            if row.agrees is not False and row.threshold < abs(row.z) < math.inf and row.allowance > 0
+        ]
+        return f", which alone lets pass {', '.join(found)}" if found else ""
+
+    @property
+    def _power(self) -> str:
+        """The smallest bias that would have been seen, of the quantities that agree; of the others, what to do."""
+        agreed = sorted((row for row in self.rows if row.agrees), key=lambda row: row.unseen)
+        said = ""
+        if agreed:
+            first, last = ((row.quantity, percent(row.unseen)) for row in (agreed[0], agreed[-1]))
+            span = f"of {first[1]} ({first[0]})" + (f" to {last[1]} ({last[0]})" if len(agreed) > 1 else "")
+            of = "" if self.passed else "Of the quantities that agree, "
+            said = f" {of}{'a' if of else 'A'} bias {span} would have been seen with probability {POWER:g}."
+        if any(row.agrees is None for row in self.rows):
+            if self.passed is False:
+                unseen = ", ".join(row.quantity for row in self.rows if row.agrees is None)
+                said += f" Nothing can be said of {unseen}."
+            said += " Take more samples, or dimensions further apart."
+        return said
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything as JSON-safe values: NaN and infinities are None."""
+        plain = {name: _json_safe(value) for name, value in asdict(self).items()}
+        rows = [_json_safe({**asdict(row), "unseen": row.unseen}) for row in self.rows]
+        return {"schema_version": 1, "passed": self.passed, "sentence": self.sentence, **plain, "rows": rows}
+
+
+def _reason(row: QuantityAgreement) -> str:
+    """Why a row disagrees, in words."""
+    if math.isfinite(row.extrapolated):
+        return f"z = {row.z:+.1f} of {row.limit}"
+    in_theory = math.isfinite(row.theory) and all(math.isfinite(size.theory) for size in row.sizes)
+    return "not finite in the simulation" if in_theory else "not finite in the theory"
+
+
+def _json_safe(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return _json_safe(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_safe(item) for item in value]
+    return value
