@@ -48,6 +48,7 @@ def run(values: Mapping[str, Any]) -> int:
                         out=folder,
                         seed=values["seed"],
                         force=bool(values["force"]),
+                        resume_anyway=bool(values["resume_anyway"]),
                         progress=advance,
                     )
             except MissingExtraError as error:

@@ -9,7 +9,7 @@ from iclglass.output import DISAGREE, DONE, print_json, to_json
 
 __all__ = ["run"]
 
-_TAKEN = ("suite", "seed", "workers", "out", "force", "json")
+_TAKEN = ("suite", "seed", "workers", "out", "force", "resume_anyway", "json")
 
 
 def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
@@ -36,7 +36,12 @@ def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
             check_writable(path, force=force)
     with made(folder), bar("simulating") as advance:
         result = run_suite(
-            values["suite"], seed=values["seed"], folder=folder, workers=values["workers"], progress=advance
+            values["suite"],
+            seed=values["seed"],
+            folder=folder,
+            workers=values["workers"],
+            progress=advance,
+            resume_anyway=bool(values["resume_anyway"]),
         )
     with replacing(record, force=True) as temporary:
         temporary.write_text(to_json(result.to_dict()) + "\n", encoding="utf-8")

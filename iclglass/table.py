@@ -68,6 +68,12 @@ def _finite_size(convert: Callable[[str, str], object], what: str) -> tuple[Opti
 _NORM = Option(("norm",), text, "divisor of the attention sum at finite D: N or N+1", "N|N+1", default="N")
 _JSON = Option(("json",), text, "print one JSON object", switch=True)
 _FORCE = Option(("force",), text, "replace existing files", switch=True)
+_ANYWAY = Option(
+    ("resume-anyway",),
+    text,
+    "go on with what another version of this program has left unfinished; the result says so",
+    switch=True,
+)
 _SWEEP = (
     *_parameters(grid, grids=True),
     _test_context(grid, grids=True),
@@ -103,6 +109,7 @@ _SIMULATED = (
     Option(("workers",), integer, "processes; the result does not depend on it (default: 1)", "COUNT"),
     Option(("dask",), text, "compute on Dask: a cluster on this machine, or that of a scheduler", "local|ADDRESS"),
     Option(("mpi",), text, "compute on the processes of an MPI job (mpiexec ... -m mpi4py.futures)", switch=True),
+    _ANYWAY,
     Option(("status",), text, "say how far the sweep with this output is, and nothing else", "FILE"),
 )
 _SAMPLING = (
@@ -221,6 +228,7 @@ COMMANDS = (
                 "local|ADDRESS",
             ),
             Option(("start",), text, "with --blocks: a solution written before, to go on from", "FILE.nc"),
+            replace(_ANYWAY, help=f"with --blocks: {_ANYWAY.help}"),
             Option(
                 ("out",),
                 text,
@@ -270,6 +278,7 @@ COMMANDS = (
             Option(("out",), text, "file of the run: the same command resumes it", "FILE.npz"),
             Option(("plot",), text, "picture to write: energy and test error against the step", "FILE.png"),
             _FORCE,
+            _ANYWAY,
             _JSON,
         ),
         "iclglass train --dimension 20 --context 100 --prompts 800 --ridge0 0.001 --steps 3000 --learning-rate 0.3",
@@ -296,6 +305,7 @@ COMMANDS = (
                 default="iclglass-validation",
             ),
             _FORCE,
+            _ANYWAY,
             _JSON,
         ),
         "iclglass validate --tau 2 --alpha 1 --lam 0.1 --dimension 16,24,32,48 --samples 32",
@@ -315,6 +325,7 @@ COMMANDS = (
             ),
             Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
             _FORCE,
+            _ANYWAY,
             _JSON,
         ),
         "iclglass reproduce fig-S1 --out figures    (fig-1 .. fig-4, fig-S1 .. fig-S8, or all)",

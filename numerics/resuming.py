@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from iclglass.numerics.errors import OutputError
 from iclglass.numerics.source import code_digests
 
-__all__ = ["Program", "described", "differences", "digest", "going_on", "program", "versions"]
+__all__ = [
+    "Program",
+    "described",
+    "differences",
+    "digest",
+    "generator_digest",
+    "going_on",
+    "program",
+    "versions",
+]
 
 Program = Mapping[str, Any]
 """Modules with the digests of their code, and versions."""
@@ -79,9 +88,9 @@ def going_on(work: str, programs: Sequence[Program], here: Program, *, anyway: b
         return list(programs)
     if not anyway:
         raise OutputError(
-            f"{work} was begun by another version of this program: {others}; results of both must not be mixed unsaid: "
-            f"finish it with that one, or --resume-anyway (resume_anyway=True), which the result will say, or {anew} to "
-            "begin anew"
+            f"{work} was begun by another version of this program: {others}; results of both must not be mixed "
+            f"unsaid: finish it with that one, or --resume-anyway (resume_anyway=True), which the result tells of, or {anew} "
+            "to begin anew"
         )
     return [*programs, here]
 
@@ -119,3 +128,15 @@ def digest(*arrays: NDArray[Any]) -> str:
         found.update(f"{array.dtype} {array.shape} ".encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()[:16]
+
+
+def generator_digest(rng: np.random.Generator | None) -> str | None:
+    """What names the random numbers that a generator will give: a hash of its state.
+
+    >>> generator_digest(np.random.default_rng(1)) == generator_digest(np.random.default_rng(2))
+    False
+    """
+    if rng is None:
+        return None
+    state = json.dumps(rng.bit_generator.state, default=lambda array: array.tolist(), sort_keys=True)
+    return hashlib.sha256(state.encode()).hexdigest()[:16]

@@ -36,6 +36,7 @@ __all__ = [
     "replacing",
     "save",
     "uninterrupted",
+    "without_time",
 ]
 
 PROVENANCE = "iclglass_provenance"
@@ -77,6 +78,16 @@ def provenance(
     if len(programs) > 1:
         record["programs"] = [described(each) for each in programs]
     return json.dumps(record, default=_plain, sort_keys=True)
+
+
+def without_time(provenance: str) -> dict[str, object]:
+    """What tables in JSON say of where they come from: the same for a run that was interrupted and one that was not.
+
+    >>> sorted(without_time(provenance({"ridge": 0.1})))
+    ['git_revision', 'source', 'versions']
+    """
+    record = json.loads(provenance)
+    return {name: record[name] for name in ("versions", "git_revision", "source", "programs") if name in record}
 
 
 def _plain(value: object) -> object:

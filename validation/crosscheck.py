@@ -17,7 +17,7 @@ finite on one side only, theory or simulation, disagrees.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import check_real
 from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.resuming import described
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.finite_size import extrapolate
@@ -128,6 +129,8 @@ class Agreement:
     left_out : quantities that were not: at these parameters they repeat another one, do not exist or diverge.
     task_counts : K; P where every prompt has its own task (distinct_tasks infinite).
     test_contexts : tokens of a test prompt.    tasks : covariance spectrum, at D its D quantiles.
+    compared_with : the theory's function, by its full name.
+    programs : which have drawn the data sets, in few words, where there are several.
     """
 
     task_diversity: float
@@ -150,6 +153,8 @@ class Agreement:
     test_contexts: tuple[int, ...] = ()
     tasks: TaskSpectrum = ISOTROPIC
     left_out: tuple[str, ...] = ()
+    compared_with: str = ""
+    programs: tuple[Mapping[str, str], ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -227,6 +232,7 @@ def validate(
     progress: Callable[[int, int], None] | None = None,
     checkpoint: str | Path | None = None,
     fresh: bool = False,
+    resume_anyway: bool = False,
 ) -> Agreement:
     """Simulate, extrapolate and compare with the theory; parameters as in `validation.simulation.simulate`.
 
@@ -283,6 +289,7 @@ def validate(
         progress=progress,
         checkpoint=checkpoint,
         fresh=fresh,
+        resume_anyway=resume_anyway,
     )
     return compare(found, false_alarm=false_alarm, theory=theory)
 
@@ -360,7 +367,14 @@ def compare(samples: FiniteSizeSamples, *, false_alarm: float = 0.01, theory: Th
         test_contexts=samples.test_contexts,
         tasks=samples.tasks,
         left_out=left_out,
+        compared_with=_named(theory),
+        programs=tuple(map(described, samples.programs)) if len(samples.programs) > 1 else (),
     )
+
+
+def _named(theory: Theory) -> str:
+    kind = theory if hasattr(theory, "__qualname__") else type(theory)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _is_finite(name: str, samples: FiniteSizeSamples, predictions: FloatArray) -> bool:

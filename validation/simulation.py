@@ -28,6 +28,7 @@ from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeE
 from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.parameters import real
+from iclglass.numerics.resuming import Program
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.checkpoint import open_checkpoint
 from iclglass.validation.observables import QUANTITIES, measure
@@ -48,6 +49,7 @@ class FiniteSizeSamples:
     task_counts : K, tasks in the pool of each dimension; P where every prompt has its own (distinct_tasks infinite).
     test_contexts : tokens in a test prompt; N if test_context_length is None.
     tasks : covariance spectrum; at dimension D its D quantiles are used (`validation.pools.at_dimension`).
+    programs : which have drawn them, see `numerics.resuming`.
     """
 
     task_diversity: float
@@ -67,6 +69,7 @@ class FiniteSizeSamples:
     test_context_length: float | None
     test_contexts: tuple[int, ...]
     tasks: TaskSpectrum
+    programs: tuple[Program, ...] = ()
 
     @property
     def one_law(self) -> bool:
@@ -161,6 +164,7 @@ def simulate(
     progress: Callable[[int, int], None] | None = None,
     checkpoint: str | Path | None = None,
     fresh: bool = False,
+    resume_anyway: bool = False,
 ) -> FiniteSizeSamples:
     """Draw and measure `samples` independent data sets at each dimension.
 
@@ -171,7 +175,8 @@ def simulate(
     pretraining. tasks: covariance spectrum of tasks in pretraining and test.
     workers: threads, by default one for each core; the result does not depend on it, except through memory.
     progress is called with (samples done, samples in all) after each. checkpoint is a file that keeps
-    finished samples (see `validation.checkpoint`); an interrupt leaves it complete up to the last one.
+    finished samples (see `validation.checkpoint`); an interrupt leaves it complete up to the last one. resume_anyway:
+    take what another version of the program has left in it.
 
     Raises ParameterError or ParameterTypeError for bad values, for sizes that round to zero prompts, tokens or tasks,
     for more tasks than prompts, and when the memory estimate exceeds what is available; OutputError for an unusable
@@ -216,7 +221,7 @@ def simulate(
         "ridge": ridge,
         "temperature": temperature,
         "test_context_length": test_context_length,
-        "tasks": _describe(tasks),
+        "tasks": tasks.record(),
         "norm": norm,
         "seed": seed,
     }
@@ -248,7 +253,8 @@ def simulate(
 
     values = {name: np.full((len(sizes), samples), math.nan) for name in QUANTITIES}
     finished, total = 0, len(sizes) * samples
-    with open_checkpoint(checkpoint, parameters, fresh=fresh) as store, threadpool_limits(limits=1, user_api="blas"):
+    opened = open_checkpoint(checkpoint, parameters, fresh=fresh, resume_anyway=resume_anyway)
+    with opened as store, threadpool_limits(limits=1, user_api="blas"):
         threads_pool = ThreadPoolExecutor(max_workers=threads)
         try:
             pending = {}
@@ -298,6 +304,7 @@ def simulate(
         test_context_length=test_context_length,
         test_contexts=tuple(test_contexts),
         tasks=tasks,
+        programs=tuple(store.programs),
     )
 
 
@@ -316,13 +323,6 @@ def _test_context(test_context_length: float, dimension: int) -> int:
             f"the smallest usable dimension is {_smallest(0.5 / test_context_length)}"
         )
     return count
-
-
-def _describe(tasks: TaskSpectrum) -> object:
-    """The spectrum for a checkpoint's header, as JSON."""
-    if np.all(tasks.pretraining == 1) and np.all(tasks.test == 1):
-        return "isotropic"
-    return {field: getattr(tasks, field).tolist() for field in ("pretraining", "test", "weights")}
 
 
 def _check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from iclglass.numerics.arguments import check_choice
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.resuming import digest
 
 __all__ = ["NORMS", "Instance"]
 
@@ -83,6 +84,11 @@ class Instance:
             context[part, -1] = np.einsum("pk,pk->p", weight, weight)
         context /= count if norm == "N" else count + 1
         return Instance(context, arrays["query"], arrays["label"])
+
+    @property
+    def digest(self) -> str:
+        """What names the data set among the parameters of a result: a hash of its arrays."""
+        return digest(self.context, self.query, self.label)
 
     @property
     def dimension(self) -> int:

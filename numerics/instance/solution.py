@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.resuming import Program
 
 __all__ = ["InstanceSolution", "diverged_solution", "pack_solution", "with_masked_column"]
 
@@ -32,6 +35,8 @@ class InstanceSolution:
     status, reason : how it ended, and one sentence why; for a divergence the predicted cause.
     spectral_radius : of the linearised (damped) iteration at its fixed point where computed, else NaN.
     history : (iterations,), the residual or the change at each step.
+    parameters : all that it follows from, plain values by the names of the solver's arguments; of arrays and random
+        numbers a digest.    programs : which have worked on it one after another, see `numerics.resuming`.
 
     A diverged solution has NaN mean and variance, never a number that is not a solution.
     """
@@ -49,6 +54,8 @@ class InstanceSolution:
     reason: str
     spectral_radius: float
     history: FloatArray
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    programs: tuple[Program, ...] = ()
 
 
 def with_masked_column(active: FloatArray, value: float) -> FloatArray:

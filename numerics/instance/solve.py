@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.solution import InstanceSolution
 from iclglass.numerics.memory import check_memory
+from iclglass.numerics.resuming import generator_digest
 
 __all__ = ["METHODS", "solve_instance"]
 
@@ -87,6 +90,12 @@ def solve_instance(
         raise ParameterError(
             f"method {method!r} takes no {' or '.join(unknown)}; its options are {', '.join(_OPTIONS[method])}"
         )
+    plain = {"instance": instance.digest, "ridge0": ridge0, "beta": beta, "method": method, **options}
+    plain["rng"] = generator_digest(rng)  # before it is used
+    return replace(_solve(instance, ridge0, beta, method, given), parameters=plain)
+
+
+def _solve(instance: Instance, ridge0: float, beta: float, method: str, given: Mapping[str, Any]) -> InstanceSolution:
     if method == "exact":
         from iclglass.numerics.instance.exact import exact
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ Variable = tuple[tuple[str, ...], NDArray[Any]]
 
 _REDUCED = ("context", "query", "label")
 _TOKENS = ("tokens", "labels", "query", "label")
+
+_SOLVERS = ("iclglass.numerics.instance.solve", "iclglass.numerics.instance.distributed")
 
 _DIMENSIONS = {"context": ("prompt", "row"), "query": ("prompt", "column"), "label": ("prompt",)}
 
@@ -59,6 +62,7 @@ def save_solution(
 ) -> None:
     """Write means, variances and how they were reached to .npz or netCDF (.nc), atomically.
 
+    What the solution says it follows from is recorded; parameters: more, under other names or in place of it.
     Arrays and numbers are variables under the names of `InstanceSolution`; method, status and reason are text.
 
     Raises OutputError: the file exists or cannot be written; ParameterError: another suffix.
@@ -71,7 +75,9 @@ def save_solution(
     for name in ("ridge0", "beta", "free_energy", "iterations", "residual", "spectral_radius"):
         variables[name] = ((), np.asarray(getattr(solution, name)))
     text = {"method": solution.method, "status": solution.status.name, "reason": solution.reason}
-    _write(Path(path), variables, text, provenance(parameters or {}, seed=seed), force)
+    recorded = {**solution.parameters, **(parameters or {})}
+    origin = provenance(recorded, seed=seed, modules=_SOLVERS, programs=solution.programs)
+    _write(Path(path), variables, text, origin, force)
 
 
 def load_solution(path: str | Path) -> InstanceSolution:
@@ -81,7 +87,7 @@ def load_solution(path: str | Path) -> InstanceSolution:
     """
     dataset = load(path)
     try:
-        numbers = {name: float(dataset[name]) for name in ("ridge0", "beta", "free_energy", "residual")}
+        numbers: dict[str, Any] = {name: float(dataset[name]) for name in ("ridge0", "beta", "free_energy", "residual")}
         return InstanceSolution(
             method=str(dataset.attrs["method"]),
             mean=dataset["mean"].values,
@@ -92,6 +98,7 @@ def load_solution(path: str | Path) -> InstanceSolution:
             reason=str(dataset.attrs["reason"]),
             spectral_radius=float(dataset["spectral_radius"]),
             history=dataset["history"].values,
+            parameters=json.loads(dataset.attrs[PROVENANCE]).get("parameters", {}),
             **numbers,
         )
     except (KeyError, TypeError, ValueError) as error:

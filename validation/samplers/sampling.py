@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from iclglass.numerics.arguments import MOST, check_choice, check_count, check_r
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.memory import check_memory
+from iclglass.numerics.resuming import generator_digest
 from iclglass.validation.samplers import hmc, langevin
 from iclglass.validation.samplers.chains import OBSERVABLES, Trace, Transition, run_chains
 from iclglass.validation.samplers.exact import exact_draws
@@ -53,6 +55,8 @@ class Samples:
     step : of the dynamics, in SG's units of H; NaN for "exact" and "heat-bath".    bound : its stable bound, or NaN.
     trajectory : largest number of leapfrog steps, 0 for other methods than "hmc".
     warmup : steps thrown away before the first draw.    thin : steps from one draw to the next.
+    parameters : all that they follow from, plain values by the names of the arguments of `sample`; of the data set and
+        the random numbers a digest.
     """
 
     method: str
@@ -67,6 +71,7 @@ class Samples:
     trajectory: int
     warmup: int
     thin: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def energies(self) -> FloatArray:
@@ -150,9 +155,13 @@ def sample(
         thin = check_count("thin", thin, minimum=1, maximum=MOST)
     if step is not None:
         step = check_real("step", step, minimum=0.0, above=True)
+    options: dict[str, Any] = {"method": method, "draws": draws, "chains": chains, "warmup": warmup, "step": step}
+    options |= {"trajectory": trajectory, "thin": thin, "keep_weights": keep_weights, "matrix_free": matrix_free}
     one = isinstance(instance, Instance) and instance.spins <= _ONE_THREAD
     with threadpool_limits(limits=1 if one else None, user_api="blas"):
         target = make_target(instance, ridge0=ridge0, beta=beta, matrix_free=matrix_free)
+        options |= {"ridge0": target.ridge0, "beta": target.beta, "instance": instance.digest}
+        options["rng"] = generator_digest(rng)  # before it is used
         check_memory(
             8.0 * chains * (draws * len(OBSERVABLES) + _STATES * target.spins),
             what=f"{chains} chains of {draws} draws of {target.spins} spins",
@@ -161,7 +170,7 @@ def sample(
         trace = Trace(chains, draws, instance.dimension, keep_weights=_keeps(keep_weights, chains, draws, target.spins))
         if method == "exact":
             _draw_exact(target, trace, chains, draws, rng, progress)
-            return _samples(method, target, trace, np.ones(chains))
+            return _samples(method, target, trace, np.ones(chains), options)
         edges = spectrum(target, rng)
         step, bound = _step(method, step, edges)
         if method == "hmc" and trajectory is None:
@@ -178,6 +187,7 @@ def sample(
             target,
             trace,
             acceptance,
+            options,
             step=step,
             bound=bound,
             trajectory=trajectory or 0,
@@ -281,6 +291,7 @@ def _samples(
     target: Target,
     trace: Trace,
     acceptance: FloatArray,
+    parameters: Mapping[str, Any],
     *,
     step: float = math.nan,
     bound: float = math.nan,
@@ -303,4 +314,5 @@ def _samples(
         trajectory=trajectory,
         warmup=warmup,
         thin=thin,
+        parameters=parameters,
     )

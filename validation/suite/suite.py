@@ -1,6 +1,5 @@
 """The whole validation suite, resumable, and its verdict."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,8 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from iclglass.numerics.arguments import check_choice, check_count
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.storage import check_readable, provenance, replacing
-from iclglass.validation.simulation import simulate
+from iclglass.numerics.resuming import Program
+from iclglass.numerics.storage import check_readable, provenance, replacing, without_time
+from iclglass.validation.simulation import FiniteSizeSamples, simulate
 from iclglass.validation.statistics import bonferroni_threshold, smallest_detectable_bias
 from iclglass.validation.suite.compared import HEADLINE, Compared, compare_point, finite_size_z, simulate_point
 from iclglass.validation.suite.controls import Detection, detections
@@ -90,7 +90,7 @@ class SuiteResult:
             "worst_digits": asdict(self.digits),
             "smallest_bias": self.smallest_bias,
             "points": [_point_record(result) for result in self.points],
-            "provenance": {key: json.loads(self.provenance)[key] for key in ("versions", "git_revision")},
+            "provenance": without_time(self.provenance),
         }
 
 
@@ -102,6 +102,7 @@ def run_suite(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     only: Sequence[Point] | None = None,
+    resume_anyway: bool = False,
 ) -> SuiteResult:
     """Run the suite; simulate what a former run in the same folder has not.
 
@@ -112,6 +113,7 @@ def run_suite(
         workers: threads; the result does not depend on it.
         progress: called with (data sets done, data sets in all).
         only: other points than those of points.csv, for tests.
+        resume_anyway: take samples that another version of the program has left; the provenance names both.
 
     Raises:
         ParameterError, ParameterTypeError: a bad value; a folder whose samples have another seed or other parameters.
@@ -121,7 +123,7 @@ def run_suite(
     seed = check_count("seed", seed, minimum=0)
     # Small matrices: one BLAS thread is faster than two, and much faster on a busy machine.
     with threadpool_limits(limits=1, user_api="blas"):
-        return _run(setting, scale, seed, folder, workers, progress, only)
+        return _run(setting, scale, seed, folder, workers, progress, only, resume_anyway)
 
 
 def _run(
@@ -132,6 +134,7 @@ def _run(
     workers: int | None,
     progress: Callable[[int, int], None] | None,
     only: Sequence[Point] | None,
+    resume_anyway: bool,
 ) -> SuiteResult:
     if folder is not None:
         _refuse_other_seed(folder, seed)
@@ -139,6 +142,7 @@ def _run(
     each = len(setting.dimensions) * setting.samples
     total = each * len(chosen) + setting.replicates * setting.group
     results = []
+    programs: list[Program] = []
     for index, point in enumerate(chosen):
         samples = simulate_point(
             point,
@@ -148,14 +152,21 @@ def _run(
             workers=workers,
             progress=_shifted(progress, index * each, total),
             checkpoint=None if folder is None else folder / f"point-{index + 1:02d}.jsonl",
+            resume_anyway=resume_anyway,
         )
+        programs += [each for each in samples.programs if each not in programs]
         results.append(compare_point(point, samples, false_alarm=FALSE_ALARM / len(chosen)))
-    coverages = _coverages(
+    covered = _covered(
         setting,
         seed=seed * 100_003 + 99_991,
         workers=workers,
         progress=_shifted(progress, each * len(chosen), total),
         checkpoint=None if folder is None else folder / "coverage.jsonl",
+        resume_anyway=resume_anyway,
+    )
+    programs += [each for each in covered.programs if each not in programs]
+    coverages = tuple(
+        interval_coverage(name, covered.values[name][0], group=setting.group) for name in _COVERED_QUANTITIES
     )
     sampled = sampled_rows(seed=seed * 100_003 + 99_987, draws=setting.draws)
     found = (
@@ -180,7 +191,7 @@ def _run(
         digits=digits,
         smallest_bias=bias,
         checks=_checks(results, headline, asymptotic, coverages, sampled, found, digits, bias, setting),
-        provenance=provenance({"suite": scale}, seed=seed),
+        provenance=provenance({"suite": scale}, seed=seed, modules=[__name__], programs=programs),
     )
 
 
@@ -208,15 +219,16 @@ def _shifted(progress: Callable[[int, int], None] | None, before: int, total: in
     return advance
 
 
-def _coverages(
+def _covered(
     setting: Scale,
     *,
     seed: int,
     workers: int | None,
     progress: Callable[[int, int], None] | None,
     checkpoint: Path | None,
-) -> tuple[Coverage, ...]:
-    samples = simulate(
+    resume_anyway: bool,
+) -> FiniteSizeSamples:
+    return simulate(
         task_diversity=_COVERED["task_diversity"],
         context_length=_COVERED["context_length"],
         label_noise=_COVERED["label_noise"],
@@ -227,8 +239,8 @@ def _coverages(
         workers=workers,
         progress=progress,
         checkpoint=checkpoint,
+        resume_anyway=resume_anyway,
     )
-    return tuple(interval_coverage(name, samples.values[name][0], group=setting.group) for name in _COVERED_QUANTITIES)
 
 
 def _smallest_bias(results: Sequence[Compared], setting: Scale) -> float:
