@@ -89,8 +89,8 @@ def going_on(work: str, programs: Sequence[Program], here: Program, *, anyway: b
     if not anyway:
         raise OutputError(
             f"{work} was begun by another version of this program: {others}; results of both must not be mixed "
-            f"unsaid: finish it with that one, or --resume-anyway (resume_anyway=True), which the result tells of, or {anew} "
-            "to begin anew"
+            f"unsaid: finish it with that one, or --resume-anyway (resume_anyway=True), which the result will say, or "
+            f"{anew} to begin anew"
         )
     return [*programs, here]
 
@@ -112,7 +112,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
 
 def _modules(there: object, here: object) -> str:
     if not isinstance(there, Mapping) or not isinstance(here, Mapping):
-        return "it does not say of which modules"
+        return "the code of its modules is not recorded"
     names = [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
     return f"the code of {', '.join(names)} differs"
 

@@ -62,8 +62,14 @@ class SolveCheckpoint:
         arrays = read_arrays(self._path)
         try:
             header = json.loads(str(arrays.pop("header")))
-            if header["format"] != _FORMAT or header["schema_version"] != _SCHEMA_VERSION:
-                raise ValueError(f"format {header['format']!r}, version {header['schema_version']!r}")
+            if header["format"] != _FORMAT:
+                raise ValueError(f"format {header['format']!r}")
+            if header["schema_version"] != _SCHEMA_VERSION:
+                raise OutputError(
+                    f"{self._path} is an unfinished solve of schema version {header['schema_version']!r}, this program "
+                    f"reads {_SCHEMA_VERSION}: finish it with the program that began it, or --force (fresh=True) to "
+                    "begin anew"
+                )
             of_others = differences(header["parameters"], self._parameters)
             state = KrylovState(**arrays)
             if not of_others:

@@ -71,8 +71,13 @@ def load_state(
     try:
         file = read_arrays(path)
         header = json.loads(str(file["header"]))
-        if header["format"] != _FORMAT or header["schema_version"] != _SCHEMA_VERSION:
-            raise ValueError(f"format {header['format']!r}, version {header['schema_version']!r}")
+        if header["format"] != _FORMAT:
+            raise ValueError(f"format {header['format']!r}")
+        if header["schema_version"] != _SCHEMA_VERSION:
+            raise OutputError(
+                f"{path} is a training run of schema version {header['schema_version']!r}, this program reads "
+                f"{_SCHEMA_VERSION}: finish it with the program that began it, or --force (fresh=True) to begin anew"
+            )
         _refuse_others(path, header["settings"], settings)
         state = State(
             int(file["step"]),
@@ -82,9 +87,9 @@ def load_state(
             raise ValueError(f"step {state.step} is none of the run's")
         log = _log(file["log"], state.step)
         programs: Sequence[Program] = header["programs"]
-    except ParameterError:
+    except (ParameterError, OutputError):
         raise
-    except (*_DAMAGE, OSError) as error:
+    except _DAMAGE as error:
         raise OutputError(
             f"{path} is damaged or not a training run of this program ({error}); choose another path"
         ) from error
