@@ -11,6 +11,8 @@
     precision        solve_digits(...): one point at any number of digits
     moments          exact second moments of one prompt at finite D and N
     spectrum         Marchenko-Pastur law and the Hessian's eigenvalues
+    source           the modules that a result follows from, and digests of their code
+    resuming         what unfinished work must share with the run that goes on with it
     storage          datasets to and from netCDF, atomically, with provenance
     sweep            solve over the product of axes, as a labelled dataset
     gradient         d e_icl / d parameter

@@ -190,3 +190,30 @@ def test_two_runs_that_differ_in_one_argument_differ_in_their_files(name, argume
 def test_two_runs_that_differ_in_nothing_do_not(name, tmp_path, of_base):
     base, _ = next(iter(TABLE[name].values()))
     assert origin(name, tmp_path, base) == of_base(name, base)
+
+
+def test_lines_of_a_phase_diagram_are_in_its_file():
+    """Those that do not cross the grid, too."""
+    axes = {"task_diversity": [2.0, 3.0], "context_length": [1.0, 2.0]}
+    found = iclglass.phase_diagram(**axes, lines=["contrast=0.99"]).to_dataset()
+    assert json.loads(found.attrs[PROVENANCE])["parameters"]["lines"] == ["contrast=0.99"]
+
+
+@pytest.mark.parametrize(
+    "command", [("instance", "--ridge0", "0.1", "--beta", "1"), ("sample", "--ridge0", "0.1", "--beta", "1")]
+)
+def test_a_users_data_are_told_by_what_they_are_not_by_the_name_of_their_file(run, command):
+    found = []
+    for seed in (1, 2):
+        iclglass.save_instance(data(seed), "mine.npz", force=True)
+        code, _, err = run(*command, "--data", "mine.npz", "--out", "a.nc", "--force")
+        assert code == 0, err
+        found.append(json.loads(iclglass.load("a.nc").attrs[PROVENANCE])["parameters"])
+    assert found[0] != found[1]
+    assert found[0]["data"] == found[1]["data"] == "mine.npz"
+    assert found[0]["instance"] == data(1).digest
+
+
+def test_what_cannot_be_recorded_exactly_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="TaskSpectrum cannot be recorded exactly: give plain values or arrays"):
+        iclglass.save_instance(data(1), tmp_path / "a.nc", parameters={"tasks": SPIKED})

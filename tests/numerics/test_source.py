@@ -22,7 +22,13 @@ from iclglass.numerics.resuming import program
 from iclglass.numerics.storage import git_revision
 print(json.dumps([program("iclglass.validation.sweeping.evaluation"), git_revision()]))
 """
-USED = "from iclglass.numerics.sweep import sweep\nassert sweep(task_diversity=2, context_length=1).attrs\n"
+USED = """
+import os, sys, tempfile
+from iclglass.cli import main
+os.chdir(tempfile.mkdtemp())
+sys.stdout = sys.stderr
+assert main("sweep --simulate --tau 2 --alpha 1 --dimension 4 --samples 2 --out a.nc".split()) == 0
+"""
 
 
 @pytest.fixture(scope="module")

@@ -167,5 +167,5 @@ class _Store:
 
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
     """Parameters as JSON gives them back: tuples and arrays as lists."""
-    plain: dict[str, Any] = json.loads(provenance(parameters))["parameters"]
+    plain: dict[str, Any] = json.loads(provenance(parameters, modules=[__name__]))["parameters"]
     return plain
