@@ -239,7 +239,8 @@ def save(dataset: "xr.Dataset", path: str | Path, *, force: bool = False) -> Non
     Arrays carry HDF5's checksum (Fletcher-32), with which any program that reads netCDF-4 finds a flipped bit in them.
     It knows nothing of scalars, texts, attributes and of what leads to the arrays, where a flipped bit can make HDF5
     give other numbers or never come back. So behind the end of the file, where readers do not look, stands the SHA-256
-    of its bytes, which `load` checks first; a program that changes the file drops it (notes/decisions/0007-sweeps.md).
+    of its bytes, which `load` checks first; a program that changes the file drops it. The numbers are in
+    notes/decisions/0008-checksums-of-files.md.
 
     Args:
         dataset: what to write; dtypes, NaN, infinities and attributes survive.
