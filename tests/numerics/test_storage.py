@@ -1,6 +1,7 @@
 """Files: bit for bit there and back, never half a file, one clear error for anything else."""
 
 import gc
+import hashlib
 import json
 import os
 import stat
@@ -378,4 +379,21 @@ def test_a_file_that_another_program_has_changed_is_read(tmp_path, dataset):
 def test_a_dataset_of_another_program_is_refused(tmp_path):
     xr.Dataset({"x": ("t", [1.0, 2.0])}).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     with pytest.raises(OutputError, match=f"was not written by iclglass: it has no attribute {PROVENANCE}"):
+        load(tmp_path / "a.nc")
+
+
+def test_saving_changes_nothing_in_memory(tmp_path, dataset):
+    before = {name: dict(variable.encoding) for name, variable in dataset.variables.items()}
+    save(dataset, tmp_path / "a.nc")
+    assert {name: variable.encoding for name, variable in dataset.variables.items()} == before
+
+
+def test_a_file_of_an_earlier_version_is_read_and_checked(tmp_path, dataset):
+    """Without HDF5's checksum, with that of all bytes."""
+    content = dataset.to_netcdf(engine="h5netcdf")
+    content = bytes(content) + b"\niclglass SHA-256 " + hashlib.sha256(content).hexdigest().encode()
+    (tmp_path / "a.nc").write_bytes(content)
+    assert_same_bits(load(tmp_path / "a.nc"), dataset)
+    (tmp_path / "a.nc").write_bytes(content[:900] + bytes([content[900] ^ 1]) + content[901:])
+    with pytest.raises(OutputError, match="is damaged"):
         load(tmp_path / "a.nc")
