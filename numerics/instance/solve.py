@@ -90,6 +90,8 @@ def solve_instance(
         raise ParameterError(
             f"method {method!r} takes no {' or '.join(unknown)}; its options are {', '.join(_OPTIONS[method])}"
         )
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
     plain = {"instance": instance.digest, "ridge0": ridge0, "beta": beta, "method": method, **options}
     plain["rng"] = generator_digest(rng)  # before it is used
     return replace(_solve(instance, ridge0, beta, method, given), parameters=plain)
