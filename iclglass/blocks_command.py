@@ -66,6 +66,7 @@ def run(values: Mapping[str, Any]) -> int:
             executor=workers,
             checkpoint=checkpoint,
             fresh=values["force"] or False,
+            resume_anyway=values["resume_anyway"] or False,
             progress=lambda done, residual: advance(done, total or done),
         )
         # Means that did not converge are kept too: the same command goes on from them with --start.

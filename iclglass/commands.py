@@ -3,7 +3,6 @@
 Each function takes the converted options by name and returns an exit code.
 """
 
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -277,6 +276,7 @@ def _validate(values: Mapping[str, Any]) -> int:
             progress=advance,
             checkpoint=outputs["samples"],
             fresh=values["force"] or False,
+            resume_anyway=values["resume_anyway"] or False,
         )
     write_validation(agreement, outputs)
     if values["json"]:
@@ -332,13 +332,12 @@ def validation_outputs(folder: Path) -> dict[str, Path]:
 def write_validation(agreement: "Agreement", outputs: Mapping[str, Path]) -> None:
     """Write table, text and picture; they follow from the samples, so a rerun may replace them."""
     from iclglass.numerics.plotting import save_figure
-    from iclglass.numerics.storage import provenance, replacing
+    from iclglass.numerics.storage import provenance, replacing, without_time
     from iclglass.validation.figures import draw_extrapolation
 
     with replacing(outputs["table"], force=True) as temporary:
-        origin = json.loads(provenance({}, seed=agreement.seed))
-        # Without the time, so that a resumed run gives the same file as one that was not interrupted.
-        record = {**agreement.to_dict(), "provenance": {key: origin[key] for key in ("versions", "git_revision")}}
+        origin = provenance({}, seed=agreement.seed, modules=["iclglass.validation.crosscheck"])
+        record = {**agreement.to_dict(), "provenance": without_time(origin)}
         temporary.write_text(to_json(record) + "\n", encoding="utf-8")
     with replacing(outputs["text"], force=True) as temporary:
         temporary.write_text(agreement_text(agreement) + "\n", encoding="utf-8")

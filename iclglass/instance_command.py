@@ -31,7 +31,7 @@ _MEANINGS = {
 }
 
 
-_WITH_BLOCKS = ("workers", "dask", "start")
+_WITH_BLOCKS = ("workers", "dask", "start", "resume_anyway")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def run(values: Mapping[str, Any]) -> int:
 
         return blocks_command.run(values)
     if any(values[name] is not None for name in _WITH_BLOCKS):
-        given = [f"--{name}" for name in _WITH_BLOCKS if values[name] is not None]
+        given = [f"--{name.replace('_', '-')}" for name in _WITH_BLOCKS if values[name] is not None]
         raise ParameterError(f"{', '.join(given)} needs --blocks: in memory a data set is solved by one process")
     import numpy as np
 

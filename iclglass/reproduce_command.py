@@ -52,6 +52,7 @@ def run(values: Mapping[str, Any]) -> int:
                         seed=values["seed"],
                         largest_unseen_bias=largest,
                         force=bool(values["force"]),
+                        resume_anyway=bool(values["resume_anyway"]),
                         progress=advance,
                     )
             except MissingExtraError as error:

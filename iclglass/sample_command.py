@@ -143,7 +143,8 @@ def _write(samples: "Samples", law: Any, parameters: Mapping[str, Any], values: 
         variables["acceptance"] = (("chain",), samples.acceptance)
         if samples.weights is not None:
             variables["weights"] = (("chain", "draw", "row", "column"), samples.weights)
-        record = provenance(parameters, seed=parameters.get("seed"))
+        origin = {**samples.parameters, **parameters}
+        record = provenance(origin, seed=parameters.get("seed"), modules=["iclglass.validation.samplers.sampling"])
         save(xr.Dataset(variables, attrs={"method": samples.method, PROVENANCE: record}), values["out"], force=force)
     if values["plot"] is not None:
         from iclglass.numerics.plotting import save_figure

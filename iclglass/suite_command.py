@@ -9,7 +9,7 @@ from iclglass.output import judged, print_json, to_json
 
 __all__ = ["run"]
 
-_TAKEN = ("suite", "seed", "largest_unseen_bias", "workers", "out", "force", "json")
+_TAKEN = ("suite", "seed", "largest_unseen_bias", "workers", "out", "force", "resume_anyway", "json")
 
 
 def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
@@ -43,6 +43,7 @@ def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
             folder=folder,
             workers=values["workers"],
             progress=advance,
+            resume_anyway=bool(values["resume_anyway"]),
         )
     with replacing(record, force=True) as temporary:
         temporary.write_text(to_json(result.to_dict()) + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ __all__ = ["refuse_simulated", "run", "status"]
 _OPTIONS = ("method", "draws", "steps", "learning_rate", "tolerance")
 _SHOWN = 5
 _OF_DATA_SETS = ("samples", "seed", "without_theory")
-_ONLY_SIMULATED = (*_OF_DATA_SETS, *_OPTIONS, "workers", "dask", "mpi")
+_ONLY_SIMULATED = (*_OF_DATA_SETS, *_OPTIONS, "workers", "dask", "mpi", "resume_anyway")
 
 
 def refuse_simulated(values: Mapping[str, Any]) -> None:
@@ -56,6 +56,7 @@ def run(values: Mapping[str, Any]) -> int:
             workers=values["workers"],
             out=out,
             force=values["force"] or False,
+            resume_anyway=values["resume_anyway"] or False,
             progress=advance,
             say=say,
         )

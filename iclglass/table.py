@@ -93,6 +93,12 @@ _UNSEEN = Option(
 )
 _JSON = Option(("json",), text, "print one JSON object", switch=True)
 _FORCE = Option(("force",), text, "replace existing files", switch=True)
+_ANYWAY = Option(
+    ("resume-anyway",),
+    text,
+    "go on with what another version of this program has left unfinished; the result says so",
+    switch=True,
+)
 _SWEEP = (
     *_parameters(grid, grids=True),
     _test_context(grid, grids=True),
@@ -128,6 +134,7 @@ _SIMULATED = (
     Option(("workers",), integer, "processes; the result does not depend on it (default: 1)", "COUNT"),
     Option(("dask",), text, "compute on Dask: a cluster on this machine, or that of a scheduler", "local|ADDRESS"),
     Option(("mpi",), text, "compute on the processes of an MPI job (mpiexec ... -m mpi4py.futures)", switch=True),
+    _ANYWAY,
     Option(("status",), text, "say how far the sweep with this output is, and nothing else", "FILE"),
 )
 _SAMPLING = (
@@ -250,6 +257,7 @@ COMMANDS = (
                 "local|ADDRESS",
             ),
             Option(("start",), text, "with --blocks: a solution written before, to go on from", "FILE.nc"),
+            replace(_ANYWAY, help=f"with --blocks: {_ANYWAY.help}"),
             Option(
                 ("out",),
                 text,
@@ -299,6 +307,7 @@ COMMANDS = (
             Option(("out",), text, "file of the run: the same command resumes it", "FILE.npz"),
             Option(("plot",), text, "picture to write: energy and test error against the step", "FILE.png"),
             _FORCE,
+            _ANYWAY,
             _JSON,
         ),
         "iclglass train --dimension 20 --context 100 --prompts 800 --ridge0 0.001 --steps 3000 --learning-rate 0.3",
@@ -325,6 +334,7 @@ COMMANDS = (
                 default="iclglass-validation",
             ),
             _FORCE,
+            _ANYWAY,
             _JSON,
         ),
         "iclglass validate --tau 2 --alpha 1 --lam 0.1 --dimension 16,24,32,48 --samples 32",
@@ -345,6 +355,7 @@ COMMANDS = (
             Option(("seed",), integer, "seed of all random numbers, >= 0", "SEED", default=0),
             _UNSEEN,
             _FORCE,
+            _ANYWAY,
             _JSON,
         ),
         "iclglass reproduce fig-S1 --out figures    (fig-1 .. fig-4, fig-S1 .. fig-S8, or all)",

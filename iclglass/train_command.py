@@ -57,6 +57,7 @@ def run(values: Mapping[str, Any]) -> int:
             test=source.law,
             checkpoint=values["out"],
             fresh=values["force"] or False,
+            resume_anyway=values["resume_anyway"] or False,
             rng=rng,
             progress=advance,
         )

@@ -17,8 +17,9 @@
     spectrum         Marchenko-Pastur law and the Hessian's eigenvalues
     gamma_quadrature, pool_averages, finite_observables, finite_own_tasks, finite_pool, finite_size
                      the theory at finite D
-    storage, archive datasets to and from netCDF, atomically, with provenance; arrays from .npz files
+    source           the modules that a result follows from, and digests of their code
     resuming         what unfinished work must share with the run that goes on with it
+    storage, archive datasets to and from netCDF, atomically, with provenance; arrays from .npz files
     sweep            solve over the product of axes, as a labelled dataset
     gradient         d e_icl / d parameter
     best_ridge       the ridge with the least error on a new task

@@ -1,5 +1,6 @@
 """A sweep of two axes with lines located on it."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import MINIMUM_DIMENSION
 from iclglass.numerics.lines import LINE_KINDS, Line, locate
 from iclglass.numerics.parameters import PARAMETERS
+from iclglass.numerics.storage import PROVENANCE
 from iclglass.numerics.sweep import grid_axes, sweep
 
 if TYPE_CHECKING:
@@ -177,6 +179,9 @@ def phase_diagram(
         last_row=last_row,
         progress=progress,
     )
+    record = json.loads(dataset.attrs[PROVENANCE])
+    record["parameters"]["lines"] = list(lines)
+    dataset.attrs[PROVENANCE] = json.dumps(record, sort_keys=True)
     fixed = {name: float(dataset[name]) for name in PARAMETERS if name in dataset.coords and name not in axes}
     x, y = axes
     grid = (axes[x], axes[y])

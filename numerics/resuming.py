@@ -1,44 +1,120 @@
 """What unfinished work on disk must share with the run that goes on with it: its parameters, and the program.
 
-The program is told by its files, not by its commit: edits that are not committed count, a commit of a note does not.
+The program is told by the code of the modules that the results follow from (`numerics.source`), not by its commit: an
+edit that is not committed counts; a commit of a note, and a comment mended anywhere, do not.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import reprlib
-from collections.abc import Mapping
-from importlib.metadata import version
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.storage import source_digest
+from iclglass.numerics.errors import OutputError
+from iclglass.numerics.source import code_digests
 
-__all__ = ["differences", "digest", "program"]
+__all__ = [
+    "Program",
+    "described",
+    "differences",
+    "digest",
+    "generator_digest",
+    "going_on",
+    "program",
+    "versions",
+]
+
+Program = Mapping[str, Any]
+"""Modules with the digests of their code, and versions."""
 
 
-def program() -> dict[str, str]:
-    """What results follow from beside their parameters: a digest of the program's files, and versions.
+def program(*modules: str) -> Program:
+    """What results of the modules named follow from beside their parameters: the code of these, and versions.
 
-    >>> list(program())
+    >>> list(program("iclglass.numerics.spectrum"))
+    ['modules', 'iclglass', 'numpy', 'scipy']
+    """
+    return {"modules": code_digests(*modules), **versions("iclglass", "numpy", "scipy")}
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of those packages that are installed, and of this one, installed or not.
+
+    >>> list(versions("iclglass", "no such package"))
+    ['iclglass']
+    """
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            # An uninstalled checkout has no metadata; Python has run its front door before this module.
+            found[package] = sys.modules["iclglass"].__version__ if package == "iclglass" else version(package)
+    return found
+
+
+def described(program: Program) -> dict[str, str]:
+    """A program in few words: one digest for all its modules, and versions.
+
+    >>> list(described(program("iclglass.numerics.spectrum")))
     ['source', 'iclglass', 'numpy', 'scipy']
     """
-    return {"source": source_digest(), **{package: version(package) for package in ("iclglass", "numpy", "scipy")}}
+    code = json.dumps(program["modules"], sort_keys=True).encode()
+    return {"source": hashlib.sha256(code).hexdigest()[:16], **{k: v for k, v in program.items() if k != "modules"}}
 
 
-def differences(there: Mapping[str, object], here: Mapping[str, object]) -> str:
-    """In words, what two records differ in; empty where they are equal.
+def going_on(work: str, programs: Sequence[Program], here: Program, *, anyway: bool, anew: str) -> list[Program]:
+    """The programs that have worked on something unfinished, this one included, if it may.
+
+    work : what it is.    programs : those that have worked on it.    anyway : go on whatever they were.
+    anew : the option that begins anew.
+
+    Raises OutputError: the last one differs, and ``anyway`` is false. ValueError: it is no list of programs.
+
+    >>> one, two = {"modules": {"a": "1"}}, {"modules": {"a": "2"}}
+    >>> len(going_on("x.nc", [one], two, anyway=True, anew="--force"))
+    2
+    """
+    if not (isinstance(programs, Sequence) and programs and all(isinstance(each, Mapping) for each in programs)):
+        raise ValueError("it does not say which program began it")
+    others = differences(programs[-1], here)
+    if not others:
+        return list(programs)
+    if not anyway:
+        raise OutputError(
+            f"{work} was begun by another version of this program: {others}; results of both must not be mixed "
+            f"unsaid: finish it with that one, or --resume-anyway (resume_anyway=True), which the result will say, or "
+            f"{anew} to begin anew"
+        )
+    return [*programs, here]
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """In words, what two records differ in; empty where they are equal. Of modules only the names are said.
 
     >>> differences({"ridge": 0.1, "seed": 0}, {"ridge": 0.2, "seed": 0})
     'ridge is 0.1 there and 0.2 here'
     """
     return "; ".join(
-        f"{name} is {reprlib.repr(there.get(name))} there and {reprlib.repr(here.get(name))} here"
+        _modules(there.get(name), here.get(name))
+        if name == "modules"
+        else f"{name} is {reprlib.repr(there.get(name))} there and {reprlib.repr(here.get(name))} here"
         for name in sorted({*there, *here})
         if there.get(name) != here.get(name)
     )
+
+
+def _modules(there: object, here: object) -> str:
+    if not isinstance(there, Mapping) or not isinstance(here, Mapping):
+        return "the code of its modules is not recorded"
+    names = [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
+    return f"the code of {', '.join(names)} differs"
 
 
 def digest(*arrays: NDArray[Any]) -> str:
@@ -52,3 +128,15 @@ def digest(*arrays: NDArray[Any]) -> str:
         found.update(f"{array.dtype} {array.shape} ".encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()[:16]
+
+
+def generator_digest(rng: np.random.Generator | None) -> str | None:
+    """What names the random numbers that a generator will give: a hash of its state.
+
+    >>> generator_digest(np.random.default_rng(1)) == generator_digest(np.random.default_rng(2))
+    False
+    """
+    if rng is None:
+        return None
+    state = json.dumps(rng.bit_generator.state, default=lambda array: array.tolist(), sort_keys=True)
+    return hashlib.sha256(state.encode()).hexdigest()[:16]

@@ -6,23 +6,24 @@ through h5netcdf, with their provenance in one JSON string attribute.
 
 import hashlib
 import json
+import mmap
 import os
 import platform
 import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from iclglass.numerics.arguments import check_flag, check_path
 from iclglass.numerics.errors import OutputError, ParameterTypeError
+from iclglass.numerics.resuming import Program, described, program, versions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,77 +36,91 @@ __all__ = [
     "provenance",
     "replacing",
     "save",
-    "source_digest",
     "uninterrupted",
+    "without_time",
 ]
 
 PROVENANCE = "iclglass_provenance"
 _SEAL = b"\niclglass SHA-256 "
 
 
-def provenance(parameters: Mapping[str, object], *, seed: int | None = None) -> str:
+def provenance(
+    parameters: Mapping[str, object],
+    *,
+    seed: int | None = None,
+    modules: Sequence[str] = (),
+    programs: Sequence[Program] = (),
+) -> str:
     """Where a result comes from, as a JSON string: versions, git revision, source, parameters, seed, time (UTC).
+
+    parameters: all that it follows from, as plain values, arrays or names of files.
+    modules: those that compute it; by default all. Recorded are the digests of the code of these and of what they
+        import, and as ``source`` one digest for all.
+    programs: which worked on it one after another; recorded as ``programs`` where there are several.
+
+    Raises:
+        ParameterTypeError: a parameter that JSON cannot hold exactly.
 
     Examples:
         >>> sorted(json.loads(provenance({"ridge": 0.1})))
-        ['git_revision', 'parameters', 'seed', 'source', 'time', 'versions']
+        ['git_revision', 'modules', 'parameters', 'seed', 'source', 'time', 'versions']
     """
     packages = ("iclglass", "numpy", "scipy", "sympy", "xarray", "h5netcdf", "torch", "scikit-learn")
-    versions = {"python": platform.python_version()}
-    for package in packages:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
+    here = program(*modules)
     record = {
-        "versions": versions,
+        "versions": {"python": platform.python_version(), **versions(*packages)},
         "git_revision": git_revision(),
-        "source": source_digest(),
+        "source": described(here)["source"],
+        "modules": here["modules"],
         "parameters": dict(parameters),
         "seed": seed,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if len(programs) > 1:
+        record["programs"] = [described(each) for each in programs]
     return json.dumps(record, default=_plain, sort_keys=True)
+
+
+def without_time(provenance: str) -> dict[str, object]:
+    """What tables in JSON say of where they come from: the same for a run that was interrupted and one that was not.
+
+    >>> sorted(without_time(provenance({"ridge": 0.1})))
+    ['git_revision', 'source', 'versions']
+    """
+    record = json.loads(provenance)
+    return {name: record[name] for name in ("versions", "git_revision", "source", "programs") if name in record}
 
 
 def _plain(value: object) -> object:
     tolist = getattr(value, "tolist", None)
-    return tolist() if callable(tolist) else str(value)
+    if callable(tolist):
+        return tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    # Its text may leave out what makes it different from another.
+    raise ParameterTypeError(f"{type(value).__name__} cannot be recorded exactly: give plain values or arrays")
 
 
 @cache
-def source_digest() -> str:
-    """A hash of the program's own files: of what computes, committed or not, installed or not.
-
-    >>> len(source_digest())
-    16
-    """
-    root = Path(__file__).resolve().parent.parent
-    found = hashlib.sha256()
-    for package in ("iclglass", "numerics", "replica", "validation"):
-        for file in sorted((root / package).rglob("*.py")):
-            found.update(f"{file.relative_to(root).as_posix()}\n".encode())
-            found.update(file.read_bytes())
-    return found.hexdigest()[:16]
-
-
 def git_revision() -> str | None:
     """The commit of the checkout that this program runs from; None where it is installed.
 
     >>> git_revision() is None or len(git_revision()) == 40
     True
     """
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
+    file = Path(__file__).resolve()  # an editable install has links to the files of the checkout
+    if not any((folder / ".git").exists() for folder in file.parents):
         return None
     with suppress(OSError, subprocess.SubprocessError):
-        result = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-        return result.stdout.strip()
+        # An environment inside somebody's repository holds files that are not of its commits.
+        _git(file.parent, "ls-files", "--error-unmatch", file.name)
+        return _git(file.parent, "rev-parse", "HEAD")
     return None
+
+
+def _git(folder: Path, *command: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *command], capture_output=True, text=True, timeout=5, check=True)
+    return done.stdout.strip()
 
 
 def check_writable(path: str | Path, *, force: bool) -> Path:
@@ -232,8 +247,11 @@ class DatasetWithLines(Protocol):
 def save(dataset: "xr.Dataset | DatasetWithLines", path: str | Path, *, force: bool = False) -> None:
     """Write a dataset to netCDF, atomically.
 
-    Behind the end of the netCDF file, where readers do not look, stands the SHA-256 of its bytes: netCDF has no
-    checksum of its own, and `load` would take a flipped bit for a result. A program that changes the file drops it.
+    Arrays carry HDF5's checksum (Fletcher-32), with which any program that reads netCDF-4 finds a flipped bit in them.
+    It knows nothing of scalars, texts, attributes and of what leads to the arrays, where a flipped bit can make HDF5
+    give other numbers or never come back. So behind the end of the file, where readers do not look, stands the SHA-256
+    of its bytes, which `load` checks first; a program that changes the file drops it. The numbers are in
+    notes/decisions/0008-checksums-of-files.md.
 
     Args:
         dataset: what to write; dtypes, NaN, infinities and attributes survive. A `PhaseDiagram` is written as its
@@ -254,9 +272,14 @@ def save(dataset: "xr.Dataset | DatasetWithLines", path: str | Path, *, force: b
             f"dataset must be an xarray.Dataset, as sweep returns it, or a PhaseDiagram, got {type(dataset).__name__}"
         )
     check_flag("force", force)
+    checked = dataset.copy()
+    for variable in checked.variables.values():
+        # HDF5 filters chunks, which scalars, empty arrays and texts of any length do not have.
+        if variable.size and variable.ndim and variable.dtype.kind in "biuf":
+            variable.encoding = {**variable.encoding, "fletcher32": True, "contiguous": False}
     with replacing(check_path("path", path), force=force) as temporary:
         # Through memory: on a full disk HDF5 raises RuntimeError and crashes at exit, a plain write says ENOSPC.
-        content = dataset.to_netcdf(engine="h5netcdf")
+        content = checked.to_netcdf(engine="h5netcdf")
         with temporary.open("wb") as file:
             file.write(content)
             file.write(_SEAL + hashlib.sha256(content).hexdigest().encode())
@@ -291,17 +314,7 @@ def load(path: str | Path) -> "xr.Dataset":
 
 def _seal_holds(source: Path) -> bool:
     """Whether the bytes are those that the seal was made of; true where there is none."""
-    size = len(_SEAL) + 2 * hashlib.sha256().digest_size
-    with source.open("rb") as file:
-        body = max(0, file.seek(0, os.SEEK_END) - size)
-        file.seek(body)
-        seal = file.read()
-        if not seal.startswith(_SEAL):
-            return _SEAL not in seal  # one further on is cut off
-        file.seek(0)
-        found = hashlib.sha256()
-        while body > 0:
-            part = file.read(min(body, 1 << 20))
-            found.update(part)
-            body -= len(part)
-        return seal == _SEAL + found.hexdigest().encode()
+    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        end = content.rfind(_SEAL)
+        with memoryview(content)[: max(end, 0)] as body:
+            return end < 0 or content[end:] == _SEAL + hashlib.sha256(body).hexdigest().encode()

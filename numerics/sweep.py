@@ -107,8 +107,11 @@ def sweep(
     parameters = {
         name: value if value.ndim == 0 else [value[0], value[-1], value.size] for name, value in values.items()
     }
-    recorded = {**parameters, "norm": norm, **layer.to_dict()} if sizes is not None else parameters
-    attributes = {"title": "iclglass sweep", PROVENANCE: provenance(recorded)}
+    recorded = {**parameters, "tasks": tasks.record()}
+    if sizes is not None:
+        recorded |= {"norm": norm, **layer.to_dict()}
+    origin = provenance(recorded, modules=["iclglass.numerics.sweep"])
+    attributes = {"title": "iclglass sweep", PROVENANCE: origin}
     return xr.Dataset(variables, coords=coordinates, attrs=attributes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -89,6 +90,8 @@ class Agreement:
     last_feature, last_row : the layer simulated, see `numerics.last_row`; one theory for all as D -> infinity.
     largest_unseen_bias : the largest relative bias that may stay unseen in a quantity that agrees.
     left_out : quantities that were not: at these parameters they repeat another one, do not exist or diverge.
+    compared_with : the theory's function, by its full name.
+    programs : which have drawn the data sets, in few words, where there are several.
     task_counts : K; P where every prompt has its own task (distinct_tasks infinite).
     test_contexts : tokens of a test prompt.    tasks : covariance spectrum, at D its D quantiles.
     """
@@ -116,6 +119,8 @@ class Agreement:
     last_row: bool = True
     largest_unseen_bias: float = LARGEST_UNSEEN_BIAS
     left_out: tuple[str, ...] = ()
+    compared_with: str = ""
+    programs: tuple[Mapping[str, str], ...] = ()
 
     @property
     def passed(self) -> bool | None:

@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.resuming import described
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.agreement import POWER, Agreement, QuantityAgreement, SizeComparison
@@ -103,6 +104,7 @@ def validate(
     progress: Callable[[int, int], None] | None = None,
     checkpoint: str | Path | None = None,
     fresh: bool = False,
+    resume_anyway: bool = False,
 ) -> Agreement:
     """Simulate, extrapolate and compare with the theory; parameters as in `validation.simulation.simulate`.
 
@@ -168,6 +170,7 @@ def validate(
         progress=progress,
         checkpoint=checkpoint,
         fresh=fresh,
+        resume_anyway=resume_anyway,
     )
     return compare(found, false_alarm=false_alarm, largest_unseen_bias=largest_unseen_bias, theory=theory)
 
@@ -264,7 +267,14 @@ def compare(
         last_row=samples.last_row,
         largest_unseen_bias=largest_unseen_bias,
         left_out=left_out,
+        compared_with=_named(theory),
+        programs=tuple(map(described, samples.programs)) if len(samples.programs) > 1 else (),
     )
+
+
+def _named(theory: Theory) -> str:
+    kind = theory if hasattr(theory, "__qualname__") else type(theory)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _is_finite(name: str, samples: FiniteSizeSamples, predictions: FloatArray) -> bool:

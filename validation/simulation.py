@@ -37,6 +37,7 @@ from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.parameters import real
+from iclglass.numerics.resuming import Program
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.checkpoint import open_checkpoint
 from iclglass.validation.observables import QUANTITIES, measure
@@ -58,6 +59,7 @@ class FiniteSizeSamples:
     last_feature, last_row : the layer, see `numerics.last_row`.
     test_contexts : tokens in a test prompt; N if test_context_length is None.
     tasks : covariance spectrum; at dimension D its D quantiles are used (`validation.pools.at_dimension`).
+    programs : which have drawn them, see `numerics.resuming`.
     """
 
     task_diversity: float
@@ -79,6 +81,7 @@ class FiniteSizeSamples:
     tasks: TaskSpectrum
     last_feature: str = "unit-tokens"
     last_row: bool = True
+    programs: tuple[Program, ...] = ()
 
     @property
     def one_law(self) -> bool:
@@ -175,6 +178,7 @@ def simulate(
     progress: Callable[[int, int], None] | None = None,
     checkpoint: str | Path | None = None,
     fresh: bool = False,
+    resume_anyway: bool = False,
 ) -> FiniteSizeSamples:
     """Draw and measure `samples` independent data sets at each dimension.
 
@@ -186,7 +190,8 @@ def simulate(
     `validation.prompts.draw_prompts`.
     workers: threads, by default one for each core; the result does not depend on it, except through memory.
     progress is called with (samples done, samples in all) after each. checkpoint is a file that keeps
-    finished samples (see `validation.checkpoint`); an interrupt leaves it complete up to the last one.
+    finished samples (see `validation.checkpoint`); an interrupt leaves it complete up to the last one. resume_anyway:
+    take what another version of the program has left in it.
 
     Raises ParameterError or ParameterTypeError for bad values, for sizes that round to zero prompts, tokens or tasks,
     for more tasks than prompts, and when the memory estimate exceeds what is available; OutputError for an unusable
@@ -235,7 +240,7 @@ def simulate(
         "ridge": ridge,
         "temperature": temperature,
         "test_context_length": test_context_length,
-        "tasks": _describe(tasks),
+        "tasks": tasks.record(),
         "norm": norm,
         **layer,
         "seed": seed,
@@ -270,7 +275,8 @@ def simulate(
 
     values = {name: np.full((len(sizes), samples), math.nan) for name in QUANTITIES}
     finished, total = 0, len(sizes) * samples
-    with open_checkpoint(checkpoint, parameters, fresh=fresh) as store, one_blas_thread():
+    opened = open_checkpoint(checkpoint, parameters, fresh=fresh, resume_anyway=resume_anyway)
+    with opened as store, one_blas_thread():
         threads_pool = ThreadPoolExecutor(max_workers=threads)
         try:
             pending = {}
@@ -322,6 +328,7 @@ def simulate(
         tasks=tasks,
         last_feature=last_feature,
         last_row=last_row,
+        programs=tuple(store.programs),
     )
 
 
@@ -340,13 +347,6 @@ def _test_context(test_context_length: float, dimension: int) -> int:
             f"the smallest usable dimension is {_smallest(0.5 / test_context_length)}"
         )
     return count
-
-
-def _describe(tasks: TaskSpectrum) -> object:
-    """The spectrum for a checkpoint's header, as JSON."""
-    if np.all(tasks.pretraining == 1) and np.all(tasks.test == 1):
-        return "isotropic"
-    return {field: getattr(tasks, field).tolist() for field in ("pretraining", "test", "weights")}
 
 
 def _check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from iclglass.numerics.arguments import check_choice, real_array
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
+from iclglass.numerics.resuming import digest
 
 __all__ = ["NORMS", "Instance"]
 
@@ -102,6 +103,11 @@ class Instance:
         context /= count if norm == "N" else count + 1
         context[:, dimension:] *= layer.scale(dimension)
         return Instance(context, arrays["query"], arrays["label"], last_feature=layer.last_feature)
+
+    @property
+    def digest(self) -> str:
+        """What names the data set among the parameters of a result: a hash of its arrays."""
+        return digest(self.context, self.query, self.label)
 
     @property
     def dimension(self) -> int:

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from iclglass.numerics.instance.exact import MAX_ITERATIONS, check_probes, krylo
 from iclglass.numerics.instance.solution import InstanceSolution
 from iclglass.numerics.instance.solve_checkpoint import SolveCheckpoint
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.resuming import digest
+from iclglass.numerics.resuming import digest, generator_digest, program
 from iclglass.numerics.storage import check_writable
 
 __all__ = ["CACHE_BYTES", "TASKS", "DistributedFeatures", "solve_distributed"]
@@ -204,6 +204,7 @@ def solve_distributed(
     cache_bytes: int = CACHE_BYTES,
     checkpoint: str | Path | None = None,
     fresh: bool = False,
+    resume_anyway: bool = False,
     progress: Callable[[int, float], None] | None = None,
 ) -> InstanceSolution:
     """Means A^{-1} h of one data set by conjugate gradients, its prompts in blocks on workers (SG section II).
@@ -218,6 +219,7 @@ def solve_distributed(
     executor, tasks, cache_bytes : see `DistributedFeatures`.
     checkpoint : a file in which the solve is kept, every half minute and when it ends or is interrupted; the same solve
         goes on from it, bit for bit. Of the means: probes begin anew.    fresh : begin anew, whatever it holds.
+        resume_anyway : go on from what another version of the program has left; the solution's programs say so.
     progress : called with (steps done, relative residual) after each step.
 
     The result's residual is |h - A mean|/|h|, computed anew in one more pass. Memory: a dozen (D+1) x D matrices here;
@@ -260,9 +262,15 @@ def solve_distributed(
                 "tolerance": tolerance,
                 "tasks": min(features.tasks, source.blocks),
             }
-            store = None if checkpoint is None else SolveCheckpoint(checkpoint, identity, fresh=fresh)
+            here = program(__name__, type(source).__module__)
+            store = (
+                None
+                if checkpoint is None
+                else SolveCheckpoint(checkpoint, identity, here, fresh=fresh, resume_anyway=resume_anyway)
+            )
+            limits = {"beta": beta, "max_iterations": limit, "probes": probes, "rng": generator_digest(rng)}
             with nullcontext() if store is None else store.kept():
-                return krylov_measure(
+                solution = krylov_measure(
                     features,
                     fields,
                     ridge0=ridge0,
@@ -276,6 +284,8 @@ def solve_distributed(
                     keep=None if store is None else store.keep,
                     progress=progress,
                 )
+            programs = () if store is None else tuple(store.programs)
+            return replace(solution, parameters=identity | limits, programs=programs)
     finally:
         clear_cache()  # this process may have other uses for its memory
 

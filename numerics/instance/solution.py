@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from iclglass.numerics.finite_observables import log_units
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
+from iclglass.numerics.resuming import Program
 
 __all__ = ["InstanceSolution", "diverged_solution", "pack_solution", "with_masked_column"]
 
@@ -36,6 +39,8 @@ class InstanceSolution:
     spectral_radius : of the linearised (damped) iteration at its fixed point where computed, else NaN.
     history : (iterations,), the residual or the change at each step.
     last_feature : of the data set, see `numerics.last_row`; the unit of the last row's weights in free_energy.
+    parameters : all that it follows from, plain values by the names of the solver's arguments; of arrays and random
+        numbers a digest.    programs : which have worked on it one after another, see `numerics.resuming`.
 
     A diverged solution has NaN mean and variance, never a number that is not a solution.
     """
@@ -54,6 +59,8 @@ class InstanceSolution:
     spectral_radius: float
     history: FloatArray
     last_feature: str = UNIT_TOKENS.last_feature
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    programs: tuple[Program, ...] = ()
 
     @property
     def free_energy(self) -> float:

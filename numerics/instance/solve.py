@@ -13,6 +13,7 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.solution import InstanceSolution
 from iclglass.numerics.memory import check_memory
+from iclglass.numerics.resuming import generator_digest
 
 __all__ = ["METHODS", "solve_instance"]
 
@@ -89,8 +90,12 @@ def solve_instance(
         raise ParameterError(
             f"method {method!r} takes no {' or '.join(unknown)}; its options are {', '.join(_OPTIONS[method])}"
         )
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    plain = {"instance": instance.digest, "ridge0": ridge0, "beta": beta, "method": method, **options}
+    plain["rng"] = generator_digest(rng)  # before it is used
     solution = _solver(method)(instance, ridge0=ridge0, beta=beta, **given)
-    return replace(solution, last_feature=instance.last_feature)
+    return replace(solution, last_feature=instance.last_feature, parameters=plain)
 
 
 def _solver(method: str) -> Callable[..., InstanceSolution]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,13 +19,13 @@ import numpy as np
 from iclglass.numerics.archive import read_arrays
 from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.numerics.instance.krylov import KrylovState
-from iclglass.numerics.resuming import differences, program
+from iclglass.numerics.resuming import Program, differences, going_on
 from iclglass.numerics.storage import replacing
 
 __all__ = ["SolveCheckpoint"]
 
 _FORMAT = "iclglass solve by conjugate gradients"
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SAVE_EVERY = 30.0
 """Seconds."""
 
@@ -33,12 +33,25 @@ _SAVE_EVERY = 30.0
 class SolveCheckpoint:
     """The file of one solve, which parameters identify.
 
+    here : the program.    resume_anyway : go on from what another version of it has left.
+    programs : which have worked on the solve, after `load`.
+
     Raises OutputError: the file is damaged, none of ours, of another version of the program, or cannot be written;
     ParameterError: it is of another solve.
     """
 
-    def __init__(self, path: str | Path, parameters: Mapping[str, object], *, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        parameters: Mapping[str, object],
+        here: Program,
+        *,
+        fresh: bool = False,
+        resume_anyway: bool = False,
+    ) -> None:
         self._path, self._parameters, self._fresh = Path(path), dict(parameters), fresh
+        self.programs: Sequence[Program] = [here]
+        self._anyway = resume_anyway
         self._last: KrylovState | None = None
         self._saved = time.monotonic()
 
@@ -49,13 +62,23 @@ class SolveCheckpoint:
         arrays = read_arrays(self._path)
         try:
             header = json.loads(str(arrays.pop("header")))
-            if header["format"] != _FORMAT or header["schema_version"] != _SCHEMA_VERSION:
-                raise ValueError(f"format {header['format']!r}, version {header['schema_version']!r}")
+            if header["format"] != _FORMAT:
+                raise ValueError(f"format {header['format']!r}")
+            if header["schema_version"] != _SCHEMA_VERSION:
+                raise OutputError(
+                    f"{self._path} is an unfinished solve of schema version {header['schema_version']!r}, this program "
+                    f"reads {_SCHEMA_VERSION}: finish it with the program that began it, or --force (fresh=True) to "
+                    "begin anew"
+                )
             of_others = differences(header["parameters"], self._parameters)
-            by_others = differences(header["program"], program())
             state = KrylovState(**arrays)
             if not of_others:
                 _check(state, shape)
+                anew = "--force (fresh=True)"
+                (here,) = self.programs
+                self.programs = going_on(str(self._path), header["programs"], here, anyway=self._anyway, anew=anew)
+        except OutputError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise OutputError(
                 f"{self._path} is damaged or not an unfinished solve of this program ({error}): remove it to begin anew"
@@ -63,11 +86,6 @@ class SolveCheckpoint:
         if of_others:
             raise ParameterError(
                 f"{self._path} is an unfinished solve of other parameters: {of_others}; choose another output, or "
-                "remove it to begin anew"
-            )
-        if by_others:
-            raise OutputError(
-                f"{self._path} was begun by another version of this program: {by_others}; finish it with that one, or "
                 "remove it to begin anew"
             )
         return state
@@ -85,7 +103,7 @@ class SolveCheckpoint:
         header = {
             "format": _FORMAT,
             "schema_version": _SCHEMA_VERSION,
-            "program": program(),
+            "programs": self.programs,
             "parameters": self._parameters,
         }
         with replacing(self._path, force=True) as temporary, temporary.open("wb") as file:

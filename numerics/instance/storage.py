@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.data import NORMS, Instance
 from iclglass.numerics.instance.solution import InstanceSolution
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
+from iclglass.numerics.resuming import Program
 from iclglass.numerics.storage import PROVENANCE, load, provenance, replacing, save
 
 __all__ = ["load_instance", "load_solution", "read_instance", "save_instance", "save_solution"]
@@ -25,6 +27,8 @@ Variable = tuple[tuple[str, ...], NDArray[Any]]
 
 _REDUCED = ("context", "query", "label")
 _TOKENS = ("tokens", "labels", "query", "label")
+
+_SOLVERS = ("iclglass.numerics.instance.solve", "iclglass.numerics.instance.distributed")
 
 _DIMENSIONS = {"context": ("prompt", "row"), "query": ("prompt", "column"), "label": ("prompt",)}
 
@@ -61,6 +65,7 @@ def save_solution(
 ) -> None:
     """Write means, variances and how they were reached to .npz or netCDF (.nc), atomically.
 
+    What the solution says it follows from is recorded; parameters: more, under other names or in place of it.
     Arrays and numbers are variables under the names of `InstanceSolution`; method, status and reason are text.
 
     Raises OutputError: the file exists or cannot be written; ParameterError: another suffix.
@@ -76,7 +81,8 @@ def save_solution(
         variables[name] = ((), np.asarray(getattr(solution, name)))
     names = ("method", "reason", "last_feature")
     text = {"status": solution.status.name, **{name: getattr(solution, name) for name in names}}
-    _write(path, variables, text, _record({}, parameters, seed), force)
+    record = _record(solution.parameters, parameters, seed, modules=_SOLVERS, programs=solution.programs)
+    _write(path, variables, text, record, force)
 
 
 def load_solution(path: str | Path) -> InstanceSolution:
@@ -86,7 +92,9 @@ def load_solution(path: str | Path) -> InstanceSolution:
     """
     dataset = load(path)
     try:
-        numbers = {name: float(dataset[name]) for name in ("ridge0", "beta", "log_partition", "residual")}
+        numbers: dict[str, Any] = {
+            name: float(dataset[name]) for name in ("ridge0", "beta", "log_partition", "residual")
+        }
         return InstanceSolution(
             method=str(dataset.attrs["method"]),
             mean=dataset["mean"].values,
@@ -98,18 +106,26 @@ def load_solution(path: str | Path) -> InstanceSolution:
             spectral_radius=float(dataset["spectral_radius"]),
             history=dataset["history"].values,
             last_feature=str(dataset.attrs["last_feature"]),
+            parameters=json.loads(dataset.attrs[PROVENANCE]).get("parameters", {}),
             **numbers,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise OutputError(f"{path} holds no solution of a data set: {error}") from error
 
 
-def _record(sizes: Mapping[str, object], parameters: Mapping[str, object] | None, seed: int | None) -> str:
+def _record(
+    known: Mapping[str, object],
+    parameters: Mapping[str, object] | None,
+    seed: int | None,
+    *,
+    modules: Sequence[str] = (),
+    programs: Sequence[Program] = (),
+) -> str:
     """Provenance of what is written."""
     if not isinstance(parameters, Mapping | None):
         raise ParameterTypeError(f"parameters must map names to values, got {type(parameters).__name__}")
     seed = None if seed is None else check_count("seed", seed, minimum=0)
-    return provenance({**sizes, **(parameters or {})}, seed=seed)
+    return provenance({**known, **(parameters or {})}, seed=seed, modules=modules, programs=programs)
 
 
 def _write(

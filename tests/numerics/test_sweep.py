@@ -134,7 +134,7 @@ def test_provenance_is_one_json_string_with_all_that_is_needed():
     assert dataset.attrs["title"]
     assert isinstance(dataset.attrs[PROVENANCE], str)
     record = json.loads(dataset.attrs[PROVENANCE])
-    assert set(record) == {"versions", "git_revision", "source", "parameters", "seed", "time"}
+    assert set(record) == {"versions", "git_revision", "source", "modules", "parameters", "seed", "time"}
     assert {"python", "iclglass", "numpy", "scipy", "sympy", "xarray", "h5netcdf"} <= set(record["versions"])
     assert record["parameters"]["task_diversity"] == [0.5, 2.0, 7]
     assert record["parameters"]["label_noise"] == 0.25

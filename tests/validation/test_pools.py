@@ -316,8 +316,8 @@ class TestSimulation:
     def test_samples_of_the_version_without_pools_are_refused(self, tmp_path):
         file = tmp_path / "samples.jsonl"
         simulate(**POINT, **SMALL, checkpoint=file)
-        file.write_text(file.read_text().replace('"schema_version": 3', '"schema_version": 1'))
-        with pytest.raises(OutputError, match="has schema version 1, this program reads 3"):
+        file.write_text(file.read_text().replace('"schema_version": 4', '"schema_version": 1'))
+        with pytest.raises(OutputError, match="has schema version 1, this program reads 4"):
             simulate(**POINT, **SMALL, checkpoint=file)
 
 

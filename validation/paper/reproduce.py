@@ -17,10 +17,10 @@ from threadpoolctl import threadpool_limits
 
 from iclglass.numerics.arguments import check_count
 from iclglass.numerics.errors import OutputError, ParameterError
-from iclglass.numerics.resuming import differences, program
+from iclglass.numerics.resuming import Program, differences, going_on, program, versions
 from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenance, save
 from iclglass.validation.paper.catalogue import get
-from iclglass.validation.paper.figure import Verdict
+from iclglass.validation.paper.figure import PaperFigure, Verdict
 from iclglass.validation.paper.published import Published, read_published
 from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS, check_largest_unseen_bias
 
@@ -39,6 +39,7 @@ def reproduce(
     seed: int = 0,
     largest_unseen_bias: float = LARGEST_UNSEEN_BIAS,
     force: bool = False,
+    resume_anyway: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verdict:
     """Simulate, or read what was simulated, draw and judge one figure.
@@ -52,6 +53,7 @@ def reproduce(
         seed: of all random numbers, >= 0.
         largest_unseen_bias: theory and simulation agree only if a relative bias of this size would have been seen.
         force: simulate anew and replace what is there.
+        resume_anyway: use parts that another version of the program has left; the data's provenance names both.
         progress: called with (done, total).
 
     Raises:
@@ -65,7 +67,7 @@ def reproduce(
     # Before any work: what is given must be readable, what is made writable.
     arrays = read_published(published, figure.published) if published is not None else Published()
     folder = Path(out)
-    store = _Store(folder, figure.name, parameters, seed, force, progress)
+    store = _Store(folder, figure, parameters, seed, force, resume_anyway, progress)
     pictures = [folder / f"{figure.name}.{kind}" for kind in ("png", "pdf")]
     for picture in pictures:
         # Pictures follow from the data beside them; without data they are someone else's.
@@ -91,24 +93,25 @@ _TRAINERS = ("torch", "scikit-learn")
 """Packages that some figures follow from beside those of every result."""
 
 
-def _made_by(versions: dict[str, Any]) -> dict[str, Any]:
-    return {name: versions.get(name) for name in (*program(), *_TRAINERS)}
-
-
 class _Store:
     """The data file and its parts; also the progress a simulation reports to."""
 
     def __init__(
         self,
         folder: Path,
-        name: str,
+        figure: PaperFigure,
         parameters: dict[str, Any],
         seed: int,
         force: bool,
+        resume_anyway: bool,
         progress: Callable[[int, int], None] | None,
     ) -> None:
+        name = self._name = figure.name
         self.file = folder / f"{name}.nc"
-        self._name, self._parameters, self._seed, self._progress = name, parameters, seed, progress
+        self._parameters, self._seed, self._progress, self._anyway = parameters, seed, progress, resume_anyway
+        self._modules = [figure.simulate.__module__]
+        self._here: Program = {**program(*self._modules), **versions(*_TRAINERS)}
+        self._programs: list[Program] = []
         self.remarks: tuple[str, ...] = ()
         check_writable(self.file, force=True)
         if force:
@@ -141,7 +144,10 @@ class _Store:
             self._check(file, data, unfinished=unfinished)
             return data
         data = simulate()
-        data.attrs[PROVENANCE] = provenance(self._parameters, seed=self._seed)
+        programs = [*self._programs, self._here]
+        data.attrs[PROVENANCE] = provenance(
+            self._parameters, seed=self._seed, modules=self._modules, programs=[] if unfinished else programs
+        )
         save(data, file)
         return data
 
@@ -150,25 +156,24 @@ class _Store:
         try:
             record = json.loads(data.attrs[PROVENANCE])
             found = {**record["parameters"], "seed": record["seed"]}
-            made_by = _made_by({**record["versions"], "source": record.get("source")})
+            made_by = {"modules": record.get("modules")}
+            made_by |= {name: record["versions"][name] for name in self._here if name in record["versions"]}
         except (ValueError, KeyError, TypeError) as error:
             raise OutputError(f"{file} does not say what it was made from: remove it, or --force") from error
         if others := differences(found, here):
             raise ParameterError(
                 f"{file} belongs to other parameters: {others}; choose another --out, or --force to replace it"
             )
-        if not (others := differences(made_by, _made_by({**json.loads(provenance({}))["versions"], **program()}))):
+        if not (others := differences(made_by, self._here)):
             return
         # Whole data of another version are drawn and judged, and said to be; parts must not be mixed.
         self.remarks += (f"{file.name} was made by another version of this program: {others}",)
         if unfinished:
-            raise OutputError(
-                f"{file} was made by another version of this program: {others}; finish with that one, or --force to "
-                "begin anew"
-            )
+            going_on(str(file), [made_by], self._here, anyway=self._anyway, anew="--force (force=True)")
+            self._programs += [made_by] if made_by not in self._programs else []
 
 
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
     """Parameters as JSON gives them back: tuples and arrays as lists."""
-    plain: dict[str, Any] = json.loads(provenance(parameters))["parameters"]
+    plain: dict[str, Any] = json.loads(provenance(parameters, modules=[__name__]))["parameters"]
     return plain

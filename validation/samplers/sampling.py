@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from iclglass.numerics.blas import one_blas_thread
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.memory import check_memory
+from iclglass.numerics.resuming import generator_digest
 from iclglass.validation.samplers import hmc, langevin
 from iclglass.validation.samplers.chains import OBSERVABLES, Trace, Transition, run_chains
 from iclglass.validation.samplers.exact import exact_draws
@@ -54,6 +56,8 @@ class Samples:
     step : of the dynamics, in SG's units of H; NaN for "exact" and "heat-bath".    bound : its stable bound, or NaN.
     trajectory : largest number of leapfrog steps, 0 for other methods than "hmc".
     warmup : steps thrown away before the first draw.    thin : steps from one draw to the next.
+    parameters : all that they follow from, plain values by the names of the arguments of `sample`; of the data set and
+        the random numbers a digest.
     """
 
     method: str
@@ -68,6 +72,7 @@ class Samples:
     trajectory: int
     warmup: int
     thin: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def energies(self) -> FloatArray:
@@ -155,9 +160,13 @@ def sample(
         if flag is not None:
             check_flag(name, flag)
     check_callable("progress", progress)
+    options: dict[str, Any] = {"method": method, "draws": draws, "chains": chains, "warmup": warmup, "step": step}
+    options |= {"trajectory": trajectory, "thin": thin, "keep_weights": keep_weights, "matrix_free": matrix_free}
     small = isinstance(instance, Instance) and instance.spins <= _ONE_THREAD
     with one_blas_thread() if small else nullcontext():
         target = make_target(instance, ridge0=ridge0, beta=beta, matrix_free=matrix_free)
+        options |= {"ridge0": target.ridge0, "beta": target.beta, "instance": instance.digest}
+        options["rng"] = generator_digest(rng)  # before it is used
         check_memory(
             8.0 * chains * (draws * len(OBSERVABLES) + _STATES * target.spins),
             what=f"{chains} chains of {draws} draws of {target.spins} spins",
@@ -171,7 +180,7 @@ def sample(
         )
         if method == "exact":
             _draw_exact(target, trace, chains, draws, rng, progress)
-            return _samples(method, target, trace, np.ones(chains))
+            return _samples(method, target, trace, np.ones(chains), options)
         edges = spectrum(target, rng)
         step, bound = _step(method, step, edges)
         if method == "hmc" and trajectory is None:
@@ -188,6 +197,7 @@ def sample(
             target,
             trace,
             acceptance,
+            options,
             step=step,
             bound=bound,
             trajectory=trajectory or 0,
@@ -291,6 +301,7 @@ def _samples(
     target: Target,
     trace: Trace,
     acceptance: FloatArray,
+    parameters: Mapping[str, Any],
     *,
     step: float = math.nan,
     bound: float = math.nan,
@@ -313,4 +324,5 @@ def _samples(
         trajectory=trajectory,
         warmup=warmup,
         thin=thin,
+        parameters=parameters,
     )

@@ -47,6 +47,7 @@ def simulate_point(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     checkpoint: Path | None = None,
+    resume_anyway: bool = False,
 ) -> FiniteSizeSamples:
     """The data sets of one point; resumes from the checkpoint."""
     return simulate(
@@ -57,6 +58,7 @@ def simulate_point(
         workers=workers,
         progress=progress,
         checkpoint=checkpoint,
+        resume_anyway=resume_anyway,
     )
 
 

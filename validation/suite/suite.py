@@ -1,6 +1,5 @@
 """The whole validation suite, resumable, and its verdict."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 from iclglass.numerics.arguments import check_choice, check_count
 from iclglass.numerics.blas import one_blas_thread
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.storage import check_readable, provenance, replacing
+from iclglass.numerics.resuming import Program
+from iclglass.numerics.storage import check_readable, provenance, replacing, without_time
 from iclglass.validation.observables import QUANTITIES
-from iclglass.validation.simulation import simulate
+from iclglass.validation.simulation import FiniteSizeSamples, simulate
 from iclglass.validation.statistics import bonferroni_threshold, smallest_detectable_bias
 from iclglass.validation.suite.compared import HEADLINE, Compared, compare_point, finite_size_z, simulate_point
 from iclglass.validation.suite.controls import Detection, detections
@@ -117,7 +117,7 @@ class SuiteResult:
             "worst_digits": asdict(self.digits),
             "unseen": {name: biases.tolist() for name, biases in self.unseen.items()},
             "points": [_point_record(result) for result in self.points],
-            "provenance": {key: json.loads(self.provenance)[key] for key in ("versions", "git_revision")},
+            "provenance": without_time(self.provenance),
         }
 
 
@@ -130,6 +130,7 @@ def run_suite(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     only: Sequence[Point] | None = None,
+    resume_anyway: bool = False,
 ) -> SuiteResult:
     """Run the suite; simulate what a former run in the same folder has not.
 
@@ -142,6 +143,7 @@ def run_suite(
         workers: threads; the result does not depend on it.
         progress: called with (data sets done, data sets in all).
         only: other points than those of points.csv, for tests.
+        resume_anyway: take samples that another version of the program has left; the provenance names both.
 
     Raises:
         ParameterError, ParameterTypeError: a bad value; a folder whose samples have another seed or other parameters.
@@ -152,7 +154,7 @@ def run_suite(
     largest_unseen_bias = check_largest_unseen_bias(largest_unseen_bias)
     # Small matrices: one BLAS thread is faster than two, and much faster on a busy machine.
     with one_blas_thread():
-        return _run(setting, scale, seed, largest_unseen_bias, folder, workers, progress, only)
+        return _run(setting, scale, seed, largest_unseen_bias, folder, workers, progress, only, resume_anyway)
 
 
 def _run(
@@ -164,6 +166,7 @@ def _run(
     workers: int | None,
     progress: Callable[[int, int], None] | None,
     only: Sequence[Point] | None,
+    resume_anyway: bool,
 ) -> SuiteResult:
     if folder is not None:
         _refuse_other_seed(folder, seed)
@@ -171,6 +174,7 @@ def _run(
     each = len(setting.dimensions) * setting.samples
     total = each * len(chosen) + setting.replicates * setting.group
     results = []
+    programs: list[Program] = []
     for index, point in enumerate(chosen):
         samples = simulate_point(
             point,
@@ -180,7 +184,9 @@ def _run(
             workers=workers,
             progress=_shifted(progress, index * each, total),
             checkpoint=None if folder is None else folder / f"point-{index + 1:02d}.jsonl",
+            resume_anyway=resume_anyway,
         )
+        programs += [each for each in samples.programs if each not in programs]
         results.append(
             compare_point(
                 point,
@@ -189,12 +195,17 @@ def _run(
                 largest_unseen_bias=largest_unseen_bias,
             )
         )
-    coverages = _coverages(
+    covered = _covered(
         setting,
         seed=seed * 100_003 + 99_991,
         workers=workers,
         progress=_shifted(progress, each * len(chosen), total),
         checkpoint=None if folder is None else folder / "coverage.jsonl",
+        resume_anyway=resume_anyway,
+    )
+    programs += [each for each in covered.programs if each not in programs]
+    coverages = tuple(
+        interval_coverage(name, covered.values[name][0], group=setting.group) for name in _COVERED_QUANTITIES
     )
     sampled = sampled_rows(seed=seed * 100_003 + 99_987, draws=setting.draws)
     found = (
@@ -222,7 +233,7 @@ def _run(
         checks=_checks(
             results, headline, asymptotic, coverages, sampled, found, digits, unseen, setting, largest_unseen_bias
         ),
-        provenance=provenance({"suite": scale}, seed=seed),
+        provenance=provenance({"suite": scale}, seed=seed, modules=[__name__], programs=programs),
     )
 
 
@@ -250,15 +261,16 @@ def _shifted(progress: Callable[[int, int], None] | None, before: int, total: in
     return advance
 
 
-def _coverages(
+def _covered(
     setting: Scale,
     *,
     seed: int,
     workers: int | None,
     progress: Callable[[int, int], None] | None,
     checkpoint: Path | None,
-) -> tuple[Coverage, ...]:
-    samples = simulate(
+    resume_anyway: bool,
+) -> FiniteSizeSamples:
+    return simulate(
         task_diversity=_COVERED["task_diversity"],
         context_length=_COVERED["context_length"],
         label_noise=_COVERED["label_noise"],
@@ -269,8 +281,8 @@ def _coverages(
         workers=workers,
         progress=progress,
         checkpoint=checkpoint,
+        resume_anyway=resume_anyway,
     )
-    return tuple(interval_coverage(name, samples.values[name][0], group=setting.group) for name in _COVERED_QUANTITIES)
 
 
 def _unseen(results: Sequence[Compared], setting: Scale) -> dict[str, FloatArray]:

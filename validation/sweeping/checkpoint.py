@@ -28,13 +28,16 @@ import filelock
 import numpy as np
 
 from iclglass.numerics.errors import OutputError, ParameterError
-from iclglass.numerics.resuming import differences, program
+from iclglass.numerics.resuming import Program, differences, going_on, program
 from iclglass.validation.sweeping.evaluation import PointResult
 
-__all__ = ["Checkpoint", "Progress", "checkpoint_path", "open_checkpoint", "read_progress"]
+__all__ = ["MODULES", "Checkpoint", "Progress", "checkpoint_path", "open_checkpoint", "read_progress"]
 
 FORMAT = "iclglass sweep"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+MODULES = ("iclglass.validation.sweeping.grid", "iclglass.validation.sweeping.evaluation")
+"""What the points of a sweep follow from, with all that these import."""
 
 _PATIENCE = 0.5
 """Seconds to wait for the lock: `read_progress` holds it for a moment to see whether it is free."""
@@ -57,10 +60,19 @@ def checkpoint_path(output: str | Path) -> Path:
 
 
 class Checkpoint:
-    """An open checkpoint. done: what the file holds, number of the point -> result. Made by `open_checkpoint`."""
+    """An open checkpoint. Made by `open_checkpoint`.
 
-    def __init__(self, connection: sqlite3.Connection | None, path: Path | None, done: dict[int, PointResult]) -> None:
-        self._connection, self._path, self.done = connection, path, done
+    done: what the file holds, number of the point -> result.    programs: which have worked on it.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection | None,
+        path: Path | None,
+        done: dict[int, PointResult],
+        programs: Sequence[Program] = (),
+    ) -> None:
+        self._connection, self._path, self.done, self.programs = connection, path, done, programs
 
     def record(self, results: Sequence[tuple[int, PointResult]]) -> None:
         """Add finished points in one transaction; when it returns they are on disk.
@@ -100,11 +112,18 @@ class Checkpoint:
 
 @contextmanager
 def open_checkpoint(
-    path: Path | None, parameters: Mapping[str, object], *, points: int, columns: Sequence[str], fresh: bool = False
+    path: Path | None,
+    parameters: Mapping[str, object],
+    *,
+    points: int,
+    columns: Sequence[str],
+    fresh: bool = False,
+    resume_anyway: bool = False,
 ) -> Iterator[Checkpoint]:
     """Open or create the checkpoint and hold its lock inside the block; without a path one that keeps nothing.
 
     parameters : all that results follow from; a file of others is refused. fresh : drop what the file holds.
+    resume_anyway : take what another version of the program has left.
 
     Raises ParameterError for a file of other parameters (it names them); OutputError for a file that another driver is
     writing, that is damaged, foreign or of another version, or that cannot be written.
@@ -130,8 +149,13 @@ def open_checkpoint(
             except OSError as error:
                 raise OutputError(f"{path} cannot be replaced: {error}") from error
         with _readable_errors(path):
-            connection, done = _connect(path, _header(parameters, points, columns), len(columns))
-        checkpoint = Checkpoint(connection, path, done)
+            connection = _connect(path)
+            try:
+                programs = _prepare(path, connection, _header(parameters, points, columns), resume_anyway)
+                checkpoint = Checkpoint(connection, path, _read_points(connection, len(columns)), programs)
+            except BaseException:
+                connection.close()
+                raise
         with closing(connection):
             try:
                 yield checkpoint
@@ -143,24 +167,28 @@ def open_checkpoint(
         lock.release()
 
 
-def _connect(path: Path, header: Mapping[str, str], columns: int) -> tuple[sqlite3.Connection, dict[int, PointResult]]:
-    """A connection to the file, made or checked, and the points that it holds."""
+def _connect(path: Path) -> sqlite3.Connection:
     _refuse_short(path)
-    connection = sqlite3.connect(path)
-    try:
-        # A driver that died while it made the file has left none of it.
-        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
-            _write_new(connection, header)
-        else:
-            _check(path, connection, header)
-        connection.execute("PRAGMA journal_mode=WAL").fetchone()  # says what it got; anything is safe
-        connection.execute("PRAGMA synchronous=FULL")
-        with connection:
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('writer', ?)", (_whoami(),))
-        return connection, _read_points(connection, columns)
-    except BaseException:
-        connection.close()
-        raise
+    return sqlite3.connect(path)
+
+
+def _prepare(
+    path: Path, connection: sqlite3.Connection, header: Mapping[str, str], resume_anyway: bool
+) -> list[Program]:
+    """Make the file, or check it; the programs that have worked on it, this one last."""
+    # A driver that died while it made the file has left none of it.
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+        _write_new(connection, header)
+        programs = list(json.loads(header["programs"]))
+    else:
+        programs = _check(path, connection, header, resume_anyway)
+    connection.execute("PRAGMA journal_mode=WAL").fetchone()  # says what it got; anything is safe
+    connection.execute("PRAGMA synchronous=FULL")
+    with connection:
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('writer', ?)", (_whoami(),))
+        text = json.dumps(programs, sort_keys=True)
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'programs' AND value != ?", (text, text))
+    return programs
 
 
 def _refuse_short(path: Path) -> None:
@@ -179,7 +207,7 @@ def _header(parameters: Mapping[str, object], points: int, columns: Sequence[str
     return {
         "format": FORMAT,
         "schema_version": str(SCHEMA_VERSION),
-        "versions": json.dumps(program(), sort_keys=True),
+        "programs": json.dumps([program(*MODULES)], sort_keys=True),
         "parameters": json.dumps(dict(parameters), sort_keys=True, allow_nan=False),
         "columns": json.dumps(list(columns)),
         "points": str(points),
@@ -205,23 +233,20 @@ def _meta(path: Path, connection: sqlite3.Connection) -> dict[str, str]:
     return {str(key): str(value) for key, value in meta.items()}
 
 
-def _check(path: Path, connection: sqlite3.Connection, header: Mapping[str, str]) -> None:
-    """Refuse a file that is damaged, or whose results must not be mixed with ours."""
+def _check(path: Path, connection: sqlite3.Connection, header: Mapping[str, str], resume_anyway: bool) -> list[Program]:
+    """Refuse a file that is damaged, or whose results must not be mixed with ours; the programs of one that is not."""
     complaint = connection.execute("PRAGMA quick_check(1)").fetchone()
     if complaint != ("ok",):
         raise OutputError(f"{path} is damaged: {complaint[0]}; --force (force=True) begins anew")
     meta = _meta(path, connection)
-    if others := differences(json.loads(meta["versions"]), json.loads(header["versions"])):
-        raise OutputError(
-            f"{path} was begun by another version of this program: {others}; results of both must not be mixed: finish "
-            "it with that one, or --force (force=True) to begin anew"
-        )
     there, here = json.loads(meta["parameters"]), json.loads(header["parameters"])
     if others := differences(there, here):
         raise ParameterError(
             f"{path} holds an unfinished sweep of other parameters: {others}; choose another output, or --force "
             "(force=True) to begin anew"
         )
+    (here,) = json.loads(header["programs"])
+    return going_on(str(path), json.loads(meta["programs"]), here, anyway=resume_anyway, anew="--force (force=True)")
 
 
 def _read_points(connection: sqlite3.Connection, columns: int) -> dict[int, PointResult]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from scipy import special
 
 from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.resuming import Program
 from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES
 from iclglass.numerics.storage import PROVENANCE, provenance
 from iclglass.numerics.sweep import axis_coordinates, status_flags
 from iclglass.validation.statistics import bonferroni_threshold
+from iclglass.validation.sweeping.checkpoint import MODULES
 from iclglass.validation.sweeping.evaluation import THEORY_ENDS, PointResult, columns, quantities_of
 from iclglass.validation.sweeping.grid import Grid
 from iclglass.validation.sweeping.points import Point
@@ -43,14 +45,14 @@ _COUNTS = {
 }
 
 
-def to_dataset(grid: Grid, done: Mapping[int, PointResult]) -> xr.Dataset:
+def to_dataset(grid: Grid, done: Mapping[int, PointResult], *, programs: Sequence[Program] = ()) -> xr.Dataset:
     """The finished points of a grid; a point that is missing or failed is NaN, but for the theory beside it.
 
     Variables: each quantity of the road (mean over data sets), NAME_standard_error, NAME_theory and, where that
     averages over pools, NAME_theory_standard_error; status (CF flags);
     prompts, context, task_count, seed_count where data sets were drawn. CF links a quantity to the others by
     ``ancillary_variables``. Attributes: provenance, digest, and the failures as JSON: a list of {"index", "status",
-    "message"}.
+    "message"}. programs: which have computed points, for the provenance.
     """
     import xarray as xr
 
@@ -86,7 +88,7 @@ def to_dataset(grid: Grid, done: Mapping[int, PointResult]) -> xr.Dataset:
     attributes = {
         "title": f"iclglass sweep: {first.road}",
         "Conventions": "CF-1.11",
-        PROVENANCE: provenance(grid.parameters, seed=first.seed),
+        PROVENANCE: provenance(grid.parameters, seed=first.seed, modules=MODULES, programs=programs),
         FAILURES: json.dumps(failures),
     }
     dataset = xr.Dataset(variables, coords=axis_coordinates(grid.axes, grid.values), attrs=attributes)

@@ -18,7 +18,7 @@ from iclglass.numerics.errors import OutputError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenance, save
-from iclglass.validation.sweeping.checkpoint import Progress, checkpoint_path, open_checkpoint, read_progress
+from iclglass.validation.sweeping.checkpoint import MODULES, Progress, checkpoint_path, open_checkpoint, read_progress
 from iclglass.validation.sweeping.driver import run_points
 from iclglass.validation.sweeping.engines import make_engine
 from iclglass.validation.sweeping.evaluation import columns, evaluate
@@ -57,6 +57,7 @@ def sweep_simulated(
     workers: int | None = None,
     out: str | Path | None = None,
     force: bool = False,
+    resume_anyway: bool = False,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> xr.Dataset:
@@ -89,6 +90,7 @@ def sweep_simulated(
             goes on where one that was interrupted or killed stopped. Points that were lost are tried again then. A
             finished output of the same call is read, not computed again.
         force: replace what is there, checkpoint included.
+        resume_anyway: go on from what another version of the program has left; the provenance names both.
         progress: called with (points finished, points in all).
         say: called with a sentence on what happens.
 
@@ -153,7 +155,14 @@ def sweep_simulated(
         # Before anything is dropped: an engine that is not there must not cost what was finished.
         engine = stack.enter_context(make_engine(executor, workers=workers)) if force else None
         checkpoint = stack.enter_context(
-            open_checkpoint(path, grid.parameters, points=len(grid.points), columns=names, fresh=force)
+            open_checkpoint(
+                path,
+                grid.parameters,
+                points=len(grid.points),
+                columns=names,
+                fresh=force,
+                resume_anyway=resume_anyway,
+            )
         )
         _check_output(out, force=force)  # again: another sweep may have ended while we waited for its lock
         for number in [n for n, found in checkpoint.done.items() if found.status == Status.LOST]:
@@ -163,7 +172,7 @@ def sweep_simulated(
                 run_points(
                     grid.points, function=evaluate, checkpoint=checkpoint, engine=at_work, progress=progress, say=say
                 )
-        dataset = to_dataset(grid, checkpoint.done)
+        dataset = to_dataset(grid, checkpoint.done, programs=checkpoint.programs)
         if out is not None:
             save(dataset, out, force=True)
             if not any(found.status == Status.LOST for found in checkpoint.done.values()):
@@ -181,7 +190,7 @@ def _finished(out: Path, grid: Grid) -> xr.Dataset | None:
     """What is there, if it is this sweep by this program, whole: the same command then has nothing left to do."""
     if not out.is_file() or checkpoint_path(out).exists():
         return None
-    here = json.loads(provenance(grid.parameters))
+    here = json.loads(provenance(grid.parameters, modules=MODULES))
     try:
         dataset = load(out)
         there = json.loads(dataset.attrs[PROVENANCE])

@@ -29,7 +29,7 @@ from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.features import FeatureOperator
-from iclglass.numerics.resuming import digest
+from iclglass.numerics.resuming import Program, digest, program
 from iclglass.numerics.storage import check_writable
 from iclglass.validation.population import PromptMoments, population_error
 from iclglass.validation.training.layer import (
@@ -94,6 +94,7 @@ def train(
     backend: str = "numpy",
     checkpoint: str | Path | None = None,
     fresh: bool = False,
+    resume_anyway: bool = False,
     rng: np.random.Generator,
     progress: Callable[[int, int], None] | None = None,
     callback: Callable[[int, FloatArray], None] | None = None,
@@ -123,6 +124,7 @@ def train(
         checkpoint: .npz file to keep the run in; if it exists, the run goes on from there, bit for bit as if it had
             not stopped. It holds parameters_0 (, parameters_1), step, log and a header.
         fresh: begin anew, whatever the file holds.
+        resume_anyway: go on with an unfinished run of another version of the program; the header names both.
         rng: draws the initial matrices and the order of the batches.
         progress: called with (steps done, steps in all). callback: called with (step, W) at every newly recorded step.
 
@@ -165,7 +167,7 @@ def train(
     check_callable("callback", callback)
     order_seed = int(rng.integers(2**63))
     origin = asdict(settings) | {
-        "data": digest(instance.context, instance.query, instance.label),
+        "data": instance.digest,
         "initial weights": digest(*parameters),
         "order of batches": order_seed if settings.batch is not None else None,
         "test": None if test is None else digest(*_arrays(test)),
@@ -173,6 +175,7 @@ def train(
     return _Training(instance, settings, parameters, test, order_seed).run(
         path=None if checkpoint is None else check_writable(check_path("checkpoint", checkpoint), force=True),
         fresh=check_flag("fresh", fresh),
+        resume_anyway=check_flag("resume_anyway", resume_anyway),
         origin=origin,
         progress=progress,
         callback=callback,
@@ -203,14 +206,18 @@ class _Training:
         *,
         path: Path | None,
         fresh: bool,
+        resume_anyway: bool,
         origin: Mapping[str, object],
         progress: Callable[[int, int], None] | None,
         callback: Callable[[int, FloatArray], None] | None,
     ) -> TrainingRun:
         settings, state = self._settings, self._start
         log: list[list[float]] = []
+        here = program(__name__)
+        programs: Sequence[Program] = [here]
         if path is not None and path.exists() and not fresh:
-            state, rows = load_state(path, origin, shapes=tuple(matrix.shape for matrix in state.parameters))
+            shapes = tuple(matrix.shape for matrix in state.parameters)
+            state, rows, programs = load_state(path, origin, shapes=shapes, here=here, resume_anyway=resume_anyway)
             log = rows.tolist()
         if settings.optimiser == "gd" and settings.parametrisation == "merged" and self._too_fast():
             log = log or [[0.0, *self._measured(state)]]
@@ -233,7 +240,7 @@ class _Training:
                         if ended is not None:
                             break
                         if path is not None and time.monotonic() - saved > _SAVE_EVERY:
-                            save_state(path, state, np.array(log), origin)
+                            save_state(path, state, np.array(log), origin, programs)
                             saved = time.monotonic()
                     if progress is not None:
                         progress(state.step, settings.steps)
@@ -241,7 +248,7 @@ class _Training:
         except KeyboardInterrupt:
             # The state of the last whole step: what was done is kept.
             if path is not None:
-                save_state(path, state, np.array(log), origin)
+                save_state(path, state, np.array(log), origin, programs)
             raise
         outcome, reason = ended
         if diverged:
@@ -250,7 +257,7 @@ class _Training:
             if progress is not None:
                 progress(settings.steps, settings.steps)
             if path is not None:
-                save_state(path, state, np.array(log), origin)
+                save_state(path, state, np.array(log), origin, programs)
         return self._result(state, log, outcome, reason)
 
     def _stepper(self, state: State) -> Advance:

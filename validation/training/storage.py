@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.archive import read_arrays
 from iclglass.numerics.errors import OutputError, ParameterError
-from iclglass.numerics.resuming import differences, program
+from iclglass.numerics.resuming import Program, differences, going_on
 from iclglass.numerics.storage import replacing
 from iclglass.validation.training.layer import Parameters
 from iclglass.validation.training.optimisers import State
@@ -21,20 +21,28 @@ from iclglass.validation.training.run import LOG_COLUMNS
 __all__ = ["load_state", "save_state"]
 
 _FORMAT = "iclglass training"
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 """What a header or arrays that no run has written raise when they are taken for those of one."""
 
 
-def save_state(path: Path, state: State, log: NDArray[np.float64], settings: Mapping[str, object]) -> None:
-    """Write the state, the log of what was recorded, and the settings; replaces the file of an earlier step.
+def save_state(
+    path: Path,
+    state: State,
+    log: NDArray[np.float64],
+    settings: Mapping[str, object],
+    programs: Sequence[Program],
+) -> None:
+    """Write the state, the log of what was recorded, the settings, and the programs that have worked on it.
+
+    Replaces the file of an earlier step.
 
     Raises OutputError if it cannot be written.
     """
     header = {
         "format": _FORMAT,
         "schema_version": _SCHEMA_VERSION,
-        "program": program(),
+        "programs": list(programs),
         "settings": dict(settings),
     }
     arrays: dict[str, Any] = {"header": np.array(json.dumps(header)), "step": np.array(state.step), "log": log}
@@ -45,9 +53,17 @@ def save_state(path: Path, state: State, log: NDArray[np.float64], settings: Map
 
 
 def load_state(
-    path: Path, settings: Mapping[str, object], *, shapes: tuple[tuple[int, ...], ...]
-) -> tuple[State, NDArray[np.float64]]:
-    """State and log of a file written by `save_state` with the same settings; shapes: of the matrices trained.
+    path: Path,
+    settings: Mapping[str, object],
+    *,
+    shapes: tuple[tuple[int, ...], ...],
+    here: Program,
+    resume_anyway: bool = False,
+) -> tuple[State, NDArray[np.float64], Sequence[Program]]:
+    """State, log and programs of a file written by `save_state` with the same settings.
+
+    shapes: of the matrices trained. here: the program, the last of the programs if it has anything to do.
+    resume_anyway: go on with an unfinished run of another version of it.
 
     Raises ParameterError if they differ (it names each), OutputError if the file is none of ours, damaged, or of an
     unfinished run of another version of the program.
@@ -55,8 +71,13 @@ def load_state(
     try:
         file = read_arrays(path)
         header = json.loads(str(file["header"]))
-        if header["format"] != _FORMAT or header["schema_version"] != _SCHEMA_VERSION:
-            raise ValueError(f"format {header['format']!r}, version {header['schema_version']!r}")
+        if header["format"] != _FORMAT:
+            raise ValueError(f"format {header['format']!r}")
+        if header["schema_version"] != _SCHEMA_VERSION:
+            raise OutputError(
+                f"{path} is a training run of schema version {header['schema_version']!r}, this program reads "
+                f"{_SCHEMA_VERSION}: finish it with the program that began it, or --force (fresh=True) to begin anew"
+            )
         _refuse_others(path, header["settings"], settings)
         state = State(
             int(file["step"]),
@@ -65,20 +86,17 @@ def load_state(
         if not 0 <= state.step <= int(str(settings["steps"])):
             raise ValueError(f"step {state.step} is none of the run's")
         log = _log(file["log"], state.step)
-        others = differences(header["program"], program())
-    except ParameterError:
+        programs: Sequence[Program] = header["programs"]
+    except (ParameterError, OutputError):
         raise
-    except (*_DAMAGE, OSError) as error:
+    except _DAMAGE as error:
         raise OutputError(
             f"{path} is damaged or not a training run of this program ({error}); choose another path"
         ) from error
-    # A finished one is only read.
-    if others and state.step < int(str(settings["steps"])):
-        raise OutputError(
-            f"training run {path} was begun by another version of this program: {others}; finish it with that one, or "
-            "--force (fresh=True) to begin anew"
-        )
-    return state, log
+    if state.step < int(str(settings["steps"])):  # a finished one is only read
+        work, anew = f"training run {path}", "--force (fresh=True)"
+        programs = going_on(work, programs, here, anyway=resume_anyway, anew=anew)
+    return state, log, programs
 
 
 def _matrices(file: Mapping[str, NDArray[Any]], name: str, shapes: tuple[tuple[int, ...], ...]) -> Parameters:

@@ -166,7 +166,7 @@ def test_a_folder_that_is_not_there_is_refused_before_any_work(tmp_path):
 
 
 def test_without_a_state_nothing_is_written(tmp_path):
-    SolveCheckpoint(tmp_path / "c", {}).save()
+    SolveCheckpoint(tmp_path / "c", {}, {}).save()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,6 @@
 """Every figure whose simulation is cut into parts goes on after an interruption, with the data of a whole run."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import iclglass.validation.paper.reproduce as module
+from iclglass.numerics import resuming
 from iclglass.numerics.errors import OutputError
 from iclglass.numerics.storage import PROVENANCE, load
 from iclglass.validation.paper.catalogue import FIGURES
@@ -124,6 +126,19 @@ def test_parts_of_another_version_are_refused_and_whole_data_are_drawn(small, tm
     module.reproduce(small, out=tmp_path)
     monkeypatch.setattr("iclglass.numerics.resuming.version", lambda package: "9.9")
     module.reproduce(small, out=tmp_path)
+
+
+@pytest.mark.parametrize("small", ["fig-S6"], indirect=True)
+def test_parts_of_another_version_are_used_when_asked_and_said_to_be(small, tmp_path, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        module.reproduce(small, out=tmp_path, progress=stopping_at(1))
+    real = resuming.code_digests
+    monkeypatch.setattr(resuming, "code_digests", lambda *roots: {**real(*roots), "iclglass.validation.prompts": "0"})
+    with pytest.raises(OutputError, match=r"the code of iclglass\.validation\.prompts differs; .*--resume-anyway"):
+        module.reproduce(small, out=tmp_path)
+    module.reproduce(small, out=tmp_path, resume_anyway=True)
+    first, last = json.loads(load(tmp_path / f"{small}.nc").attrs[PROVENANCE])["programs"]
+    assert first["source"] != last["source"]
 
 
 COMMAND = (
