@@ -12,6 +12,7 @@ Data flow; every arrow is one function, every noun one small frozen dataclass:
     statistics                                                   standard errors, z-scores, thresholds
     finite_size      extrapolate           -> Extrapolation      value at 1/D -> 0
     verdict                                                      agree, disagree, inconclusive
+    agreement                              Agreement             a comparison with its power, in numbers and words
     crosscheck       validate              -> Agreement          theory against it, judged, with the power of the check
     figures          plot_extrapolation    <- Agreement          the same comparison as a picture
     report                                                       one self-contained HTML page

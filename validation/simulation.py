@@ -220,6 +220,7 @@ def simulate(
     sizes = _check_dimensions(dimensions)
     check_callable("progress", progress)
     check_flag("fresh", fresh)
+    check_flag("resume_anyway", resume_anyway)
     if checkpoint is not None:
         check_path("checkpoint", checkpoint)
     counts = [system_size(task_diversity, context_length, size) for size in sizes]

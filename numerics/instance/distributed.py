@@ -248,6 +248,7 @@ def solve_distributed(
     start = None if initial is None else _start(initial, features, ridge0)
     check_callable("progress", progress)
     check_flag("fresh", fresh)
+    check_flag("resume_anyway", resume_anyway)
     if checkpoint is not None:
         check_writable(check_path("checkpoint", checkpoint), force=True)
     try:

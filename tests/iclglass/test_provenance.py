@@ -57,11 +57,15 @@ TABLE = {
         "tasks": (POINT | {"tasks": SPIKED}, NEARLY),
         "dimension": (POINT, 5),
         "norm": (POINT | {"dimension": 5}, "N+1"),
+        "last_feature": (POINT | {"dimension": 5}, "scaled-tokens"),
+        "last_row": (POINT | {"dimension": 5}, False),
     },
     "sweep_simulated": {name: (ALONE, value) for name, (_, value) in LAW.items()}
     | {
         "dimension": (ALONE, 5),
         "norm": (ALONE, "N+1"),
+        "last_feature": (ALONE, "scaled-tokens"),
+        "last_row": (ALONE, False),
         "road": (ALONE, "training"),
         "samples": (ALONE, 3),
         "seed": (ALONE, 1),
@@ -79,7 +83,10 @@ TABLE = {
         "samples": (COMPARED, 3),
         "seed": (COMPARED, 1),
         "norm": (COMPARED, "N+1"),
+        "last_feature": (COMPARED, "scaled-tokens"),
+        "last_row": (COMPARED, False),
         "false_alarm": (COMPARED, 0.02),
+        "largest_unseen_bias": (COMPARED, 0.5),
         "theory": (COMPARED, other_theory),
     },
     "sample": {

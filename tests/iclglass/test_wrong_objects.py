@@ -120,7 +120,7 @@ WRONG = {
 FLAGS = {
     *(("solve", "throw"), ("solve.dimension", "throw"), ("sample", "keep_weights"), ("sample", "matrix_free")),
     *(("sweep_simulated", "theory"), ("sweep_simulated.training", "theory")),
-    *((function, name) for function in CALLS for name in ("force", "fresh", "last_row")),
+    *((function, name) for function in CALLS for name in ("force", "fresh", "last_row", "resume_anyway")),
 }
 NAMES_OF_FILES = ("path", "out", "checkpoint")
 # Messages that call an argument as the command line does.
@@ -230,11 +230,11 @@ def without(name):
 @pytest.mark.parametrize(
     ("theory", "error", "message"),
     [
-        (lambda **_: None, TypeError, "theory returned a NoneType without m: it must return an object with the"),
-        (lambda **_: {"e_icl": 1.0}, TypeError, "theory returned a dict without m"),
-        (lambda **_: without("chi"), TypeError, "theory returned a SimpleNamespace without chi"),
-        (lambda **_: types.SimpleNamespace(m="x"), TypeError, "m of theory must be a real number"),
-        (lambda **_: iclglass.solve(**GRID), ValueError, r"m of theory must have the shape .* not \(2,\)"),
+        (lambda **_: None, TypeError, "theory returned NoneType without m; it must return an object with the"),
+        (lambda **_: {"e_icl": 1.0}, TypeError, "theory returned dict without m"),
+        (lambda **_: without("chi"), TypeError, "theory returned SimpleNamespace without chi"),
+        (lambda **_: types.SimpleNamespace(m="x"), TypeError, "the theory's m must be a real number"),
+        (lambda **_: iclglass.solve(**GRID), ValueError, "the theory's m must be one number .* array of 2"),
         (lambda **_: types.SimpleNamespace(**dict.fromkeys(QUANTITIES, np.nan)), ValueError, "no finite e_icl"),
     ],
 )

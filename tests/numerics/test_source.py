@@ -81,7 +81,8 @@ def git(folder, *command):
 def test_a_checkout_links_to_it_and_an_installed_copy_are_one_program(tmp_path, dependencies):
     """None of them is installed in the sense of metadata, and all work."""
     here = json.loads(json.dumps(source.code_digests(*POINTS)))
-    program, revision = run_in(ROOT, dependencies, SCRIPT + USED)
+    # Not the checkout itself, beside which an editable installation leaves metadata.
+    program, revision = run_in(copied(tmp_path / "checkout", link=True), dependencies, SCRIPT + USED)
     assert program["modules"] == here
     assert program["iclglass"] == sys.modules["iclglass"].__version__
     links, installed = copied(tmp_path / "links", inside=True, link=True), copied(tmp_path / "installed", inside=True)
@@ -129,7 +130,7 @@ def test_comments_documentation_and_other_modules_change_nothing(changed_by):
         ("validation.sweeping.evaluation", '"""One finished point.', '"""One point, which is finished.'),
         ("validation.samplers.sampling", "_MOST_THIN = 1000\n", '_MOST_THIN = 1000\n"""A sentence."""\n'),
         ("numerics.saddle_point", "import numpy as np\n", "import numpy as np\n\n\n"),
-        ("validation.crosscheck", "POWER = 0.9", "POWER = 0.8"),
+        ("validation.agreement", "POWER = 0.9", "POWER = 0.8"),
         ("validation.suite.suite", "FALSE_ALARM = 0.01", "FALSE_ALARM = 0.02"),
         ("numerics.plotting", "import numpy as np\n", "import numpy as np\n_X = 1\n"),
         ("numerics.state_evolution", "import numpy as np\n", "import numpy as np\n_X = 1\n"),

@@ -133,8 +133,8 @@ def test_z_includes_the_sampling_error_of_the_theory(monkeypatch):
         given = synthetic_samples(rng, sizes=sizes, samples=samples, curvature=0.0)
         given.values["e_icl"][:] = VALUE + error * math.sqrt(samples) * rng.standard_normal((2, samples))
         theory = SimpleNamespace(
-            **dict.fromkeys(QUANTITIES, np.full(2, math.nan))
-            | {"e_icl": VALUE * (1 + error * rng.standard_normal(2)), "error_bound": np.full(2, error)}
+            **dict.fromkeys(QUANTITIES, np.full(2, math.nan)) | {"e_icl": VALUE * (1 + error * rng.standard_normal(2))},
+            standard_errors=dict.fromkeys(QUANTITIES, np.full(2, math.nan)) | {"e_icl": np.full(2, error * VALUE)},
         )
         monkeypatch.setattr(compared_module, "solve_finite", lambda theory=theory, **parameters: theory)
         table = compared_module.finite_size_table(given, {"e_icl": [VALUE, VALUE]})["e_icl"]

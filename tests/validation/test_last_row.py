@@ -418,7 +418,7 @@ def test_simulated_sweeps_of_every_layer(road):
 
 @pytest.mark.parametrize("layer", [SCALED, ABSENT])
 def test_validate_simulates_its_layer(layer):
-    found = validate(task_diversity=2, context_length=1, dimension=(8, 12, 16), samples=12, **layer)
+    found = validate(task_diversity=2, context_length=1, dimension=(8, 16, 32), samples=32, **layer)
     assert found.passed, found.sentence
     full = {"last_feature": "unit-tokens", "last_row": True} | layer
     assert {name: found.to_dict()[name] for name in full} == full

@@ -167,9 +167,9 @@ NAN = math.nan
         (dict.fromkeys(QUANTITIES, NAN), ParameterError, "the theory has no finite e_icl .* but nan"),
         (dict.fromkeys(QUANTITIES, np.array([NAN])), ParameterError, "mend the theory"),
         (dict.fromkeys(QUANTITIES, np.ma.masked_all(1)), ParameterError, "mend the theory"),
-        (dict.fromkeys(QUANTITIES, np.ones(2)), ParameterError, "e_icl must be one number for one point, got .* 2"),
-        (dict.fromkeys(QUANTITIES, "much"), ParameterTypeError, "e_icl must be a real number"),
-        ({"m": 1.0}, ParameterTypeError, "without e_icl"),
+        (dict.fromkeys(QUANTITIES, np.ones(2)), ParameterError, "must be one number for one point, got .* 2"),
+        (dict.fromkeys(QUANTITIES, "much"), ParameterTypeError, "must be a real number"),
+        ({"m": 1.0}, ParameterTypeError, "without q"),
     ],
 )
 def test_a_theory_without_usable_numbers_is_refused_before_anything_is_simulated(monkeypatch, values, error, words):

@@ -127,6 +127,7 @@ def sweep_simulated(
     if out is not None:
         check_path("out", out)
     check_flag("force", force)
+    check_flag("resume_anyway", resume_anyway)
     check_callable("progress", progress)
     check_callable("say", say)
     grid = make_grid(
