@@ -49,6 +49,18 @@ def test_reference_table(row):
     assert abs(found.e_idg / e_idg - 1) <= tolerance
 
 
+@pytest.mark.parametrize(
+    ("point", "e_icl", "published"),
+    [((3, 10, 0.5, 0.01, 1e-7), 0.72496, 0.606), ((20, 1000, 0.5, 0.01, 1e-6), 0.784, 0.536)],
+)
+def test_where_a_published_solver_ends_at_no_solution(point, e_icl, published):
+    """LU's saved asymptotics at tiny ridge come from scipy's fsolve, whose flag nobody read; here the root is bracketed."""
+    tau, alpha, kappa, rho, lam = point
+    found = solve(task_diversity=tau, context_length=alpha, distinct_tasks=kappa, label_noise=rho, ridge=lam)
+    assert abs(found.e_icl / e_icl - 1) < 1e-3
+    assert abs(published / e_icl - 1) > 0.1
+
+
 def random_points(seed, size):
     """Rows in the order of NAMES over the whole range; every parameter often on its edges, tau and kappa near 1."""
     rng = np.random.default_rng(seed)
