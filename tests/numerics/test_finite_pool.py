@@ -253,7 +253,7 @@ def test_the_gap_to_known_tasks_falls_as_one_over_their_number():
     assert abs(scaled[0] / scaled[1] - 1) < 2 / kappa[0]
 
 
-# (D, tau, alpha, kappa, rho, lam), simulated e_icl - e_idg and its standard error (simulated for this project), and what
+# (D, tau, alpha, kappa, rho, lam), e_icl - e_idg and its standard error, simulated for this project, and what
 # the theory gave with 64 D quasi-random prompts for both the solution and the error.
 GAPS = [
     ((16, 2, 2, 16, 0.1, 0.1), 0.0241, 0.0004, 0.0273),

@@ -54,7 +54,7 @@ def test_reference_table(row):
     [((3, 10, 0.5, 0.01, 1e-7), 0.72496, 0.606), ((20, 1000, 0.5, 0.01, 1e-6), 0.784, 0.536)],
 )
 def test_where_a_published_solver_ends_at_no_solution(point, e_icl, published):
-    """LU's saved asymptotics at tiny ridge come from scipy's fsolve, whose flag nobody read; here the root is bracketed."""
+    """LU's saved asymptotics at tiny ridge are from scipy's fsolve without its flag; here the root is bracketed."""
     tau, alpha, kappa, rho, lam = point
     found = solve(task_diversity=tau, context_length=alpha, distinct_tasks=kappa, label_noise=rho, ridge=lam)
     assert abs(found.e_icl / e_icl - 1) < 1e-3
