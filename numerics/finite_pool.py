@@ -25,6 +25,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
+from iclglass.numerics.blas import own_threads
 from iclglass.numerics.finite_observables import errors_on_new_tasks, thermodynamics
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts, TiltedPrompts
@@ -36,8 +37,8 @@ Progress = Callable[[int, int], None]
 
 _POOLS_TIMES_DIMENSION = 640
 _FEWEST_POOLS = 12
-_ELEMENTS, _NODES = 1 << 21, 16
-"""Numbers in one array: pools are solved together while they fit. About as many nodes of psi, and half as many of Z."""
+_ELEMENTS, _NODES = 1 << 19, 16
+"""Numbers in one array: pools are solved together while they fit in cache. About as many nodes of psi, half of Z."""
 
 _ITERATIONS = 300
 _TOLERANCE = 1e-12
@@ -180,10 +181,14 @@ def solve_pools(pools: Array, point: Mapping[str, float], norm: str, layer: Last
     """All quantities at one parameter point for every pool of ``pools``, (pools, K, D), name -> (pools,)."""
     number, count, size = pools.shape
     together = max(1, _ELEMENTS // (_NODES * count * (size + _NODES)))
-    with np.errstate(all="ignore"):
-        parts = [
-            _solve_together(pools[start : start + together], point, norm, layer) for start in range(0, number, together)
-        ]
+    starts = range(0, number, together)
+    parts: list[dict[str, Array]] = []
+
+    def solve(index: int, found: list[dict[str, Array]]) -> None:
+        found.append(_solve_together(pools[starts[index] : starts[index] + together], point, norm, layer))
+
+    with np.errstate(all="ignore"), own_threads() as team:
+        team.in_order(len(starts), solve, lambda found: parts.append(found.pop()), list, team.size)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 import iclglass.numerics.finite_pool as module
 from iclglass.numerics import generated_numpy
@@ -405,6 +406,16 @@ def test_becomes_the_theory_of_pools(changes):
         fitted = covariance @ (design.T * weight**2) @ values
         assert abs(fitted[0] - getattr(limit, name)) < Z_SCORE * np.sqrt(covariance[0, 0]), name
     assert abs(finite.e_icl[0] / limit.e_icl - 1) > 10 * finite.error_bound[0]
+
+
+def test_threads_change_no_bit():
+    """Chunks of pools are fixed, whoever solves them."""
+    point = {"dimension": 16, "task_diversity": 2.0, "context_length": 2.0, "distinct_tasks": 2.0, "temperature": 0.2}
+    several = solve_finite(**point)
+    with threadpool_limits(limits=1, user_api="blas"):
+        alone = solve_finite(**point)
+    for name in ("m", "q", "e_icl", "e_idg", "e_train", "free_energy", "replicon", "error_bound"):
+        assert getattr(several, name) == getattr(alone, name), name
 
 
 def test_ridgeless_limit_on_both_sides():
