@@ -63,7 +63,7 @@ def free_energy(action: ReplicatedAction) -> FreeEnergy:
 
 def _tidy(entropy: sp.Expr) -> sp.Expr:
     """Join the logarithms and the terms that share Delta or lam."""
-    terms = sp.Add.make_args(sp.expand(sp.expand_log(sp.simplify(entropy))))
+    terms = sp.Add.make_args(sp.expand(sp.expand_log(entropy)))
     logarithms = sp.logcombine(2 * sp.Add(*(term for term in terms if term.has(sp.log))), force=True) / 2
     ridge = sp.factor(sp.Add(*(term for term in terms if term.has(S.lam))))
     rest = sp.Add(*(term for term in terms if not term.has(sp.log, S.lam)))

@@ -58,11 +58,11 @@ def saddle_point(action: ReplicatedAction, energy: FreeEnergy) -> SaddlePointSys
     (magnetization,) = sp.solve(by_m.subs(to_chi), S.m)
     # The equation for Delta, with lam taken from the first one and the error kept as one symbol.
     (ridge,) = sp.solve(stationary_q, S.lam)
-    variance = sp.simplify((2 * S.Delta**2 * by_Delta).subs(to_chi).subs(S.lam, ridge) + S.q - S.m**2)
+    variance = sp.cancel((2 * S.Delta**2 * by_Delta).subs(to_chi).subs(S.lam, ridge) + S.q - S.m**2)
     error = prediction_error(action, S.a)
-    coefficient = sp.simplify(variance / error)
+    coefficient = sp.cancel(variance / error)
     (chi_of_m,) = sp.solve(magnetization - S.m, S.chi)
-    coefficient = sp.factor(sp.simplify(coefficient.subs(S.chi, chi_of_m)))
+    coefficient = sp.factor(coefficient.subs(S.chi, chi_of_m))
     if coefficient.has(S.q, S.chi, S.betahat):
         raise ValueError(f"q - m^2 is not a multiple of the test error: coefficient {coefficient}")
     overlap = S.m**2 + coefficient * error
@@ -81,10 +81,10 @@ def prediction_error(action: ReplicatedAction, feature: sp.Expr) -> sp.Expr:
 
 def _observables(action: ReplicatedAction, energy: FreeEnergy) -> dict[str, sp.Expr]:
     in_temperature = {S.Delta: S.T * S.chi, S.betahat: 1 / S.T}
-    loss_energy = sp.simplify(-sp.diff(energy.prompt_part, S.betahat).subs(in_temperature))
+    loss_energy = sp.factor(-sp.diff(energy.prompt_part, S.betahat).subs(in_temperature))
     prior_energy = sp.simplify(-sp.diff(energy.spin_part, S.betahat).subs(in_temperature))
     functional = energy.functional.subs(in_temperature)
-    total = sp.factor(loss_energy) + prior_energy
+    total = loss_energy + prior_energy
     test_feature = action.feature.subs(S.alpha, S.alpha_test)
     icl = prediction_error(action, test_feature)
     return {

@@ -256,8 +256,7 @@ def test_an_unknown_stage_is_refused_before_anything_is_derived(monkeypatch, cap
     def derived(*_):
         raise AssertionError("derived before the stage was looked at")
 
-    monkeypatch.setattr(derivation, "_derive", derived)
-    monkeypatch.setattr(derivation, "_derive_default", derived)
+    monkeypatch.setattr(derivation, "derive", derived)
     assert main(["derive", "--stage", "nope"]) == 2
     assert "--stage 'nope' must be one of model, disorder" in capsys.readouterr().err
 

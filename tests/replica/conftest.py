@@ -1,4 +1,4 @@
-"""The default derivation, made once."""
+"""The default derivation, made and proved once."""
 
 import pytest
 
@@ -7,4 +7,4 @@ from iclglass.replica.derivation import derive
 
 @pytest.fixture(scope="session")
 def derivation():
-    return derive()
+    return derive().prove()

@@ -1,12 +1,61 @@
 """The chain as a whole: stages in order, every symbol known, changes and disagreements refused."""
 
+import dataclasses
+import importlib
+
 import pytest
 import sympy as sp
 
+from iclglass.cli import main
+from iclglass.numerics.codegen import module_source
 from iclglass.replica import derivation as module
 from iclglass.replica import symbols as S
-from iclglass.replica.derivation import STAGES, derive
+from iclglass.replica.derivation import STAGES, Derivation, derive
 from iclglass.replica.model import linear_attention
+from iclglass.replica.render import derivation_markdown
+
+FUNCTIONS = {
+    "moments": "feature_moments",
+    "couplings": "coupling_moments",
+    "action": "replicate",
+    "free_energy": "free_energy",
+    "system": "saddle_point",
+    "closed_form": "closed_form",
+    "limits": "limits",
+    "replicon": "replicon",
+    "cavity": "cavity",
+    "pool": "pool_theory",
+}
+"""The function that computes each result."""
+SADDLE_POINT = ("action", "free_energy", "system")
+NEEDS = {
+    "model": (),
+    "disorder": ("moments",),
+    "couplings": ("couplings",),
+    "action": ("action",),
+    "free-energy": ("action", "free_energy"),
+    "saddle-point": SADDLE_POINT,
+    "closed-form": (*SADDLE_POINT, "closed_form"),
+    "limits": (*SADDLE_POINT, "closed_form", "limits"),
+    "replicon": (*SADDLE_POINT, "replicon"),
+    "cavity": (*SADDLE_POINT, "moments", "cavity"),
+    "pool": ("pool",),
+}
+
+
+@pytest.fixture
+def computed(derivation, monkeypatch):
+    """The results computed since: the functions take note and give what they gave before."""
+    calls = []
+    for result, function in FUNCTIONS.items():
+        value = getattr(derivation, result)
+
+        def counted(*_, result=result, value=value):
+            calls.append(result)
+            return value
+
+        monkeypatch.setattr(module, function, counted)
+    return calls
 
 
 def test_stages_in_order(derivation):
@@ -45,11 +94,84 @@ def test_models_without_a_closed_form_are_refused(change):
         derive(linear_attention(**change))
 
 
-@pytest.mark.slow
-def test_disagreement_of_the_two_roads_is_refused(monkeypatch):
-    monkeypatch.setattr(module, "cavity_differences", lambda *_: (0, S.m, 0, 0))
-    with pytest.raises(ValueError, match="replica and cavity disagree"):
-        derive(linear_attention())
+def test_another_model_has_a_saddle_point_without_a_closed_form():
+    equations = Derivation(linear_attention(prior_precision=2 * S.lambda0)).saddle_point
+    assert equations == tuple(equation.subs(S.lam, 2 * S.lam) for equation in derive().saddle_point)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_computes_what_it_needs_once(derivation, computed, name):
+    fresh = Derivation(derivation.model)
+    assert computed == []
+    for _ in range(2):
+        assert fresh.stage(name) == derivation.stage(name)
+    assert sorted(computed) == sorted(NEEDS[name])
+
+
+def test_the_equations_alone_compute_nothing_after_them(derivation, computed):
+    assert Derivation(derivation.model).saddle_point == derivation.saddle_point
+    assert sorted(computed) == sorted(SADDLE_POINT)
+
+
+def test_the_whole_chain_computes_everything_once(derivation, computed):
+    fresh = Derivation(derivation.model)
+    assert fresh.prove().stages == derivation.stages
+    assert derivation_markdown(fresh) == derivation_markdown(derivation)
+    assert sorted(computed) == sorted(FUNCTIONS)
+
+
+@pytest.mark.parametrize("option", [("--stage", "saddle-point"), ()])
+def test_the_command_computes_what_it_prints(derivation, computed, monkeypatch, capsys, option):
+    monkeypatch.setattr(module, "_derive_default", lambda: Derivation(derivation.model))
+    assert main(["derive", *option]) == 0
+    assert "[saddle-point]" in capsys.readouterr().out
+    assert sorted(computed) == sorted(SADDLE_POINT if option else FUNCTIONS)
+
+
+def _wrong_moment(monkeypatch, derivation):
+    wrong = dataclasses.replace(derivation.moments, signal=-derivation.moments.signal)
+    monkeypatch.setattr(module, "feature_moments", lambda _: wrong)
+
+
+def _wrong_definition(monkeypatch, derivation):
+    wrong = tuple((symbol, -value if symbol == S.z else value) for symbol, value in derivation.closed_form.definitions)
+    monkeypatch.setattr(importlib.import_module("iclglass.replica.closed_form"), "_definitions", lambda: wrong)
+
+
+def _wrong_stationary_point(monkeypatch, derivation):
+    theory = derivation.pool
+    wrong = tuple(sp.Eq(e.lhs, 2 * e.rhs) if e.lhs == S.gamma else e for e in theory.equations)
+    solution = (wrong, theory.observables, theory.free_energy)
+    monkeypatch.setattr(importlib.import_module("iclglass.replica.pool"), "_solution", lambda _: solution)
+
+
+@pytest.mark.parametrize(
+    ("broken", "result", "message"),
+    [
+        (_wrong_moment, "cavity", "replica and cavity disagree"),
+        (_wrong_definition, "closed_form", "z does not hold"),
+        (_wrong_stationary_point, "pool", "gamma does not hold"),
+    ],
+)
+def test_a_failing_proof_stops_its_stage_and_whatever_needs_the_whole(
+    derivation, computed, monkeypatch, broken, result, message
+):
+    """The stage is computed in earnest from something wrong; the others are given."""
+    function = FUNCTIONS[result]
+    home = importlib.import_module(getattr(derivation, result).__class__.__module__)
+    monkeypatch.setattr(module, function, getattr(home, function))
+    broken(monkeypatch, derivation)
+    fresh = Derivation(derivation.model)
+    for refused in (
+        lambda: fresh.stage(result.replace("_", "-")),
+        fresh.prove,
+        lambda: derive(derivation.model),
+        lambda: derivation_markdown(fresh),
+        lambda: module_source(fresh, "numpy"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            refused()
+    assert fresh.saddle_point == derivation.saddle_point
 
 
 def test_every_symbol_of_the_results_is_in_the_table(derivation):
