@@ -951,9 +951,8 @@ def test_help_and_solve_are_quick_from_a_cold_start():
 
 
 @pytest.mark.slow
-def test_the_derivation_takes_seconds_and_its_saddle_point_less_than_two():
+def test_the_derivation_takes_less_than_fifteen_seconds():
     assert best_time("derive") < 15
-    assert best_time("derive", "--stage", "saddle-point") < 2
 
 
 def loaded_by(arguments, names):
