@@ -15,8 +15,9 @@ solution and iteration converges to it from anywhere; its derivative, symmetric 
 the operator of the linear equation for V. Source: this project, notes/finite_size.md.
 
 Averages over prompts are quadratures (`numerics.pool_averages`): for a given pool there is no noise. Averages over
-pools are over independent pools, with a regression on four numbers of the pool whose mean is known exactly: Tr R/D,
-Tr R^2/D, Tr R^3/D and |mean w|^2 with R = (1/K) sum w w^T. What is left of the noise is stated as an error.
+pools are over the length of the task where there is one, else over independent pools, with a regression on four numbers
+of the pool whose mean is known exactly: Tr R/D, Tr R^2/D, Tr R^3/D and |mean w|^2 with R = (1/K) sum w w^T. What is left
+of the noise is stated as an error.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.blas import own_threads
 from iclglass.numerics.finite_observables import errors_on_new_tasks, thermodynamics
+from iclglass.numerics.gamma_quadrature import scalar_nodes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts, TiltedPrompts
 
@@ -72,10 +74,13 @@ def average_over_pools(
         ``NAME_standard_error``.
     """
 
-    def drawn(size: int, count: int) -> Array:
+    def drawn(size: int, count: int) -> tuple[Array, Array | None]:
+        if count == 1:  # one task: its length is all that counts
+            square, weight = scalar_nodes(size, 0)
+            return np.sqrt(square)[:, None, None] * np.eye(1, size), weight
         pools = max(_FEWEST_POOLS, round(_POOLS_TIMES_DIMENSION / size))
         streams = [np.random.default_rng([size, count, index]) for index in range(pools)]
-        return np.stack([rng.standard_normal((count, size)) for rng in streams])
+        return np.stack([rng.standard_normal((count, size)) for rng in streams]), None
 
     return _by_law(flat, norm, layer, drawn, progress)
 
@@ -87,27 +92,29 @@ def solve_pool(
 
     The mean is over data sets that share the pool; nothing is drawn, error_bound is NaN.
     """
-    return _by_law(flat, norm, layer, lambda size, count: tasks[None], progress)
+    return _by_law(flat, norm, layer, lambda size, count: (tasks[None], np.ones(1)), progress)
 
 
 def _by_law(
     flat: Mapping[str, Array],
     norm: str,
     layer: LastRow,
-    draw: Callable[[int, int], Array],
+    draw: Callable[[int, int], tuple[Array, Array | None]],
     progress: Progress | None,
 ) -> dict[str, Array]:
     laws, group = np.unique(np.stack([flat[key] for key in ("dimension", "task_count")]), axis=1, return_inverse=True)
     result: dict[str, Array] = {}
     done, total = 0, flat["dimension"].size
     for index, (size, count) in enumerate(laws.T):
-        pools = draw(int(size), int(count))
-        controls = pool_controls(pools)
+        pools, weight = draw(int(size), int(count))
         for member in np.flatnonzero(group.reshape(-1) == index):
             point = {name: array[member] for name, array in flat.items()}
             # Where there is no solution the point stays NaN.
             with suppress(np.linalg.LinAlgError):
-                values = mean_over_pools(solve_pools(pools, point, norm, layer), controls)
+                found = solve_pools(pools, point, norm, layer)
+                values = (
+                    mean_over_pools(found, pool_controls(pools)) if weight is None else _weighted_mean(found, weight)
+                )
                 for name, value in values.items():
                     result.setdefault(name, np.full(flat["dimension"].shape, np.nan))[member] = value
             done += 1
@@ -143,14 +150,17 @@ def mean_over_pools(values: Mapping[str, Array], controls: Array) -> dict[str, f
 
     Args:
         values: name -> (pools,), one number of each pool.
-        controls: (pools, controls), numbers of mean zero. Of a single pool there is no error.
+        controls: (pools, controls), numbers of mean zero.
+
+    The error is that of HC3: a pool's residual over what is left of it when the pool is left out. With few tasks the
+    quantities are no linear functions of the controls, and pools far out are fitted best.
     """
-    pools = controls.shape[0]
     result: dict[str, float] = {}
-    widest = np.nan if pools == 1 else 0.0
-    design = np.column_stack([np.ones(pools), controls]) if pools > 1 else np.ones((1, 1))
-    # The variance of the intercept counts the spread of the controls' own sample means.
-    leverage = float(np.linalg.pinv(design.T @ design)[0, 0])
+    widest = 0.0
+    design = np.column_stack([np.ones(len(controls)), controls])
+    freedom = len(controls) - design.shape[1]
+    solution = np.linalg.pinv(design)
+    kept = np.maximum(1 - np.einsum("pc,cp->p", design, solution), _ROUND_OFF)
     for name, array in values.items():
         error = np.nan
         if name == "residual":
@@ -158,16 +168,22 @@ def mean_over_pools(values: Mapping[str, Array], controls: Array) -> dict[str, f
         elif not np.isfinite(array).all():
             result[name] = float(array[0]) if np.all(array == array[0]) else np.nan
         else:
-            coefficients, *_ = np.linalg.lstsq(design, array, rcond=None)
+            coefficients = solution @ array
             result[name] = float(coefficients[0])
-            if pools > 1:
-                deviation = array - design @ coefficients
-                freedom = pools - design.shape[1]
-                error = float(np.sqrt(deviation @ deviation / freedom * leverage))
-                if name in JUDGED and result[name] != 0:
-                    widest = max(widest, _student(freedom) * error / abs(result[name]))
+            deviation = (array - design @ coefficients) / kept
+            error = float(np.linalg.norm(solution[0] * deviation))
+            if name in JUDGED and result[name] != 0:
+                widest = max(widest, _student(freedom) * error / abs(result[name]))
         result[f"{name}_standard_error"] = error
     return result | {"error_bound": widest}
+
+
+def _weighted_mean(values: Mapping[str, Array], weight: Array) -> dict[str, float]:
+    """Where nothing is drawn: means with these weights, and no errors."""
+    return {
+        name: float(array.max()) if name == "residual" else float(array[0] if len(array) == 1 else weight @ array)
+        for name, array in values.items()
+    }
 
 
 def _student(freedom: int) -> float:

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.gamma_quadrature import scalar_nodes
 
-__all__ = ["PoolPrompts", "TiltedPrompts"]
+__all__ = ["PolynomialAverages", "PoolPrompts", "TiltedPrompts"]
 
 Array = NDArray[np.float64]
 
@@ -41,6 +41,7 @@ _STEP = 0.45
 _LOWEST, _HIGHEST = -2.6, 4.6
 """Of x; beyond them nothing is left that weighs 1e-7."""
 
+_NO_TASK = 1e-9
 _NOTHING, _ROUNDING = 40.0, 1e-10
 """theta P/x2 above which nothing is left, theta (P/x2 + Q) below which nothing is left."""
 
@@ -124,6 +125,9 @@ class PoolPrompts:
     ) -> None:
         _, count, size = tasks.shape
         self.task = tasks / np.sqrt(size)
+        if label_noise == 0:
+            # A task zero without noise has no features: one of no matter, for which the formulas hold, stands for it.
+            self.task = np.where(self.task.any(axis=2, keepdims=True), self.task, _NO_TASK)
         self.square = np.einsum("bkd,bkd->bk", self.task, self.task)
         self.variance = self.square + label_noise
         self.context, self.divisor, self.label_noise, self.last = context, divisor, label_noise, last_scale
