@@ -84,7 +84,8 @@ def _solve(values: Mapping[str, Any]) -> int:
     from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.last_row import LastRow, refuse_without_dimension
     from iclglass.numerics.parameters import PARAMETERS
-    from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
+    from iclglass.numerics.saddle_point import solve_points
+    from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES
 
     layer = LastRow(values["last_feature"], values["last_row"])
     names = (*_PARAMETERS, "test_context_length")
