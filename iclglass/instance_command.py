@@ -46,10 +46,6 @@ class _Source:
 
 def run(values: Mapping[str, Any]) -> int:
     """Draw or read the data set, solve it, print and write what was asked for."""
-    if values["blocks"]:
-        from iclglass import blocks_command
-
-        return blocks_command.run(values)
     if any(values[name] is not None for name in _WITH_BLOCKS):
         given = [f"--{name.replace('_', '-')}" for name in _WITH_BLOCKS if values[name] is not None]
         raise ParameterError(f"{', '.join(given)} needs --blocks: in memory a data set is solved by one process")
