@@ -8,6 +8,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from iclglass import (
+    blocks_command,
+    demo,
+    instance_command,
+    reproduce_command,
+    sample_command,
+    sweep_command,
+    train_command,
+    validate_command,
+)
 from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.options import grid_parameters, number
 from iclglass.output import DONE, NOT_CONVERGED, print_json
@@ -17,47 +27,15 @@ __all__ = ["run"]
 
 def run(name: str, values: Mapping[str, Any]) -> int:
     """Run the command ``name`` with converted options; returns its exit code."""
-    if name == "demo":
-        from iclglass.demo import demo
-
-        return demo(Path(values["out"]), force=values["force"] or False)
     return _COMMANDS[name](values)
 
 
+def _demo(values: Mapping[str, Any]) -> int:
+    return demo.demo(Path(values["out"]), force=values["force"] or False)
+
+
 def _instance(values: Mapping[str, Any]) -> int:
-    from iclglass import blocks_command, instance_command
-
     return (blocks_command if values["blocks"] else instance_command).run(values)
-
-
-def _train(values: Mapping[str, Any]) -> int:
-    from iclglass import train_command
-
-    return train_command.run(values)
-
-
-def _sample(values: Mapping[str, Any]) -> int:
-    from iclglass import sample_command
-
-    return sample_command.run(values)
-
-
-def _reproduce(values: Mapping[str, Any]) -> int:
-    from iclglass import reproduce_command
-
-    return reproduce_command.run(values)
-
-
-def _sweep(values: Mapping[str, Any]) -> int:
-    from iclglass import sweep_command
-
-    return sweep_command.run(values)
-
-
-def _validate(values: Mapping[str, Any]) -> int:
-    from iclglass import validate_command
-
-    return validate_command.run(values)
 
 
 def _derive(values: Mapping[str, Any]) -> int:
@@ -145,7 +123,6 @@ def _phase_diagram(values: Mapping[str, Any]) -> int:
     from iclglass.numerics.plotting import draw_phase_diagram, save_figure
     from iclglass.numerics.storage import save
     from iclglass.progress import bar
-    from iclglass.sweep_command import check_outputs, finish
 
     if not Path(values["out"]).name:
         raise OutputError(f"--out {values['out']!r} is a folder: name a file in it")
@@ -153,7 +130,7 @@ def _phase_diagram(values: Mapping[str, Any]) -> int:
         raise ParameterError(f"--out {values['out']} is the netCDF file (*.nc): the picture's name goes to --plot")
     if values["plot"] is None:
         values = {**values, "plot": str(Path(values["out"]).with_suffix(".png"))}
-    check_outputs(values)
+    sweep_command.check_outputs(values)
     with bar("solving") as advance:
         diagram = phase_diagram(**grid_parameters(values), lines=values["line"], progress=advance)
     figure = draw_phase_diagram(diagram, observable=values["observable"])
@@ -163,17 +140,18 @@ def _phase_diagram(values: Mapping[str, Any]) -> int:
         vertices = sum(len(part) for part in line.parts)
         where = f"{vertices} points in {len(line.parts)} parts" if vertices else "does not cross this grid"
         print(f"line {line.name}: {where}")
-    return finish(diagram.dataset, values)
+    return sweep_command.finish(diagram.dataset, values)
 
 
 _COMMANDS: dict[str, Callable[[Mapping[str, Any]], int]] = {
+    "demo": _demo,
     "derive": _derive,
     "solve": _solve,
-    "sweep": _sweep,
+    "sweep": sweep_command.run,
     "phase-diagram": _phase_diagram,
-    "validate": _validate,
+    "validate": validate_command.run,
     "instance": _instance,
-    "sample": _sample,
-    "train": _train,
-    "reproduce": _reproduce,
+    "sample": sample_command.run,
+    "train": train_command.run,
+    "reproduce": reproduce_command.run,
 }
