@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from iclglass.numerics.phase_diagram import PhaseDiagram, phase_diagram
     from iclglass.numerics.plotting import plot_phase_diagram, plot_sweep
     from iclglass.numerics.precision import PreciseSolution, solve_digits
-    from iclglass.numerics.saddle_point import Solution, solve
+    from iclglass.numerics.saddle_point import solve
+    from iclglass.numerics.solution import Solution
     from iclglass.numerics.state_evolution import StateEvolution, state_evolution
     from iclglass.numerics.status import Status
     from iclglass.numerics.stopping_time import StoppingTime, best_stopping_time
@@ -146,7 +147,7 @@ _HOME = {
     "Prediction": "iclglass.numerics.instance.predictions",
     "PromptBlocks": "iclglass.validation.prompt_blocks",
     "Samples": "iclglass.validation.samplers.sampling",
-    "Solution": "iclglass.numerics.saddle_point",
+    "Solution": "iclglass.numerics.solution",
     "StateEvolution": "iclglass.numerics.state_evolution",
     "Status": "iclglass.numerics.status",
     "StoppingTime": "iclglass.numerics.stopping_time",

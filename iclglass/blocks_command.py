@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from iclglass.data_set import drawn_layer
 from iclglass.instance_command import finite_theory, named, print_text
 from iclglass.numerics.errors import ParameterError
 from iclglass.output import DONE, NOT_CONVERGED, print_json, say
@@ -22,6 +21,7 @@ def run(values: Mapping[str, Any]) -> int:
     """Solve for the means by map-reduce over blocks of prompts; print and write what was asked for."""
     import numpy as np
 
+    from iclglass.data_set import drawn_layer
     from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.instance.distributed import solve_distributed
     from iclglass.numerics.instance.storage import load_solution, save_solution

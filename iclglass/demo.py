@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iclglass import __version__
-from iclglass.commands import agreement_rows, validation_outputs, write_validation
 from iclglass.numerics.errors import OutputError
 from iclglass.output import judged
 from iclglass.progress import bar
+from iclglass.validate_command import agreement_rows, validation_outputs, write_validation
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iclglass.data_set import data_set
-from iclglass.numerics.arguments import check_real
 from iclglass.numerics.errors import ParameterError
 from iclglass.output import DONE, NOT_CONVERGED, print_json
 
@@ -46,15 +44,12 @@ class _Source:
 
 def run(values: Mapping[str, Any]) -> int:
     """Draw or read the data set, solve it, print and write what was asked for."""
-    if values["blocks"]:
-        from iclglass import blocks_command
-
-        return blocks_command.run(values)
     if any(values[name] is not None for name in _WITH_BLOCKS):
         given = [f"--{name.replace('_', '-')}" for name in _WITH_BLOCKS if values[name] is not None]
         raise ParameterError(f"{', '.join(given)} needs --blocks: in memory a data set is solved by one process")
     import numpy as np
 
+    from iclglass.numerics.arguments import check_real
     from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.instance.predictions import contrast, overlaps, train_error
     from iclglass.numerics.instance.solve import solve_instance
@@ -129,6 +124,7 @@ def _source(values: Mapping[str, Any]) -> _Source:
     """The data set; the theory and the error on new prompts where its law is known, as it is not for a user's."""
     import numpy as np
 
+    from iclglass.data_set import data_set
     from iclglass.validation.population import gaussian_moments, population_error
 
     found = data_set(values)

@@ -18,7 +18,7 @@ from iclglass.numerics.errors import OutputError, ParameterError
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-__all__ = ["Option", "add_options", "grid", "integer", "integers", "number", "resolve", "text"]
+__all__ = ["Option", "add_options", "grid", "grid_parameters", "integer", "integers", "number", "resolve", "text"]
 
 MOST_POINTS = 100_000_000
 MOST_BYTES = 1_000_000
@@ -202,6 +202,13 @@ def resolve(given: Mapping[str, object], options: tuple[Option, ...], config: st
         else:
             values[option.key] = option.convert(option.names[-1], str(raw))
     return values
+
+
+def grid_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are parameters of the theory, by the names of its Python functions."""
+    from iclglass.numerics.parameters import PARAMETERS
+
+    return {name: values[name] for name in (*PARAMETERS, "dimension", "norm", "last_feature", "last_row")}
 
 
 def _read_config(path: str, options: tuple[Option, ...]) -> dict[str, object]:

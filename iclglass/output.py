@@ -1,12 +1,16 @@
-"""What commands print and return: JSON with a schema version, exit codes of finished work."""
+"""What commands print, return and write into: JSON with a schema version, exit codes of finished work, a folder."""
 
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-__all__ = ["DONE", "NOT_CONVERGED", "SCHEMA_VERSION", "judged", "print_json", "say", "to_json"]
+from iclglass.numerics.errors import OutputError
+
+__all__ = ["DONE", "NOT_CONVERGED", "SCHEMA_VERSION", "judged", "made", "print_json", "say", "to_json"]
 
 SCHEMA_VERSION = 1
 DONE = 0
@@ -28,6 +32,27 @@ def judged(passed: bool | None) -> int:
         (0, 4, 6)
     """
     return {True: DONE, False: DISAGREE, None: INCONCLUSIVE}[passed]
+
+
+@contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """The folder exists inside the block; if the block fails before anything is in it, it is removed again.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be used as a folder: {error.strerror or error}") from error
+    try:
+        yield
+    except BaseException:
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def say(sentence: str) -> None:

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from iclglass.numerics.arguments import check_choice, check_count
-from iclglass.output import judged, print_json
+from iclglass.output import judged, made, print_json
 
 __all__ = ["run"]
 
@@ -17,7 +16,7 @@ def run(values: Mapping[str, Any]) -> int:
 
     Of all figures, one that needs a package that is not installed is named and skipped.
     """
-    from iclglass.commands import made
+    from iclglass.numerics.arguments import check_choice, check_count
     from iclglass.numerics.errors import MissingExtraError
     from iclglass.numerics.storage import replacing
     from iclglass.progress import bar

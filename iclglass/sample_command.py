@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iclglass.data_set import data_set
-from iclglass.numerics.arguments import check_count, check_real
 from iclglass.numerics.errors import ParameterError
 from iclglass.output import DONE, NOT_CONVERGED, print_json
 
@@ -24,6 +22,8 @@ def run(values: Mapping[str, Any]) -> int:
     """Draw or read the data set, sample its measure, print diagnostics and comparisons, write what was asked for."""
     import numpy as np
 
+    from iclglass.data_set import data_set
+    from iclglass.numerics.arguments import check_count, check_real
     from iclglass.progress import bar
     from iclglass.validation.samplers.checks import check_law
     from iclglass.validation.samplers.diagnostics import diagnose

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from iclglass.numerics.errors import ParameterError
-from iclglass.output import judged, print_json, to_json
+from iclglass.output import judged, made, print_json, to_json
 
 __all__ = ["run"]
 
@@ -14,7 +14,6 @@ _TAKEN = ("suite", "seed", "largest_unseen_bias", "workers", "out", "force", "re
 
 def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
     """Run or resume the suite; writes suite.json and validation.html beside the finished samples."""
-    from iclglass.commands import made
     from iclglass.numerics.storage import check_writable, replacing
     from iclglass.progress import bar
     from iclglass.validation.suite.page import SAID, write_suite_page

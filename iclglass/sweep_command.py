@@ -1,4 +1,4 @@
-"""``iclglass sweep --simulate`` and ``--status``: a simulation at every point of a grid, resumable, on any engine."""
+"""``iclglass sweep``: the theory over a grid, or a simulation at every point of it, resumable, on any engine."""
 
 import math
 import sys
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iclglass.commands import check_outputs, grid_parameters, status_counts
 from iclglass.numerics.errors import ParameterError
+from iclglass.options import grid_parameters
 from iclglass.output import DONE, NOT_CONVERGED, print_json, say
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["refuse_simulated", "run", "status"]
+__all__ = ["check_outputs", "finish", "run"]
 
 _OPTIONS = ("method", "draws", "steps", "learning_rate", "tolerance")
 _SHOWN = 5
@@ -22,14 +22,84 @@ _OF_DATA_SETS = ("samples", "seed", "without_theory")
 _ONLY_SIMULATED = (*_OF_DATA_SETS, *_OPTIONS, "workers", "dask", "mpi", "resume_anyway")
 
 
-def refuse_simulated(values: Mapping[str, Any]) -> None:
+def run(values: Mapping[str, Any]) -> int:
+    """Run a sweep of the theory, or what --simulate or --status asks for."""
+    if values["status"] is not None:
+        return _status(values)
+    if values["simulate"] is not None:
+        return _simulate(values)
+    _refuse_simulated(values)
+    from iclglass.numerics.plotting import draw_sweep, save_figure
+    from iclglass.numerics.storage import save
+    from iclglass.numerics.sweep import sweep
+    from iclglass.progress import bar
+
+    check_outputs(values)
+    with bar("solving") as advance:
+        dataset = sweep(**grid_parameters(values), progress=advance)
+    # Drawn before anything is written: a grid that cannot be drawn leaves no half of the output behind.
+    figure = draw_sweep(dataset, observable=values["observable"]) if values["plot"] is not None else None
+    save(dataset, values["out"], force=values["force"] or False)
+    if figure is not None:
+        save_figure(figure, values["plot"], force=values["force"] or False)
+    return finish(dataset, values)
+
+
+def check_outputs(values: Mapping[str, Any], *, resumed: bool = False) -> None:
+    """Refuse bad names and unwritable outputs before any work; ``resumed``: they may be there already, unfinished."""
+    from iclglass.numerics.plotting import check_observable, check_picture
+    from iclglass.numerics.storage import check_writable
+
+    check_observable(values["observable"])
+    if values["plot"] is not None:
+        check_picture(values["plot"])
+    # A picture follows from the data beside it.
+    replaced = values["force"] or (resumed and (Path(values["out"]).exists() or _unfinished(values["out"])))
+    for path in (values["out"], values["plot"]):
+        if path is not None:
+            check_writable(path, force=(resumed and path is values["out"]) or bool(replaced))
+    if values["plot"] is not None and Path(values["plot"]).resolve() == Path(values["out"]).resolve():
+        raise ParameterError(f"--plot and --out both name {values['out']}: choose two names")
+
+
+def _unfinished(out: str) -> bool:
+    from iclglass.validation.sweeping.checkpoint import checkpoint_path
+
+    return checkpoint_path(out).exists()
+
+
+def finish(dataset: "xr.Dataset", values: Mapping[str, Any]) -> int:
+    """Say what was written and what became of the points; returns the exit code."""
+    from iclglass.numerics.fixed_point import Status
+
+    print(f"wrote {values['out']}" + (f" and {values['plot']}" if values["plot"] is not None else ""), file=sys.stderr)
+    counts = _status_counts(dataset)
+    if values.get("json"):
+        print_json({"out": values["out"], "points": dataset["status"].size, "status": counts})
+    else:
+        for name, count in counts.items():
+            print(f"{count} of {dataset['status'].size} points: {Status[name.upper()].sentence}")
+    return DONE if set(counts) <= {"converged"} else NOT_CONVERGED
+
+
+def _status_counts(dataset: "xr.Dataset") -> dict[str, int]:
+    """Name of a status -> points that have it."""
+    import numpy as np
+
+    from iclglass.numerics.fixed_point import Status
+
+    codes, counts = np.unique(dataset["status"].values, return_counts=True)
+    return {Status(code).name.lower(): count for code, count in zip(codes.tolist(), counts.tolist(), strict=True)}
+
+
+def _refuse_simulated(values: Mapping[str, Any]) -> None:
     """Options that mean nothing without --simulate."""
     given = [f"--{name.replace('_', '-')}" for name in _ONLY_SIMULATED if values[name] is not None]
     if given:
         raise ParameterError(f"{', '.join(given)} needs --simulate (--simulate theory solves without drawing)")
 
 
-def run(values: Mapping[str, Any]) -> int:
+def _simulate(values: Mapping[str, Any]) -> int:
     """Run or resume a simulated sweep; writes its netCDF file and picture."""
     from iclglass.numerics.plotting import save_figure
     from iclglass.progress import bar
@@ -78,7 +148,7 @@ def _print_json(dataset: "xr.Dataset", out: Path) -> int:
         {
             "out": str(out),
             "points": dataset["status"].size,
-            "status": status_counts(dataset),
+            "status": _status_counts(dataset),
             "comparisons": [asdict(found) for found in compare(dataset)],
             "failures": failures,
             "digest": dataset.attrs[DIGEST],
@@ -117,13 +187,13 @@ def _print_summary(dataset: "xr.Dataset") -> int:
         print(f"point {failure['index']} {failure['status']}: {failure['message']}", file=sys.stderr)
     if len(failures) > _SHOWN:
         print(f"and {len(failures) - _SHOWN} more, in the attribute {FAILURES} of the output", file=sys.stderr)
-    for name, count in status_counts(dataset).items():
+    for name, count in _status_counts(dataset).items():
         print(f"{count} of {dataset['status'].size} points: {name.replace('_', ' ')}")
     print(f"digest {dataset.attrs[DIGEST]}")
     return NOT_CONVERGED if failures else DONE
 
 
-def status(values: Mapping[str, Any]) -> int:
+def _status(values: Mapping[str, Any]) -> int:
     """Print how far a sweep is."""
     others = [f"--{name.replace('_', '-')}" for name in ("simulate", *_ONLY_SIMULATED) if values[name] is not None]
     if others:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iclglass.data_set import data_set
-from iclglass.numerics.arguments import check_count, check_real
 from iclglass.numerics.errors import ConvergenceError, ParameterError
 from iclglass.output import DONE, NOT_CONVERGED, print_json
 
@@ -38,6 +36,7 @@ def run(values: Mapping[str, Any]) -> int:
     """Draw or read the data set, train, print and write what was asked for."""
     import numpy as np
 
+    from iclglass.numerics.arguments import check_count, check_real
     from iclglass.progress import bar
     from iclglass.validation.training import Outcome, train
 
@@ -101,6 +100,7 @@ def _source(values: Mapping[str, Any], rng: "np.random.Generator") -> _Source:
     """The data set; its moments and the theory of its ground state where its law is known."""
     import numpy as np
 
+    from iclglass.data_set import data_set
     from iclglass.validation.population import gaussian_moments
 
     found = data_set(values, rng)

@@ -11,12 +11,13 @@
     fixed_point      damped iteration and bracketed roots: knows no physics
     task_spectrum    covariance spectra of tasks
     pool             finite pools of tasks
-    saddle_point     solve(...): the saddle point and all observables over a grid; points of finite D go to finite_size
+    solution         what the theory returns over a grid, by name
     precision        solve_digits(...): one point at any number of digits
     moments          exact second moments of one prompt at finite D and N
     spectrum         Marchenko-Pastur law and the Hessian's eigenvalues
     gamma_quadrature, pool_averages, finite_observables, finite_own_tasks, finite_pool, finite_size
                      the theory at finite D
+    saddle_point     solve(...): the saddle point and all observables over a grid; points of finite D go to finite_size
     source           the modules that a result follows from, and digests of their code
     resuming         what unfinished work must share with the run that goes on with it
     storage, archive datasets to and from netCDF, atomically, with provenance; arrays from .npz files
@@ -33,6 +34,5 @@
     state_evolution, state_evolution_plot
                      what message passing will do, step by step, and its picture
 
-Each module uses only those above it and replica/, but for `saddle_point`, which hands points to `finite_size` below it;
-no simulation is known here.
+Each module uses only those above it and replica/; no simulation is known here.
 """

@@ -18,7 +18,7 @@ from iclglass.numerics.finite_own_tasks import solve_own_tasks
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.parameters import broadcast, by_name
-from iclglass.numerics.saddle_point import Solution
+from iclglass.numerics.solution import Solution
 
 __all__ = [
     "MINIMUM_DIMENSION",
@@ -42,7 +42,7 @@ class FiniteSizeSolution(Solution):
     """The finite-size theory at every point of a grid.
 
     All arrays have the broadcast shape of the parameters and of the dimension; names and scaling are those of
-    `numerics.saddle_point.Solution`, and of `validation.observables` for what only exists at finite D (the measure of
+    `numerics.solution.Solution`, and of `validation.observables` for what only exists at finite D (the measure of
     ln Z; the contrast ratio over the whole matrix). A point that failed is NaN, its status says why. chi is
     infinite for lam = 0 and fewer prompts than spins.
 

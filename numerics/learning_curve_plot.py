@@ -13,7 +13,8 @@ from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.learning_curve import flow_parameters, learning_curve
 from iclglass.numerics.plotting import PALETTE
-from iclglass.numerics.saddle_point import Solution, solve
+from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.solution import Solution
 from iclglass.numerics.stopping_time import best_stopping_time
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.parameters import PARAMETERS, closest
 from iclglass.numerics.phase_diagram import PhaseDiagram
 from iclglass.numerics.plotting_axes import cell_edges, set_scale
-from iclglass.numerics.saddle_point import OBSERVABLES, Solution
+from iclglass.numerics.solution import OBSERVABLES, Solution
 from iclglass.numerics.storage import replacing
 
 if TYPE_CHECKING:

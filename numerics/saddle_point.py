@@ -7,7 +7,7 @@ observables as they were derived: slower, less exact near the interpolation thre
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,10 @@ from iclglass.numerics.fixed_point import Status, iterate
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow, refuse_without_dimension
 from iclglass.numerics.parameters import broadcast, by_name
 from iclglass.numerics.pool import pool_saddle_point
+from iclglass.numerics.solution import Solution
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
-__all__ = ["DIAGNOSTICS", "OBSERVABLES", "Solution", "solve", "solve_points"]
+__all__ = ["solve", "solve_points"]
 
 Array = NDArray[np.float64]
 
@@ -39,75 +40,6 @@ _ORDER = (
 _RESIDUAL_TOLERANCE = 1e-10
 # Rounding of one residual: a few operations on terms of order one.
 _ROUNDING = 16 * float(np.finfo(np.float64).eps)
-
-OBSERVABLES: dict[str, str] = {
-    "m": "magnetization Tr W / D",
-    "q": "overlap of two replicas",
-    "q_self": "self-overlap q + T chi",
-    "chi": "susceptibility",
-    "e_icl": "squared error on a new task",
-    "e_icl_gibbs": "squared error on a new task, weights drawn at temperature T",
-    "e_idg": "squared error on a new prompt of the pretraining law",
-    "e_train": "squared error on the pretraining prompts",
-    "contrast": "contrast ratio",
-    "free_energy": "free energy -T ln Z/D^2",
-    "energy": "mean energy <H>",
-    "entropy": "differential entropy over D^2",
-    "replicon": "replicon (> 0: replica symmetry is stable)",
-}
-
-DIAGNOSTICS: dict[str, str] = {
-    "residual": "largest relative residual of the equations",
-    "error_bound": "bound on the relative error of chi, m, q; of pools at finite D: half of a 95 % interval",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """The saddle point at every point of a grid.
-
-    All arrays have the broadcast shape of the parameters. A point that failed is NaN everywhere and its status says
-    why. What does not exist is NaN: the entropy at temperature 0. chi (and, at T > 0, what contains it) is
-    infinite in the ridgeless limit below tau = 1, where a fraction 1 - tau of the directions is flat.
-
-    Attributes:
-        m, q, q_self, chi: order parameters, notes/notation.md.
-        e_icl, e_icl_gibbs, e_idg, e_train: squared errors; e_icl_gibbs is for weights drawn at temperature T, the
-            others for the mean weights.
-        contrast: m/sqrt(q), the contrast ratio of SG Fig. 4 at large D.
-        free_energy, energy, entropy: -(T/D^2) ln Z over sqrt(D) W; <H>; (energy - free_energy)/T.
-        replicon: stability of replica symmetry.
-        residual: largest relative residual of the saddle-point equations.
-        error_bound: bound on the relative error of chi, m and q, to first order in the residual.
-        status: codes of `numerics.fixed_point.Status`.
-    """
-
-    m: Array
-    q: Array
-    q_self: Array
-    chi: Array
-    e_icl: Array
-    e_icl_gibbs: Array
-    e_idg: Array
-    e_train: Array
-    contrast: Array
-    free_energy: Array
-    energy: Array
-    entropy: Array
-    replicon: Array
-    residual: Array
-    error_bound: Array
-    status: NDArray[np.int8]
-
-    @property
-    def converged(self) -> NDArray[np.bool_]:
-        """Where the status is CONVERGED."""
-        converged: NDArray[np.bool_] = self.status == Status.CONVERGED
-        return converged
-
-    def to_dict(self) -> dict[str, Array]:
-        """Name -> array, in the order of the attributes."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @by_name

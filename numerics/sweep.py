@@ -13,7 +13,8 @@ from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.parameters import PARAMETERS, real
-from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, solve_points
+from iclglass.numerics.saddle_point import solve_points
+from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES
 from iclglass.numerics.storage import PROVENANCE, provenance
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 

@@ -48,7 +48,7 @@ __all__ = ["QUANTITIES", "Observables", "measure", "weight_quantities"]
 
 @dataclass(frozen=True)
 class Observables:
-    """Quantities of one data set; names and scaling are those of `numerics.saddle_point.Solution`.
+    """Quantities of one data set; names and scaling are those of `numerics.solution.Solution`.
 
     NaN where the quantity does not exist (entropy at T = 0), inf where it diverges (chi for ridge = 0 and P
     < n).

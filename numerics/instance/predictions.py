@@ -25,7 +25,7 @@ from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.numerics.instance.krylov import response_solve
 from iclglass.numerics.instance.linear_response import quadratic_forms
 from iclglass.numerics.instance.solution import InstanceSolution
-from iclglass.numerics.saddle_point import Solution
+from iclglass.numerics.solution import Solution
 
 __all__ = [
     "Overlaps",
@@ -63,7 +63,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Overlaps:
-    """Order parameters of one data set, block of D x D spins, scaled as in `numerics.saddle_point.Solution`.
+    """Order parameters of one data set, block of D x D spins, scaled as in `numerics.solution.Solution`.
 
     m = Tr <W>/D.    q = |<W>|^2/D, the overlap of two replicas: two weights drawn independently from the measure.
     q_self = <|W|^2>/D, of one replica with itself.    q_self_error : its standard error, 0 if the variances are exact.
@@ -172,7 +172,7 @@ def overlaps(solution: InstanceSolution) -> Overlaps:
 def contrast(solution: InstanceSolution | Solution) -> Any:
     """Contrast ratio of the mean, see `contrast_ratio` (SG Fig. 4a).
 
-    Of a `numerics.saddle_point.Solution`, which has it already, its attribute.
+    Of a `numerics.solution.Solution`, which has it already, its attribute.
     """
     if isinstance(solution, Solution):
         return solution.contrast

@@ -64,7 +64,7 @@ class InstanceSolution:
 
     @property
     def free_energy(self) -> float:
-        """-(T/D^2) ln Z at T = D^2/beta, as `numerics.saddle_point.Solution` has it: over sqrt(D) W and D s W_last."""
+        """-(T/D^2) ln Z at T = D^2/beta, as `numerics.solution.Solution` has it: over sqrt(D) W and D s W_last."""
         rows, columns = self.mean.shape
         dimension = columns - 1
         scale = LastRow(self.last_feature, rows > dimension).scale(dimension)

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 import iclglass
 from iclglass import commands
 from iclglass.cli import main
-from iclglass.numerics.saddle_point import OBSERVABLES, solve
+from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.solution import OBSERVABLES
 from iclglass.numerics.storage import PROVENANCE, load
 from iclglass.table import COMMANDS
 from iclglass.validation import crosscheck, simulation

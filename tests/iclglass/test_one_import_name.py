@@ -61,7 +61,7 @@ if __name__ == "__main__":
 """
 STRANGER = """
 import iclglass
-from iclglass.numerics.saddle_point import OBSERVABLES
+from iclglass.numerics.solution import OBSERVABLES
 
 solution = iclglass.solve(task_diversity=[0.5, 1, 2], context_length=1.0, ridge=0.1)
 reveal_type(solution)
@@ -73,7 +73,7 @@ reveal_type(OBSERVABLES)
 """
 FLOATS = "an array of doubles, as this NumPy writes it"
 REVEALED = [
-    "iclglass.numerics.saddle_point.Solution",
+    "iclglass.numerics.solution.Solution",
     FLOATS,
     "xarray.core.dataset.Dataset",
     "str",

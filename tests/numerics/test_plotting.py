@@ -21,7 +21,7 @@ from iclglass.numerics.plotting import (
     plot_sweep,
     save_figure,
 )
-from iclglass.numerics.saddle_point import OBSERVABLES
+from iclglass.numerics.solution import OBSERVABLES
 from iclglass.numerics.sweep import sweep
 
 LINES = ["interpolation-threshold", "contrast=0.8", "minimum=tau", "peak=task-diversity", "contrast=0.99999"]

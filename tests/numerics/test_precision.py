@@ -9,7 +9,8 @@ import pytest
 
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.precision import solve_digits
-from iclglass.numerics.saddle_point import OBSERVABLES, solve
+from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.solution import OBSERVABLES
 from tests.numerics import reference
 from tests.numerics.test_saddle_point import NAMES, random_points
 

@@ -14,7 +14,8 @@ import iclglass.numerics.saddle_point as module
 from iclglass.numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.precision import solve_digits
-from iclglass.numerics.saddle_point import OBSERVABLES, solve
+from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.solution import OBSERVABLES
 from tests.numerics import reference
 from tests.tolerances import (
     AMPLITUDE,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from iclglass.numerics.precision import solve_digits
-from iclglass.numerics.saddle_point import OBSERVABLES, solve
+from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.solution import OBSERVABLES
 
 __all__ = ["WorstDigits", "worst_digits"]
 

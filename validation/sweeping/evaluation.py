@@ -11,7 +11,8 @@ from iclglass.numerics.blas import pin_blas
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.finite_size import FiniteSizeSolution
 from iclglass.numerics.fixed_point import Status
-from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES, Solution, solve_points
+from iclglass.numerics.saddle_point import solve_points
+from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, Solution
 from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.sweeping.points import Point
 from iclglass.validation.sweeping.roads import ROADS, measure_data_set

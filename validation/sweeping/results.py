@@ -15,7 +15,7 @@ from scipy import special
 
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.resuming import Program
-from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES
+from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES
 from iclglass.numerics.storage import PROVENANCE, provenance
 from iclglass.numerics.sweep import axis_coordinates, status_flags
 from iclglass.validation.statistics import bonferroni_threshold

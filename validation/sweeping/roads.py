@@ -6,7 +6,7 @@
     training         the layer trained on each by gradient descent (`validation.training`)
 
 Each gives one value of each of its quantities for each data set; names and scaling are those of
-`numerics.saddle_point.Solution`. The road "theory" draws nothing: `validation.sweeping.evaluation`.
+`numerics.solution.Solution`. The road "theory" draws nothing: `validation.sweeping.evaluation`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import iclglass.validation.sweeping.roads as roads
 from iclglass.numerics import blas
 from iclglass.numerics.fixed_point import Status
-from iclglass.numerics.saddle_point import DIAGNOSTICS, OBSERVABLES
+from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES
 from iclglass.numerics.sweep import sweep
 from iclglass.validation.observables import QUANTITIES, measure
 from iclglass.validation.pools import draw_pool

@@ -1,0 +1,133 @@
+"""``iclglass validate``: the theory of one point against simulations, its table and its picture."""
+
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.options import grid_parameters
+from iclglass.output import judged, made, print_json, to_json
+
+if TYPE_CHECKING:
+    from iclglass.validation.agreement import Agreement
+
+__all__ = ["agreement_rows", "agreement_text", "run", "validation_outputs", "write_validation"]
+
+
+def run(values: Mapping[str, Any]) -> int:
+    """Hold the theory against simulations; writes table, text and picture beside the finished samples."""
+    if values["suite"] is not None:
+        from iclglass import suite_command
+        from iclglass.table import COMMANDS
+
+        options = next(command.options for command in COMMANDS if command.name == "validate")
+        return suite_command.run(values, {option.key: option.default for option in options})
+    for name, letter in (("task_diversity", "tau"), ("context_length", "alpha")):
+        if values[name] is None:
+            raise ParameterError(f"--{letter} is required, or --suite standard for the pre-registered points")
+    from iclglass.progress import bar
+    from iclglass.validation.crosscheck import validate
+
+    folder = Path(values["out"])
+    outputs = _validation_outputs(folder, force=values["force"] or False)
+    with made(folder), bar("simulating") as advance:
+        agreement = validate(
+            **grid_parameters(values),
+            samples=values["samples"],
+            seed=values["seed"],
+            false_alarm=values["false_alarm"],
+            largest_unseen_bias=values["largest_unseen_bias"],
+            workers=values["workers"],
+            progress=advance,
+            checkpoint=outputs["samples"],
+            fresh=values["force"] or False,
+            resume_anyway=values["resume_anyway"] or False,
+        )
+    write_validation(agreement, outputs)
+    if values["json"]:
+        print_json(agreement.to_dict())
+    else:
+        print(agreement_text(agreement))
+    print(f"wrote {outputs['table']}, {outputs['text']} and {outputs['picture']}", file=sys.stderr)
+    return judged(agreement.passed)
+
+
+def _validation_outputs(folder: Path, *, force: bool) -> dict[str, Path]:
+    """Names of the outputs, refused if they would replace files that no samples beside them account for."""
+    outputs = validation_outputs(folder)
+    # Results follow from the samples beside them; without samples they are someone else's.
+    if not force and not outputs["samples"].exists():
+        existing = [path for path in outputs.values() if path.exists()]
+        if existing:
+            raise OutputError(f"{existing[0]} exists: choose another folder with --out, or --force to replace it")
+    return outputs
+
+
+def validation_outputs(folder: Path) -> dict[str, Path]:
+    """Files of a validation in a folder: table (JSON), text, picture, and the finished samples."""
+    return {
+        "table": folder / "validation.json",
+        "text": folder / "validation.txt",
+        "picture": folder / "extrapolation.png",
+        "samples": folder / "samples.jsonl",
+    }
+
+
+def write_validation(agreement: "Agreement", outputs: Mapping[str, Path]) -> None:
+    """Write table, text and picture; they follow from the samples, so a rerun may replace them."""
+    from iclglass.numerics.plotting import save_figure
+    from iclglass.numerics.storage import provenance, replacing, without_time
+    from iclglass.validation.figures import draw_extrapolation
+
+    with replacing(outputs["table"], force=True) as temporary:
+        origin = provenance({}, seed=agreement.seed, modules=["iclglass.validation.crosscheck"])
+        record = {**agreement.to_dict(), "provenance": without_time(origin)}
+        temporary.write_text(to_json(record) + "\n", encoding="utf-8")
+    with replacing(outputs["text"], force=True) as temporary:
+        temporary.write_text(agreement_text(agreement) + "\n", encoding="utf-8")
+    save_figure(draw_extrapolation(agreement), outputs["picture"], force=True)
+
+
+def agreement_rows(agreement: "Agreement") -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of an agreement, as text."""
+    from iclglass.validation.verdict import percent
+
+    header = ["quantity", "theory", "simulation, D -> inf", "z", "limit", "agrees"]
+    header += ["smallest bias seen", "of its size", "fit p"]
+    header += [f"z at D={dimension}" for dimension in agreement.dimensions]
+    rows = []
+    for row in agreement.rows:
+        p_value = "-" if math.isnan(row.fit_p_value) else f"{row.fit_p_value:.2f}"
+        cells = [
+            row.quantity,
+            f"{row.theory:.5f}",
+            f"{row.extrapolated:.5f} +- {row.standard_error:.5f}",
+            f"{row.z:+.2f}",
+            row.limit,
+            {True: "yes", False: "NO", None: "?"}[row.agrees],
+            f"{row.smallest_detectable_bias:.2g}",
+            percent(row.unseen),
+            p_value,
+        ]
+        rows.append(cells + [f"{size.z:+.1f}" for size in row.sizes])
+    return header, rows
+
+
+def agreement_text(agreement: "Agreement") -> str:
+    """The table of an agreement and its verdict, as aligned text."""
+    from iclglass.validation.verdict import word
+
+    header, rows = agreement_rows(agreement)
+    widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in (header, *rows)]
+    sizes = ", ".join(
+        f"D={dimension}: P={prompts}, N={context}"
+        for dimension, prompts, context in zip(agreement.dimensions, agreement.prompts, agreement.contexts, strict=True)
+    )
+    layer = "" if agreement.last_row else ", no last row"
+    if agreement.last_feature != "unit-tokens":
+        layer = f", last feature {agreement.last_feature}"
+    setting = f"{sizes}; norm {agreement.norm}{layer}, seed {agreement.seed}, {agreement.samples} data sets a size"
+    return "\n".join([setting, "", *lines, "", f"{word(agreement.passed)}: {agreement.sentence}"])
