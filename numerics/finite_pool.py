@@ -16,8 +16,8 @@ the operator of the linear equation for V. Source: this project, notes/finite_si
 
 Averages over prompts are quadratures (`numerics.pool_averages`): for a given pool there is no noise. Averages over
 pools are over the length of the task where there is one, else over independent pools, with a regression on four numbers
-of the pool whose mean is known exactly: Tr R/D, Tr R^2/D, Tr R^3/D and |mean w|^2 with R = (1/K) sum w w^T. What is left
-of the noise is stated as an error.
+of the pool whose mean is known exactly: Tr R/D, Tr R^2/D, Tr R^3/D and |mean w|^2 with R = (1/K) sum w w^T. What is
+left of the noise is stated as an error.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
 _POOLS_TIMES_DIMENSION = 640
-_FEWEST_POOLS = 12
+_FEWEST_POOLS = 16
 _ELEMENTS, _NODES = 1 << 19, 16
 """Numbers in one array: pools are solved together while they fit in cache. About as many nodes of psi, half of Z."""
 

@@ -32,7 +32,7 @@ __all__ = ["DIGEST", "FAILURES", "Comparison", "compare", "digest", "to_dataset"
 DIGEST = "iclglass_digest"
 FAILURES = "iclglass_failures"
 _FALSE_ALARM = 0.01
-_POOL_FREEDOM = 7
+_POOL_FREEDOM = 11
 """Degrees of freedom of the theory's standard error, at the least: `numerics.finite_pool`."""
 _ROUNDING = 1e-12
 """Of a quantity of order one."""
