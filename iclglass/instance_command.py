@@ -143,16 +143,16 @@ def _source(values: Mapping[str, Any]) -> _Source:
 def finite_theory(dimension: int, prompts: int, law: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, float]:
     """The finite-size theory of a data set whose law is known, by quantity; nothing where there is no theory."""
     from iclglass.numerics.finite_size import MINIMUM_DIMENSION, solve_finite
+    from iclglass.numerics.sizes import from_unscaled
 
     if dimension < MINIMUM_DIMENSION:
         return {}
     solution = solve_finite(
         dimension=dimension,
-        task_diversity=prompts / dimension**2,
-        context_length=law["context"] / dimension,
+        **from_unscaled(
+            dimension, prompts=prompts, context=law["context"], ridge0=values["ridge0"], beta=values["beta"]
+        ),
         label_noise=law["label_noise"],
-        ridge=dimension * values["ridge0"],
-        temperature=dimension**2 / values["beta"],
         norm=law["norm"],
         last_feature=law["last_feature"],
         last_row=law["last_row"],

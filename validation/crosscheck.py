@@ -30,6 +30,7 @@ from iclglass.numerics.arguments import check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.resuming import described
 from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.sizes import count, from_unscaled
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.agreement import POWER, Agreement, QuantityAgreement, SizeComparison
 from iclglass.validation.finite_size import extrapolate
@@ -319,9 +320,12 @@ def _predictions(samples: FiniteSizeSamples, theory: Theory) -> dict[str, FloatA
         pooled, tested = math.isfinite(samples.distinct_tasks), samples.test_context_length is not None
         solutions.append(
             theory(
-                task_diversity=np.array([samples.prompts[row] / dimension**2]),
-                context_length=np.array([samples.contexts[row] / dimension]),
-                distinct_tasks=samples.task_counts[row] / dimension if pooled else math.inf,
+                **from_unscaled(
+                    dimension,
+                    prompts=np.array([samples.prompts[row]]),
+                    context=np.array([samples.contexts[row]]),
+                    task_count=samples.task_counts[row] if pooled else math.inf,
+                ),
                 label_noise=samples.label_noise,
                 ridge=samples.ridge,
                 temperature=samples.temperature,
@@ -432,7 +436,7 @@ def _refuse_other_side(task_diversity: float, ridge: float, dimensions: Sequence
     if ridge > 0:
         return
     for dimension in dimensions:
-        prompts, spins = round(task_diversity * dimension**2), dimension * (dimension + last_row)
+        prompts, spins = int(count("task_diversity", task_diversity, dimension)), dimension * (dimension + last_row)
         if (task_diversity > 1) != (prompts > spins):
             raise ParameterError(
                 f"with ridge = 0, dimension {dimension} has {prompts} prompts for "

@@ -46,12 +46,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real, doubles
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.instance.data import NORMS, Instance
+from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
+from iclglass.numerics.sizes import NORMS
 from iclglass.validation.pools import eigenvalues_of
 
-__all__ = ["METHODS", "NORMS", "Prompts", "draw_prompts"]
+__all__ = ["METHODS", "Prompts", "draw_prompts"]
 
 FloatArray = NDArray[np.float64]
 

@@ -25,6 +25,7 @@ from iclglass.numerics.instance.predictions import alignment, overlap
 from iclglass.numerics.instance.spin_by_spin import published as published_iteration
 from iclglass.numerics.learning_curve import learning_curve
 from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.sizes import from_unscaled
 from iclglass.validation.gradient_flow import gradient_flow
 from iclglass.validation.paper.figure import (
     PaperFigure,
@@ -233,9 +234,7 @@ def _theory(prompts: int, ridge0: float, dimension: int = _DIMENSION) -> Any:
     """At the N/D of N = 100, D = 10."""
     return solve_finite(
         dimension=dimension,
-        task_diversity=prompts / dimension**2,
-        context_length=_CONTEXT / _DIMENSION,
-        ridge=dimension * ridge0,
+        **from_unscaled(dimension, prompts=prompts, context=_CONTEXT * dimension // _DIMENSION, ridge0=ridge0),
         norm=_NORM,
     )
 
@@ -249,9 +248,7 @@ def _flow_theory(prompts: int, time: Array) -> Array:
     """Error on the prompts under gradient flow, D -> infinity."""
     curve: Array = learning_curve(
         time=time,
-        task_diversity=prompts / _DIMENSION**2,
-        context_length=_CONTEXT / _DIMENSION,
-        ridge=0.0,
+        **from_unscaled(_DIMENSION, prompts=prompts, context=_CONTEXT, ridge0=0.0),
         initial_overlap=1.0,
     ).e_train
     return curve
