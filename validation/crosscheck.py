@@ -318,18 +318,19 @@ def _predictions(samples: FiniteSizeSamples, theory: Theory) -> dict[str, FloatA
     ]
     for row, dimension in enumerate(samples.dimensions):
         pooled, tested = math.isfinite(samples.distinct_tasks), samples.test_context_length is not None
+        whole = from_unscaled(
+            dimension,
+            prompts=np.array([samples.prompts[row]]),
+            context=np.array([samples.contexts[row]]),
+            task_count=samples.task_counts[row] if pooled else math.inf,
+            test_context=samples.test_contexts[row] if tested else None,
+        )
         solutions.append(
             theory(
-                **from_unscaled(
-                    dimension,
-                    prompts=np.array([samples.prompts[row]]),
-                    context=np.array([samples.contexts[row]]),
-                    task_count=samples.task_counts[row] if pooled else math.inf,
-                ),
+                **{"test_context_length": None, **whole},
                 label_noise=samples.label_noise,
                 ridge=samples.ridge,
                 temperature=samples.temperature,
-                test_context_length=samples.test_contexts[row] / dimension if tested else None,
                 tasks=samples.tasks if samples.tasks is ISOTROPIC else at_dimension(samples.tasks, dimension),
             )
         )

@@ -49,7 +49,7 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.sizes import NORMS
+from iclglass.numerics.sizes import NORMS, divisor
 from iclglass.validation.pools import eigenvalues_of
 
 __all__ = ["METHODS", "Prompts", "draw_prompts"]
@@ -162,7 +162,7 @@ def draw_prompts(
     else:
         scores = _reduced_sums(task @ factor, context, label_noise, layer.rows(dimension), rng)
         scores[:, :dimension] = scores[:, :dimension] @ factor.T
-    scores /= context if norm == "N" else context + 1
+    scores /= divisor(context, norm)
     scores[:, dimension:] *= layer.scale(dimension)
     drawn = (scores, query, label, context, label_noise, norm, pool, eigenvalues, covariance)
     return Prompts(*drawn, last_feature=layer.last_feature)
