@@ -40,7 +40,7 @@ _BIAS_SETTINGS = ((10.0, 0.1), (1.0, 0.1), (10.0, 1.0))  # alpha, lam
 
 def drawn(dimension: int, task_diversity: float, context_length: float, seed: tuple[int, ...]) -> Prompts:
     """One data set; its generator is named by what it is for, not by the order of drawing."""
-    sizes = sizes_at(dimension, task_diversity=task_diversity, context_length=context_length)
+    sizes = sizes_at(dimension, {"task_diversity": task_diversity, "context_length": context_length})
     rng = np.random.default_rng((dimension, *seed))
     return draw_prompts(dimension=dimension, context=sizes.context, prompts=sizes.prompts, rng=rng)
 

@@ -34,7 +34,7 @@ _SHOWN = 12  # trained to the last time, until nothing changes any more; the oth
 def errors(dimension: int, tau: float, sample: int, times: tuple[int, ...]) -> np.ndarray:
     """Test error at each time of one layer trained by gradient descent at a rate of about half its stable bound."""
     rng = np.random.default_rng((dimension, round(100 * tau), sample))
-    sizes = sizes_at(dimension, task_diversity=tau, context_length=_CONTEXT_LENGTH)
+    sizes = sizes_at(dimension, {"task_diversity": tau, "context_length": _CONTEXT_LENGTH})
     data = draw_prompts(dimension=dimension, context=sizes.context, prompts=sizes.prompts, rng=rng)
     ridge0 = to_unscaled(dimension, ridge=_RIDGE)["ridge0"]
     start = initial_parameters("merged", dimension=dimension, rng=rng)
@@ -71,15 +71,10 @@ def trained() -> xr.Dataset:
     )
 
 
-def _whole(tau: np.ndarray, dimension: int) -> np.ndarray:
-    """The task diversities of whole numbers of prompts."""
-    return from_unscaled(dimension, prompts=count("task_diversity", tau, dimension))["task_diversity"]
-
-
 def flow(tau: np.ndarray, time: float, *, dimension: int | None = None) -> np.ndarray:
     """Gradient-flow theory, at the numbers of prompts and tokens of a dimension where one is given."""
     if dimension is not None:
-        tau = _whole(tau, dimension)
+        tau = from_unscaled(dimension, prompts=count("task_diversity", tau, dimension))["task_diversity"]
     options = {"context_length": _CONTEXT_LENGTH, "ridge": _RIDGE, "initial_overlap": 1.0}
     return learning_curve(time=time, task_diversity=tau, **options).e_icl
 
@@ -90,7 +85,8 @@ def draw(dataset: xr.Dataset, folder: Path) -> None:
     left, right = figure.subplots(1, 2)
     tau = dataset.task_diversity.values
     fine = np.linspace(tau[0], tau[-1], 300)
-    whole = np.unique(_whole(fine, _SHOWN))
+    prompts = np.unique(count("task_diversity", fine, _SHOWN))
+    whole = from_unscaled(_SHOWN, prompts=prompts)["task_diversity"]
     ends = solve_finite(dimension=_SHOWN, task_diversity=whole, context_length=_CONTEXT_LENGTH, ridge=_RIDGE)
     left.plot(whole, ends.e_icl, color="black", label=f"finite-size theory, $D = {_SHOWN}$, $t = \\infty$")
     for time, colour, marker in zip(_TIMES, PALETTE, "osD^", strict=False):

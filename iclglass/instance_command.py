@@ -147,16 +147,9 @@ def finite_theory(dimension: int, prompts: int, law: Mapping[str, Any], values: 
 
     if dimension < MINIMUM_DIMENSION:
         return {}
-    solution = solve_finite(
-        dimension=dimension,
-        **from_unscaled(
-            dimension, prompts=prompts, context=law["context"], ridge0=values["ridge0"], beta=values["beta"]
-        ),
-        label_noise=law["label_noise"],
-        norm=law["norm"],
-        last_feature=law["last_feature"],
-        last_row=law["last_row"],
-    )
+    unscaled = {"prompts": prompts, "context": law["context"], "ridge0": values["ridge0"], "beta": values["beta"]}
+    options = {name: value for name, value in law.items() if name != "context"}
+    solution = solve_finite(dimension=dimension, **from_unscaled(dimension, **unscaled), **options)
     names = ("m", "q", "q_self", "contrast", "e_train", "e_icl", "free_energy")
     theory = {name: float(getattr(solution, name)) for name in names}
     return theory | {"uniqueness": theory["q"] / theory["q_self"]}

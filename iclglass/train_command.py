@@ -1,5 +1,6 @@
 """``iclglass train``: the linear attention layer trained on one data set, drawn or the user's own."""
 
+import math
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iclglass.data_set import data_set
+from iclglass.instance_command import finite_theory
 from iclglass.numerics.arguments import check_count, check_real
 from iclglass.numerics.errors import ConvergenceError, ParameterError
 from iclglass.output import DONE, NOT_CONVERGED, print_json
@@ -113,22 +115,11 @@ def _source(values: Mapping[str, Any], rng: "np.random.Generator") -> _Source:
 
 def _ground_state_theory(instance: "Instance", given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, float]:
     """Errors of the ground state by the finite-size theory, where training ends there whatever it starts from."""
-    from iclglass.numerics.finite_size import MINIMUM_DIMENSION, solve_finite
-    from iclglass.numerics.sizes import from_unscaled
-
-    size, ridge0 = instance.dimension, values["ridge0"]
+    ridge0 = values["ridge0"]
     unique = instance.prompts > instance.spins if ridge0 == 0 else values["parametrisation"] == "merged"
-    if size < MINIMUM_DIMENSION or not unique:
-        return {}
-    found = solve_finite(
-        dimension=size,
-        **from_unscaled(size, prompts=instance.prompts, context=given["context"], ridge0=ridge0),
-        label_noise=given["label_noise"],
-        norm=given["norm"],
-        last_feature=given["last_feature"],
-        last_row=given["last_row"],
-    )
-    return {name: float(getattr(found, name)) for name in ("e_train", "e_icl")}
+    cold = {"ridge0": ridge0, "beta": math.inf}
+    found = finite_theory(instance.dimension, instance.prompts, given, cold) if unique else {}
+    return {name: found[name] for name in ("e_train", "e_icl") if found}
 
 
 def _ground_energy(instance: "Instance", values: Mapping[str, Any]) -> float:
@@ -155,10 +146,7 @@ def _flow(source: _Source, values: Mapping[str, Any], result: "TrainingRun") -> 
     curve = learning_curve(
         time=later * values["learning_rate"] / size,
         **from_unscaled(
-            size,
-            prompts=source.instance.prompts,
-            context=source.parameters["context"],
-            ridge0=values["ridge0"],
+            size, prompts=source.instance.prompts, context=source.parameters["context"], ridge0=values["ridge0"]
         ),
         label_noise=source.parameters["label_noise"],
         initial_overlap=1.0,  # entries of variance 1/(D+1)

@@ -203,13 +203,7 @@ def _finite(flat: dict[str, Array], steps: int, norm: str, layer: LastRow) -> di
     for index in range(flat["ridge"].size):
         point = {name: array[index : index + 1].copy() for name, array in flat.items()}
         size, rho = float(point["dimension"][0]), float(point["label_noise"][0])
-        sizes = sizes_at(
-            int(size),
-            task_diversity=point["task_diversity"][0],
-            context_length=point["context_length"][0],
-            test_context_length=point["test_context_length"][0],
-            norm=norm,
-        )
+        sizes = sizes_at(int(size), {name: array[0] for name, array in point.items()}, norm)
         point["task_diversity"][:] = from_unscaled(size, prompts=sizes.prompts)["task_diversity"]
         nodes = prompt_nodes(sizes.dimension, sizes.context, sizes.divisor, rho)
         last_square = layer.scale(sizes.dimension) ** 2

@@ -19,7 +19,7 @@ from iclglass.numerics.instance.gamp import gamp
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.moments import FeatureMoments, feature_moments
 from iclglass.numerics.plotting import PALETTE
-from iclglass.numerics.sizes import NORMS, count, sizes_at, to_unscaled
+from iclglass.numerics.sizes import NORMS, count, to_unscaled
 from iclglass.numerics.state_evolution import StateEvolution, state_evolution
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def draw_state_evolution(
     _draw_rate(panels["change"], limit, steps)
     for colour, (size, members) in zip(PALETTE, groups.items(), strict=False):
         path = predict(size)
-        context = sizes_at(size, task_diversity=task_diversity, context_length=context_length).context
+        context = int(count("context_length", context_length, size))
         moments = feature_moments(dimension=size, context=context, label_noise=label_noise, norm=norm)
         moments = replace(moments, last_row=moments.last_row * layer.scale(size) ** 2)
         measured = [_iterates(data, to_unscaled(size, ridge=ridge)["ridge0"], steps, moments) for data in members]

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -304,36 +304,28 @@ def _order(dimensions: Sequence[int]) -> int:
 
 def _predictions(samples: FiniteSizeSamples, theory: Theory) -> dict[str, FloatArray]:
     """Quantity -> theory at the parameters asked for, then at the integers and eigenvalues of each dimension."""
-    solutions = [
-        theory(
-            task_diversity=np.array([samples.task_diversity]),
-            context_length=np.array([samples.context_length]),
-            distinct_tasks=samples.distinct_tasks,
-            label_noise=samples.label_noise,
-            ridge=samples.ridge,
-            temperature=samples.temperature,
-            test_context_length=samples.test_context_length,
-            tasks=samples.tasks,
-        )
-    ]
+    law: dict[str, Any] = {
+        "task_diversity": np.array([samples.task_diversity]),
+        "context_length": np.array([samples.context_length]),
+        "distinct_tasks": samples.distinct_tasks,
+        "label_noise": samples.label_noise,
+        "ridge": samples.ridge,
+        "temperature": samples.temperature,
+        "test_context_length": samples.test_context_length,
+        "tasks": samples.tasks,
+    }
+    solutions = [theory(**law)]
     for row, dimension in enumerate(samples.dimensions):
         pooled, tested = math.isfinite(samples.distinct_tasks), samples.test_context_length is not None
         whole = from_unscaled(
             dimension,
             prompts=np.array([samples.prompts[row]]),
             context=np.array([samples.contexts[row]]),
-            task_count=samples.task_counts[row] if pooled else math.inf,
+            task_count=samples.task_counts[row] if pooled else None,
             test_context=samples.test_contexts[row] if tested else None,
         )
-        solutions.append(
-            theory(
-                **{"test_context_length": None, **whole},
-                label_noise=samples.label_noise,
-                ridge=samples.ridge,
-                temperature=samples.temperature,
-                tasks=samples.tasks if samples.tasks is ISOTROPIC else at_dimension(samples.tasks, dimension),
-            )
-        )
+        tasks = samples.tasks if samples.tasks is ISOTROPIC else at_dimension(samples.tasks, dimension)
+        solutions.append(theory(**law | whole | {"tasks": tasks}))
     return {name: np.array([_number(solution, name) for solution in solutions]) for name in QUANTITIES}
 
 

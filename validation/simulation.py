@@ -165,7 +165,7 @@ def simulate(
         raise ParameterTypeError(f"tasks must be a TaskSpectrum, got {type(tasks).__name__}")
     temperature = check_real("temperature", temperature, minimum=0.0, maximum=LARGEST)
     norm = check_choice("norm", norm, NORMS)
-    layer = LastRow(last_feature, last_row)
+    layer = LastRow(last_feature, last_row).to_dict()
     seed = check_count("seed", seed, minimum=0)
     samples = check_count("samples", samples, minimum=2, maximum=MOST, reason="a standard error needs two")
     dimensions = _check_dimensions(dimensions)
@@ -174,33 +174,26 @@ def simulate(
     check_flag("resume_anyway", resume_anyway)
     if checkpoint is not None:
         check_path("checkpoint", checkpoint)
-    sizes = [
-        sizes_at(
-            dimension,
-            task_diversity=task_diversity,
-            context_length=context_length,
-            distinct_tasks=distinct_tasks,
-            test_context_length=test_context_length,
-            norm=norm,
-            layer=layer,
-        )
-        for dimension in dimensions
-    ]
+    scaled = {
+        "task_diversity": task_diversity,
+        "context_length": context_length,
+        "distinct_tasks": distinct_tasks,
+        "test_context_length": test_context_length,
+    }
+    sizes = [sizes_at(dimension, scaled) for dimension in dimensions]
     spectra = {dimension: at_dimension(tasks, dimension) for dimension in dimensions}
     threads = check_count("workers", cores() if workers is None else workers, minimum=1, maximum=MOST)
     _refuse_memory(dimensions[-1], sizes[-1].prompts, ridge, len(sizes), samples, threads)
 
     parameters: dict[str, object] = {
-        "task_diversity": task_diversity,
-        "context_length": context_length,
+        **scaled,
         "distinct_tasks": "inf" if math.isinf(distinct_tasks) else distinct_tasks,  # infinity is not JSON
         "label_noise": label_noise,
         "ridge": ridge,
         "temperature": temperature,
-        "test_context_length": test_context_length,
         "tasks": tasks.record(),
         "norm": norm,
-        **layer.to_dict(),
+        **layer,
         "seed": seed,
     }
 

@@ -12,8 +12,7 @@ import sympy as sp
 
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.finite_size import solve_finite, solve_given_pool
-from iclglass.numerics.last_row import LastRow
-from iclglass.numerics.sizes import SCALED, count, counts, divisor, from_unscaled, sizes_at, to_unscaled
+from iclglass.numerics.sizes import count, counts, divisor, from_unscaled, sizes_at, to_unscaled
 from iclglass.numerics.state_evolution import state_evolution
 from iclglass.replica import symbols as S
 from iclglass.replica.model import linear_attention
@@ -21,6 +20,7 @@ from iclglass.validation.simulation import simulate
 from iclglass.validation.sweeping.grid import make_grid
 
 ROOT = Path(__file__).resolve().parents[2]
+SCALED = ("task_diversity", "context_length", "test_context_length", "distinct_tasks")
 POINT = {"task_diversity": 1.5, "context_length": 2.0}
 
 
@@ -56,17 +56,17 @@ def test_arrays_and_numbers_have_the_same_counts():
     dimension = rng.integers(4, 50, 60)
     found = counts(scaled, dimension)
     for index, size in enumerate(dimension):
-        one = sizes_at(int(size), **{name: values[index] for name, values in scaled.items()})
+        one = sizes_at(int(size), {name: values[index] for name, values in scaled.items()})
         assert (one.prompts, one.context, one.test_context) == tuple(
             found[name][index] for name in ("prompts", "context", "test_context")
         )
         assert one.task_count == (one.prompts if index % 3 == 0 else found["task_count"][index])
 
 
-def test_layer_norm_and_defaults():
-    one = sizes_at(8, **POINT, norm="N+1", layer=LastRow(last_row=False))
+def test_norm_and_defaults():
+    one = sizes_at(8, POINT, "N+1")
     assert (one.prompts, one.context, one.test_context, one.task_count) == (96, 16, 16, 96)
-    assert (one.divisor, one.rows) == (17, 8)
+    assert (one.divisor, sizes_at(8, POINT).divisor) == (17, 16)
     np.testing.assert_array_equal(divisor(np.array([3.0, 4.0]), "N+1"), [4.0, 5.0])
     with pytest.raises(ParameterError, match="norm"):
         divisor(3, "D")
@@ -119,7 +119,7 @@ def test_scaling_is_that_of_the_symbolic_layer():
     scaling = {symbol: float(value.subs(values)) for symbol, value in linear_attention().scaling if symbol != S.norm}
     unscaled = {"ridge0": scaling[S.lambda0], "beta": scaling[S.beta]}
     assert to_unscaled(dimension, ridge=0.25, temperature=0.25) == unscaled
-    one = sizes_at(dimension, task_diversity=3.0, context_length=2.0)
+    one = sizes_at(dimension, {"task_diversity": 3.0, "context_length": 2.0})
     assert (one.prompts, one.context) == (scaling[S.P], scaling[S.N])
     back = from_unscaled(
         dimension,

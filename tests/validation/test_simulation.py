@@ -199,7 +199,9 @@ def test_smallest_usable_dimension_is_named_and_works():
         run(task_diversity=0.01)
     with pytest.raises(ParameterError, match=r"N = round\(alpha D\) = 0 .* smallest usable dimension is 6"):
         run(context_length=0.1)
-    assert (run(task_diversity=0.01, dimensions=(8,)).prompts, run(context_length=0.1).contexts) == ((1,), (1,))
+    assert (
+        run(task_diversity=0.01, dimensions=(8,)).prompts == run(context_length=0.1, dimensions=(6,)).contexts == (1,)
+    )
 
 
 @pytest.mark.parametrize(

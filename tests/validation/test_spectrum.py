@@ -32,7 +32,7 @@ def _one_blas_thread():
 
 
 def draw(dimension, index, *, tau=2.0, prompts=None):
-    sizes = sizes_at(dimension, task_diversity=tau, context_length=ALPHA)
+    sizes = sizes_at(dimension, {"task_diversity": tau, "context_length": ALPHA})
     return draw_prompts(
         dimension=dimension,
         context=sizes.context,

@@ -232,11 +232,8 @@ def _band(panel: Any, x: Array, values: Array, colour: str, label: str) -> None:
 
 def _theory(prompts: int, ridge0: float, dimension: int = _DIMENSION) -> Any:
     """At the N/D of N = 100, D = 10."""
-    return solve_finite(
-        dimension=dimension,
-        **from_unscaled(dimension, prompts=prompts, context=_CONTEXT * dimension // _DIMENSION, ridge0=ridge0),
-        norm=_NORM,
-    )
+    scaled = from_unscaled(dimension, prompts=prompts, context=_CONTEXT * dimension // _DIMENSION, ridge0=ridge0)
+    return solve_finite(dimension=dimension, **scaled, norm=_NORM)
 
 
 def _least_loss(dimension: int) -> float:
@@ -246,11 +243,8 @@ def _least_loss(dimension: int) -> float:
 
 def _flow_theory(prompts: int, time: Array) -> Array:
     """Error on the prompts under gradient flow, D -> infinity."""
-    curve: Array = learning_curve(
-        time=time,
-        **from_unscaled(_DIMENSION, prompts=prompts, context=_CONTEXT, ridge0=0.0),
-        initial_overlap=1.0,
-    ).e_train
+    scaled = from_unscaled(_DIMENSION, prompts=prompts, context=_CONTEXT, ridge0=0.0)
+    curve: Array = learning_curve(time=time, **scaled, initial_overlap=1.0).e_train
     return curve
 
 

@@ -168,11 +168,8 @@ def _losses(given: Mapping[str, Any], context: int, batch: range, seed: int) -> 
 
 
 def _theory(ridge0: float, context: Array, prompts: Array, norm: str) -> Any:
-    return solve_finite(
-        dimension=_DIMENSION,
-        **from_unscaled(_DIMENSION, prompts=prompts, context=context, ridge0=ridge0),
-        norm=norm,
-    )
+    scaled = from_unscaled(_DIMENSION, prompts=prompts, context=context, ridge0=ridge0)
+    return solve_finite(dimension=_DIMENSION, **scaled, norm=norm)
 
 
 def _map_theory(context: Array, prompts: Array) -> Array:

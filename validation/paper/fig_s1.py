@@ -139,12 +139,8 @@ def _trained(given: Mapping[str, Any], layer: str, tau: float, seed: int) -> xr.
 def _theory(data: xr.Dataset, tau: Array) -> Array:
     """Mean error of the least squares solution at finite size; where P = n it is infinite, NaN here."""
     size = int(data.attrs["dimension"])
-    found: Array = solve_finite(
-        dimension=size,
-        task_diversity=tau,
-        **from_unscaled(size, context=data.attrs["context"], ridge0=0.0),
-        norm=str(data.attrs["norm"]),
-    ).e_icl
+    scaled = from_unscaled(size, context=data.attrs["context"], ridge0=0.0)
+    found: Array = solve_finite(dimension=size, task_diversity=tau, **scaled, norm=str(data.attrs["norm"])).e_icl
     return found
 
 
@@ -163,12 +159,8 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     size = int(data.attrs["dimension"])
     above = from_unscaled(size, prompts=np.arange(size * (size + 1) + 4, 2.05 * size**2))["task_diversity"]
     fine = np.geomspace(0.08, 2.05, 400)
-    flow = learning_curve(
-        time=np.inf,
-        task_diversity=fine,
-        **from_unscaled(size, context=data.attrs["context"], ridge0=0.0),
-        initial_overlap=1.0,
-    ).e_icl
+    scaled = from_unscaled(size, context=data.attrs["context"], ridge0=0.0)
+    flow = learning_curve(time=np.inf, task_diversity=fine, **scaled, initial_overlap=1.0).e_icl
     for panel, layer in zip(figure.subplots(1, 2, sharey=True), LAYERS, strict=True):
         panel.plot(above, _theory(data, above), color="black", label=f"finite-size theory, $D = {size}$")
         panel.plot(fine, flow, "--", color="grey", label=r"gradient flow from $W_0$, $D \to \infty$")

@@ -208,11 +208,8 @@ def best_merged(dimension: int, context: Array) -> Array:
 
 
 def _theory(dimension: int, prompts: int, context: Array, ridge0: float) -> Array:
-    found: Array = solve_finite(
-        dimension=dimension,
-        **from_unscaled(dimension, prompts=prompts, context=np.asarray(context), ridge0=ridge0),
-        norm=NORM,
-    ).e_icl
+    scaled = from_unscaled(dimension, prompts=prompts, context=np.asarray(context), ridge0=ridge0)
+    found: Array = solve_finite(dimension=dimension, **scaled, norm=NORM).e_icl
     return found
 
 
