@@ -115,9 +115,8 @@ def _source(values: Mapping[str, Any], rng: "np.random.Generator") -> _Source:
 
 def _ground_state_theory(instance: "Instance", given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, float]:
     """Errors of the ground state by the finite-size theory, where training ends there whatever it starts from."""
-    ridge0 = values["ridge0"]
-    unique = instance.prompts > instance.spins if ridge0 == 0 else values["parametrisation"] == "merged"
-    cold = {"ridge0": ridge0, "beta": math.inf}
+    cold = {"ridge0": values["ridge0"], "beta": math.inf}
+    unique = instance.prompts > instance.spins if cold["ridge0"] == 0 else values["parametrisation"] == "merged"
     found = finite_theory(instance.dimension, instance.prompts, given, cold) if unique else {}
     return {name: found[name] for name in ("e_train", "e_icl") if found}
 

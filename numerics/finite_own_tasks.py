@@ -70,7 +70,6 @@ def solve_own_tasks(flat: Mapping[str, Array], norm: str, layer: LastRow) -> dic
 def _solve_law(nodes: PromptNodes, flat: Mapping[str, Array], norm: str, layer: LastRow) -> dict[str, Array]:
     """All quantities at points that share the law of one prompt."""
     size, prompts = flat["dimension"][0], flat["prompts"]
-    ridge0 = to_unscaled(size, ridge=flat["ridge"])["ridge0"]
     last_scale, rows = layer.scale(int(size)), layer.rows(int(size))
     groups = 1 + layer.last_row
     spins = np.array([size**2, size])[:groups]
@@ -78,7 +77,7 @@ def _solve_law(nodes: PromptNodes, flat: Mapping[str, Array], norm: str, layer: 
     # om/lambda0 = 1/(lambda0 c).
     flat_directions = (flat["ridge"] == 0) & (prompts < spins.sum())
     unit = np.where(flat_directions, 0.0, 1.0)
-    effective = np.where(flat_directions, 1.0, ridge0)
+    effective = np.where(flat_directions, 1.0, to_unscaled(size, ridge=flat["ridge"])["ridge0"])
     features = np.stack([nodes.block, nodes.last * last_scale**2])[:groups]
     response, residual = _response(nodes.weight, features, spins, prompts, effective, unit)
 

@@ -164,9 +164,8 @@ def solve_finite_points(
         ) from error
     sizes = np.broadcast_to(sizes, shape).reshape(-1)
     flat = {name: np.broadcast_to(array, shape).reshape(-1) for name, array in parameters.items()}
-    flat |= counts(flat, sizes, None if pool is None else pool.shape[0])
+    flat |= counts(flat, sizes, None if pool is None else pool.shape[0]) | {"dimension": sizes.astype(np.float64)}
     flat["context_length"], flat["test_context_length"] = flat["context"], flat["test_context"]
-    flat["dimension"] = sizes.astype(np.float64)
 
     pooled = flat["task_count"] < np.inf
     names = (*_REAL, *(f"{name}_standard_error" for name in _REAL), "error_bound")

@@ -132,8 +132,8 @@ def from_unscaled(dimension: Any, **given: Any) -> dict[str, Any]:
     >>> from_unscaled(10, prompts=200, context=20, ridge0=0.01, beta=1000)
     {'task_diversity': 2.0, 'context_length': 2.0, 'ridge': 0.1, 'temperature': 0.1}
     """
-    known = {name: value for name, value in given.items() if value is not None}
-    return {_SCALED[name][0]: _SCALED[name][1](value, dimension) for name, value in known.items()}
+    rules = ((*_SCALED[name], value) for name, value in given.items() if value is not None)
+    return {name: rule(value, dimension) for name, rule, value in rules}
 
 
 def to_unscaled(dimension: Any, *, ridge: Any, temperature: Any = None) -> dict[str, Any]:
@@ -142,5 +142,4 @@ def to_unscaled(dimension: Any, *, ridge: Any, temperature: Any = None) -> dict[
     >>> to_unscaled(10, ridge=0.1, temperature=0.1)
     {'ridge0': 0.01, 'beta': 1000.0}
     """
-    ridge0 = {"ridge0": ridge / dimension}
-    return ridge0 if temperature is None else {**ridge0, "beta": dimension**2 / temperature}
+    return {"ridge0": ridge / dimension} | ({} if temperature is None else {"beta": dimension**2 / temperature})

@@ -75,10 +75,8 @@ def draw_overlaps(points: Sequence[ReplicaSamples]) -> Figure:
             symbol = "$q$" if name == "q" else r"$q_{\mathrm{self}}$"
             panel.axvline(found.theory[name], color=shade, linestyle="--", linewidth=1.8, label=f"{symbol}, theory")
         panel.set_xlabel("overlap")
-        panel.set_title(
-            rf"$\tau = {tau:.3g}$, $D = {found.dimension}$, {found.overlap.shape[0]} data sets",
-            fontsize="medium",
-        )
+        title = rf"$\tau = {tau:.3g}$, $D = {found.dimension}$, {found.overlap.shape[0]} data sets"
+        panel.set_title(title, fontsize="medium")
     panels[0].set_ylabel("density $P(q)$")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     return figure

@@ -18,7 +18,7 @@ from iclglass.numerics.instance.spin_glass import DENSE_BYTES
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow, refuse_without_dimension
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.parameters import PARAMETERS
-from iclglass.numerics.sizes import NORMS, sizes_at
+from iclglass.numerics.sizes import NORMS, counts
 from iclglass.numerics.sweep import grid_axes
 from iclglass.validation.sweeping.points import Point
 from iclglass.validation.sweeping.roads import ROADS
@@ -167,11 +167,8 @@ def _point(chosen: Mapping[str, float], shared: Mapping[str, Any]) -> Point:
     parameters |= {name: value for name, value in chosen.items() if name != "dimension"}
     size = int(chosen["dimension"]) if "dimension" in chosen else None
     counted: dict[str, Any] = {"prompts": 0, "context": 0, "test_context": 0, "task_count": 0}
-    if size is not None:
-        at = sizes_at(size, parameters)
-        counted = {name: getattr(at, name) for name in counted}
-        if math.isinf(parameters["distinct_tasks"]):
-            counted["task_count"] = 0
+    if size is not None:  # with a task for each prompt K stays 0
+        counted |= {name: int(value) for name, value in counts(parameters, size).items() if value < math.inf}
     return Point(**parameters, dimension=size, **counted, **shared)
 
 
