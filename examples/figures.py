@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 import iclglass
 from iclglass.numerics.learning_curve_plot import draw_learning_curve
 from iclglass.numerics.plotting import PALETTE, draw_phase_diagram, save_figure
+from iclglass.numerics.sizes import count, from_unscaled
 from iclglass.numerics.storage import PROVENANCE, load, provenance, save
 from iclglass.validation.simulation import simulate
 
@@ -137,7 +138,8 @@ def three_theories(folder: Path, name: str) -> None:
         space = np.geomspace if comparison.logarithmic else np.linspace
         values = space(comparison.start, comparison.stop, points)
         if dimension is not None and comparison.axis == "distinct_tasks":
-            values = np.unique(np.rint(values * dimension)) / dimension
+            tasks = np.unique(count("distinct_tasks", values, dimension))
+            values = from_unscaled(dimension, task_count=tasks)["distinct_tasks"]
         given = {comparison.axis: values, **comparison.setting}
         return values, iclglass.solve(**given, dimension=dimension).e_icl
 

@@ -20,6 +20,7 @@ from iclglass.numerics.instance.spin_by_spin import published, tap
 from iclglass.numerics.instance.spin_glass import boltzmann
 from iclglass.numerics.instance.stability import spin_by_spin_limit
 from iclglass.numerics.plotting import PALETTE, save_figure
+from iclglass.numerics.sizes import count, sizes_at, to_unscaled
 from iclglass.numerics.state_evolution_plot import draw_state_evolution
 from iclglass.numerics.storage import PROVENANCE, load, provenance, save
 from iclglass.validation.prompts import Prompts, draw_prompts
@@ -39,12 +40,9 @@ _BIAS_SETTINGS = ((10.0, 0.1), (1.0, 0.1), (10.0, 1.0))  # alpha, lam
 
 def drawn(dimension: int, task_diversity: float, context_length: float, seed: tuple[int, ...]) -> Prompts:
     """One data set; its generator is named by what it is for, not by the order of drawing."""
-    return draw_prompts(
-        dimension=dimension,
-        context=round(context_length * dimension),
-        prompts=round(task_diversity * dimension**2),
-        rng=np.random.default_rng((dimension, *seed)),
-    )
+    sizes = sizes_at(dimension, {"task_diversity": task_diversity, "context_length": context_length})
+    rng = np.random.default_rng((dimension, *seed))
+    return draw_prompts(dimension=dimension, context=sizes.context, prompts=sizes.prompts, rng=rng)
 
 
 def converged(prompts: Prompts, ridge0: float) -> tuple[bool, float, np.ndarray]:
@@ -66,7 +64,7 @@ def measured_variances() -> xr.Dataset:
         for column, (size, samples) in enumerate(_VARIANCE_SAMPLES.items()):
             for sample in range(samples):
                 prompts = drawn(size, tau, _CONTEXT, (1, row, sample))
-                ridge0 = _RIDGE / size
+                ridge0 = to_unscaled(size, ridge=_RIDGE)["ridge0"]
                 exact = np.diag(boltzmann(prompts, ridge0=ridge0, beta=1.0).covariance).reshape(size + 1, size)
                 for k, solver in enumerate((gamp, tap)):
                     variance = solver(prompts, ridge0=ridge0, beta=1.0).variance[:, :-1]
@@ -97,7 +95,7 @@ def measured_domain() -> xr.Dataset:
         for column, tau in enumerate(_EIGENVALUE_TAUS):
             for sample in range(_SAMPLES[size]):
                 prompts = drawn(size, tau, _CONTEXT, (2, column, sample))
-                found, value, _ = converged(prompts, _RIDGE / size)
+                found, value, _ = converged(prompts, to_unscaled(size, ridge=_RIDGE)["ridge0"])
                 eigenvalue[row, column, sample], rests[row, column, sample] = value, found
         print(f"eigenvalues: D = {size}", file=sys.stderr)
         for column, ratio in enumerate(_RIDGE_RATIOS):
@@ -123,10 +121,10 @@ def _bisected(size: int, ratio: float, seed: tuple[int, ...]) -> float:
     """The tau below which SG's iteration does not come to rest, on the first P prompts of one long data set."""
     low, high = 0.5, 12.0
     long = drawn(size, high, _CONTEXT, seed)
-    ridge0 = ratio * (1 + 1 / _CONTEXT) / size
+    ridge0 = to_unscaled(size, ridge=ratio * (1 + 1 / _CONTEXT))["ridge0"]
     for _ in range(7):
         middle = (low + high) / 2
-        part = round(middle * size**2)
+        part = int(count("task_diversity", middle, size))
         prompts = Prompts(
             long.context[:part], long.query[:part], long.label[:part], long.context_count, long.label_noise, long.norm
         )
@@ -143,8 +141,9 @@ def measured_bias() -> xr.Dataset:
             for column, tau in enumerate(_BIAS_TAUS):
                 for sample in range(_SAMPLES[size]):
                     prompts = drawn(size, tau, alpha, (4, first, column, sample))
-                    found, _, mean = converged(prompts, lam / size)
-                    exact = gamp(prompts, ridge0=lam / size, beta=1.0).mean[:, :-1]
+                    unscaled = to_unscaled(size, ridge=lam)
+                    found, _, mean = converged(prompts, **unscaled)
+                    exact = gamp(prompts, **unscaled, beta=1.0).mean[:, :-1]
                     if found:
                         distance = np.linalg.norm(mean - exact) / np.linalg.norm(exact)
                         bias[first, row, column, sample] = distance
@@ -352,7 +351,7 @@ def draw_iterates() -> Figure:
         draw_prompts(
             dimension=size,
             context=2 * size,
-            prompts=round(1.5 * size**2),
+            prompts=3 * size**2 // 2,
             label_noise=0.1,
             rng=np.random.default_rng([size, index]),
         )

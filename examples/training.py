@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from iclglass.numerics.finite_size import solve_finite
 from iclglass.numerics.learning_curve import learning_curve
 from iclglass.numerics.plotting import PALETTE, save_figure
+from iclglass.numerics.sizes import count, from_unscaled, sizes_at, to_unscaled
 from iclglass.numerics.storage import PROVENANCE, load, provenance, save
 from iclglass.validation.finite_size import extrapolate
 from iclglass.validation.population import gaussian_moments
@@ -33,9 +34,9 @@ _SHOWN = 12  # trained to the last time, until nothing changes any more; the oth
 def errors(dimension: int, tau: float, sample: int, times: tuple[int, ...]) -> np.ndarray:
     """Test error at each time of one layer trained by gradient descent at a rate of about half its stable bound."""
     rng = np.random.default_rng((dimension, round(100 * tau), sample))
-    context, prompts = round(_CONTEXT_LENGTH * dimension), round(tau * dimension**2)
-    data = draw_prompts(dimension=dimension, context=context, prompts=prompts, rng=rng)
-    ridge0 = _RIDGE / dimension
+    sizes = sizes_at(dimension, {"task_diversity": tau, "context_length": _CONTEXT_LENGTH})
+    data = draw_prompts(dimension=dimension, context=sizes.context, prompts=sizes.prompts, rng=rng)
+    ridge0 = to_unscaled(dimension, ridge=_RIDGE)["ridge0"]
     start = initial_parameters("merged", dimension=dimension, rng=rng)
     # Steps in a unit of time, whole so that every time is a step.
     unit = math.ceil(dimension * largest_curvature(start, data.features, data.label, ridge0))
@@ -46,7 +47,7 @@ def errors(dimension: int, tau: float, sample: int, times: tuple[int, ...]) -> n
         learning_rate=dimension / unit,
         ridge0=ridge0,
         record=[time * unit for time in times],
-        test=gaussian_moments(np.ones(dimension), context=context, label_noise=0.0, norm="N"),
+        test=gaussian_moments(np.ones(dimension), context=sizes.context, label_noise=0.0, norm="N"),
         rng=rng,
     )
     return run.test_error[1:]
@@ -73,7 +74,7 @@ def trained() -> xr.Dataset:
 def flow(tau: np.ndarray, time: float, *, dimension: int | None = None) -> np.ndarray:
     """Gradient-flow theory, at the numbers of prompts and tokens of a dimension where one is given."""
     if dimension is not None:
-        tau = np.rint(tau * dimension**2) / dimension**2
+        tau = from_unscaled(dimension, prompts=count("task_diversity", tau, dimension))["task_diversity"]
     options = {"context_length": _CONTEXT_LENGTH, "ridge": _RIDGE, "initial_overlap": 1.0}
     return learning_curve(time=time, task_diversity=tau, **options).e_icl
 
@@ -84,7 +85,8 @@ def draw(dataset: xr.Dataset, folder: Path) -> None:
     left, right = figure.subplots(1, 2)
     tau = dataset.task_diversity.values
     fine = np.linspace(tau[0], tau[-1], 300)
-    whole = np.unique(np.rint(fine * _SHOWN**2)) / _SHOWN**2
+    prompts = np.unique(count("task_diversity", fine, _SHOWN))
+    whole = from_unscaled(_SHOWN, prompts=prompts)["task_diversity"]
     ends = solve_finite(dimension=_SHOWN, task_diversity=whole, context_length=_CONTEXT_LENGTH, ridge=_RIDGE)
     left.plot(whole, ends.e_icl, color="black", label=f"finite-size theory, $D = {_SHOWN}$, $t = \\infty$")
     for time, colour, marker in zip(_TIMES, PALETTE, "osD^", strict=False):

@@ -139,20 +139,13 @@ def _source(values: Mapping[str, Any]) -> _Source:
 def finite_theory(dimension: int, prompts: int, law: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, float]:
     """The finite-size theory of a data set whose law is known, by quantity; nothing where there is no theory."""
     from iclglass.numerics.finite_size import MINIMUM_DIMENSION, solve_finite
+    from iclglass.numerics.sizes import from_unscaled
 
     if dimension < MINIMUM_DIMENSION:
         return {}
-    solution = solve_finite(
-        dimension=dimension,
-        task_diversity=prompts / dimension**2,
-        context_length=law["context"] / dimension,
-        label_noise=law["label_noise"],
-        ridge=dimension * values["ridge0"],
-        temperature=dimension**2 / values["beta"],
-        norm=law["norm"],
-        last_feature=law["last_feature"],
-        last_row=law["last_row"],
-    )
+    unscaled = {"prompts": prompts, "context": law["context"], "ridge0": values["ridge0"], "beta": values["beta"]}
+    options = {name: value for name, value in law.items() if name != "context"}
+    solution = solve_finite(dimension=dimension, **from_unscaled(dimension, **unscaled), **options)
     names = ("m", "q", "q_self", "contrast", "e_train", "e_icl", "free_energy")
     theory = {name: float(getattr(solution, name)) for name in names}
     return theory | {"uniqueness": theory["q"] / theory["q_self"]}

@@ -1,5 +1,6 @@
 """``iclglass train``: the linear attention layer trained on one data set, drawn or the user's own."""
 
+import math
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iclglass.instance_command import finite_theory
 from iclglass.numerics.errors import ConvergenceError, ParameterError
 from iclglass.output import DONE, NOT_CONVERGED, print_json
 
@@ -113,23 +115,10 @@ def _source(values: Mapping[str, Any], rng: "np.random.Generator") -> _Source:
 
 def _ground_state_theory(instance: "Instance", given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, float]:
     """Errors of the ground state by the finite-size theory, where training ends there whatever it starts from."""
-    from iclglass.numerics.finite_size import MINIMUM_DIMENSION, solve_finite
-
-    size, ridge0 = instance.dimension, values["ridge0"]
-    unique = instance.prompts > instance.spins if ridge0 == 0 else values["parametrisation"] == "merged"
-    if size < MINIMUM_DIMENSION or not unique:
-        return {}
-    found = solve_finite(
-        dimension=size,
-        task_diversity=instance.prompts / size**2,
-        context_length=given["context"] / size,
-        label_noise=given["label_noise"],
-        ridge=size * ridge0,
-        norm=given["norm"],
-        last_feature=given["last_feature"],
-        last_row=given["last_row"],
-    )
-    return {name: float(getattr(found, name)) for name in ("e_train", "e_icl")}
+    cold = {"ridge0": values["ridge0"], "beta": math.inf}
+    unique = instance.prompts > instance.spins if cold["ridge0"] == 0 else values["parametrisation"] == "merged"
+    found = finite_theory(instance.dimension, instance.prompts, given, cold) if unique else {}
+    return {name: found[name] for name in ("e_train", "e_icl") if found}
 
 
 def _ground_energy(instance: "Instance", values: Mapping[str, Any]) -> float:
@@ -147,6 +136,7 @@ def _ground_energy(instance: "Instance", values: Mapping[str, Any]) -> float:
 def _flow(source: _Source, values: Mapping[str, Any], result: "TrainingRun") -> dict[str, Any] | None:
     """The theory of gradient flow at the steps recorded, for descent on a data set whose law is known."""
     from iclglass.numerics.learning_curve import learning_curve
+    from iclglass.numerics.sizes import from_unscaled
 
     later = result.steps[result.steps > 0]
     if source.law is None or values["optimiser"] != "gd" or values["parametrisation"] != "merged" or not later.size:
@@ -154,10 +144,10 @@ def _flow(source: _Source, values: Mapping[str, Any], result: "TrainingRun") -> 
     size = source.instance.dimension
     curve = learning_curve(
         time=later * values["learning_rate"] / size,
-        task_diversity=source.instance.prompts / size**2,
-        context_length=source.parameters["context"] / size,
+        **from_unscaled(
+            size, prompts=source.instance.prompts, context=source.parameters["context"], ridge0=values["ridge0"]
+        ),
         label_noise=source.parameters["label_noise"],
-        ridge=size * values["ridge0"],
         initial_overlap=1.0,  # entries of variance 1/(D+1)
     )
     return {"steps": later, **curve.to_dict()}

@@ -6,6 +6,7 @@
     blas             one thread of BLAS, and threads of our own above it
     parameters       the table of parameters: names, ranges, defaults; validation and broadcasting
     last_row         which last feature and how many rows of weights at finite D
+    sizes            P, N, K, lam and T at one dimension, and back: the only place of these formulas
     codegen          the only lambdify; writes generated_numpy and generated_mpmath
     status           what became of a point, in words
     fixed_point      damped iteration and bracketed roots: knows no physics

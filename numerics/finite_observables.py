@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics import generated_numpy
+from iclglass.numerics.sizes import divisor
 
 __all__ = ["errors_on_new_tasks", "log_units", "thermodynamics"]
 
@@ -22,8 +23,7 @@ def errors_on_new_tasks(
     size, temperature = flat["dimension"], flat["temperature"]
 
     def error(context: Array) -> tuple[Array, Array]:
-        divisor = context if norm == "N" else context + 1
-        moments = generated_numpy.feature_moments(size, context, divisor, flat["label_noise"])
+        moments = generated_numpy.feature_moments(size, context, divisor(context, norm), flat["label_noise"])
         label, signal, block, last = moments
         last = last * last_scale**2
         spread = temperature * sum(moment * g[:, k] / size for k, moment in enumerate((block, last)[: g.shape[1]]))

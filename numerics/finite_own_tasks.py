@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from iclglass.numerics.finite_observables import errors_on_new_tasks, thermodynamics
 from iclglass.numerics.gamma_quadrature import PromptNodes, prompt_nodes
 from iclglass.numerics.last_row import LastRow
+from iclglass.numerics.sizes import divisor, to_unscaled
 
 __all__ = ["solve_own_tasks"]
 
@@ -54,7 +55,7 @@ def solve_own_tasks(flat: Mapping[str, Array], norm: str, layer: LastRow) -> dic
         np.stack([flat["dimension"], flat["context_length"], flat["label_noise"]]), axis=1, return_inverse=True
     )
     for index, (size, context, noise) in enumerate(laws.T):
-        nodes = prompt_nodes(int(size), int(context), int(context) + (norm == "N+1"), float(noise))
+        nodes = prompt_nodes(int(size), int(context), divisor(int(context), norm), float(noise))
         members = np.flatnonzero(group.reshape(-1) == index)
         step = max(1, _BLOCK // nodes.weight.size)
         for start in range(0, members.size, step):
@@ -68,7 +69,7 @@ def solve_own_tasks(flat: Mapping[str, Array], norm: str, layer: LastRow) -> dic
 
 def _solve_law(nodes: PromptNodes, flat: Mapping[str, Array], norm: str, layer: LastRow) -> dict[str, Array]:
     """All quantities at points that share the law of one prompt."""
-    size, prompts, ridge0 = flat["dimension"][0], flat["prompts"], flat["ridge"] / flat["dimension"]
+    size, prompts = flat["dimension"][0], flat["prompts"]
     last_scale, rows = layer.scale(int(size)), layer.rows(int(size))
     groups = 1 + layer.last_row
     spins = np.array([size**2, size])[:groups]
@@ -76,7 +77,7 @@ def _solve_law(nodes: PromptNodes, flat: Mapping[str, Array], norm: str, layer: 
     # om/lambda0 = 1/(lambda0 c).
     flat_directions = (flat["ridge"] == 0) & (prompts < spins.sum())
     unit = np.where(flat_directions, 0.0, 1.0)
-    effective = np.where(flat_directions, 1.0, ridge0)
+    effective = np.where(flat_directions, 1.0, to_unscaled(size, ridge=flat["ridge"])["ridge0"])
     features = np.stack([nodes.block, nodes.last * last_scale**2])[:groups]
     response, residual = _response(nodes.weight, features, spins, prompts, effective, unit)
 

@@ -31,6 +31,7 @@ from iclglass.numerics.finite_observables import errors_on_new_tasks, thermodyna
 from iclglass.numerics.gamma_quadrature import scalar_nodes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts, TiltedPrompts
+from iclglass.numerics.sizes import divisor, from_unscaled, to_unscaled
 
 __all__ = ["JUDGED", "average_over_pools", "mean_over_pools", "pool_controls", "solve_pool", "solve_pools"]
 
@@ -213,7 +214,7 @@ def _solve_together(pools: Array, point: Mapping[str, float], norm: str, layer: 
     spins, scale = size * layer.rows(size), layer.scale(size)
     # Without ridge and with fewer prompts than spins G diverges as 1/lambda0: solve for lambda0 G, as finite_own_tasks.
     flat_directions = point["ridge"] == 0 and point["prompts"] < spins
-    ridge0 = 1.0 if flat_directions else point["ridge"] / size
+    ridge0 = 1.0 if flat_directions else to_unscaled(size, ridge=point["ridge"])["ridge0"]
     law, response, residual = _solved(pools, point, norm, scale, ridge0, 0.0 if flat_directions else 1.0)
     at, squares = law.tilted(response), law.untilted_squares()
     if ridge0 == 0 and np.linalg.cond(squares).max() > _SINGULAR:
@@ -276,7 +277,7 @@ def _solved(
         law = PoolPrompts(
             pools,
             context=context,
-            divisor=context + (norm == "N+1"),
+            divisor=divisor(context, norm),
             label_noise=float(point["label_noise"]),
             last_scale=scale,
             prompts=prompts,
@@ -294,7 +295,7 @@ def _solved(
 
 def _leverage(point: Mapping[str, float], size: int, ridge0: float, unit: float) -> float:
     """x2 u.G u/P of a typical prompt, from the theory at D -> infinity: a/(tau c) = D lambda0 + a/(unit + c)."""
-    tau, ridge = point["prompts"] / size**2, size * ridge0
+    tau, ridge = from_unscaled(size, prompts=point["prompts"], ridge0=ridge0).values()
     a = 1 + (1 + point["label_noise"]) * (size + 1) / point["context_length"]
     linear = tau * (ridge * unit + a) - a
     root = np.sqrt(linear**2 + 4 * ridge * tau * a * unit)

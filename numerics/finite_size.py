@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import MOST, check_choice, doubles, real_array
+from iclglass.numerics.arguments import check_choice, doubles, real_array
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.finite_own_tasks import solve_own_tasks
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.parameters import broadcast, by_name
+from iclglass.numerics.sizes import NORMS, counts
 from iclglass.numerics.solution import Solution
 
 __all__ = [
@@ -152,7 +153,7 @@ def solve_finite_points(
 
     ``progress`` is called with (points done, points in all) of those with pools, which take time.
     """
-    check_choice("norm", norm, ("N", "N+1"))
+    check_choice("norm", norm, NORMS)
     parameters = broadcast(given)
     sizes = whole_dimensions(dimension)
     try:
@@ -163,12 +164,8 @@ def solve_finite_points(
         ) from error
     sizes = np.broadcast_to(sizes, shape).reshape(-1)
     flat = {name: np.broadcast_to(array, shape).reshape(-1) for name, array in parameters.items()}
-    with np.errstate(over="ignore"):  # what overflows is refused
-        flat["prompts"] = _count("task_diversity", "P = round(tau D^2)", flat["task_diversity"] * sizes**2)
-        for name in ("context_length", "test_context_length"):
-            flat[name] = _count(name, "N = round(alpha D)", flat[name] * sizes)
-        flat["dimension"] = sizes.astype(np.float64)
-        flat["task_count"] = _task_count(flat, pool)
+    flat |= counts(flat, sizes, None if pool is None else pool.shape[0]) | {"dimension": sizes.astype(np.float64)}
+    flat["context_length"], flat["test_context_length"] = flat["context"], flat["test_context"]
 
     pooled = flat["task_count"] < np.inf
     names = (*_REAL, *(f"{name}_standard_error" for name in _REAL), "error_bound")
@@ -183,7 +180,6 @@ def solve_finite_points(
     arrays: dict[str, Any] = {**result, "status": _judge(result, diverges)}
     errors = {name: arrays.pop(f"{name}_standard_error").reshape(shape)[()] for name in _REAL}
     flat["task_count"] = np.where(pooled, flat["task_count"], flat["prompts"])
-    flat["context"] = flat["context_length"]
     arrays |= {name: flat[name].astype(np.int64) for name in _COUNTS}
     arrays = {name: array.reshape(shape)[()] for name, array in arrays.items()}
     return FiniteSizeSolution(**arrays, standard_errors=errors)
@@ -285,36 +281,6 @@ def whole_dimensions(dimension: ArrayLike) -> NDArray[np.int64]:
             "neglects terms of relative order 1/D^2, which are not small below; simulate, or take a larger dimension"
         )
     return array.astype(np.int64)
-
-
-def _count(name: str, formula: str, value: Array) -> Array:
-    count = np.rint(value)
-    if (count < 1).any():
-        raise ParameterError(f"{name} gives {formula} = 0 at some dimension: take it, or the dimension, larger")
-    if (count > MOST).any():
-        raise ParameterError(f"{name} gives {formula} = {np.max(count):g} at some dimension, beyond {MOST:g}")
-    return count
-
-
-def _task_count(flat: Mapping[str, Array], pool: Array | None) -> Array:
-    """K of every point, infinite where every prompt has its own task."""
-    if pool is None:
-        # An infinite product is not that of one task per prompt.
-        finite = np.minimum(np.rint(flat["distinct_tasks"] * flat["dimension"]), np.finfo(np.float64).max)
-        count = np.where(np.isinf(flat["distinct_tasks"]), np.inf, finite)
-        remedy = "take larger dimensions, a larger task_diversity, fewer distinct_tasks, or inf for one task per prompt"
-    else:
-        count = np.full(flat["prompts"].shape, float(pool.shape[0]))
-        remedy = "take a larger task_diversity, or a smaller pool"
-    if (count < 1).any():
-        _count("distinct_tasks", "K = round(kappa D)", count)
-    many = np.isfinite(count) & (count > flat["prompts"])
-    if many.any():
-        raise ParameterError(
-            f"a pool of K = {count[many][0]:.15g} tasks has more tasks than P = {flat['prompts'][many][0]:.15g} "
-            f"prompts: {remedy}"
-        )
-    return count
 
 
 def _diverges(flat: Mapping[str, Array], layer: LastRow) -> NDArray[np.bool_]:

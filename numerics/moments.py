@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from iclglass.numerics import generated_numpy
-from iclglass.numerics.arguments import check_choice, check_count, check_real
+from iclglass.numerics.arguments import check_count, check_real
+from iclglass.numerics.sizes import divisor
 
 __all__ = ["FeatureMoments", "feature_moments"]
 
@@ -44,7 +45,6 @@ def feature_moments(*, dimension: int, context: int, label_noise: float, norm: s
         1.55
     """
     size, tokens = check_count("dimension", dimension, minimum=1), check_count("context", context, minimum=1)
-    check_choice("norm", norm, ("N", "N+1"))
-    divisor = tokens if norm == "N" else tokens + 1
-    values = generated_numpy.feature_moments(size, tokens, divisor, check_real("label_noise", label_noise, minimum=0))
+    rho = check_real("label_noise", label_noise, minimum=0)
+    values = generated_numpy.feature_moments(size, tokens, divisor(tokens, norm), rho)
     return FeatureMoments(**dict(zip(generated_numpy.OUTPUTS["feature_moments"], map(float, values), strict=True)))

@@ -20,6 +20,7 @@ from iclglass.numerics.fixed_point import Status, iterate
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow, refuse_without_dimension
 from iclglass.numerics.parameters import broadcast, by_name
 from iclglass.numerics.pool import pool_saddle_point
+from iclglass.numerics.sizes import NORMS
 from iclglass.numerics.solution import Solution
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
@@ -147,7 +148,7 @@ def solve_points(
 
     ``progress`` is called with (points done, points in all) where that takes time: pools at finite dimension.
     """
-    check_choice("norm", norm, ("N", "N+1"))
+    check_choice("norm", norm, NORMS)
     check_callable("progress", progress)
     if not isinstance(tasks, TaskSpectrum):
         raise ParameterTypeError(

@@ -31,6 +31,7 @@ from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.parameters import broadcast, broadcast_arrays, by_name
 from iclglass.numerics.saddle_point import solve_points
+from iclglass.numerics.sizes import NORMS, divisor, from_unscaled, sizes_at
 
 __all__ = ["StateEvolution", "state_evolution"]
 
@@ -139,7 +140,7 @@ def state_evolution(
         True
     """
     steps = check_count("steps", steps, minimum=0, maximum=MOST)
-    check_choice("norm", norm, ("N", "N+1"))
+    check_choice("norm", norm, NORMS)
     layer = LastRow(last_feature, last_row)
     theory: dict[str, ArrayLike | None] = {
         "task_diversity": task_diversity,
@@ -202,12 +203,10 @@ def _finite(flat: dict[str, Array], steps: int, norm: str, layer: LastRow) -> di
     for index in range(flat["ridge"].size):
         point = {name: array[index : index + 1].copy() for name, array in flat.items()}
         size, rho = float(point["dimension"][0]), float(point["label_noise"][0])
-        # The counts are checked by the solver of the fixed point, which comes first.
-        point["task_diversity"] = np.rint(point["task_diversity"] * size**2) / size**2
-        tokens, test_tokens = (int(np.rint(point[n][0] * size)) for n in ("context_length", "test_context_length"))
-        extra = int(norm == "N+1")
-        nodes = prompt_nodes(int(size), tokens, tokens + extra, rho)
-        last_square = layer.scale(int(size)) ** 2
+        sizes = sizes_at(int(size), {name: array[0] for name, array in point.items()}, norm)
+        point["task_diversity"][:] = from_unscaled(size, prompts=sizes.prompts)["task_diversity"]
+        nodes = prompt_nodes(sizes.dimension, sizes.context, sizes.divisor, rho)
+        last_square = layer.scale(sizes.dimension) ** 2
         law = _Law(
             weight=nodes.weight,
             inverse_fraction=np.array([[1.0], [size]])[:groups],
@@ -218,7 +217,8 @@ def _finite(flat: dict[str, Array], steps: int, norm: str, layer: LastRow) -> di
         moments, test_moments = (
             (label, signal, block, last_square * last)
             for label, signal, block, last in (
-                generated_numpy.feature_moments(size, count, count + extra, rho) for count in (tokens, test_tokens)
+                generated_numpy.feature_moments(size, count, divisor(count, norm), rho)
+                for count in (sizes.context, sizes.test_context)
             )
         )
         paths.append(_recursion(law, point, steps, moments, test_moments))

@@ -19,6 +19,7 @@ from iclglass.numerics.instance.gamp import gamp
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.moments import FeatureMoments, feature_moments
 from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.sizes import NORMS, count, to_unscaled
 from iclglass.numerics.state_evolution import StateEvolution, state_evolution
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def draw_state_evolution(
     from matplotlib.ticker import MaxNLocator
 
     steps = check_count("steps", steps, minimum=1)
-    check_choice("norm", norm, ("N", "N+1"))
+    check_choice("norm", norm, NORMS)
     layer = LastRow(last_feature, last_row)
 
     def predict(size: int | None) -> StateEvolution:
@@ -111,11 +112,10 @@ def draw_state_evolution(
     _draw_rate(panels["change"], limit, steps)
     for colour, (size, members) in zip(PALETTE, groups.items(), strict=False):
         path = predict(size)
-        moments = feature_moments(
-            dimension=size, context=round(context_length * size), label_noise=label_noise, norm=norm
-        )
+        context = int(count("context_length", context_length, size))
+        moments = feature_moments(dimension=size, context=context, label_noise=label_noise, norm=norm)
         moments = replace(moments, last_row=moments.last_row * layer.scale(size) ** 2)
-        measured = [_iterates(data, ridge / size, steps, moments) for data in members]
+        measured = [_iterates(data, to_unscaled(size, ridge=ridge)["ridge0"], steps, moments) for data in members]
         for name, panel in panels.items():
             first = int(name == "change")
             number = np.arange(first, steps + 1)
@@ -138,7 +138,7 @@ def draw_state_evolution(
 def _by_dimension(instances: Sequence[Instance], task_diversity: float, layer: LastRow) -> dict[int, list[Instance]]:
     groups: dict[int, list[Instance]] = {}
     for data in instances:
-        expected = round(task_diversity * data.dimension**2)
+        expected = int(count("task_diversity", task_diversity, data.dimension))
         if data.prompts != expected:
             raise ParameterError(
                 f"a data set of dimension {data.dimension} has {data.prompts} prompts, task_diversity = "

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +30,7 @@ from iclglass.numerics.arguments import check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.resuming import described
 from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.sizes import count, from_unscaled
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.agreement import POWER, Agreement, QuantityAgreement, SizeComparison
 from iclglass.validation.finite_size import extrapolate
@@ -303,32 +304,28 @@ def _order(dimensions: Sequence[int]) -> int:
 
 def _predictions(samples: FiniteSizeSamples, theory: Theory) -> dict[str, FloatArray]:
     """Quantity -> theory at the parameters asked for, then at the integers and eigenvalues of each dimension."""
-    solutions = [
-        theory(
-            task_diversity=np.array([samples.task_diversity]),
-            context_length=np.array([samples.context_length]),
-            distinct_tasks=samples.distinct_tasks,
-            label_noise=samples.label_noise,
-            ridge=samples.ridge,
-            temperature=samples.temperature,
-            test_context_length=samples.test_context_length,
-            tasks=samples.tasks,
-        )
-    ]
+    law: dict[str, Any] = {
+        "task_diversity": np.array([samples.task_diversity]),
+        "context_length": np.array([samples.context_length]),
+        "distinct_tasks": samples.distinct_tasks,
+        "label_noise": samples.label_noise,
+        "ridge": samples.ridge,
+        "temperature": samples.temperature,
+        "test_context_length": samples.test_context_length,
+        "tasks": samples.tasks,
+    }
+    solutions = [theory(**law)]
     for row, dimension in enumerate(samples.dimensions):
         pooled, tested = math.isfinite(samples.distinct_tasks), samples.test_context_length is not None
-        solutions.append(
-            theory(
-                task_diversity=np.array([samples.prompts[row] / dimension**2]),
-                context_length=np.array([samples.contexts[row] / dimension]),
-                distinct_tasks=samples.task_counts[row] / dimension if pooled else math.inf,
-                label_noise=samples.label_noise,
-                ridge=samples.ridge,
-                temperature=samples.temperature,
-                test_context_length=samples.test_contexts[row] / dimension if tested else None,
-                tasks=samples.tasks if samples.tasks is ISOTROPIC else at_dimension(samples.tasks, dimension),
-            )
+        whole = from_unscaled(
+            dimension,
+            prompts=np.array([samples.prompts[row]]),
+            context=np.array([samples.contexts[row]]),
+            task_count=samples.task_counts[row] if pooled else None,
+            test_context=samples.test_contexts[row] if tested else None,
         )
+        tasks = samples.tasks if samples.tasks is ISOTROPIC else at_dimension(samples.tasks, dimension)
+        solutions.append(theory(**law | whole | {"tasks": tasks}))
     return {name: np.array([_number(solution, name) for solution in solutions]) for name in QUANTITIES}
 
 
@@ -432,7 +429,7 @@ def _refuse_other_side(task_diversity: float, ridge: float, dimensions: Sequence
     if ridge > 0:
         return
     for dimension in dimensions:
-        prompts, spins = round(task_diversity * dimension**2), dimension * (dimension + last_row)
+        prompts, spins = int(count("task_diversity", task_diversity, dimension)), dimension * (dimension + last_row)
         if (task_diversity > 1) != (prompts > spins):
             raise ParameterError(
                 f"with ridge = 0, dimension {dimension} has {prompts} prompts for "

@@ -39,6 +39,7 @@ from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.finite_observables import log_units
 from iclglass.numerics.instance.linear_response import linear_response
 from iclglass.numerics.instance.predictions import alignment, contrast_ratio, overlap, train_error
+from iclglass.numerics.sizes import to_unscaled
 from iclglass.validation.pools import eigenvalues_of
 from iclglass.validation.population import PromptMoments, gaussian_moments, pool_moments, population_error
 from iclglass.validation.prompts import Prompts
@@ -105,7 +106,7 @@ def measure(
         raise ParameterError(
             "the population errors are those of isotropic tokens: draw prompts without token_covariance"
         )
-    ridge0 = ridge / dimension
+    ridge0 = to_unscaled(dimension, ridge=ridge)["ridge0"]
     if temperature > 0 and ridge == 0 and prompts.prompts < spins:
         raise ParameterError(
             f"ridge = 0 with {prompts.prompts} prompts and {spins} spins at temperature {temperature:g}: the "

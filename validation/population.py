@@ -23,9 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.arguments import check_choice, check_count, check_real
+from iclglass.numerics.arguments import check_count, check_real
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.last_row import LastRow
+from iclglass.numerics.sizes import divisor
 
 __all__ = ["PromptMoments", "gaussian_moments", "pool_moments", "population_error"]
 
@@ -125,16 +126,16 @@ def _assemble(
 ) -> PromptMoments:
     """From averages over tasks of w w^T/D, s2, s2 w/sqrt(D) and s2^2."""
     tokens = check_count("context", context, minimum=1)
-    divisor = tokens if check_choice("norm", norm, ("N", "N+1")) == "N" else tokens + 1
+    scale = divisor(tokens, norm)
     dimension = weighted.size
     signal = np.empty((dimension + 1, dimension))
-    signal[:dimension] = tokens / divisor * covariance
-    signal[dimension] = tokens / divisor * weighted
+    signal[:dimension] = tokens / scale * covariance
+    signal[dimension] = tokens / scale * weighted
     second = np.empty((dimension + 1, dimension + 1))
     second[:dimension, :dimension] = tokens * ((tokens + 1) * covariance + square * np.eye(dimension))
     second[:dimension, dimension] = second[dimension, :dimension] = tokens * (tokens + 2) * weighted
     second[dimension, dimension] = tokens * (tokens + 2) * fourth
-    second /= divisor**2
+    second /= scale**2
     rows, last = layer.rows(dimension), layer.scale(dimension)
     for array in (signal, second, second.T):
         array[dimension] *= last

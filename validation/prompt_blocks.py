@@ -21,10 +21,11 @@ from iclglass.numerics.instance.blocks import BLOCK_PROMPTS
 from iclglass.numerics.instance.distributed import CACHE_BYTES, TASKS, DistributedFeatures
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
+from iclglass.numerics.sizes import NORMS
 from iclglass.validation.observables import weight_quantities
 from iclglass.validation.pools import draw_pool
 from iclglass.validation.population import gaussian_moments
-from iclglass.validation.prompts import NORMS, Prompts, draw_prompts
+from iclglass.validation.prompts import Prompts, draw_prompts
 
 __all__ = ["PromptBlocks", "measure_blocks"]
 

@@ -46,12 +46,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real, doubles
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.instance.data import NORMS, Instance
+from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
+from iclglass.numerics.sizes import NORMS, divisor
 from iclglass.validation.pools import eigenvalues_of
 
-__all__ = ["METHODS", "NORMS", "Prompts", "draw_prompts"]
+__all__ = ["METHODS", "Prompts", "draw_prompts"]
 
 FloatArray = NDArray[np.float64]
 
@@ -161,7 +162,7 @@ def draw_prompts(
     else:
         scores = _reduced_sums(task @ factor, context, label_noise, layer.rows(dimension), rng)
         scores[:, :dimension] = scores[:, :dimension] @ factor.T
-    scores /= context if norm == "N" else context + 1
+    scores /= divisor(context, norm)
     scores[:, dimension:] *= layer.scale(dimension)
     drawn = (scores, query, label, context, label_noise, norm, pool, eigenvalues, covariance)
     return Prompts(*drawn, last_feature=layer.last_feature)

@@ -38,13 +38,14 @@ from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.parameters import real
 from iclglass.numerics.resuming import Program
+from iclglass.numerics.sizes import NORMS, sizes_at
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.checkpoint import open_checkpoint
 from iclglass.validation.observables import QUANTITIES, measure
 from iclglass.validation.pools import at_dimension, draw_pool
-from iclglass.validation.prompts import NORMS, draw_prompts
+from iclglass.validation.prompts import draw_prompts
 
-__all__ = ["FiniteSizeSamples", "estimate_memory", "pool_size", "simulate", "system_size"]
+__all__ = ["FiniteSizeSamples", "estimate_memory", "simulate"]
 
 FloatArray = NDArray[np.float64]
 
@@ -88,56 +89,6 @@ class FiniteSizeSamples:
         """Whether new tasks and new prompts of the pretraining law are the same, so that e_idg = e_icl."""
         same_tasks = bool(np.all(self.tasks.test == self.tasks.pretraining))
         return math.isinf(self.distinct_tasks) and self.test_contexts == self.contexts and same_tasks
-
-
-def system_size(task_diversity: float, context_length: float, dimension: int) -> tuple[int, int]:
-    """(P, N) at dimension D: round(tau D^2) and round(alpha D); ParameterError if either is 0 or beyond counting.
-
-    >>> system_size(2.0, 1.0, 16)
-    (512, 16)
-    """
-    sizes = task_diversity * dimension * dimension, context_length * dimension
-    for name, symbol, size, usable in (
-        ("task_diversity", "P = round(tau D^2)", sizes[0], math.sqrt(0.5 / task_diversity)),
-        ("context_length", "N = round(alpha D)", sizes[1], 0.5 / context_length),
-    ):
-        if size > MOST:
-            raise ParameterError(f"{name} gives {symbol} = {size:g} at dimension {dimension}, beyond {MOST:g}")
-        if round(size) == 0:
-            raise ParameterError(
-                f"{name} gives {symbol} = 0 at dimension {dimension}; "
-                f"the smallest usable dimension is {_smallest(usable)}"
-            )
-    return round(sizes[0]), round(sizes[1])
-
-
-def _smallest(limit: float) -> str:
-    """The least D above the limit at which a rounded count is 1/2; halves are rounded to even, so to 0."""
-    return f"{math.floor(limit) + 1}" if math.isfinite(limit) else "beyond any"
-
-
-def pool_size(distinct_tasks: float, dimension: int, prompts: int) -> int:
-    """K = round(kappa D) at dimension D with P prompts, and P for infinite kappa; ParameterError if 0 or above P.
-
-    >>> pool_size(0.5, 16, 512), pool_size(math.inf, 16, 512)
-    (8, 512)
-    """
-    if math.isinf(distinct_tasks):
-        return prompts
-    # A pool beyond the integers is beyond any P.
-    count = round(distinct_tasks * dimension) if distinct_tasks < 2**62 else 2**62
-    if count == 0:
-        raise ParameterError(
-            f"distinct_tasks = {distinct_tasks:g} gives K = round(kappa D) = 0 tasks at dimension {dimension}; "
-            f"the smallest usable dimension is {_smallest(0.5 / distinct_tasks)}"
-        )
-    if count > prompts:
-        raise ParameterError(
-            f"distinct_tasks = {distinct_tasks:g} gives K = {count} tasks at dimension {dimension}, more than its P = "
-            f"{prompts} prompts; use larger dimensions, a larger task_diversity, fewer distinct_tasks, or inf for one "
-            "task per prompt"
-        )
-    return count
 
 
 def estimate_memory(
@@ -217,30 +168,29 @@ def simulate(
     layer = LastRow(last_feature, last_row).to_dict()
     seed = check_count("seed", seed, minimum=0)
     samples = check_count("samples", samples, minimum=2, maximum=MOST, reason="a standard error needs two")
-    sizes = _check_dimensions(dimensions)
+    dimensions = _check_dimensions(dimensions)
     check_callable("progress", progress)
     check_flag("fresh", fresh)
     check_flag("resume_anyway", resume_anyway)
     if checkpoint is not None:
         check_path("checkpoint", checkpoint)
-    counts = [system_size(task_diversity, context_length, size) for size in sizes]
-    pools = [pool_size(distinct_tasks, size, prompts) for size, (prompts, _) in zip(sizes, counts, strict=True)]
-    test_contexts = [
-        context if test_context_length is None else _test_context(test_context_length, size)
-        for size, (_, context) in zip(sizes, counts, strict=True)
-    ]
-    spectra = {size: at_dimension(tasks, size) for size in sizes}
-    threads = check_count("workers", cores() if workers is None else workers, minimum=1, maximum=MOST)
-    _refuse_memory(sizes[-1], counts[-1][0], ridge, len(sizes), samples, threads)
-
-    parameters: dict[str, object] = {
+    scaled = {
         "task_diversity": task_diversity,
         "context_length": context_length,
+        "distinct_tasks": distinct_tasks,
+        "test_context_length": test_context_length,
+    }
+    sizes = [sizes_at(dimension, scaled) for dimension in dimensions]
+    spectra = {dimension: at_dimension(tasks, dimension) for dimension in dimensions}
+    threads = check_count("workers", cores() if workers is None else workers, minimum=1, maximum=MOST)
+    _refuse_memory(dimensions[-1], sizes[-1].prompts, ridge, len(sizes), samples, threads)
+
+    parameters: dict[str, object] = {
+        **scaled,
         "distinct_tasks": "inf" if math.isinf(distinct_tasks) else distinct_tasks,  # infinity is not JSON
         "label_noise": label_noise,
         "ridge": ridge,
         "temperature": temperature,
-        "test_context_length": test_context_length,
         "tasks": tasks.record(),
         "norm": norm,
         **layer,
@@ -248,15 +198,15 @@ def simulate(
     }
 
     def draw_and_measure(row: int, index: int) -> dict[str, float]:
-        dimension, (prompts, context), spectrum = sizes[row], counts[row], spectra[sizes[row]]
+        at, dimension, spectrum = sizes[row], dimensions[row], spectra[dimensions[row]]
         rng = np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(dimension, index)))
         covariance, pool = spectrum.pretraining, None
         if math.isfinite(distinct_tasks):
-            pool = draw_pool(dimension=dimension, count=pools[row], spectrum=covariance, rng=rng)
+            pool = draw_pool(dimension=dimension, count=at.task_count, spectrum=covariance, rng=rng)
         data = draw_prompts(
             dimension=dimension,
-            context=context,
-            prompts=prompts,
+            context=at.context,
+            prompts=at.prompts,
             label_noise=label_noise,
             norm=norm,
             last_feature=last_feature,
@@ -270,7 +220,7 @@ def simulate(
             ridge=ridge,
             temperature=temperature,
             test_spectrum=None if np.all(spectrum.test == 1) else spectrum.test,
-            test_context=test_contexts[row],
+            test_context=at.test_context,
         )
         return asdict(found)
 
@@ -281,7 +231,7 @@ def simulate(
         threads_pool = ThreadPoolExecutor(max_workers=threads)
         try:
             pending = {}
-            for row, dimension in enumerate(sizes):
+            for row, dimension in enumerate(dimensions):
                 for index in range(samples):
                     known = store.done.get((dimension, index))
                     if known is not None and not set(QUANTITIES) <= set(known):
@@ -318,14 +268,14 @@ def simulate(
         norm=norm,
         seed=seed,
         samples=samples,
-        dimensions=sizes,
-        prompts=tuple(prompts for prompts, _ in counts),
-        contexts=tuple(context for _, context in counts),
+        dimensions=dimensions,
+        prompts=tuple(at.prompts for at in sizes),
+        contexts=tuple(at.context for at in sizes),
         values=values,
         distinct_tasks=distinct_tasks,
-        task_counts=tuple(pools),
+        task_counts=tuple(at.task_count for at in sizes),
         test_context_length=test_context_length,
-        test_contexts=tuple(test_contexts),
+        test_contexts=tuple(at.test_context for at in sizes),
         tasks=tasks,
         last_feature=last_feature,
         last_row=last_row,
@@ -338,16 +288,6 @@ def _check_distinct_tasks(value: float) -> float:
     if array.ndim:
         raise ParameterTypeError(f"distinct_tasks must be one number, got {array.size}")
     return float(array)
-
-
-def _test_context(test_context_length: float, dimension: int) -> int:
-    count = round(test_context_length * dimension)
-    if count == 0:
-        raise ParameterError(
-            f"test_context_length gives round(alpha_test D) = 0 at dimension {dimension}; "
-            f"the smallest usable dimension is {_smallest(0.5 / test_context_length)}"
-        )
-    return count
 
 
 def _check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:

@@ -12,13 +12,11 @@ from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.resuming import digest
+from iclglass.numerics.sizes import NORMS, divisor
 
-__all__ = ["NORMS", "Instance"]
+__all__ = ["Instance"]
 
 FloatArray = NDArray[np.float64]
-
-NORMS = ("N", "N+1")
-"""What the context's sums are divided by: N (LU, half of SG's code) or N + 1 (the other half: the query counts)."""
 
 _CHUNK_ELEMENTS = 1 << 20
 """Tokens' entries multiplied at once: bounds the temporaries whatever the number of prompts is."""
@@ -73,7 +71,7 @@ class Instance:
         """The data set of prompts given token by token: U_m = sum_k y_k x_km/norm, U_{D+1} = s sum_k y_k^2/norm.
 
         tokens : (P, N, D).    labels : (P, N), y_k.    query : (P, D).    label : (P,), y_t.
-        norm : "N" or "N+1", see SG section II and `NORMS`.
+        norm : "N" or "N+1", see SG section II and `numerics.sizes.NORMS`.
         last_feature : "unit-tokens" (s = 1, SG) or "scaled-tokens" (s = 1/sqrt(D)), see `numerics.last_row`. Tokens are
             of variance 1 for either: multiply tokens and query of variance 1/D by sqrt(D) first.
         last_row : False: no U_{D+1}, a layer without weights for it.
@@ -100,7 +98,7 @@ class Instance:
             context[part, :dimension] = np.einsum("pk,pkd->pd", weight, points[part])
             if layer.last_row:
                 context[part, dimension] = np.einsum("pk,pk->p", weight, weight)
-        context /= count if norm == "N" else count + 1
+        context /= divisor(count, norm)
         context[:, dimension:] *= layer.scale(dimension)
         return Instance(context, arrays["query"], arrays["label"], last_feature=layer.last_feature)
 

@@ -14,10 +14,11 @@ from iclglass.numerics.archive import read_arrays
 from iclglass.numerics.arguments import check_choice, check_count, check_flag, check_path
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status
-from iclglass.numerics.instance.data import NORMS, Instance
+from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.solution import InstanceSolution
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.resuming import Program
+from iclglass.numerics.sizes import NORMS
 from iclglass.numerics.storage import PROVENANCE, load, provenance, replacing, save
 
 __all__ = ["load_instance", "load_solution", "read_instance", "save_instance", "save_solution"]

@@ -493,8 +493,8 @@ def test_grids_mix_pools_and_own_tasks(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"distinct_tasks": 50.0}, "more tasks than P = 36 prompts"),
-        ({"distinct_tasks": 0.01}, "distinct_tasks gives K"),
+        ({"distinct_tasks": 50.0}, "K = 300 tasks at dimension 6, more than its P = 36 prompts; use larger"),
+        ({"distinct_tasks": 0.01}, "distinct_tasks = 0.01 gives K"),
         ({"distinct_tasks": -1.0}, "distinct_tasks"),
         ({"distinct_tasks": np.nan}, "distinct_tasks"),
         ({"dimension": 3}, "dimension = 3"),

@@ -218,7 +218,7 @@ def test_one_solve_takes_less_than_twenty_milliseconds():
         ({"dimension": [10, np.nan]}, ParameterError, "dimension"),
         ({"task_diversity": 1e-4}, ParameterError, "P = round"),
         ({"context_length": 0.01}, ParameterError, "N = round"),
-        ({"test_context_length": 0.01}, ParameterError, "test_context_length gives"),
+        ({"test_context_length": 0.01}, ParameterError, "test_context_length = 0.01 gives"),
         ({"norm": "N-1"}, ParameterError, "norm"),
         ({"ridge": -1.0}, ParameterError, "ridge = -1.0"),
         ({"dimension": [8, 10], "ridge": [1, 2, 3]}, ParameterError, "broadcast"),

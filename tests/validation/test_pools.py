@@ -20,7 +20,7 @@ from iclglass.validation.observables import QUANTITIES, measure
 from iclglass.validation.pools import at_dimension, draw_pool
 from iclglass.validation.population import gaussian_moments, pool_moments, population_error
 from iclglass.validation.prompts import draw_prompts
-from iclglass.validation.simulation import pool_size, simulate
+from iclglass.validation.simulation import simulate
 from iclglass.validation.statistics import bonferroni_threshold
 
 FALSE_ALARM = 0.01  # of each statistical test below, over all its comparisons together
@@ -266,9 +266,9 @@ class TestSimulation:
         assert len(np.unique(found.values["e_idg"])) == 6
 
     def test_smallest_usable_dimension_is_named_and_works(self):
-        with pytest.raises(ParameterError, match=r"K = round\(kappa D\) = 0 tasks at dimension 4; .* dimension is 6$"):
+        with pytest.raises(ParameterError, match=r"K = round\(kappa D\) = 0 at dimension 4; .* dimension is 6$"):
             simulate(**POINT, **SMALL, distinct_tasks=0.1)
-        assert pool_size(0.1, 6, 50) == 1
+        assert simulate(**POINT, dimensions=(6,), samples=2, distinct_tasks=0.1).task_counts == (1,)
         with pytest.raises(ParameterError, match=r"round\(alpha_test D\) = 0 at dimension 4; .* dimension is 6$"):
             simulate(**POINT, **SMALL, test_context_length=0.1)
 

@@ -13,7 +13,7 @@ import pytest
 
 from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.validation.observables import QUANTITIES
-from iclglass.validation.simulation import FiniteSizeSamples, estimate_memory, simulate, system_size
+from iclglass.validation.simulation import FiniteSizeSamples, estimate_memory, simulate
 
 ROOT = Path(__file__).parents[2]
 POINT = {"task_diversity": 1.5, "context_length": 1.2, "ridge": 0.2, "temperature": 0.4, "seed": 7}
@@ -199,7 +199,9 @@ def test_smallest_usable_dimension_is_named_and_works():
         run(task_diversity=0.01)
     with pytest.raises(ParameterError, match=r"N = round\(alpha D\) = 0 .* smallest usable dimension is 6"):
         run(context_length=0.1)
-    assert system_size(0.01, 0.1, 8) == (1, 1)
+    assert (
+        run(task_diversity=0.01, dimensions=(8,)).prompts == run(context_length=0.1, dimensions=(6,)).contexts == (1,)
+    )
 
 
 @pytest.mark.parametrize(

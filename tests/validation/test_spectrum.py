@@ -7,6 +7,7 @@ from threadpoolctl import threadpool_limits
 
 from iclglass.numerics.instance.spin_glass import hessian_eigenvalues
 from iclglass.numerics.moments import feature_moments
+from iclglass.numerics.sizes import sizes_at
 from iclglass.numerics.spectrum import (
     marchenko_pastur_density,
     marchenko_pastur_edges,
@@ -14,7 +15,6 @@ from iclglass.numerics.spectrum import (
 )
 from iclglass.validation.finite_size import extrapolate
 from iclglass.validation.prompts import draw_prompts
-from iclglass.validation.simulation import system_size
 from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, z_score
 
 ALPHA, NOISE = 2.0, 0.3
@@ -32,11 +32,11 @@ def _one_blas_thread():
 
 
 def draw(dimension, index, *, tau=2.0, prompts=None):
-    count, context = system_size(tau, ALPHA, dimension)
+    sizes = sizes_at(dimension, {"task_diversity": tau, "context_length": ALPHA})
     return draw_prompts(
         dimension=dimension,
-        context=context,
-        prompts=count if prompts is None else prompts,
+        context=sizes.context,
+        prompts=sizes.prompts if prompts is None else prompts,
         label_noise=NOISE,
         rng=np.random.default_rng(np.random.SeedSequence(entropy=5, spawn_key=(dimension, index))),
     )

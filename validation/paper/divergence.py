@@ -29,6 +29,7 @@ from scipy.optimize import minimize_scalar
 from iclglass.numerics.gamma_quadrature import PromptNodes, prompt_nodes
 from iclglass.numerics.instance.stability import spin_by_spin_limit
 from iclglass.numerics.moments import feature_moments
+from iclglass.numerics.sizes import from_unscaled
 from iclglass.replica import symbols
 from iclglass.validation.paper.fig_1 import kinds
 from iclglass.validation.paper.moments import symbolic_moments
@@ -50,9 +51,7 @@ def limit_line(context: Sequence[int], *, dimension: int, ridges: Sequence[float
     """
 
     def converges(prompts: float, tokens: int, ridge0: float) -> bool:
-        limit = spin_by_spin_limit(
-            task_diversity=prompts / dimension**2, context_length=tokens / dimension, ridge=dimension * ridge0
-        )
+        limit = spin_by_spin_limit(**from_unscaled(dimension, prompts=prompts, context=tokens, ridge0=ridge0))
         return limit.published[1] < 1  # false where there are no variances: NaN
 
     return np.array(

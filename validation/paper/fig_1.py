@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.instance.spin_glass import spin_glass
 from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.sizes import divisor
 from iclglass.replica import symbols
 from iclglass.validation.paper.figure import PaperFigure, Progress, Verdict, compared, one_by_one
 from iclglass.validation.paper.moments import symbolic_moments
@@ -62,7 +63,7 @@ def derived_moments(dimension: int, context: int, prompts: int, norm: str) -> di
         symbols.D: dimension,
         symbols.N: context,
         symbols.P: prompts,
-        symbols.norm: context if norm == "N" else context + 1,
+        symbols.norm: divisor(context, norm),
         symbols.rho: 0,
     }
     found = symbolic_moments()

@@ -25,6 +25,7 @@ from iclglass.numerics.instance.predictions import alignment, overlap
 from iclglass.numerics.instance.spin_by_spin import published as published_iteration
 from iclglass.numerics.learning_curve import learning_curve
 from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.sizes import from_unscaled
 from iclglass.validation.gradient_flow import gradient_flow
 from iclglass.validation.paper.figure import (
     PaperFigure,
@@ -231,13 +232,8 @@ def _band(panel: Any, x: Array, values: Array, colour: str, label: str) -> None:
 
 def _theory(prompts: int, ridge0: float, dimension: int = _DIMENSION) -> Any:
     """At the N/D of N = 100, D = 10."""
-    return solve_finite(
-        dimension=dimension,
-        task_diversity=prompts / dimension**2,
-        context_length=_CONTEXT / _DIMENSION,
-        ridge=dimension * ridge0,
-        norm=_NORM,
-    )
+    scaled = from_unscaled(dimension, prompts=prompts, context=_CONTEXT * dimension // _DIMENSION, ridge0=ridge0)
+    return solve_finite(dimension=dimension, **scaled, norm=_NORM)
 
 
 def _least_loss(dimension: int) -> float:
@@ -247,13 +243,8 @@ def _least_loss(dimension: int) -> float:
 
 def _flow_theory(prompts: int, time: Array) -> Array:
     """Error on the prompts under gradient flow, D -> infinity."""
-    curve: Array = learning_curve(
-        time=time,
-        task_diversity=prompts / _DIMENSION**2,
-        context_length=_CONTEXT / _DIMENSION,
-        ridge=0.0,
-        initial_overlap=1.0,
-    ).e_train
+    scaled = from_unscaled(_DIMENSION, prompts=prompts, context=_CONTEXT, ridge0=0.0)
+    curve: Array = learning_curve(time=time, **scaled, initial_overlap=1.0).e_train
     return curve
 
 

@@ -25,6 +25,7 @@ from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.numerics.instance.spin_by_spin import published as published_iteration
 from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.sizes import from_unscaled
 from iclglass.validation.paper.contrast_maps import contrasts, draw_maps, read_as, rms
 from iclglass.validation.paper.divergence import finite_line, limit_line
 from iclglass.validation.paper.figure import (
@@ -167,13 +168,8 @@ def _losses(given: Mapping[str, Any], context: int, batch: range, seed: int) -> 
 
 
 def _theory(ridge0: float, context: Array, prompts: Array, norm: str) -> Any:
-    return solve_finite(
-        dimension=_DIMENSION,
-        task_diversity=prompts / _DIMENSION**2,
-        context_length=context / _DIMENSION,
-        ridge=_DIMENSION * ridge0,
-        norm=norm,
-    )
+    scaled = from_unscaled(_DIMENSION, prompts=prompts, context=context, ridge0=ridge0)
+    return solve_finite(dimension=_DIMENSION, **scaled, norm=norm)
 
 
 def _map_theory(context: Array, prompts: Array) -> Array:

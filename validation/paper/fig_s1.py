@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from iclglass.numerics.finite_size import solve_finite
 from iclglass.numerics.learning_curve import learning_curve
 from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.sizes import count, from_unscaled
 from iclglass.validation.paper.figure import (
     PaperFigure,
     Progress,
@@ -119,9 +120,8 @@ def _trained(given: Mapping[str, Any], layer: str, tau: float, seed: int) -> xr.
     found = np.empty((2, given["repeats"]))
     for repeat in range(given["repeats"]):
         rng = np.random.default_rng((seed, LAYERS.index(layer), round(100 * tau), repeat))
-        data = draw_prompts(
-            dimension=size, context=given["context"], prompts=round(tau * size**2), norm=given["norm"], rng=rng
-        )
+        prompts = int(count("task_diversity", tau, size))
+        data = draw_prompts(dimension=size, context=given["context"], prompts=prompts, norm=given["norm"], rng=rng)
         run = train(
             data,
             parametrisation=layer,
@@ -139,13 +139,8 @@ def _trained(given: Mapping[str, Any], layer: str, tau: float, seed: int) -> xr.
 def _theory(data: xr.Dataset, tau: Array) -> Array:
     """Mean error of the least squares solution at finite size; where P = n it is infinite, NaN here."""
     size = int(data.attrs["dimension"])
-    found: Array = solve_finite(
-        dimension=size,
-        task_diversity=tau,
-        context_length=data.attrs["context"] / size,
-        ridge=0.0,
-        norm=str(data.attrs["norm"]),
-    ).e_icl
+    scaled = from_unscaled(size, context=data.attrs["context"], ridge0=0.0)
+    found: Array = solve_finite(dimension=size, task_diversity=tau, **scaled, norm=str(data.attrs["norm"])).e_icl
     return found
 
 
@@ -162,15 +157,10 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     """One panel a layer: error on new tasks against task diversity."""
     figure = Figure(figsize=(10.5, 4.4), layout="constrained")
     size = int(data.attrs["dimension"])
-    above = np.arange(size * (size + 1) + 4, 2.05 * size**2) / size**2
+    above = from_unscaled(size, prompts=np.arange(size * (size + 1) + 4, 2.05 * size**2))["task_diversity"]
     fine = np.geomspace(0.08, 2.05, 400)
-    flow = learning_curve(
-        time=np.inf,
-        task_diversity=fine,
-        context_length=data.attrs["context"] / size,
-        ridge=0.0,
-        initial_overlap=1.0,
-    ).e_icl
+    scaled = from_unscaled(size, context=data.attrs["context"], ridge0=0.0)
+    flow = learning_curve(time=np.inf, task_diversity=fine, **scaled, initial_overlap=1.0).e_icl
     for panel, layer in zip(figure.subplots(1, 2, sharey=True), LAYERS, strict=True):
         panel.plot(above, _theory(data, above), color="black", label=f"finite-size theory, $D = {size}$")
         panel.plot(fine, flow, "--", color="grey", label=r"gradient flow from $W_0$, $D \to \infty$")

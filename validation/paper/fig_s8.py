@@ -36,6 +36,7 @@ from iclglass.numerics.finite_size import solve_finite
 from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.numerics.instance.spin_by_spin import published as published_iteration
 from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.sizes import from_unscaled
 from iclglass.validation.paper.architectures import (
     ARCHITECTURES,
     NORM,
@@ -207,13 +208,8 @@ def best_merged(dimension: int, context: Array) -> Array:
 
 
 def _theory(dimension: int, prompts: int, context: Array, ridge0: float) -> Array:
-    found: Array = solve_finite(
-        dimension=dimension,
-        task_diversity=prompts / dimension**2,
-        context_length=np.asarray(context) / dimension,
-        ridge=dimension * ridge0,
-        norm=NORM,
-    ).e_icl
+    scaled = from_unscaled(dimension, prompts=prompts, context=np.asarray(context), ridge0=ridge0)
+    found: Array = solve_finite(dimension=dimension, **scaled, norm=NORM).e_icl
     return found
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from iclglass.numerics.arguments import check_count, check_real
 from iclglass.numerics.finite_size import solve_finite
 from iclglass.numerics.last_row import LastRow
+from iclglass.numerics.sizes import from_unscaled, to_unscaled
 from iclglass.validation.population import PromptMoments, gaussian_moments
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.samplers.checks import FALSE_ALARM, Check
@@ -110,8 +111,7 @@ def draw_replicas(
         data = draw_prompts(dimension=dimension, prompts=prompts, **law, rng=rng)
         found = sample(
             data,
-            ridge0=ridge / dimension,
-            beta=dimension**2 / temperature,
+            **to_unscaled(dimension, ridge=ridge, temperature=temperature),
             method=method,
             draws=pairs,
             chains=2,
@@ -127,8 +127,7 @@ def draw_replicas(
             progress(index + 1, data_sets)
     theory = solve_finite(
         dimension=dimension,
-        task_diversity=prompts / dimension**2,
-        context_length=context / dimension,
+        **from_unscaled(dimension, prompts=prompts, context=context),
         label_noise=label_noise,
         ridge=ridge,
         temperature=temperature,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.sizes import from_unscaled
 from iclglass.validation.samplers.law import GaussianLaw
 from iclglass.validation.samplers.overlap import ReplicaSamples, replica_overlaps
 from iclglass.validation.samplers.sampling import Samples
@@ -66,6 +67,7 @@ def draw_overlaps(points: Sequence[ReplicaSamples]) -> Figure:
     figure = Figure(figsize=(4.3 * len(points), 3.8), layout="constrained")
     panels = figure.subplots(1, len(points), squeeze=False)[0]
     for panel, found in zip(panels, points, strict=True):
+        tau = from_unscaled(found.dimension, prompts=found.prompts)["task_diversity"]
         kinds = (("q", "two replicas", found.overlap, 0), ("q_self", "one with itself", found.self_overlap, 1))
         for name, label, values, colour in kinds:
             shade = PALETTE[colour]
@@ -73,11 +75,8 @@ def draw_overlaps(points: Sequence[ReplicaSamples]) -> Figure:
             symbol = "$q$" if name == "q" else r"$q_{\mathrm{self}}$"
             panel.axvline(found.theory[name], color=shade, linestyle="--", linewidth=1.8, label=f"{symbol}, theory")
         panel.set_xlabel("overlap")
-        panel.set_title(
-            rf"$\tau = {found.prompts / found.dimension**2:.3g}$, $D = {found.dimension}$, "
-            f"{found.overlap.shape[0]} data sets",
-            fontsize="medium",
-        )
+        title = rf"$\tau = {tau:.3g}$, $D = {found.dimension}$, {found.overlap.shape[0]} data sets"
+        panel.set_title(title, fontsize="medium")
     panels[0].set_ylabel("density $P(q)$")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     return figure

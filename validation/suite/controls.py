@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.sizes import from_unscaled
 from iclglass.validation.crosscheck import Theory, compare
 from iclglass.validation.finite_size import extrapolate
 from iclglass.validation.observables import measure
@@ -129,7 +130,7 @@ def _sign_flip(samples: FiniteSizeSamples, sound: float, *, seed: int) -> Detect
 def _gap(samples: FiniteSizeSamples) -> FloatArray:
     """e_icl less the asymptotic theory at the integers of each size, (sizes, samples)."""
     theory = [
-        float(solve(**{**_PARAMETERS, "task_diversity": prompts / size**2, "context_length": context / size}).e_icl)
+        float(solve(**{**_PARAMETERS, **from_unscaled(size, prompts=prompts, context=context)}).e_icl)
         for size, prompts, context in zip(samples.dimensions, samples.prompts, samples.contexts, strict=True)
     ]
     gap: FloatArray = samples.values["e_icl"] - np.array(theory)[:, None]

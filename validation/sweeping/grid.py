@@ -18,9 +18,8 @@ from iclglass.numerics.instance.spin_glass import DENSE_BYTES
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow, refuse_without_dimension
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.parameters import PARAMETERS
+from iclglass.numerics.sizes import NORMS, counts
 from iclglass.numerics.sweep import grid_axes
-from iclglass.validation.prompts import NORMS
-from iclglass.validation.simulation import pool_size, system_size
 from iclglass.validation.sweeping.points import Point
 from iclglass.validation.sweeping.roads import ROADS
 
@@ -167,23 +166,10 @@ def _point(chosen: Mapping[str, float], shared: Mapping[str, Any]) -> Point:
     parameters: dict[str, Any] = {name: parameter.default for name, parameter in PARAMETERS.items()}
     parameters |= {name: value for name, value in chosen.items() if name != "dimension"}
     size = int(chosen["dimension"]) if "dimension" in chosen else None
-    prompts = context = tasks = tested = 0
-    if size is not None:
-        diversity, length = chosen["task_diversity"], chosen["context_length"]
-        prompts, context = system_size(diversity, length, size)
-        test_length = parameters["test_context_length"]
-        tested = context if test_length is None else system_size(diversity, test_length, size)[1]
-        distinct = chosen.get("distinct_tasks", math.inf)
-        tasks = 0 if math.isinf(distinct) else pool_size(distinct, size, prompts)
-    return Point(
-        **parameters,
-        dimension=size,
-        prompts=prompts,
-        context=context,
-        task_count=tasks,
-        test_context=tested,
-        **shared,
-    )
+    counted: dict[str, Any] = {"prompts": 0, "context": 0, "test_context": 0, "task_count": 0}
+    if size is not None:  # with a task for each prompt K stays 0
+        counted |= {name: int(value) for name, value in counts(parameters, size).items() if value < math.inf}
+    return Point(**parameters, dimension=size, **counted, **shared)
 
 
 def _refuse_large(point: Point) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.predictions import overlaps
 from iclglass.numerics.instance.solve import solve_instance
+from iclglass.numerics.sizes import to_unscaled
 from iclglass.validation.observables import QUANTITIES, measure, weight_quantities
 from iclglass.validation.pools import draw_pool
 from iclglass.validation.population import PromptMoments, gaussian_moments
@@ -96,9 +98,9 @@ def _tested(point: Point, data: Prompts) -> PromptMoments:
     )
 
 
-def _beta(point: Point, data: Prompts) -> float:
-    # The mean does not depend on it; at zero temperature any will do.
-    return data.dimension**2 / (point.temperature or 1.0)
+def _unscaled(point: Point) -> dict[str, Any]:
+    # The mean does not depend on beta; at zero temperature any will do.
+    return to_unscaled(point.dimension, ridge=point.ridge, temperature=point.temperature or 1.0)
 
 
 def _simulation(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
@@ -110,8 +112,7 @@ def _message_passing(point: Point, data: Prompts, rng: np.random.Generator) -> D
     method = point.method or "gamp"
     solution = solve_instance(
         data,
-        ridge0=point.ridge / data.dimension,
-        beta=_beta(point, data),
+        **_unscaled(point),
         method=method,
         tolerance=point.tolerance,
         max_iterations=point.steps,
@@ -129,8 +130,7 @@ def _sampling(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetR
     method = point.method or "exact"
     found = sample(
         data,
-        ridge0=point.ridge / data.dimension,
-        beta=_beta(point, data),
+        **_unscaled(point),
         method=method,
         draws=point.draws,
         chains=2,
@@ -160,7 +160,7 @@ def _not_mixed(found: Samples) -> str:
 
 
 def _training(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
-    ridge0 = point.ridge / data.dimension
+    ridge0 = _unscaled(point)["ridge0"]
     # From zero: what no prompt sees stays zero, so that without ridge descent ends at the weights of minimum norm.
     start = (np.zeros(data.features.weight_shape),)
     rate = point.learning_rate
