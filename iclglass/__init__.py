@@ -188,12 +188,16 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> object:
+def _load(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'iclglass' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value
+
+
+if not TYPE_CHECKING:  # which would take any name, misspelt ones too, for one of this module
+    __getattr__ = _load
 
 
 def __dir__() -> list[str]:

@@ -130,4 +130,5 @@ def agreement_text(agreement: "Agreement") -> str:
     if agreement.last_feature != "unit-tokens":
         layer = f", last feature {agreement.last_feature}"
     setting = f"{sizes}; norm {agreement.norm}{layer}, seed {agreement.seed}, {agreement.samples} data sets a size"
-    return "\n".join([setting, "", *lines, "", f"{word(agreement.passed)}: {agreement.sentence}"])
+    said = agreement.sentence.removeprefix("Inconclusive: ")  # which the word before it says
+    return "\n".join([setting, "", *lines, "", f"{word(agreement.passed)}: {said}"])

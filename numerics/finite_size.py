@@ -60,7 +60,7 @@ class FiniteSizeSolution(Solution):
         residual: largest relative residual of the equations for g_1 and g_2.
         error_bound: where pools are averaged over, half of the widest relative 95 % interval of m, q, e_icl, e_idg
             and e_train; else not known, NaN.
-        status: codes of `numerics.fixed_point.Status`.
+        status: codes of `numerics.status.Status`.
         prompts, context, task_count, dimension: the integers P = round(tau D^2), N = round(alpha D), K = round(kappa D)
             and D used; K = P where every prompt has its own task.
         standard_errors: name -> standard error of that quantity from averaging over pools; NaN where nothing is.

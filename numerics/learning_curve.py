@@ -57,7 +57,7 @@ class LearningCurve:
         error_estimate: estimate of the largest relative error of these by quadrature. From the rule with twice the
             step: the rule converges geometrically, so halving the step squares the error. It does not contain the
             rounding of exp(-z), of relative size 1e-16 z, in the e_train of an interpolator.
-        status: codes of `numerics.fixed_point.Status`.
+        status: codes of `numerics.status.Status`.
     """
 
     time: Array

@@ -259,6 +259,10 @@ def _labelled(result: Any, like: Any) -> Any:
             return {key: named(key, value) for key, value in array.items()}
         shape = np.shape(array)
         longer = len(shape) > like.ndim
+        if longer and "step" in like.dims:
+            raise ParameterError(
+                "a dimension of the parameters is called step, as that of the result: rename it (.rename(step=...))"
+            )
         found = (like.expand_dims(step=shape[0]) if longer else like).copy(data=np.asarray(array))
         return found.rename(name)
 

@@ -4,6 +4,7 @@ Colours are safe for colour-blind readers (viridis for maps, the palette of Okab
 there is no number.
 """
 
+import json
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from iclglass.numerics.parameters import PARAMETERS, closest
 from iclglass.numerics.phase_diagram import PhaseDiagram
 from iclglass.numerics.plotting_axes import cell_edges, set_scale
 from iclglass.numerics.solution import OBSERVABLES, Solution
-from iclglass.numerics.storage import replacing
+from iclglass.numerics.storage import PROVENANCE, replacing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -408,8 +409,14 @@ def fixed_parameters(dataset: "xr.Dataset", axes: list[str]) -> str:
     """The parameters that are not axes, for a title."""
     names = [name for name in _SHORT if name in dataset.coords and name not in axes]
     values = {name: float(dataset[name]) for name in names}
-    return ", ".join(
+    shown = [
         f"${_SHORT[name]} = {value:.4g}$".replace("inf", r"\infty")
         for name, value in values.items()
         if not (name == "distinct_tasks" and np.isinf(value))
-    )
+    ]
+    origin = json.loads(dataset.attrs.get(PROVENANCE, "{}")).get("parameters", {})
+    # The layer, where it is not the usual one.
+    shown += [f"norm {origin['norm']}"] if origin.get("norm", "N") != "N" else []
+    shown += ["no last row"] if origin.get("last_row") is False else []
+    shown += ["scaled tokens"] if origin.get("last_feature") == "scaled-tokens" else []
+    return ", ".join(shown)

@@ -65,6 +65,8 @@ def described(program: Program) -> dict[str, str]:
     >>> list(described(program("iclglass.numerics.spectrum")))
     ['source', 'iclglass', 'numpy', 'scipy']
     """
+    if "modules" not in program:  # in few words already, as a file has it
+        return dict(program)
     code = json.dumps(program["modules"], sort_keys=True).encode()
     return {"source": hashlib.sha256(code).hexdigest()[:16], **{k: v for k, v in program.items() if k != "modules"}}
 

@@ -40,7 +40,7 @@ class StoppingTime:
         time: t* in units of D; infinite when no finite time is better than all later ones.
         e_icl: the error there.
         gain: e_icl(infinity) - e_icl(t*) >= 0; infinite where the error of the trained weights diverges.
-        status: codes of `numerics.fixed_point.Status`.
+        status: codes of `numerics.status.Status`.
     """
 
     time: Array

@@ -238,7 +238,9 @@ def _sync(path: Path) -> None:
 class DatasetWithLines(Protocol):
     """A `numerics.phase_diagram.PhaseDiagram`, which stands on this module: it is saved as its dataset."""
 
-    lines: Any
+    @property
+    def lines(self) -> Any:
+        """What a dataset has not."""
 
     def to_dataset(self) -> "xr.Dataset":
         """The dataset to write."""
@@ -251,7 +253,7 @@ def save(dataset: "xr.Dataset | DatasetWithLines", path: str | Path, *, force: b
     It knows nothing of scalars, texts, attributes and of what leads to the arrays, where a flipped bit can make HDF5
     give other numbers or never come back. So behind the end of the file, where readers do not look, stands the SHA-256
     of its bytes, which `load` checks first; a program that changes the file drops it. The numbers are in
-    notes/decisions/0008-checksums-of-files.md.
+    notes/decisions/0009-checksums-of-files.md.
 
     Args:
         dataset: what to write; dtypes, NaN, infinities and attributes survive. A `PhaseDiagram` is written as its

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import check_real
+from iclglass.numerics.arguments import MOST, check_count, check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.resuming import described
 from iclglass.numerics.saddle_point import solve
@@ -133,7 +133,9 @@ def validate(
         raise ParameterTypeError(f"theory must be a function, as iclglass.solve, got {type(theory).__name__}")
     if isinstance(dimension, Sequence) and len(dimension) < 2:
         raise ParameterError(f"dimension must hold at least 2 values to extrapolate in 1/D, got {list(dimension)}")
-    if isinstance(dimension, Sequence) and any(isinstance(size, int) and 2 <= size < SMALLEST for size in dimension):
+    if isinstance(dimension, Sequence) and not isinstance(dimension, (str, bytes)):
+        dimension = tuple(check_count("dimension", size, minimum=2, maximum=MOST) for size in dimension)
+    if isinstance(dimension, tuple) and any(size < SMALLEST for size in dimension):
         raise ParameterError(
             f"dimension = {list(dimension)} must be >= {SMALLEST}: below, terms beyond the polynomial in 1/D are not "
             "small and the stated false-alarm rate does not hold"
@@ -149,7 +151,7 @@ def validate(
         tasks,
         theory,
     )
-    if isinstance(dimension, Sequence) and all(isinstance(size, int) for size in dimension):
+    if isinstance(dimension, tuple):
         # Known from the integers alone: said before anything is simulated.
         _refuse_other_side(task_diversity, ridge, dimension, last_row)
     found = simulate(

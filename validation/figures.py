@@ -68,6 +68,9 @@ def _title(agreement: Agreement) -> str:
         + (rf"$\kappa = {agreement.distinct_tasks:g}$,  " if math.isfinite(agreement.distinct_tasks) else "")
         + rf"$\rho = {agreement.label_noise:g}$,  $\lambda = {agreement.ridge:g}$,  "
         rf"$T = {agreement.temperature:g}$"
+        + (",  norm N+1" if agreement.norm != "N" else "")
+        + ("" if agreement.last_row else ",  no last row")
+        + (",  scaled tokens" if agreement.last_feature == "scaled-tokens" else "")
     )
     verdict = {True: "agree", False: "DISAGREE", None: "INCONCLUSIVE"}[agreement.passed]
     return (

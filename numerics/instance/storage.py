@@ -92,7 +92,13 @@ def load_solution(path: str | Path) -> InstanceSolution:
     Raises OutputError: the file is missing, damaged, foreign, or holds something else.
     """
     dataset = load(path)
+    if "free_energy" in dataset and "log_partition" not in dataset:
+        raise OutputError(
+            f"{path} is of an earlier format, whose free_energy was in other units, -ln Z/beta over dW: solve the data "
+            "set again"
+        )
     try:
+        origin = json.loads(dataset.attrs[PROVENANCE])
         numbers: dict[str, Any] = {
             name: float(dataset[name]) for name in ("ridge0", "beta", "log_partition", "residual")
         }
@@ -107,7 +113,8 @@ def load_solution(path: str | Path) -> InstanceSolution:
             spectral_radius=float(dataset["spectral_radius"]),
             history=dataset["history"].values,
             last_feature=str(dataset.attrs["last_feature"]),
-            parameters=json.loads(dataset.attrs[PROVENANCE]).get("parameters", {}),
+            parameters=origin.get("parameters", {}),
+            programs=tuple(origin.get("programs", ())),
             **numbers,
         )
     except (KeyError, TypeError, ValueError) as error:

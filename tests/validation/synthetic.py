@@ -9,7 +9,7 @@ from iclglass.numerics.task_spectrum import ISOTROPIC
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.simulation import FiniteSizeSamples
 
-VALUE = 1.0
+VALUE = 0.3
 """Of e_icl at D -> infinity, and in the theory."""
 
 

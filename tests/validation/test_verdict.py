@@ -126,6 +126,9 @@ def test_an_allowance_that_lets_a_quantity_pass_is_printed_with_it():
     assert [row.quantity for row in allowed] == ["chi"]
     row = allowed[0]
     assert row.limit == f"{row.threshold:.2f} + {row.truncation / row.standard_error:.2f}"
+    # What would be allowed could not have been seen.
+    seen = smallest_detectable_bias(row.standard_error, row.threshold, row.dof, POWER)
+    assert row.smallest_detectable_bias == pytest.approx(row.truncation + seen, rel=1e-12)
     assert f"which alone lets pass chi (z = {row.z:+.1f} of {row.limit})" in found.sentence
 
 

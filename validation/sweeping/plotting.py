@@ -108,7 +108,7 @@ def _maps(dataset: xr.Dataset, observable: str, axes: list[str]) -> Figure:
             dataset[observable].copy(data=np.clip(z, -reach, reach)),  # infinite without scatter: the end of the scale
             x=axes[0],
             y=axes[1],
-            label="deviation in standard errors, $z$",
+            label="deviation, $z$ (normal deviate of Student's $t$)",
             norm=None if np.isnan(z).all() else Normalize(-reach, reach),
             cmap="PuOr",
         )

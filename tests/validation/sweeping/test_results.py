@@ -241,3 +241,37 @@ def test_simulation_agrees_with_theory_and_a_theory_that_is_wrong_by_five_percen
         wrong = many_seeds.assign({f"{name}_theory": many_seeds[f"{name}_theory"] * 1.05})
         caught = next(row for row in compare(wrong) if row.quantity == name)
         assert caught.largest > caught.limit, name
+
+
+def test_z_includes_the_sampling_error_of_the_theory():
+    """A theory with a standard error of its own, as large as the simulation's: z is standard normal, not of variance 2.
+
+    400 sweeps of one point; the sum of squares is chi-square with 400 degrees of freedom, |its deviate| < 4 but once in
+    16000. The theory's error has 11 degrees of freedom, as that of the fewest pools.
+    """
+    rng, error, samples = np.random.default_rng(31), 0.02, 64
+    z = []
+    for _ in range(400):
+        drawn = 1 + error * math.sqrt(samples) * rng.standard_normal(samples)
+        pools = 1 + error * math.sqrt(12) * rng.standard_normal(12)
+        one = xr.Dataset(
+            {
+                "m": drawn.mean(),
+                "m_standard_error": drawn.std(ddof=1) / math.sqrt(samples),
+                "m_theory": pools.mean(),
+                "m_theory_standard_error": pools.std(ddof=1) / math.sqrt(12),
+                "seed_count": samples,
+            }
+        )
+        z.append(float(z_scores(one, "m")))
+    assert abs(np.sum(np.square(z)) - 400) / math.sqrt(800) < 4
+    without = one.drop_vars("m_theory_standard_error")
+    assert abs(z_scores(without, "m")) > abs(z_scores(one, "m"))
+
+
+def test_few_pools_widen_the_limit_as_few_data_sets_do():
+    """All of the error is the theory's, with 11 degrees of freedom: t = 3 has the probability of Student's law."""
+    one = xr.Dataset(
+        {"m": 1.3, "m_standard_error": 1e-9, "m_theory": 1.0, "m_theory_standard_error": 0.1, "seed_count": 10**6}
+    )
+    assert z_scores(one, "m") == pytest.approx(stats.norm.isf(stats.t.sf(3, 11)), rel=1e-6)
