@@ -242,8 +242,9 @@ def corpus(kind, count, others):
     for what, content in (*cuts(whole), *flips(whole, count)):
         put(kind, content)
         refused += judged(kind, what, good, content)
-    # Not every flipped bit means something; most do.
-    assert refused >= (1 if kind.file == "c.toml" else count // 2), refused
+    # Not every flipped bit means something; most do. Much of a small archive is its provenance, which is not read.
+    least = {"c.toml": 1, KINDS["data set, npz"].file: count // 10}
+    assert refused >= least.get(kind.file, count // 2), refused
     for what in others:
         put(kind, foreign[what])
         assert judged(kind, what, good, foreign[what]), what

@@ -205,7 +205,7 @@ def without_work(monkeypatch):
     limited(sampling, "_draw_exact", lambda target, trace, chains, draws, *rest: chains * draws, MOST_STEPS)
     limited(loop._Training, "run", lambda self, **options: self._settings.steps, MOST_STEPS)
     limited(precision, "_texts", lambda exact, digits, guard: digits, MOST_DIGITS)
-    limited(finite_size, "solve_own_tasks", lambda flat, norm: flat["dimension"].max(initial=0), 2_000)
+    limited(finite_size, "solve_own_tasks", lambda flat, norm, layer: flat["dimension"].max(initial=0), 2_000)
     limited(finite_size, "broadcast", lambda given: max(np.size(value) for value in given.values()), MOST_NUMBERS)
     limited(simulation, "_refuse_memory", work_of_data_sets, MOST_WORK)
     for module in (sweep, saddle_point):

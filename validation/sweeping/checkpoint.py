@@ -131,6 +131,7 @@ def open_checkpoint(
     if path is None:
         yield Checkpoint(None, None, {})
         return
+    header = _header(parameters, points, columns)  # takes a moment, in which there is no file yet to leave behind
     lock = filelock.FileLock(_lock_path(path))
     try:
         lock.acquire(timeout=_PATIENCE, poll_interval=_PATIENCE / 5)
@@ -151,7 +152,7 @@ def open_checkpoint(
         with _readable_errors(path):
             connection = _connect(path)
             try:
-                programs = _prepare(path, connection, _header(parameters, points, columns), resume_anyway)
+                programs = _prepare(path, connection, header, resume_anyway)
                 checkpoint = Checkpoint(connection, path, _read_points(connection, len(columns)), programs)
             except BaseException:
                 connection.close()
