@@ -1,5 +1,7 @@
 """SG Fig. 1: kinds of couplings, derived moments."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -26,7 +28,9 @@ def test_kinds_cover_every_field_and_pair_once():
 @pytest.mark.slow
 def test_derived_moments_agree_and_a_wrong_one_does_not(small):
     verdict = fig_1.FIGURE.judge(small, {})
-    assert verdict.agrees, verdict.sentence
+    # Few data sets: a bias of 82 % of a variance could hide, and the verdict says so.
+    assert verdict.agrees is None
+    assert replace(verdict, largest_unseen_bias=1).agrees, verdict.sentence
     assert len(verdict.rows) == 18
     for index in range(9):
         first, second = (mean_and_error(small.powers.values[index, order])[1] for order in (0, 1))

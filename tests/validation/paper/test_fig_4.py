@@ -180,7 +180,7 @@ def test_verdict(monkeypatch):
     assert verdict.agrees, verdict.rows
     assert fig_4.FIGURE.judge(data.assign(trace=data.trace * 2), {}).agrees is False
     assert "at D -> infinity" in verdict.sentence
-    assert verdict.sentence.count("allowed") == 5
+    assert verdict.sentence.count("allowed") == 6
     folder = "fig-4/data"
     fake = {f"{folder}/contrast.npy": np.zeros((50, 50)), f"{folder}/N_list.npy": np.array([20, 30])}
     for name in ("amp", "sgd"):

@@ -1,5 +1,7 @@
 """SG Fig. S1: double descent, against theory and against published numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -30,7 +32,9 @@ def small(monkeypatch):
 @pytest.mark.slow
 def test_verdict(small):
     verdict = fig_s1.FIGURE.judge(small, {})
-    assert verdict.agrees, verdict.rows
+    # Six data sets at D = 6: they cannot see 25 %, and the verdict says so.
+    assert verdict.agrees is None
+    assert replace(verdict, largest_unseen_bias=3).agrees, verdict.rows
     assert len(verdict.rows) == 3
     assert fig_s1.FIGURE.judge(small.assign(test_error=small.test_error + 5), {}).agrees is False
 
