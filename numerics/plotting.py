@@ -17,6 +17,7 @@ from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.parameters import PARAMETERS, closest
 from iclglass.numerics.phase_diagram import PhaseDiagram
 from iclglass.numerics.plotting_axes import cell_edges, set_scale
+from iclglass.numerics.sizes import NORMS
 from iclglass.numerics.solution import OBSERVABLES, Solution
 from iclglass.numerics.storage import PROVENANCE, replacing
 
@@ -416,7 +417,7 @@ def fixed_parameters(dataset: "xr.Dataset", axes: list[str]) -> str:
     ]
     origin = json.loads(dataset.attrs.get(PROVENANCE, "{}")).get("parameters", {})
     # The layer, where it is not the usual one.
-    shown += [f"norm {origin['norm']}"] if origin.get("norm", "N") != "N" else []
+    shown += [f"norm {origin['norm']}"] if origin.get("norm", NORMS[0]) != NORMS[0] else []
     shown += ["no last row"] if origin.get("last_row") is False else []
     shown += ["scaled tokens"] if origin.get("last_feature") == "scaled-tokens" else []
     return ", ".join(shown)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from iclglass.numerics.errors import OutputError
+from iclglass.numerics.sizes import NORMS
 from iclglass.validation.agreement import Agreement, QuantityAgreement
 
 __all__ = ["draw_extrapolation", "plot_extrapolation"]
@@ -68,7 +69,7 @@ def _title(agreement: Agreement) -> str:
         + (rf"$\kappa = {agreement.distinct_tasks:g}$,  " if math.isfinite(agreement.distinct_tasks) else "")
         + rf"$\rho = {agreement.label_noise:g}$,  $\lambda = {agreement.ridge:g}$,  "
         rf"$T = {agreement.temperature:g}$"
-        + (",  norm N+1" if agreement.norm != "N" else "")
+        + (f",  norm {agreement.norm}" if agreement.norm != NORMS[0] else "")
         + ("" if agreement.last_row else ",  no last row")
         + (",  scaled tokens" if agreement.last_feature == "scaled-tokens" else "")
     )

@@ -92,7 +92,7 @@ def load_solution(path: str | Path) -> InstanceSolution:
     Raises OutputError: the file is missing, damaged, foreign, or holds something else.
     """
     dataset = load(path)
-    if "free_energy" in dataset and "log_partition" not in dataset:
+    if {"variance_error", "free_energy"} <= {*map(str, dataset)} and "log_partition" not in dataset:
         raise OutputError(
             f"{path} is of an earlier format, whose free_energy was in other units, -ln Z/beta over dW: solve the data "
             "set again"
