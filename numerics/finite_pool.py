@@ -270,7 +270,7 @@ def _trace(matrices: Array) -> Array:
 def _solved(
     pools: Array, point: Mapping[str, float], norm: str, scale: float, ridge0: float, unit: float
 ) -> tuple[PoolPrompts, Array, Array]:
-    """The law of the prompts with its nodes in the right place, G and its residual."""
+    """The law of the prompts with its nodes in the right place, G and its residual; infinite if there is none."""
     size, context, prompts = pools.shape[2], int(point["context_length"]), float(point["prompts"])
     leverage = _leverage(point, size, ridge0, unit)
     for _ in range(_PLACINGS):
@@ -288,9 +288,9 @@ def _solved(
         found = float(np.einsum("bij,bji->b", response, law.untilted_squares()).mean()) * size / prompts
         ratio = (unit + found) / (unit + leverage)
         if not np.isfinite(ratio) or 1 / _MISPLACED < ratio < _MISPLACED:
-            break
+            return law, response, residual
         leverage = found
-    return law, response, residual
+    return law, response, np.full_like(residual, np.inf)
 
 
 def _leverage(point: Mapping[str, float], size: int, ridge0: float, unit: float) -> float:

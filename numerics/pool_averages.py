@@ -42,6 +42,7 @@ _LOWEST, _HIGHEST = -2.6, 4.6
 """Of x; beyond them nothing is left that weighs 1e-7."""
 
 _NO_TASK = 1e-9
+"""Entries of o that stand for a task zero."""
 _NOTHING, _ROUNDING = 40.0, 1e-10
 """theta P/x2 above which nothing is left, theta (P/x2 + Q) below which nothing is left."""
 

@@ -11,6 +11,7 @@ and several together disagree if one does, else are inconclusive if one is, else
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from iclglass.numerics.arguments import check_real
@@ -56,10 +57,12 @@ def combined(verdicts: Iterable[bool | None]) -> bool | None:
 def percent(share: float) -> str:
     """A share in words.
 
-    >>> percent(0.0123), percent(0.25), percent(3.0), percent(20)
-    ('1.2 %', '25 %', '300 %', 'over 1000 %')
+    >>> percent(0.0123), percent(0.25), percent(3.0), percent(20), percent(math.nan)
+    ('1.2 %', '25 %', '300 %', 'over 1000 %', 'unknown')
     """
-    if not share <= 10:
+    if math.isnan(share):
+        return "unknown"
+    if share > 10:
         return "over 1000 %"
     return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:.0f} %"
 

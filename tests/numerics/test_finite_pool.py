@@ -120,7 +120,7 @@ def test_averages_over_prompts_against_drawn_ones(last_scale, unit):
     [(4, 4, 1, 1.0, 3e-4), (10, 3, 5, 20.0, 1e-4), (10, 20, 5, 0.01, 3e-6), (32, 64, 20, 1.0, 1e-6)],
 )
 def test_quadrature_has_converged(size, tokens, count, leverage, bound):
-    """Against half the step and more nodes: what is left is the error that the notes state."""
+    """Against half the step and more nodes."""
     rng = np.random.default_rng(2)
     pool = rng.standard_normal((1, count, size))
     mixing = 0.2 * rng.standard_normal((size + 1, size + 1))
@@ -254,11 +254,12 @@ def test_the_gap_to_known_tasks_falls_as_one_over_their_number():
     assert abs(scaled[0] / scaled[1] - 1) < 2 / kappa[0]
 
 
-# (D, tau, alpha, kappa, rho, lam), e_icl - e_idg and its standard error, simulated for this project, and what
-# the theory gave with 64 D quasi-random prompts for both the solution and the error.
+# (D, tau, alpha, kappa, rho, lam); e_icl - e_idg and its standard error, simulated: 400 data sets at seed 12 for both,
+# 2000 at 101 and 1500 at 202, weighted by their variances; and what the theory gave with 64 D quasi-random prompts for
+# both the solution and the error.
 GAPS = [
-    ((16, 2, 2, 16, 0.1, 0.1), 0.0241, 0.0004, 0.0273),
-    ((16, 4, 4, 16, 0.1, 0.01), 0.0113, 0.0001, 0.0135),
+    ((16, 2, 2, 16, 0.1, 0.1), 0.02359, 0.00040, 0.0273),
+    ((16, 4, 4, 16, 0.1, 0.01), 0.01112, 0.00020, 0.0135),
 ]
 
 
@@ -267,8 +268,9 @@ def test_gap_of_simulations_that_the_sampled_averages_missed(point, gap, error, 
     names = ("dimension", "task_diversity", "context_length", "distinct_tasks", "label_noise", "ridge")
     found = solve_finite(**dict(zip(names, point, strict=True)))
     theory = found.e_icl - found.e_idg
-    assert abs(theory - gap) < 3 * error
-    assert abs(biased - gap) > 6 * error
+    own = np.hypot(found.standard_errors["e_icl"], found.standard_errors["e_idg"])
+    assert abs(theory - gap) < 3 * np.hypot(error, own)
+    assert abs(biased - gap) > 6 * np.hypot(error, own)
 
 
 @pytest.mark.slow

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,8 +86,8 @@ def make_grid(
     if count > MOST_POINTS:
         raise ParameterError(f"{count} points are more than {MOST_POINTS}: take several sweeps")
     check_memory(_POINT_BYTES * count, what=f"{count} points", remedy="take several sweeps")
-    choices = [values[name].ravel().tolist() if name in axes else [float(values[name])] for name in values]
-    points = tuple(_point(dict(zip(values, chosen, strict=True)), shared) for chosen in itertools.product(*choices))
+    choices = {name: values[name].ravel().tolist() if name in axes else [float(values[name])] for name in values}
+    points = tuple(_points(choices, shared))
     if road == "simulation":
         for point in points:
             _refuse_large(point)
@@ -162,14 +161,23 @@ def _check_road(road: str, values: Mapping[str, NDArray[np.float64]]) -> None:
             )
 
 
-def _point(chosen: Mapping[str, float], shared: Mapping[str, Any]) -> Point:
+def _points(choices: Mapping[str, Sequence[float]], shared: Mapping[str, Any]) -> Iterator[Point]:
+    """Every combination, in C order; the integers of all of them are counted at once."""
     parameters: dict[str, Any] = {name: parameter.default for name, parameter in PARAMETERS.items()}
-    parameters |= {name: value for name, value in chosen.items() if name != "dimension"}
-    size = int(chosen["dimension"]) if "dimension" in chosen else None
-    counted: dict[str, Any] = {"prompts": 0, "context": 0, "test_context": 0, "task_count": 0}
-    if size is not None:  # with a task for each prompt K stays 0
-        counted |= {name: int(value) for name, value in counts(parameters, size).items() if value < math.inf}
-    return Point(**parameters, dimension=size, **counted, **shared)
+    columns = dict(zip(choices, map(np.ravel, np.meshgrid(*choices.values(), indexing="ij")), strict=True))
+    number = next(iter(columns.values())).size
+    whole: dict[str, Any] = {"prompts": 0, "context": 0, "test_context": 0, "task_count": 0}
+    sizes = columns.pop("dimension", None)
+    counted: dict[str, list[float]] = {}
+    if sizes is not None:
+        given = parameters | columns
+        counted = {name: np.broadcast_to(value, sizes.shape).tolist() for name, value in counts(given, sizes).items()}
+    for row in range(number):
+        # With a task for each prompt K stays 0.
+        found = {name: int(values[row]) for name, values in counted.items() if values[row] < math.inf}
+        chosen = {name: float(column[row]) for name, column in columns.items()}
+        size = None if sizes is None else int(sizes[row])
+        yield Point(**(parameters | chosen), dimension=size, **(whole | found), **shared)
 
 
 def _refuse_large(point: Point) -> None:
