@@ -220,3 +220,8 @@ def test_digits_of_irrational_numbers():
     for bad in (sp.Symbol("x"), sp.I, sp.true, True, None, [1], 1j):
         with pytest.raises(ParameterTypeError, match=r"^ridge = .* must be a number or its decimal string"):
             iclglass.solve_digits(**POINT, ridge=bad)
+
+
+def test_a_dimension_called_as_that_of_the_result_is_refused():
+    with pytest.raises(ParameterError, match=r"called step, .*rename"):
+        iclglass.state_evolution(task_diversity=xr.DataArray([1.0, 2.0], dims="step"), context_length=1.0, steps=3)

@@ -481,6 +481,14 @@ def test_divergences_are_a_status():
     assert solve_given_pool(equal, task_diversity=2.0, context_length=2.0, ridge=0.1).status == Status.CONVERGED
 
 
+def test_nodes_that_find_no_place_are_no_solution(monkeypatch):
+    """Where the quadrature never fits the solution that it leads to, the point has not converged."""
+    monkeypatch.setattr(module, "_MISPLACED", 1.0)
+    found = solve_given_pool(POOL, task_diversity=2.0, context_length=2.0)
+    assert Status(int(found.status)) == Status.NOT_CONVERGED
+    assert np.isnan(found.e_icl)
+
+
 def test_grids_mix_pools_and_own_tasks(monkeypatch):
     monkeypatch.setattr(module, "_POOLS_TIMES_DIMENSION", 1)
     found = solve_finite(dimension=6, task_diversity=[[1.0], [2.0]], context_length=1.0, distinct_tasks=[0.5, np.inf])

@@ -17,6 +17,7 @@ from iclglass.numerics.plotting import (
     draw_family,
     draw_phase_diagram,
     draw_sweep,
+    fixed_parameters,
     plot_phase_diagram,
     plot_sweep,
     save_figure,
@@ -392,3 +393,11 @@ def test_drawing_leaves_the_global_state_of_matplotlib_alone(curve, monkeypatch)
 
     drawn(draw_sweep(curve))
     assert plt.get_fignums() == []
+
+
+def test_a_title_says_the_layer_where_it_is_not_the_usual_one():
+    given = {"task_diversity": [1.0, 2.0], "context_length": 2.0, "dimension": 6}
+    assert "row" not in fixed_parameters(sweep(**given), ["task_diversity"])
+    other = fixed_parameters(sweep(**given, norm="N+1", last_row=False), ["task_diversity"])
+    assert other.endswith("norm N+1, no last row")
+    assert fixed_parameters(sweep(**given, last_feature="scaled-tokens"), ["task_diversity"]).endswith("scaled tokens")

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.saddle_point import solve
 from iclglass.validation.crosscheck import compare, validate
 from iclglass.validation.figures import plot_extrapolation
@@ -320,3 +321,10 @@ def test_a_pass_that_could_not_have_seen_an_error_of_its_own_size_is_inconclusiv
     strong = validate(task_diversity=2, context_length=1, dimension=(8, 16, 32), samples=32)
     assert strong.passed is True
     assert "nconclusive" not in strong.sentence
+
+
+def test_whole_numbers_of_every_type_are_checked_alike():
+    """NumPy's integers are no way around the smallest dimension."""
+    for sizes in ((3, 6), [np.int64(3), np.int64(6)], (3.0, 6)):
+        with pytest.raises(ParameterError, match=r"dimension = \[3, 6\] must be >= 4"):
+            validate(task_diversity=2, context_length=1, dimension=sizes, samples=2)

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import zipfile
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -13,8 +13,10 @@ import xarray as xr
 from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.exact import exact
+from iclglass.numerics.instance.solve import solve_instance
 from iclglass.numerics.instance.storage import load_instance, load_solution, save_instance, save_solution
 from iclglass.numerics.storage import PROVENANCE, load, save
+from iclglass.validation.prompts import draw_prompts
 
 
 class Trap:
@@ -229,3 +231,15 @@ def test_paths(tmp_path):
     for suffix in (".npz", ".nc"):
         with pytest.raises(OutputError, match="does not exist"):
             load_instance(tmp_path / f"none{suffix}")
+
+
+def test_the_programs_that_worked_on_a_solution_are_kept_when_it_is_saved_again(tmp_path):
+    """Whoever resumed anyway stays named."""
+    data = draw_prompts(dimension=4, context=6, prompts=30, rng=np.random.default_rng(0))
+    two = ({"modules": {"a": "1"}, "numpy": "1"}, {"modules": {"a": "2"}, "numpy": "1"})
+    solution = replace(solve_instance(data, ridge0=0.1, beta=2.0), programs=two)
+    save_solution(solution, tmp_path / "a.nc")
+    again = load_solution(tmp_path / "a.nc")
+    assert [sorted(each) for each in again.programs] == [["numpy", "source"]] * 2
+    save_solution(again, tmp_path / "b.nc")
+    assert load_solution(tmp_path / "b.nc").programs == again.programs
