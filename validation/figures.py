@@ -76,7 +76,8 @@ def _title(agreement: Agreement) -> str:
     verdict = {True: "agree", False: "DISAGREE", None: "INCONCLUSIVE"}[agreement.passed]
     return (
         f"{parameters}\ntheory and extrapolation: {verdict} "
-        f"(false-alarm rate at most {agreement.false_alarm:g}, {agreement.samples} data sets a point)"
+        f"(false-alarm rate at most {agreement.false_alarm:g}, {agreement.samples} data sets a point)\n"
+        "$z$: deviation in standard errors, of its limit (+ an allowance for the first missing term of the fit)"
     )
 
 
