@@ -12,6 +12,7 @@ their driver dies, however it dies.
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -272,7 +273,7 @@ def _end_with(sentinel: int) -> None:
 
 
 class _DaskEngine:
-    """A Dask cluster, by `Client.get_executor(pure=False)`: equal calls are not merged."""
+    """A Dask cluster."""
 
     def __init__(self, address: str | None, workers: int | None, tries: int) -> None:
         try:
@@ -296,8 +297,6 @@ class _DaskEngine:
                 raise no_scheduler(address, type(error).__name__) from error
             self._client = client
             stack.callback(client.close, timeout=5)
-            self.executor = client.get_executor(pure=False)
-            stack.callback(self.executor.shutdown, wait=False)
             self._count()
             self._open = stack.pop_all()
 
@@ -332,8 +331,8 @@ class _DaskEngine:
 
     def submit(self, function: Callable[[Any], Any], payload: Any) -> Future[Any]:
         self._idle_checks = 0  # something came back, if only the news that a worker died
-        future: Future[Any] = self.executor.submit(function, payload)
-        return future
+        future = self._client.submit(function, payload, pure=False)  # equal calls are not merged
+        return asyncio.run_coroutine_threadsafe(_outcome(future), self._client.loop.asyncio_loop)
 
     def cancel(self, future: Future[Any]) -> bool:
         # Dask would drop a point that runs; without a worker none does.
@@ -361,6 +360,16 @@ class _DaskEngine:
 
     def close(self, *, wait: bool) -> None:
         self._open.close()
+
+
+async def _outcome(future: Any) -> Any:
+    """What a point gave. `Client.get_executor` would never tell of a result that was lost with its worker before it was
+    fetched: fetching it raises, and its future stays as it is."""
+    try:
+        return await future
+    except asyncio.CancelledError:
+        await future.cancel()
+        raise
 
 
 def _mpi_engine() -> Engine:

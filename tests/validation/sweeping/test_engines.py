@@ -483,6 +483,26 @@ def test_a_scheduler_that_goes_is_one_error_and_what_was_finished_is_kept(cluste
     assert len(checkpoint.done) >= 10
 
 
+@pytest.mark.slow
+def test_a_result_that_is_lost_before_it_is_fetched_is_told(cluster, monkeypatch):
+    import distributed
+    from distributed.scheduler import KilledWorker
+
+    fetch, lost = distributed.Client._gather, []
+
+    async def losing(client, futures, *arguments, **options):
+        if not lost:
+            lost.extend(futures)
+            raise KilledWorker(futures[0].key, None, 0)
+        return await fetch(client, futures, *arguments, **options)
+
+    monkeypatch.setattr(distributed.Client, "_gather", losing)
+    points = numbered_points(6)
+    with make_engine(f"dask:{cluster.scheduler_address}", workers=None) as engine, at_most(30):
+        assert compute(points, numbered, engine) == dict(enumerate(map(numbered, points)))
+    assert len(lost) == 1
+
+
 @pytest.fixture
 def empty():
     """A scheduler without workers."""
