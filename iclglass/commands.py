@@ -59,7 +59,7 @@ def _solve(values: Mapping[str, Any]) -> int:
     from iclglass.numerics.last_row import LastRow, refuse_without_dimension
     from iclglass.numerics.parameters import PARAMETERS, Parameters
     from iclglass.numerics.saddle_point import solve_points
-    from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES
+    from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, SENTENCES
 
     layer = LastRow(values["last_feature"], values["last_row"])
     given = {name: values[name] for name in PARAMETERS}
@@ -98,7 +98,7 @@ def _solve(values: Mapping[str, Any]) -> int:
         shown |= {"dimension": values["dimension"], "norm": values["norm"], **layer.to_dict()}
         shown |= {name: int(fields[name]) for name in ("prompts", "context", "task_count")}
     if values["json"]:
-        print_json({"parameters": shown, **results, "status": status.sentence})
+        print_json({"parameters": shown, **results, "status": SENTENCES[status]})
     else:
         for name, value in shown.items():
             print(f"{name:20s} {value if isinstance(value, (str, bool)) else format(value, '.12g')}")
@@ -107,7 +107,7 @@ def _solve(values: Mapping[str, Any]) -> int:
         for name, value in results.items():
             text = value if isinstance(value, str) else "-" if value is None or value != value else f"{value:.15g}"
             print(f"{name:20s} {text:24s} {meanings[name]}".rstrip())
-        print(f"{'status':20s} {status.sentence}")
+        print(f"{'status':20s} {SENTENCES[status]}")
     return DONE if status == Status.CONVERGED else NOT_CONVERGED
 
 

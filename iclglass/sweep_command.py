@@ -71,6 +71,7 @@ def _unfinished(out: str) -> bool:
 def finish(dataset: "xr.Dataset", values: Mapping[str, Any]) -> int:
     """Say what was written and what became of the points; returns the exit code."""
     from iclglass.numerics.fixed_point import Status
+    from iclglass.numerics.solution import SENTENCES
 
     print(f"wrote {values['out']}" + (f" and {values['plot']}" if values["plot"] is not None else ""), file=sys.stderr)
     counts = _status_counts(dataset)
@@ -78,7 +79,7 @@ def finish(dataset: "xr.Dataset", values: Mapping[str, Any]) -> int:
         print_json({"out": values["out"], "points": dataset["status"].size, "status": counts})
     else:
         for name, count in counts.items():
-            print(f"{count} of {dataset['status'].size} points: {Status[name.upper()].sentence}")
+            print(f"{count} of {dataset['status'].size} points: {SENTENCES[Status[name.upper()]]}")
     return DONE if set(counts) <= {"converged"} else NOT_CONVERGED
 
 

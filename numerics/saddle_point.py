@@ -19,7 +19,7 @@ from iclglass.numerics.fixed_point import Status, iterate
 from iclglass.numerics.last_row import refuse_without_dimension
 from iclglass.numerics.parameters import Given, Parameters, by_name, collected
 from iclglass.numerics.pool import pool_saddle_point
-from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, Solution
+from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, SENTENCES, Solution
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
 __all__ = ["solve", "solve_points"]
@@ -94,7 +94,7 @@ def solve(
     solution = solve_points(point, method=method)
     if throw and np.ndim(solution.status) == 0 and solution.status not in (Status.CONVERGED, Status.DIVERGES):
         shown = ", ".join(f"{name} = {getattr(point, name)}" for name in ("task_diversity", "context_length", "ridge"))
-        raise ConvergenceError(f"{shown}: {Status(int(solution.status)).sentence}")
+        raise ConvergenceError(f"{shown}: {SENTENCES[Status(int(solution.status))]}")
     return solution
 
 

@@ -13,7 +13,7 @@ from iclglass.numerics.status import Status
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["COUNTS", "DIAGNOSTICS", "OBSERVABLES", "Solution", "axis_coordinates", "status_flags"]
+__all__ = ["COUNTS", "DIAGNOSTICS", "OBSERVABLES", "SENTENCES", "Solution", "axis_coordinates", "status_flags"]
 
 Array = NDArray[np.float64]
 
@@ -44,6 +44,25 @@ COUNTS: dict[str, str] = {
     "task_count": "distinct tasks K = round(kappa D) used",
 }
 """At finite D: the integers of a point; K = P where every prompt has its own task."""
+
+
+SENTENCES: dict[Status, str] = {
+    Status.CONVERGED: "converged",
+    Status.DIVERGES: (
+        "diverges at the interpolation threshold without ridge (tau = 1; at finite D as many prompts as spins; there "
+        "also one or two tokens, or a single noiseless task): take lam > 0 or another tau"
+    ),
+    Status.NOT_CONVERGED: (
+        "not converged: the residual is above the tolerance; take a larger ridge, or, if method 'iteration' was asked "
+        "for, 'closed-form'"
+    ),
+    Status.NOT_FINITE: (
+        "not finite: beyond floating-point range, or no root in the bracket; bring the parameters nearer to 1"
+    ),
+    Status.FAILED: "failed: an error while it was computed, kept among the failures of the dataset",
+    Status.LOST: "lost: its worker died every time, or memory was short; take fewer workers, or smaller sizes",
+}
+"""What became of a point, in the words of the model, with what to do."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -15,7 +15,7 @@ from iclglass.numerics.errors import ConvergenceError, ParameterError, Parameter
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.precision import solve_digits
 from iclglass.numerics.saddle_point import solve
-from iclglass.numerics.solution import OBSERVABLES
+from iclglass.numerics.solution import OBSERVABLES, SENTENCES
 from tests.numerics import reference
 from tests.tolerances import (
     AMPLITUDE,
@@ -172,7 +172,7 @@ class TestRidgeless:
     def test_at_the_threshold_is_a_status_not_a_number(self, method, temperature):
         solution = solve(task_diversity=1, context_length=2, ridge=0, temperature=temperature, method=method)
         assert solution.status == Status.DIVERGES
-        assert "interpolation threshold" in Status(int(solution.status)).sentence
+        assert "interpolation threshold" in SENTENCES[Status(int(solution.status))]
         for name, value in solution.to_dict().items():
             assert name == "status" or np.isnan(value), name
 

@@ -11,7 +11,7 @@ from iclglass.numerics.blas import pin_blas
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.saddle_point import solve_points
-from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, Solution
+from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, SENTENCES, Solution
 from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.sweeping.points import Point
 from iclglass.validation.sweeping.roads import ROADS, measure_data_set
@@ -81,7 +81,7 @@ def _theory_alone(point: Point) -> tuple[dict[str, float], Status, str]:
     solution = _solve(point)
     status = Status(int(solution.status))
     values = {name: float(getattr(solution, name)) for name in (*OBSERVABLES, *DIAGNOSTICS)}
-    return values, status, "" if status == Status.CONVERGED else status.sentence
+    return values, status, "" if status == Status.CONVERGED else SENTENCES[status]
 
 
 def _data_sets(point: Point) -> tuple[dict[str, float], Status, str]:
