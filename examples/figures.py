@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 import iclglass
-from iclglass.numerics.learning_curve_plot import draw_learning_curve
-from iclglass.numerics.plotting import PALETTE, draw_phase_diagram, save_figure
+from iclglass.numerics.flow_sweep import flow_sweep
+from iclglass.numerics.plotting import PALETTE, draw_learning_curve, draw_phase_diagram, save_figure
 from iclglass.numerics.sizes import count, from_unscaled
 from iclglass.numerics.storage import PROVENANCE, load, provenance, save
 from iclglass.validation.simulation import simulate
@@ -98,10 +98,8 @@ def phase_diagrams(folder: Path) -> None:
 
 def learning_curves(folder: Path) -> None:
     """Test and train error in time, for several task diversities."""
-    figure = draw_learning_curve(
-        task_diversity=[0.3, 0.7, 1.0, 1.5, 4.0], context_length=2.0, label_noise=0.1, ridge=0.001
-    )
-    save_figure(figure, folder / "learning-curve.png", force=True)
+    curves = flow_sweep(task_diversity=[0.3, 0.7, 1.0, 1.5, 4.0], context_length=2.0, label_noise=0.1, ridge=0.001)
+    save_figure(draw_learning_curve(curves), folder / "learning-curve.png", force=True)
 
 
 def simulated(comparison: Comparison) -> xr.Dataset:

@@ -19,9 +19,9 @@ from iclglass.numerics.instance.gamp import gamp
 from iclglass.numerics.instance.spin_by_spin import published, tap
 from iclglass.numerics.instance.spin_glass import boltzmann
 from iclglass.numerics.instance.stability import spin_by_spin_limit
-from iclglass.numerics.plotting import PALETTE, save_figure
+from iclglass.numerics.iterates import iterates
+from iclglass.numerics.plotting import PALETTE, draw_state_evolution, save_figure
 from iclglass.numerics.sizes import count, sizes_at, to_unscaled
-from iclglass.numerics.state_evolution_plot import draw_state_evolution
 from iclglass.numerics.storage import PROVENANCE, load, provenance, save
 from iclglass.validation.prompts import Prompts, draw_prompts
 
@@ -358,7 +358,7 @@ def draw_iterates() -> Figure:
         for size, count in {10: 40, 20: 20, 40: 8}.items()
         for index in range(count)
     ]
-    return draw_state_evolution(**point, instances=data)
+    return draw_state_evolution(iterates(data, **point))
 
 
 def main(folder: Path) -> None:

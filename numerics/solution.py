@@ -1,11 +1,17 @@
 """What the theory returns over a grid: order parameters, observables and diagnostics, by name."""
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from iclglass.numerics.arguments import is_data_array
+from iclglass.numerics.errors import ParameterTypeError
 from iclglass.numerics.status import Status
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["DIAGNOSTICS", "OBSERVABLES", "Solution"]
 
@@ -79,3 +85,20 @@ class Solution:
     def to_dict(self) -> dict[str, Array]:
         """Name -> array, in the order of the attributes."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def to_dataset(self) -> "xr.Dataset":
+        """The solution as a dataset, along the dimensions of the DataArrays that its parameters were.
+
+        Raises
+        ------
+        ParameterTypeError
+            The parameters were plain arrays, which the solution does not know.
+        """
+        import xarray as xr
+
+        if not is_data_array(self.status):
+            raise ParameterTypeError(
+                "a Solution of arrays does not know its parameters: sweep(...) returns a dataset with axes, or give "
+                "solve its parameters as DataArrays"
+            )
+        return xr.Dataset(self.to_dict())

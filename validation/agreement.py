@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from iclglass.numerics.parameters import PARAMETERS
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS, combined, percent
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["POWER", "Agreement", "QuantityAgreement", "SizeComparison"]
 
@@ -207,6 +212,31 @@ class Agreement:
         plain = {name: _json_safe(value) for name, value in asdict(self).items()}
         rows = [_json_safe({**asdict(row), "unseen": row.unseen}) for row in self.rows]
         return {"schema_version": 1, "passed": self.passed, "sentence": self.sentence, **plain, "rows": rows}
+
+    def to_dataset(self) -> xr.Dataset:
+        """The rows along ``quantity``, their sizes along ``dimension``, the fitted gap along ``power`` of 1/D.
+
+        Parameters are scalar coordinates; the verdict, its terms and the layer are attributes.
+        """
+        import xarray as xr
+
+        sizes = {"mean": "mean", "standard_error": "standard_error", "theory_at_size": "theory", "z_at_size": "z"}
+        plain = {name: name for name in ("theory", "extrapolated", "z", "threshold", "truncation", "unseen", "limit")}
+        variables: dict[str, Any] = {
+            name: ("quantity", np.array([getattr(row, given) for row in self.rows]))
+            for name, given in {**plain, "extrapolated_error": "standard_error"}.items()
+        }
+        for name, given in sizes.items():
+            values = [[getattr(size, given) for size in row.sizes] for row in self.rows]
+            variables[name] = (("quantity", "dimension"), np.array(values))
+        variables["coefficient"] = (("quantity", "power"), np.array([row.coefficients for row in self.rows]))
+        coordinates = {name: getattr(self, name) for name in PARAMETERS}
+        coordinates = {name: value for name, value in coordinates.items() if value is not None}
+        coordinates |= {"quantity": [row.quantity for row in self.rows], "dimension": list(self.dimensions)}
+        names = ("norm", "last_feature", "last_row", "samples", "seed", "false_alarm")
+        attributes = {name: getattr(self, name) for name in names}
+        verdict = {True: "agree", False: "DISAGREE", None: "INCONCLUSIVE"}[self.passed]
+        return xr.Dataset(variables, coordinates, {**attributes, "last_row": int(self.last_row), "verdict": verdict})
 
 
 def _reason(row: QuantityAgreement) -> str:

@@ -10,17 +10,17 @@ from threadpoolctl import threadpool_limits
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.gamp import gamp
+from iclglass.numerics.iterates import iterates
 from iclglass.numerics.moments import feature_moments
-from iclglass.numerics.plotting import PALETTE, save_figure
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.state_evolution import StateEvolution, state_evolution
-from iclglass.numerics.state_evolution_plot import draw_state_evolution
 from iclglass.replica import symbols as S
 from iclglass.replica.action import replicate
 from iclglass.replica.free_energy import free_energy
 from iclglass.replica.model import linear_attention
 from iclglass.replica.saddle_point import saddle_point
 from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.population import gaussian_moments, population_error
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold
 
@@ -446,34 +446,29 @@ def test_deviation_falls_with_the_dimension(case):
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# picture
+# prediction and data sets side by side
 
 
-def test_picture_shows_prediction_and_iterates(tmp_path):
+def test_iterates_are_the_prediction_and_the_steps_of_each_data_set():
     point = CASES["overfitting with label noise"]
     rng = np.random.default_rng(4)
-    instances = [draw(point, size, rng) for size in (8, 6, 8)]
-    figure = draw_state_evolution(**point, steps=8, instances=instances)
+    found = iterates([draw(point, size, rng) for size in (8, 6, 8)], steps=8, **point)
     limit, small = state_evolution(steps=8, **point), state_evolution(steps=8, dimension=6, **point)
-    means, _ = matrix_free(instances[1], point["ridge"] / 6, 8)
-    run = {"m": np.trace(means[:, :6], axis1=1, axis2=2) / 6, "q": np.sum(means[:, :6] ** 2, axis=(1, 2)) / 6}
-    for panel, name in zip(figure.axes, ("m", "q", "e_icl", "change"), strict=True):
-        first = int(name == "change")
-        lines = panel.get_lines()
-        np.testing.assert_array_equal(lines[0].get_ydata(), getattr(limit, name)[first:])
-        dashed, points = [line for line in lines if line.get_color() == PALETTE[0]][:2]
-        np.testing.assert_array_equal(dashed.get_ydata(), getattr(small, name)[first:])
+    rng = np.random.default_rng(4)
+    means, _ = matrix_free([draw(point, size, rng) for size in (8, 6)][1], point["ridge"] / 6, 8)
+    block = means[:, :6]
+    run = {"m": np.trace(block, axis1=1, axis2=2) / 6, "q": np.sum(block**2, axis=(1, 2)) / 6}
+    run["change"] = np.append(0, np.sum(np.diff(block, axis=0) ** 2, axis=(1, 2)) / 6)
+    for name in ("m", "q", "e_icl", "change"):
+        np.testing.assert_array_equal(found[name], getattr(limit, name))
+        np.testing.assert_array_equal(found[f"{name}_finite"].sel(dimension=6), getattr(small, name))
         if name in run:
-            np.testing.assert_allclose(points.get_ydata(), run[name], rtol=SAME_ITERATES)
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == [r"$D \to \infty$", "$D = 6$, 1 data set", "$D = 8$, 2 data sets"]
-    save_figure(figure, tmp_path / "iterates.png")
-    assert (tmp_path / "iterates.png").stat().st_size > 10_000
-
-
-def test_picture_of_a_growing_iteration_has_no_rate():
-    figure = draw_state_evolution(task_diversity=0.5, context_length=1.0, ridge=0.0, steps=5)
-    assert len(figure.axes[3].get_lines()) == 1
+            np.testing.assert_allclose(found[f"{name}_run"][1], run[name], rtol=SAME_ITERATES)
+    assert found.data_set_dimension.values.tolist() == [8, 6, 8]
+    assert found.dimension.values.tolist() == [6, 8]
+    law = {"context": round(6 * point["context_length"]), "label_noise": point["label_noise"], "norm": "N"}
+    exact = [population_error(mean, gaussian_moments(np.ones(6), **law)) for mean in means]
+    np.testing.assert_allclose(found.e_icl_run[1], exact, rtol=SAME_ITERATES)
 
 
 @pytest.mark.parametrize(
@@ -485,16 +480,7 @@ def test_picture_of_a_growing_iteration_has_no_rate():
         ({"norm": "D"}, "norm"),
     ],
 )
-def test_what_cannot_be_shown_is_refused(changes, words):
+def test_data_sets_of_another_point_are_refused(changes, words):
     point = CASES["overfitting with label noise"]
-    instances = [draw(point, 6, np.random.default_rng(4))]
-    with pytest.raises(ParameterError) as refused:
-        draw_state_evolution(**(point | {"instances": instances} | changes))
-    assert words in str(refused.value)
-
-
-def test_too_many_dimensions_are_refused():
-    point = CASES["flat directions"]
-    instances = [draw(point, size, np.random.default_rng(size)) for size in range(4, 11)]
-    with pytest.raises(ParameterError, match="7 dimensions"):
-        draw_state_evolution(**point, instances=instances)
+    with pytest.raises(ParameterError, match=words):
+        iterates([draw(point, 6, np.random.default_rng(4))], **(point | changes))

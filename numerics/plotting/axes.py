@@ -1,15 +1,17 @@
-"""Axes of pictures: where they are logarithmic, their ticks, and the edges of cells on them."""
+"""Axes of pictures: where they are logarithmic, their ticks, the edges of cells on them, and what an empty one says."""
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.plotting.style import axis_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["cell_edges", "set_scale"]
+__all__ = ["cell_edges", "draw_abscissa", "set_scale", "write_absence"]
 
 _LARGEST_DRAWN = 1e250
 _LOGARITHMS = (-700.0, 709.0)
@@ -34,10 +36,19 @@ def set_scale(panel: "Axes", end: str, values: Any, *, steep: bool = False) -> N
     """Logarithmic when the values are spaced so, or, for ordinates, when they span more than a decade and a half; with
     plain numbers for ticks up to two decades.
 
-    end: "x" or "y".
+    Parameters
+    ----------
+    panel, end
+        Whose axis, "x" or "y".
+    values
+        On that axis.
+    steep
+        Whether it is an ordinate.
 
-    Raises:
-        ParameterError: numbers beyond what can be drawn, with margins and ticks.
+    Raises
+    ------
+    ParameterError
+        Numbers beyond what can be drawn, with margins and ticks.
     """
     from matplotlib.ticker import AutoLocator, LogLocator, NullFormatter
 
@@ -60,7 +71,28 @@ def set_scale(panel: "Axes", end: str, values: Any, *, steep: bool = False) -> N
         axis.set_minor_formatter(NullFormatter())
 
 
+def draw_abscissa(panel: "Axes", name: str, places: Any) -> None:
+    """A parameter's axis: its scale, its label, and its whole range, also where the curves have no number."""
+    set_scale(panel, "x", places)
+    finite = places[np.isfinite(places)]
+    panel.update_datalim(np.column_stack([finite, finite]), updatey=False)
+    panel.autoscale_view()
+    panel.set_xlabel(axis_label(name))
+
+
+def write_absence(panel: "Axes", sentence: str) -> None:
+    """A sentence in the middle of a panel; an ordinate on which nothing is drawn loses its numbers."""
+    if not sentence:
+        return
+    if not np.isfinite(panel.dataLim.intervaly).all():
+        panel.set_yticks([])
+    text = "\n".join(fill(part, 40) for part in sentence.replace(": ", ":\n").split("\n"))
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", bbox=box)
+
+
 def _geometric(values: Any) -> bool:
+    """Whether there are three positive values or more, with one ratio from each to the next."""
     if len(values) < 3 or not np.all(values > 0):
         return False
     ratios = values[1:] / values[:-1]
