@@ -28,11 +28,10 @@
     lines            lines located on a grid of two axes
     phase_diagram    a sweep of two axes with its lines
     deviations       a simulated sweep against the theory beside it, in standard errors
-    learning_curve_averages, learning_curve, stopping_time, flow_sweep
-                     training by gradient flow in time, when to stop, and both as a labelled dataset
+    learning_curve_averages, learning_curve, stopping_time
+                     training by gradient flow in time, and when to stop
     instance         one data set: its prompts, couplings and Boltzmann measure, by linear algebra and message passing
-    state_evolution, iterates
-                     what message passing will do, step by step, and what it does on data sets
+    state_evolution  what message passing will do, step by step
     plotting         pictures of all of these, read from datasets
 
 Each module uses only those above it and replica/; no simulation is known here.

@@ -15,7 +15,7 @@ Source: this project, notes/learning_curves.md.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,10 @@ from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.learning_curve_averages import bulk_rule, deepest_scale, lower_edge
 from iclglass.numerics.parameters import broadcast, broadcast_arrays, by_name
+from iclglass.numerics.solution import labelled
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["LearningCurve", "flow_parameters", "learning_curve"]
 
@@ -79,6 +83,10 @@ class LearningCurve:
     def to_dict(self) -> dict[str, Array]:
         """Name -> array, in the order of the attributes."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def to_dataset(self) -> "xr.Dataset":
+        """As `numerics.solution.labelled`."""
+        return labelled(self.to_dict(), "LearningCurve")
 
 
 @by_name

@@ -1,7 +1,8 @@
 """What the theory returns over a grid: order parameters, observables and diagnostics, by name."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from iclglass.numerics.status import Status
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["DIAGNOSTICS", "OBSERVABLES", "Solution"]
+__all__ = ["DIAGNOSTICS", "OBSERVABLES", "Solution", "labelled"]
 
 Array = NDArray[np.float64]
 
@@ -87,18 +88,21 @@ class Solution:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def to_dataset(self) -> "xr.Dataset":
-        """The solution as a dataset, along the dimensions of the DataArrays that its parameters were.
+        """As `labelled`."""
+        return labelled(self.to_dict(), "Solution", "sweep(...) returns a dataset with axes")
 
-        Raises
-        ------
-        ParameterTypeError
-            The parameters were plain arrays, which the solution does not know.
-        """
-        import xarray as xr
 
-        if not is_data_array(self.status):
-            raise ParameterTypeError(
-                "a Solution of arrays does not know its parameters: sweep(...) returns a dataset with axes, or give "
-                "solve its parameters as DataArrays"
-            )
-        return xr.Dataset(self.to_dict())
+def labelled(arrays: Mapping[str, Any], kind: str, instead: str = "") -> "xr.Dataset":
+    """The DataArrays of a result, which has a ``status``, as a dataset along the dimensions of its parameters.
+
+    Raises
+    ------
+    ParameterTypeError
+        The parameters were plain arrays, which the result does not know; what to do instead is said.
+    """
+    import xarray as xr
+
+    if not is_data_array(arrays["status"]):
+        remedy = f"{instead}, or give" if instead else "give"
+        raise ParameterTypeError(f"a {kind} of arrays does not know its parameters: {remedy} them as DataArrays")
+    return xr.Dataset({name: array for name, array in arrays.items() if name not in array.dims})

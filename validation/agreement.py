@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from iclglass.numerics.parameters import PARAMETERS
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
@@ -220,21 +221,21 @@ class Agreement:
         """
         import xarray as xr
 
-        sizes = {"mean": "mean", "standard_error": "standard_error", "theory_at_size": "theory", "z_at_size": "z"}
-        plain = {name: name for name in ("theory", "extrapolated", "z", "threshold", "truncation", "unseen", "limit")}
-        variables: dict[str, Any] = {
-            name: ("quantity", np.array([getattr(row, given) for row in self.rows]))
-            for name, given in {**plain, "extrapolated_error": "standard_error"}.items()
-        }
-        for name, given in sizes.items():
-            values = [[getattr(size, given) for size in row.sizes] for row in self.rows]
-            variables[name] = (("quantity", "dimension"), np.array(values))
-        variables["coefficient"] = (("quantity", "power"), np.array([row.coefficients for row in self.rows]))
-        coordinates = {name: getattr(self, name) for name in PARAMETERS}
-        coordinates = {name: value for name, value in coordinates.items() if value is not None}
-        coordinates |= {"quantity": [row.quantity for row in self.rows], "dimension": list(self.dimensions)}
-        names = ("norm", "last_feature", "last_row", "samples", "seed", "false_alarm")
-        attributes = {name: getattr(self, name) for name in names}
+        def column(name: str) -> NDArray[Any]:
+            return np.array([getattr(row, name) for row in self.rows])
+
+        names = ("theory", "extrapolated", "z", "threshold", "truncation", "unseen", "limit")
+        variables: dict[str, Any] = {name: ("quantity", column(name)) for name in names}
+        variables["extrapolated_error"] = ("quantity", column("standard_error"))
+        variables["coefficient"] = (("quantity", "power"), column("coefficients"))
+        at_sizes = {"mean": "mean", "standard_error": "standard_error", "theory_at_size": "theory"}
+        for name, given in at_sizes.items():
+            values = np.array([[getattr(size, given) for size in row.sizes] for row in self.rows])
+            variables[name] = (("quantity", "dimension"), values)
+        point = {name: getattr(self, name) for name in PARAMETERS}
+        coordinates = {name: value for name, value in point.items() if value is not None}
+        coordinates |= {"quantity": column("quantity"), "dimension": list(self.dimensions)}
+        attributes = {name: getattr(self, name) for name in ("norm", "last_feature", "samples", "seed", "false_alarm")}
         verdict = {True: "agree", False: "DISAGREE", None: "INCONCLUSIVE"}[self.passed]
         return xr.Dataset(variables, coordinates, {**attributes, "last_row": int(self.last_row), "verdict": verdict})
 

@@ -24,15 +24,7 @@ _NO_NUMBER = {
 
 
 def check_observable(name: str) -> str:
-    """The name, if it is an observable.
-
-    Raises
-    ------
-    ParameterError
-        Unknown quantity, with a suggestion.
-    ParameterTypeError
-        Not a name.
-    """
+    """The name, if it is an observable; ParameterError with a suggestion, or ParameterTypeError where it is not."""
     if not isinstance(name, str):
         raise ParameterTypeError(f"observable must be the name of a quantity, got {type(name).__name__}")
     if name not in OBSERVABLES:
@@ -41,25 +33,19 @@ def check_observable(name: str) -> str:
 
 
 def as_dataset(name: str, given: object, *needed: str, source: str) -> "xr.Dataset":
-    """The dataset a picture reads.
+    """The dataset a picture reads, from one or from a result with a method ``to_dataset``.
 
     Parameters
     ----------
-    name
-        Of the argument, for messages.
-    given
-        A dataset, or a result with a method ``to_dataset``.
+    name, source
+        The argument, and what returns such a thing: for messages.
     needed
         Names of variables.
-    source
-        What returns such a thing, for messages.
 
     Raises
     ------
-    ParameterTypeError
-        Something else.
-    ParameterError
-        A variable is missing.
+    ParameterTypeError, ParameterError
+        Something else; a variable is missing.
 
     Examples
     --------

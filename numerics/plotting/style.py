@@ -1,4 +1,4 @@
-"""One look for all pictures: colours, labels of axes, titles, figures and legends.
+"""One look for all pictures: colours, labels of axes, titles, figures and legends; and the one way to save them.
 
 Colours are safe for colour-blind readers: the palette of Okabe and Ito for lines, viridis for maps. Grey is where there
 is no number.
@@ -6,18 +6,21 @@ is no number.
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iclglass.numerics.arguments import check_flag, check_path
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.sizes import NORMS
 from iclglass.numerics.solution import OBSERVABLES
-from iclglass.numerics.storage import PROVENANCE
+from iclglass.numerics.storage import PROVENANCE, replacing
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PALETTE", "PARAMETER_SYMBOLS", "axis_label", "legend_below", "new_figure", "set_title", "title_of"]
+__all__ = ["PALETTE", "check_picture", "new_figure", "save_figure"]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -77,15 +80,10 @@ def axis_label(name: str) -> str:
     return f"${_SYMBOLS[name]}$: {OBSERVABLES[name].split(' (')[0].removesuffix(' m / sqrt(q)')}"
 
 
-def title_of(dataset: "xr.Dataset", axes: Sequence[str] = ()) -> str:
-    """Parameters of a dataset that are no axes, and its layer where that is not the usual one.
+def title_of(dataset: "xr.Dataset", leave_out: Sequence[str] = ()) -> str:
+    """Fixed parameters of a dataset, which are its scalars, and its layer where that is not the usual one.
 
-    Parameters
-    ----------
-    dataset
-        Fixed parameters are its scalars; norm and last row are in its attributes or its provenance.
-    axes
-        Parameters to leave out.
+    Norm and last row are in the attributes or the provenance.
 
     Examples
     --------
@@ -93,12 +91,11 @@ def title_of(dataset: "xr.Dataset", axes: Sequence[str] = ()) -> str:
     >>> title_of(xr.Dataset(coords={"ridge": 0.1, "distinct_tasks": float("inf")}, attrs={"norm": "N+1"}))
     '$\\\\lambda = 0.1$, norm N+1'
     """
-    scalars = [name for name in _TITLES if name in dataset.variables and name not in axes]
-    values = {name: float(dataset[name]) for name in scalars if not dataset[name].ndim}
+    scalars = [name for name in _TITLES if name in dataset.variables and name not in leave_out]
     shown = [
-        f"${_TITLES[name]} = {value:.4g}$".replace("inf", r"\infty")
-        for name, value in values.items()
-        if not (name == "distinct_tasks" and value == float("inf"))
+        f"${_TITLES[name]} = {float(dataset[name]):.4g}$".replace("inf", r"\infty")
+        for name in scalars
+        if not dataset[name].ndim and not (name == "distinct_tasks" and dataset[name] == float("inf"))
     ]
     layer = {**json.loads(dataset.attrs.get(PROVENANCE, "{}")).get("parameters", {}), **dataset.attrs}
     shown += [f"norm {layer['norm']}"] if layer.get("norm", NORMS[0]) != NORMS[0] else []
@@ -107,25 +104,44 @@ def title_of(dataset: "xr.Dataset", axes: Sequence[str] = ()) -> str:
     return ", ".join(shown)
 
 
-def new_figure(
-    size: tuple[float, float] = (6.4, 4.8), *, rows: int = 1, columns: int = 1, grid: bool = True
-) -> "tuple[Figure, list[Axes]]":
+def new_figure(size: tuple[float, float], rows: int = 1, columns: int = 1) -> "tuple[Figure, list[Axes]]":
     """A figure without pyplot, so that no window opens and none is kept alive, and its panels row by row."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for panel in panels if grid else ():
+    for panel in panels:
         panel.grid(alpha=0.3)
     return figure, panels
 
 
-def set_title(figure: "Figure", text: str) -> None:
-    """The title of a picture."""
-    figure.suptitle(text, fontsize="medium")
+def finish(figure: "Figure", title: str, panel: "Axes | None" = None, columns: int = 1, **look: Any) -> None:
+    """The title of a picture, and the legend of one panel below all panels, where it hides no point."""
+    figure.suptitle(title, fontsize="medium")
+    if panel is not None:
+        handles, labels = panel.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, **look)
 
 
-def legend_below(figure: "Figure", panel: "Axes", columns: int, **look: Any) -> None:
-    """The legend of one panel below all panels, where it hides no point."""
-    handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, **look)
+def check_picture(path: str | Path) -> str:
+    """The format a picture's name asks for; ParameterError where it is unknown."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    kind = check_path("path", path).suffix.lstrip(".").lower() or "png"
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
+    if kind not in known:
+        raise ParameterError(f"picture format {kind!r} of {path} is unknown; known: {', '.join(known)}")
+    return kind
+
+
+def save_figure(figure: "Figure", path: str | Path, *, force: bool = False) -> None:
+    """Write a figure, atomically, at 150 dots per inch; the ending of the name is the format.
+
+    Raises
+    ------
+    OutputError, ParameterError
+        The file exists and ``force`` is not given, or it cannot be written; unknown format.
+    """
+    kind = check_picture(path)
+    with replacing(path, force=check_flag("force", force)) as temporary:
+        figure.savefig(temporary, dpi=150, format=kind)

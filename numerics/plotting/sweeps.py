@@ -12,17 +12,15 @@ from iclglass.numerics.deviations import z_scores
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.parameters import PARAMETERS
 from iclglass.numerics.phase_diagram import PhaseDiagram
-from iclglass.numerics.plotting.axes import draw_abscissa, set_scale, write_absence
+from iclglass.numerics.plotting.axes import STEEP, colour_norm, draw_abscissa, draw_map, set_scale, write_absence
 from iclglass.numerics.plotting.data import absence, as_dataset, check_observable
-from iclglass.numerics.plotting.files import save_figure
-from iclglass.numerics.plotting.maps import colour_norm, draw_map
 from iclglass.numerics.plotting.style import (
     PALETTE,
     PARAMETER_SYMBOLS,
     axis_label,
-    legend_below,
+    finish,
     new_figure,
-    set_title,
+    save_figure,
     title_of,
 )
 
@@ -33,14 +31,7 @@ if TYPE_CHECKING:
 
     from iclglass.numerics.solution import Solution
 
-__all__ = [
-    "check_axes",
-    "draw_family",
-    "draw_phase_diagram",
-    "draw_sweep",
-    "plot_phase_diagram",
-    "plot_sweep",
-]
+__all__ = ["check_axes", "draw_family", "draw_phase_diagram", "draw_sweep", "plot_phase_diagram", "plot_sweep"]
 
 # Lines on a viridis map: each has a casing of the opposite lightness, so that it is seen anywhere.
 _MAP_LINES = (
@@ -60,20 +51,14 @@ _LINE_LABELS = {
 
 
 def plot_sweep(
-    dataset: "xr.Dataset | PhaseDiagram | Solution",
-    path: str | Path,
-    *,
-    observable: str = "e_icl",
-    force: bool = False,
+    dataset: "xr.Dataset | PhaseDiagram | Solution", path: str | Path, *, observable: str = "e_icl", force: bool = False
 ) -> None:
     """Draw one quantity of a sweep with one or two axes, into a file.
 
     Raises
     ------
-    ParameterError, ParameterTypeError
-        As `draw_sweep`; an unknown format of pictures.
-    OutputError
-        The file exists, or cannot be written.
+    ParameterError, ParameterTypeError, OutputError
+        As `draw_sweep`; an unknown format of pictures; the file exists, or cannot be written.
     """
     save_figure(draw_sweep(dataset, observable=observable), path, force=force)
 
@@ -89,22 +74,13 @@ def draw_sweep(dataset: "xr.Dataset | PhaseDiagram | Solution", *, observable: s
     """One quantity over one axis (a curve) or two (a map, with located lines where there are some).
 
     A simulation has its standard errors and the theory beside it; over two axes those are three maps, simulation and
-    theory on one scale of colours, and their difference in standard errors.
-
-    Parameters
-    ----------
-    dataset
-        Of `sweep` or `sweep_simulated`; a phase diagram; or the solution of `solve` where its parameters were
-        DataArrays along dimensions of their own names.
-    observable
-        Name of the quantity.
+    theory on one scale of colours, and their difference in standard errors. A solution of `solve` is drawn where its
+    parameters were DataArrays along dimensions of their own names.
 
     Raises
     ------
-    ParameterError
-        Unknown quantity, or not one or two axes.
-    ParameterTypeError
-        Something else, or a solution of plain arrays, which does not know its parameters.
+    ParameterError, ParameterTypeError
+        Unknown quantity, or not one or two axes; something else, or a solution of plain arrays.
     """
     found = _checked("dataset", dataset, observable)
     axes = [name for name in PARAMETER_SYMBOLS if name in found.dims]
@@ -113,28 +89,14 @@ def draw_sweep(dataset: "xr.Dataset | PhaseDiagram | Solution", *, observable: s
 
 
 def draw_phase_diagram(diagram: "PhaseDiagram | xr.Dataset", *, observable: str = "e_icl") -> "Figure":
-    """One quantity as a map over two axes, with the located lines; of a dataset those that were saved with it.
-
-    Raises
-    ------
-    ParameterError
-        Unknown quantity, or not two axes.
-    ParameterTypeError
-        Something else.
-    """
+    """As `draw_sweep`, of two axes only."""
     found = _checked("diagram", diagram, observable)
     PhaseDiagram.from_dataset(found)  # refuses other than two axes
     return draw_sweep(found, observable=observable)
 
 
 def draw_family(dataset: "xr.Dataset", *, observables: tuple[str, ...]) -> "Figure":
-    """Quantities over the first axis, a curve for each value of the second, a panel for each quantity.
-
-    Raises
-    ------
-    ParameterError
-        Unknown quantity, or not two axes.
-    """
+    """Quantities over the first of two axes, a curve for each value of the second, a panel for each quantity."""
     for name in observables:
         dataset = _checked("dataset", dataset, name)
     axes = [name for name in PARAMETER_SYMBOLS if name in dataset.dims]
@@ -147,22 +109,16 @@ def draw_family(dataset: "xr.Dataset", *, observables: tuple[str, ...]) -> "Figu
         for values, parameter, (colour, style) in zip(curves.T, dataset[axes[1]].values, looks, strict=False):
             label = f"${PARAMETER_SYMBOLS[axes[1]]} = {parameter:g}$"
             panel.plot(dataset[axes[0]].values, values, color=colour, linestyle=style, label=label)
-        set_scale(panel, "y", curves.ravel(), steep=True)
+        set_scale(panel, "y", curves.ravel(), steep=STEEP)
         panel.set(xlabel=axis_label(axes[0]), ylabel=axis_label(name))
         write_absence(panel, absence(dataset, name))
     panels[0].legend()
-    set_title(figure, title_of(dataset, axes))
+    finish(figure, title_of(dataset, axes))
     return figure
 
 
 def check_axes(axes: Mapping[str, NDArray[np.float64]]) -> None:
-    """Refuse axes, values by name, that no picture has.
-
-    Raises
-    ------
-    ParameterError
-        Not one or two axes; of a map, one of fewer than two values.
-    """
+    """Refuse with ParameterError axes, values by name, that no picture has: not one or two; of a map, of one value."""
     if len(axes) not in (1, 2):
         raise ParameterError(
             f"a picture shows one or two axes, not {len(axes)}: fix the others to one value, or leave the picture out"
@@ -189,79 +145,66 @@ def _checked(name: str, given: object, observable: str) -> "xr.Dataset":
 
 def _curve(dataset: "xr.Dataset", observable: str, axis: str) -> "Figure":
     """A line of theory, or points with their errors over it."""
-    figure, (panel,) = new_figure()
+    figure, (panel,) = new_figure((6.4, 4.8))
     x, values = dataset[axis].values, dataset[observable].values
     shown, missing = np.where(np.isfinite(values), values, np.nan), absence(dataset, observable)
     error, theory = f"{observable}_standard_error", f"{observable}_theory"
     beside = theory in dataset and not absence(dataset, theory)
     if error in dataset:
-        single = _samples(dataset) == 1
-        counted = "one data set a point, no error bars" if single else f"{_samples(dataset)} data sets a point"
+        count = int(dataset.seed_count.max())
+        counted = "one data set a point, no error bars" if count == 1 else f"{count} data sets a point"
         label = f"simulation: {missing}" if missing else f"simulation, {counted}"
-        bars = None if single else np.nan_to_num(dataset[error].values)
+        bars = None if count == 1 else np.nan_to_num(dataset[error].values)
         panel.errorbar(x, shown, bars, fmt="o", markersize=4, color=PALETTE[1], label=label)
     else:
         panel.plot(x, shown, color=PALETTE[0], marker="." if len(x) <= 50 else "")
     if beside:
         panel.plot(x, dataset[theory].values, color=PALETTE[0], label="theory at the same sizes")
     draw_abscissa(panel, axis, x)
-    set_scale(panel, "y", shown, steep=True)
+    set_scale(panel, "y", shown, steep=STEEP)
     panel.set_ylabel(axis_label(observable))
-    if missing and not beside:
-        write_absence(panel, missing)
-    elif error in dataset:
-        legend_below(figure, panel, 1 if missing else 2)
-    set_title(figure, title_of(dataset, [axis]))
+    alone = missing if not beside else ""
+    write_absence(panel, alone)
+    finish(figure, title_of(dataset, [axis]), panel if error in dataset and not alone else None, 1 if missing else 2)
     return figure
 
 
 def _maps(dataset: "xr.Dataset", observable: str, axes: list[str]) -> "Figure":
     """One map with its lines; of a simulation beside theory three."""
+    from matplotlib.colors import Normalize
+
     shown = {"simulation": observable, "theory at the same sizes": f"{observable}_theory"}
     shown = {title: name for title, name in shown.items() if name in dataset}
-    simulated = f"{observable}_standard_error" in dataset
     count = 3 if len(shown) == 2 else 1
-    figure, panels = new_figure((5.4 * count, 4.6) if count > 1 else (6.4, 4.8), columns=count, grid=False)
+    figure, panels = new_figure((5.4 * count, 4.6) if count > 1 else (6.4, 4.8), columns=count)
     norm = colour_norm(*(dataset[name].values for name in shown.values()))
     diagram = PhaseDiagram.from_dataset(dataset) if "line_name" in dataset else None
     x, y = (diagram.x, diagram.y) if diagram else axes
     for panel, (title, name) in zip(panels, shown.items(), strict=False):
         draw_map(panel, dataset[name], x=x, y=y, label=axis_label(observable), norm=norm)
         write_absence(panel, absence(dataset, name))
-        panel.set_title(title if simulated else "", fontsize="medium")
+        panel.set_title(title if f"{observable}_standard_error" in dataset else "", fontsize="medium")
     if count == 3:
-        _draw_difference(panels[2], dataset, observable, axes)
-    set_title(figure, title_of(dataset, axes))
-    if diagram and _draw_lines(panels[0], diagram):
-        look = {"fontsize": "small", "facecolor": "0.75", "framealpha": 1, "handlelength": 3}
-        legend_below(figure, panels[0], 2, **look)
+        z = z_scores(dataset, observable)
+        reach = max(4.0, float(np.max(np.abs(z[np.isfinite(z)]), initial=0.0)))
+        clipped = dataset[observable].copy(data=np.clip(z, -reach, reach))  # infinite without scatter
+        scale, label = Normalize(-reach, reach), "deviation, $z$ (normal deviate of Student's $t$)"
+        nothing = bool(np.isnan(z).all())
+        draw_map(panels[2], clipped, x=x, y=y, label=label, norm=None if nothing else scale, cmap="PuOr")
+        single = int(dataset.seed_count.max()) == 1
+        reason = "one data set a point: no standard errors" if single else "nothing to compare"
+        write_absence(panels[2], reason if nothing else "")
+        panels[2].set_title("simulation - theory", fontsize="medium")
+    lined = panels[0] if diagram and diagram.lines else None
+    if diagram and lined:
+        _draw_lines(lined, diagram)
+    look = {"fontsize": "small", "facecolor": "0.75", "framealpha": 1, "handlelength": 3}
+    finish(figure, title_of(dataset, axes), lined, 2, **look)
     return figure
 
 
-def _draw_difference(panel: "Axes", dataset: "xr.Dataset", observable: str, axes: list[str]) -> None:
-    """A map of simulation less theory, in standard errors."""
-    from matplotlib.colors import Normalize
-
-    z = z_scores(dataset, observable)
-    nothing = bool(np.isnan(z).all())
-    reach = max(4.0, float(np.max(np.abs(z[np.isfinite(z)]), initial=0.0)))
-    draw_map(
-        panel,
-        dataset[observable].copy(data=np.clip(z, -reach, reach)),  # infinite without scatter: the end of the scale
-        x=axes[0],
-        y=axes[1],
-        label="deviation, $z$ (normal deviate of Student's $t$)",
-        norm=None if nothing else Normalize(-reach, reach),
-        cmap="PuOr",
-    )
-    single = _samples(dataset) == 1
-    reason = "one data set a point: no standard errors" if single else "nothing to compare"
-    write_absence(panel, reason if nothing else "")
-    panel.set_title("simulation - theory", fontsize="medium")
-
-
-def _draw_lines(panel: "Axes", diagram: PhaseDiagram) -> bool:
-    """The located lines, each named once; whether there is one."""
+def _draw_lines(panel: "Axes", diagram: PhaseDiagram) -> None:
+    """The located lines, each named once."""
     from matplotlib.patheffects import withStroke
 
     for line, (colour, casing, style) in zip(diagram.lines, cycle(_MAP_LINES), strict=False):
@@ -270,7 +213,6 @@ def _draw_lines(panel: "Axes", diagram: PhaseDiagram) -> bool:
             label = _line_label(line.name) if number == 0 else None
             x, y = part.T
             panel.plot(x, y, color=colour, linestyle=style, linewidth=2, label=label, path_effects=outline)
-    return bool(diagram.lines)
 
 
 def _line_label(name: str) -> str:
@@ -281,8 +223,3 @@ def _line_label(name: str) -> str:
     by_letter = {parameter.letter: key for key, parameter in PARAMETERS.items()}
     axis = by_letter.get(value, value.replace("-", "_"))
     return _LINE_LABELS.get(kind) or rf"{kind} of $e_{{\mathrm{{ICL}}}}$ along ${PARAMETER_SYMBOLS[axis]}$"
-
-
-def _samples(dataset: "xr.Dataset") -> int:
-    """Data sets a point."""
-    return int(dataset["seed_count"].max())

@@ -10,7 +10,6 @@ from threadpoolctl import threadpool_limits
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.gamp import gamp
-from iclglass.numerics.iterates import iterates
 from iclglass.numerics.moments import feature_moments
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.state_evolution import StateEvolution, state_evolution
@@ -20,7 +19,6 @@ from iclglass.replica.free_energy import free_energy
 from iclglass.replica.model import linear_attention
 from iclglass.replica.saddle_point import saddle_point
 from iclglass.validation.finite_size import extrapolate
-from iclglass.validation.population import gaussian_moments, population_error
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold
 
@@ -443,44 +441,3 @@ def test_deviation_falls_with_the_dimension(case):
     # The check can fail: 20 % more prompts than there are.
     wrong = point | {"task_diversity": 1.2 * point["task_diversity"]}
     assert failures(point, LARGE, values, [predicted(wrong)] * 3, 1) != []
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# prediction and data sets side by side
-
-
-def test_iterates_are_the_prediction_and_the_steps_of_each_data_set():
-    point = CASES["overfitting with label noise"]
-    rng = np.random.default_rng(4)
-    found = iterates([draw(point, size, rng) for size in (8, 6, 8)], steps=8, **point)
-    limit, small = state_evolution(steps=8, **point), state_evolution(steps=8, dimension=6, **point)
-    rng = np.random.default_rng(4)
-    means, _ = matrix_free([draw(point, size, rng) for size in (8, 6)][1], point["ridge"] / 6, 8)
-    block = means[:, :6]
-    run = {"m": np.trace(block, axis1=1, axis2=2) / 6, "q": np.sum(block**2, axis=(1, 2)) / 6}
-    run["change"] = np.append(0, np.sum(np.diff(block, axis=0) ** 2, axis=(1, 2)) / 6)
-    for name in ("m", "q", "e_icl", "change"):
-        np.testing.assert_array_equal(found[name], getattr(limit, name))
-        np.testing.assert_array_equal(found[f"{name}_finite"].sel(dimension=6), getattr(small, name))
-        if name in run:
-            np.testing.assert_allclose(found[f"{name}_run"][1], run[name], rtol=SAME_ITERATES)
-    assert found.data_set_dimension.values.tolist() == [8, 6, 8]
-    assert found.dimension.values.tolist() == [6, 8]
-    law = {"context": round(6 * point["context_length"]), "label_noise": point["label_noise"], "norm": "N"}
-    exact = [population_error(mean, gaussian_moments(np.ones(6), **law)) for mean in means]
-    np.testing.assert_allclose(found.e_icl_run[1], exact, rtol=SAME_ITERATES)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"ridge": [0.1, 0.2]}, "one point"),
-        ({"steps": 0}, "steps"),
-        ({"task_diversity": 2.0}, "54 prompts, task_diversity = 2.0 means 72"),
-        ({"norm": "D"}, "norm"),
-    ],
-)
-def test_data_sets_of_another_point_are_refused(changes, words):
-    point = CASES["overfitting with label noise"]
-    with pytest.raises(ParameterError, match=words):
-        iterates([draw(point, 6, np.random.default_rng(4))], **(point | changes))

@@ -18,7 +18,6 @@ from iclglass.numerics.instance.predictions import contrast, overlaps, predict
 from iclglass.numerics.instance.spin_by_spin import spin_by_spin_variances, squared_couplings
 from iclglass.numerics.instance.spin_glass import boltzmann, energy, hessian, hessian_eigenvalues, spin_glass
 from iclglass.numerics.instance.stability import spin_by_spin_limit
-from iclglass.numerics.iterates import iterates
 from iclglass.numerics.plotting import draw_solution
 from iclglass.numerics.state_evolution import state_evolution
 from iclglass.numerics.storage import PROVENANCE
@@ -387,11 +386,6 @@ def test_message_passing_goes_as_predicted(layer):
         mean, error = mean_and_error(np.moveaxis(values[:, :, index], 0, -1))
         predicted = getattr(path, name)[1:]
         assert np.all(np.abs(mean - predicted) < Z_SCORE * error + 2.0 / size**2 * predicted), name
-    data = draw(dimension=size, context=32, prompts=512, label_noise=0.1, **layer)
-    assert np.isfinite(iterates([data], **point, steps=2, **layer).e_icl_run).all()
-    if layer == ABSENT:
-        with pytest.raises(ParameterError, match="contexts of 16 numbers for dimension 16, last_row = True means 17"):
-            iterates([data], **point, steps=2)
 
 
 @pytest.mark.parametrize("road", ["simulation", "message-passing", "sampling", "training", "theory"])

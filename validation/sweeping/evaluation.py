@@ -47,21 +47,8 @@ def quantities_of(road: str) -> tuple[str, ...]:
 
 
 def refuse_undrawable(road: str, observable: str, given: Mapping[str, Any]) -> None:
-    """Refuse before any work a picture that could not be drawn.
-
-    Parameters
-    ----------
-    road
-        A name of `roads`; others are refused elsewhere.
-    observable
-        To be drawn.
-    given
-        Parameters of the grid.
-
-    Raises
-    ------
-    ParameterError
-        A quantity that the road does not give, or axes that no picture has.
+    """Refuse with ParameterError, before any work, a picture of a quantity that the road does not give, or of axes of a
+    grid that no picture has; unknown roads are refused elsewhere.
     """
     from iclglass.numerics.plotting.sweeps import check_axes
 

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from iclglass.numerics import plotting
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
-from iclglass.numerics.flow_sweep import flow_sweep
 from iclglass.numerics.instance.solve import solve_instance
-from iclglass.numerics.iterates import iterates
+from iclglass.numerics.learning_curve import learning_curve
 from iclglass.numerics.plotting import (
     PALETTE,
     draw_extrapolation,
+    draw_extrapolations,
     draw_learning_curve,
     draw_overlaps,
     draw_samples,
@@ -24,6 +24,7 @@ from iclglass.numerics.plotting import (
     plot_sweep,
     save_figure,
 )
+from iclglass.numerics.stopping_time import best_stopping_time
 from iclglass.numerics.sweep import sweep
 from iclglass.validation.agreement import Agreement, QuantityAgreement, SizeComparison
 from iclglass.validation.prompts import draw_prompts
@@ -31,10 +32,9 @@ from iclglass.validation.samplers.law import boltzmann_law
 from iclglass.validation.samplers.overlap import draw_replicas
 from iclglass.validation.samplers.sampling import sample
 
-POINT = {"context_length": 2.0, "label_noise": 0.1, "ridge": 0.01}
 TAUS = [0.5, 1.5, 4.0]
+TIMES = [*np.geomspace(1e-2, 1e3, 50), np.inf]
 QUANTITIES = ("m", "q", "chi", "e_icl", "e_idg", "e_train", "contrast")
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def lines_of(panel):
@@ -47,68 +47,77 @@ def lines_of(panel):
     return found.values()
 
 
-# --- learning curves -------------------------------------------------------------------------------------------
+# --- step by step ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("axis", [{"task_diversity": TAUS}, {"task_diversity": 1.2, "ridge": [0.0, 0.1, 9.0]}])
+def flows(time=TIMES, **given):
+    """Learning curves along DataArrays, and where to stop."""
+    point = {"context_length": 2.0, "label_noise": 0.1, "ridge": 0.01, "task_diversity": TAUS} | given
+    named = {name: xr.DataArray(x, [(name, x)]) if np.ndim(x) else x for name, x in point.items()}
+    curve = learning_curve(time=xr.DataArray(time, [("time", time)]), **named)
+    return curve, learning_curve(time=xr.DataArray(best_stopping_time(**named).time), **named)
+
+
+@pytest.mark.parametrize("axis", [{}, {"task_diversity": 1.2, "ridge": [0.0, 0.1, 9.0]}, {"task_diversity": 1.2}])
 def test_learning_curves_are_those_of_the_dataset(axis):
-    data = flow_sweep(**POINT | axis)
-    figure = draw_learning_curve(data)
-    dim = data.best_time.dims[0]
-    shown = (data.best_time >= 0.01) & (data.best_time <= 1000)
+    curve, stop = flows(**axis)
+    figure = draw_learning_curve(curve.to_dataset().assign_coords(label_noise=0.1), stop)
+    names = [name for name in curve.e_icl.dims if name != "time"]
+    shown = np.ravel((stop.time >= TIMES[0]) & (stop.time <= TIMES[-2]))
     for panel, name in zip(figure.axes, ("e_icl", "e_train"), strict=True):
         solid, dashed, marked = lines_of(panel)
-        values = data[name].transpose("time", dim).values
-        np.testing.assert_array_equal(np.transpose([line.get_ydata() for line in solid]), values)
-        assert [line.get_color() for line in solid] == list(PALETTE[:3])
-        ends = data[f"{name}_end"].values
-        assert [line.get_ydata()[0] for line in dashed] == ends[ends > 0].tolist()
-        assert [line.get_xdata()[0] for line in marked] == data.best_time.values[shown].tolist()
-        assert [line.get_ydata()[0] for line in marked] == data[f"{name}_best"].values[shown].tolist()
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    symbol = {"task_diversity": r"\tau", "ridge": r"\lambda"}[dim]
-    assert labels == [f"${symbol} = {x:g}$" for x in data[dim].values] + [
-        r"$t \to \infty$",
-        *(["best stopping time $t^*$"] if shown.any() else []),
-    ]
-    assert r"\alpha = 2" in figure.get_suptitle()
+        values = getattr(curve, name).transpose("time", *names).values.reshape(len(TIMES), -1)
+        np.testing.assert_array_equal(np.transpose([line.get_ydata() for line in solid]), values[:-1])
+        assert [line.get_color() for line in solid] == list(PALETTE[: values.shape[1]])
+        assert [line.get_ydata()[0] for line in dashed] == [end for end in values[-1] if end > 0]
+        where, least = stop.time.values.ravel(), getattr(stop, name).values.ravel()
+        assert [line.get_xdata()[0] for line in marked] == where[shown].tolist()
+        assert [line.get_ydata()[0] for line in marked] == least[shown].tolist()
+    if names:
+        symbol = {"task_diversity": r"\tau", "ridge": r"\lambda"}[names[0]]
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert labels[:3] == [f"${symbol} = {x:g}$" for x in curve.e_icl[names[0]].values]
+        assert labels[3:] == [r"$t \to \infty$", "best stopping time $t^*$"]
+    assert figure.get_suptitle() == r"$\rho = 0.1$"
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"ridge": [0.1, 0.2, 0.3]}, "not ridge, task_diversity"),
+        ({"ridge": [0.1, 0.2, 0.3]}, "not .*ridge"),
         ({"task_diversity": np.linspace(1, 2, 8)}, "8 curves"),
-        ({"task_diversity": []}, "0 curves"),
-        ({"time": [0, 1]}, "logarithmic"),
-        ({"time": [1, np.inf]}, "logarithmic"),
-        ({"time": [2, 1]}, "rise"),
+        ({"time": [0.0, 1.0]}, "logarithmic"),
+        ({"time": [1.0, np.inf]}, "logarithmic"),
+        ({"time": [2.0, 1.0]}, "rising"),
     ],
 )
 def test_learning_curves_that_cannot_be_shown_are_refused(changes, words):
-    data = flow_sweep(**{"task_diversity": TAUS, **POINT, **changes})
     with pytest.raises(ParameterError, match=words):
-        draw_learning_curve(data)
+        draw_learning_curve(flows(**changes)[0])
 
 
-def test_a_single_learning_curve_needs_no_axis(tmp_path):
-    figure = draw_learning_curve(flow_sweep(task_diversity=1.2, context_length=2, time=[0.1, 1, 10]))
-    assert [len(next(iter(lines_of(panel)))) for panel in figure.axes] == [1, 1]
-    save_figure(figure, tmp_path / "one.svg")
-
-
-# --- state evolution -------------------------------------------------------------------------------------------
-
-
-def data_sets(*dimensions):
-    law = {"label_noise": 0.1, "rng": np.random.default_rng(4)}
-    return [draw_prompts(dimension=D, context=2 * D, prompts=3 * D**2 // 2, **law) for D in dimensions]
+def test_learning_curves_of_arrays_or_not_along_time_are_refused():
+    with pytest.raises(ParameterTypeError, match="curve: a LearningCurve of arrays does not know its parameters"):
+        draw_learning_curve(learning_curve(time=[1, 2], task_diversity=1, context_length=1))
+    with pytest.raises(ParameterError, match="along time"):
+        draw_learning_curve(flows()[1])
 
 
 def test_state_evolution_shows_prediction_and_iterates():
-    data = iterates(data_sets(8, 6, 8), task_diversity=1.5, **POINT, steps=8)
+    names, sizes, steps = ("m", "q", "e_icl", "change"), [6, 8], 9
+    rng = np.random.default_rng(1)
+    variables = {name: ("step", rng.random(steps) + 1) for name in names}
+    variables |= {f"{name}_finite": (("dimension", "step"), rng.random((2, steps)) + 1) for name in names}
+    variables |= {f"{name}_run": (("data_set", "step"), rng.random((3, steps)) + 1) for name in names}
+    coordinates = {
+        "dimension": sizes,
+        "data_set_dimension": ("data_set", [8, 6, 8]),
+        "step": range(steps),
+        "ridge": 0.1,
+    }
+    data = xr.Dataset({**variables, "rate": 0.5}, coordinates)
     figure = draw_state_evolution(data)
-    for panel, name in zip(figure.axes, ("m", "q", "e_icl", "change"), strict=True):
+    for panel, name in zip(figure.axes, names, strict=True):
         first = int(name == "change")
         lines = panel.get_lines()
         np.testing.assert_array_equal(lines[0].get_ydata(), data[name][first:])
@@ -117,16 +126,14 @@ def test_state_evolution_shows_prediction_and_iterates():
             np.testing.assert_array_equal(dashed.get_ydata(), data[f"{name}_finite"].sel(dimension=size)[first:])
             run = data[f"{name}_run"][runs, first:].mean("data_set")  # of two, the median
             np.testing.assert_allclose(points.get_ydata(), run, rtol=1e-12)
+    x, y = lines[-1].get_data()
+    assert np.log(y[1] / y[0]) / (x[1] - x[0]) == pytest.approx(2 * np.log(0.5))
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == [r"$D \to \infty$", "$D = 6$, 1 data set", "$D = 8$, 2 data sets"]
-    assert len(lines) == 1 + 2 * 2 + 1  # and the slope
-
-
-def test_a_growing_iteration_has_no_slope_and_too_many_dimensions_are_refused():
-    data = iterates(task_diversity=0.5, context_length=1.0, ridge=0.0, steps=5)
-    assert len(draw_state_evolution(data).axes[3].get_lines()) == 1
+    growing = draw_state_evolution(data.assign(rate=np.nan)).axes[3]
+    assert len(growing.get_lines()) == len(lines) - 1
     with pytest.raises(ParameterError, match="7 dimensions"):
-        draw_state_evolution(data.drop_vars("dimension").assign_coords(dimension=np.arange(7)))
+        draw_state_evolution(data.drop_dims("dimension").assign_coords(dimension=np.arange(7)))
 
 
 # --- cross-check -----------------------------------------------------------------------------------------------
@@ -137,21 +144,13 @@ def agreement(quantities=QUANTITIES, sizes=(16, 24, 32), order=2, **given):
     point = {"task_diversity": 2.0, "context_length": 1.0, "label_noise": 0.0, "ridge": 0.1, "temperature": 0.0}
     counts = {"prompts": tuple(2 * size**2 for size in sizes), "contexts": tuple(sizes), "dimensions": tuple(sizes)}
     judged = {"dof": 40.0, "z": 0.4, "threshold": 3.2, "agrees": True, "truncation": 0.01, "fit_p_value": 0.5}
-    rows = tuple(
-        QuantityAgreement(
-            quantity=name,
-            theory=1.0 + index,
-            extrapolated=1.02 + index,
-            standard_error=0.05,
-            smallest_detectable_bias=0.2,
-            scale=1.0 + index,
-            coefficients=(0.02, 1.5, -3.0)[: order + 1],
-            sizes=tuple(SizeComparison(size, 1.1 + index + 1 / size, 0.01, 1.05 + index, 5.0) for size in sizes),
-            **judged,
-        )
-        for index, name in enumerate(quantities)
-    )
-    run = {"norm": "N", "seed": 0, "samples": 32, "order": order, "false_alarm": 0.01, "rows": rows}
+    judged |= {"standard_error": 0.05, "smallest_detectable_bias": 0.2, "coefficients": (0.02, 1.5, -3.0)[: order + 1]}
+    rows = []
+    for number, name in enumerate(quantities, start=1):
+        at_sizes = tuple(SizeComparison(size, number + 0.1 + 1 / size, 0.01, number + 0.05, 5.0) for size in sizes)
+        values = {"theory": float(number), "extrapolated": number + 0.02, "scale": float(number), "sizes": at_sizes}
+        rows.append(QuantityAgreement(quantity=name, **values, **judged))
+    run = {"norm": "N", "seed": 0, "samples": 32, "order": order, "false_alarm": 0.01, "rows": tuple(rows)}
     return Agreement(**point, **counts, **run, **given)
 
 
@@ -178,19 +177,33 @@ def test_a_cross_check_shows_simulation_fit_and_theory():
 
 def test_only_compared_quantities_are_drawn_and_the_lowest_panels_have_the_abscissa():
     figure = draw_extrapolation(agreement(quantities=("m", "e_icl", "energy", "q", "e_train")))
-    assert len(figure.axes) == 4
-    assert all(panel.get_xlabel() for panel in figure.axes[-3:])
+    assert [bool(panel.get_xlabel()) for panel in figure.axes] == [False, True, True, True]
     many = draw_extrapolation(agreement(sizes=tuple(range(16, 48, 2)), order=1)).axes[0]
     assert "1/16" not in [label.get_text() for label in many.get_xticklabels()]
+
+
+def test_many_cross_checks_have_a_panel_a_point_with_the_finite_size_theory():
+    data = agreement().to_dataset().assign(finite=("dimension", [1.0, 2.0, 3.0]))
+    figure = draw_extrapolations(5 * [data])
+    assert [panel.get_title() for panel in figure.axes] == 5 * [plotting.style.title_of(data)]
+    finite = next(line for line in figure.axes[4].lines if line.get_label() == "finite-size theory")
+    np.testing.assert_allclose(finite.get_ydata() - [1.0, 2.0, 3.0], 4.0 - 4.05)  # moved as the simulation is
+    (histogram,) = plotting.draw_deviations(np.linspace(-6.5, 2, 30)).axes
+    assert histogram.lines[0].get_ydata().max() == pytest.approx(1 / np.sqrt(2 * np.pi), rel=1e-3)
+    assert histogram.patches[0].get_x() == -7
 
 
 # --- one data set ----------------------------------------------------------------------------------------------
 
 
+def data_set(dimension):
+    sizes = {"dimension": dimension, "context": 2 * dimension, "prompts": 2 * dimension**2}
+    return draw_prompts(**sizes, label_noise=0.1, rng=np.random.default_rng(4))
+
+
 @pytest.mark.parametrize("method", ["exact", "gamp"])
 def test_a_solution_shows_its_matrices_and_its_history(method):
-    (data,) = data_sets(6)
-    found = solve_instance(data, ridge0=0.1, beta=2.0, method=method)
+    found = solve_instance(data_set(6), ridge0=0.1, beta=2.0, method=method)
     figure = draw_solution(found)
     panels = [axes for axes in figure.axes if axes.get_title()]
     for panel, expected in zip(panels, (found.mean, found.variance[:, :-1]), strict=False):
@@ -198,7 +211,7 @@ def test_a_solution_shows_its_matrices_and_its_history(method):
     assert len(panels) == (2 if method == "exact" else 3)
     if method == "gamp":
         np.testing.assert_array_equal(panels[2].lines[0].get_ydata(), found.history)
-    assert figure.get_suptitle() == r"$D = 6$, $\lambda_0 = 0.1$, $\beta = 2$"
+    assert figure.get_suptitle() == r"$\lambda_0 = 0.1$, $\beta = 2$"
     assert len(draw_solution(found.to_dataset()).axes) == len(figure.axes)
     nothing = found.to_dataset().assign(mean=found.to_dataset()["mean"] * np.nan)
     with pytest.raises(ParameterError, match="no finite means"):
@@ -206,7 +219,7 @@ def test_a_solution_shows_its_matrices_and_its_history(method):
 
 
 def test_samples_and_overlaps_show_their_draws_and_the_theory():
-    (data,) = data_sets(5)
+    data = data_set(5)
     found = sample(data, ridge0=0.1, beta=2.0, draws=60, keep_weights=True, rng=np.random.default_rng(1))
     law = boltzmann_law(data, ridge0=0.1, beta=2.0)
     trace, histogram, overlaps = draw_samples(found, law).axes
@@ -230,10 +243,10 @@ def test_samples_and_overlaps_show_their_draws_and_the_theory():
 # --- wrong objects, and files ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in plotting.__all__ if name.startswith("draw_")])
+@pytest.mark.parametrize("name", sorted({name for name in dir(plotting) if name[:5] == "draw_"} - {"draw_deviations"}))
 def test_wrong_objects_are_refused_by_every_picture(name):
     def draw(what):
-        given = {"draw_overlaps": ([what],), "draw_samples": (what, what)}.get(name, (what,))
+        given = {"draw_samples": (what, what)}.get(name, ([what] if name.endswith("s") else what,))
         getattr(plotting, name)(*given, **({"observables": ("m",)} if name == "draw_family" else {}))
 
     for wrong in (None, 1.0, "a", [1], np.ones(3), xr.DataArray([1.0]), Agreement, object()):
@@ -244,34 +257,20 @@ def test_wrong_objects_are_refused_by_every_picture(name):
         draw(xr.Dataset())
 
 
-@pytest.fixture(scope="module")
-def curve():
-    return sweep(task_diversity=[0.5, 1.0], context_length=2.0)
-
-
-@pytest.mark.parametrize(("ending", "start"), [("png", PNG), ("svg", b"<?xml"), ("pdf", b"%PDF"), ("PNG", PNG)])
-def test_the_ending_is_the_format_and_nothing_global_is_touched(tmp_path, curve, ending, start):
-    plot_sweep(curve, tmp_path / f"a.{ending}")
-    assert (tmp_path / f"a.{ending}").read_bytes().startswith(start)
-    assert [path.name for path in tmp_path.iterdir()] == [f"a.{ending}"]
-    assert plt.get_fignums() == []  # no pyplot: no window opens, and no figure is kept alive
-
-
-def test_an_unknown_format_is_refused_and_writes_nothing(tmp_path, curve):
-    with pytest.raises(ParameterError, match=r"picture format 'xyz' of .*a\.xyz is unknown; known: .*png.*svg"):
-        plot_sweep(curve, tmp_path / "a.xyz")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_existing_picture_is_refused_without_force_and_kept_where_writing_fails(tmp_path, monkeypatch):
-    path = tmp_path / "a.png"
-    diagram = sweep(task_diversity=[0.5, 1.0], context_length=[1.0, 2.0])
-    plot_phase_diagram(diagram, path)
+@pytest.mark.parametrize(
+    ("ending", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF"), ("PNG", b"\x89")]
+)
+def test_files_have_the_format_of_their_ending_and_are_replaced_by_force_only(tmp_path, monkeypatch, ending, start):
+    swept, path = sweep(task_diversity=[0.5, 1.0], context_length=[1.0, 2.0]), tmp_path / f"a.{ending}"
+    plot_sweep(swept, path)
     before = path.read_bytes()
+    assert before.startswith(start)
     with pytest.raises(OutputError, match="exists"):
-        plot_phase_diagram(diagram, path, observable="m")
+        plot_phase_diagram(swept, path, observable="m")
+    with pytest.raises(ParameterError, match=r"picture format 'xyz' of .*a\.xyz is unknown; known: .*png.*svg"):
+        plot_sweep(swept, tmp_path / "a.xyz")
     assert path.read_bytes() == before
-    plot_phase_diagram(diagram, path, observable="m", force=True)
+    plot_phase_diagram(swept, path, observable="m", force=True)
     after = path.read_bytes()
     assert after != before
 
@@ -282,4 +281,5 @@ def test_an_existing_picture_is_refused_without_force_and_kept_where_writing_fai
     with pytest.raises(OutputError, match="No space left"):
         save_figure(Figure(), path, force=True)
     assert path.read_bytes() == after
-    assert [found.name for found in tmp_path.iterdir()] == ["a.png"]
+    assert [found.name for found in tmp_path.iterdir()] == [f"a.{ending}"]
+    assert plt.get_fignums() == []  # no pyplot: no window opens, and no figure is kept alive
