@@ -236,6 +236,9 @@ def test_samples_and_overlaps_show_their_draws_and_the_theory():
     figure = draw_overlaps(pairs)
     for panel, point in zip(figure.axes, pairs, strict=True):
         assert [line.get_xdata()[0] for line in panel.lines] == [point.theory["q"], point.theory["q_self"]]
+        for bars, values in zip(panel.containers, (point.overlap, point.self_overlap), strict=True):
+            bins = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars]
+            assert (bins[0][0], bins[-1][1]) == pytest.approx((values.min(), values.max()))
     assert [panel.get_title() for panel in figure.axes] == [rf"$\tau = {x}$, 2 data sets" for x in ("0.6", "2")]
     assert figure.get_suptitle() == r"$\alpha = 2$, $\rho = 0$, $\lambda = 0.1$, $T = 0.1$, $D = 5$"
 
