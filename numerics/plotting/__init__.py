@@ -27,3 +27,5 @@ from iclglass.numerics.plotting.sweeps import draw_phase_diagram as draw_phase_d
 from iclglass.numerics.plotting.sweeps import draw_sweep as draw_sweep
 from iclglass.numerics.plotting.sweeps import plot_phase_diagram as plot_phase_diagram
 from iclglass.numerics.plotting.sweeps import plot_sweep as plot_sweep
+
+__all__ = ["plot_phase_diagram", "plot_sweep"]  # what users have; the other names are the program's
