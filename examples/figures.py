@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 import iclglass
-from iclglass.numerics.learning_curve_plot import draw_learning_curve
-from iclglass.numerics.plotting import PALETTE, draw_phase_diagram, save_figure
+from iclglass.numerics.learning_curve import learning_curve
+from iclglass.numerics.plotting import PALETTE, draw_learning_curve, draw_phase_diagram, save_figure
 from iclglass.numerics.sizes import count, from_unscaled
+from iclglass.numerics.stopping_time import best_stopping_time
 from iclglass.numerics.storage import PROVENANCE, load, provenance, save
 from iclglass.validation.simulation import simulate
 
@@ -98,10 +99,13 @@ def phase_diagrams(folder: Path) -> None:
 
 def learning_curves(folder: Path) -> None:
     """Test and train error in time, for several task diversities."""
-    figure = draw_learning_curve(
-        task_diversity=[0.3, 0.7, 1.0, 1.5, 4.0], context_length=2.0, label_noise=0.1, ridge=0.001
-    )
-    save_figure(figure, folder / "learning-curve.png", force=True)
+    point = {"context_length": 2.0, "label_noise": 0.1, "ridge": 0.001}
+    values = {"task_diversity": [0.3, 0.7, 1.0, 1.5, 4.0], "time": [*np.geomspace(1e-2, 1e3, 400), np.inf]}
+    tau, time = (xr.DataArray(numbers, [(name, numbers)]) for name, numbers in values.items())
+    curve = learning_curve(time=time, task_diversity=tau, **point).to_dataset().assign_coords(point)
+    best = best_stopping_time(task_diversity=tau, **point)
+    stop = learning_curve(time=best.time, task_diversity=tau, **point)
+    save_figure(draw_learning_curve(curve, stop), folder / "learning-curve.png", force=True)
 
 
 def simulated(comparison: Comparison) -> xr.Dataset:

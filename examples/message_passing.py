@@ -8,6 +8,7 @@ The table is printed.
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,10 +20,11 @@ from iclglass.numerics.instance.gamp import gamp
 from iclglass.numerics.instance.spin_by_spin import published, tap
 from iclglass.numerics.instance.spin_glass import boltzmann
 from iclglass.numerics.instance.stability import spin_by_spin_limit
-from iclglass.numerics.plotting import PALETTE, save_figure
+from iclglass.numerics.plotting import PALETTE, draw_state_evolution, save_figure
 from iclglass.numerics.sizes import count, sizes_at, to_unscaled
-from iclglass.numerics.state_evolution_plot import draw_state_evolution
+from iclglass.numerics.state_evolution import state_evolution
 from iclglass.numerics.storage import PROVENANCE, load, provenance, save
+from iclglass.validation.population import gaussian_moments, population_error
 from iclglass.validation.prompts import Prompts, draw_prompts
 
 _MARKERS = "osD^v"
@@ -344,21 +346,50 @@ def table(data: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
+def iterates(point: dict[str, float], samples: dict[int, int], steps: int = 15) -> xr.Dataset:
+    """Undamped message passing on drawn data sets, and its prediction at their dimensions and at D -> infinity."""
+    names = ("m", "q", "e_icl", "change")
+    limit = state_evolution(**point, steps=steps)
+    variables: dict[str, Any] = {name: ("step", getattr(limit, name)) for name in names} | {"rate": limit.rate}
+    finite = {size: state_evolution(**point, steps=steps, dimension=size) for size in samples}
+    runs = [run(size, index, point, steps) for size, count in samples.items() for index in range(count)]
+    for name in names:
+        path = np.array([getattr(path, name) for path in finite.values()])
+        variables[f"{name}_finite"] = (("dimension", "step"), path)
+        variables[f"{name}_run"] = (("data_set", "step"), np.array([run[name] for run in runs]))
+    of_data_sets = np.repeat(list(samples), list(samples.values()))
+    coordinates = {**point, "dimension": list(samples), "data_set_dimension": ("data_set", of_data_sets)}
+    return xr.Dataset(variables, {**coordinates, "step": np.arange(steps + 1)})
+
+
+def run(dimension: int, index: int, point: dict[str, float], steps: int) -> dict[str, np.ndarray]:
+    """The steps of message passing on one data set."""
+    sizes = sizes_at(dimension, point)
+    law = {"context": sizes.context, "label_noise": point["label_noise"]}
+    rng = np.random.default_rng([dimension, index])
+    data = draw_prompts(dimension=dimension, prompts=sizes.prompts, **law, rng=rng)
+    means = np.zeros((steps + 1, *data.features.weight_shape))
+
+    def record(step: int, mean: np.ndarray, _: np.ndarray) -> None:
+        means[step] = mean
+
+    ridge0 = to_unscaled(dimension, ridge=point["ridge"])["ridge0"]
+    # A tolerance out of reach: all steps are wanted. beta only divides the variances.
+    gamp(data, ridge0=ridge0, beta=1.0, damping=0.0, tolerance=1e-300, max_iterations=steps, callback=record)
+    block = means[:, :dimension]
+    moments = gaussian_moments(np.ones(dimension), **law, norm="N")
+    return {
+        "m": np.trace(block, axis1=1, axis2=2) / dimension,
+        "q": np.sum(block**2, axis=(1, 2)) / dimension,
+        "e_icl": np.array([population_error(mean, moments) for mean in means]),
+        "change": np.sum(np.diff(block, axis=0, prepend=0) ** 2, axis=(1, 2)) / dimension,
+    }
+
+
 def draw_iterates() -> Figure:
     """State evolution beside the iterates of data sets at three dimensions."""
     point = {"task_diversity": 1.5, "context_length": 2.0, "label_noise": 0.1, "ridge": 0.02}
-    data = [
-        draw_prompts(
-            dimension=size,
-            context=2 * size,
-            prompts=3 * size**2 // 2,
-            label_noise=0.1,
-            rng=np.random.default_rng([size, index]),
-        )
-        for size, count in {10: 40, 20: 20, 40: 8}.items()
-        for index in range(count)
-    ]
-    return draw_state_evolution(**point, instances=data)
+    return draw_state_evolution(iterates(point, {10: 40, 20: 20, 40: 8}))
 
 
 def main(folder: Path) -> None:

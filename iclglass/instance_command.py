@@ -195,8 +195,7 @@ def _write(
         save_solution(solution, values["out"], parameters=parameters, seed=parameters.get("seed"), force=force)
     drawn = values["plot"] is not None and bool(np.isfinite(solution.mean).all())
     if drawn:
-        from iclglass.numerics.instance.plotting import draw_solution
-        from iclglass.numerics.plotting import save_figure
+        from iclglass.numerics.plotting import draw_solution, save_figure
 
         save_figure(draw_solution(solution), values["plot"], force=force)
     elif values["plot"] is not None:

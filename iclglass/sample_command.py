@@ -147,8 +147,7 @@ def _write(samples: "Samples", law: Any, parameters: Mapping[str, Any], values: 
         record = provenance(origin, seed=parameters.get("seed"), modules=["iclglass.validation.samplers.sampling"])
         save(xr.Dataset(variables, attrs={"method": samples.method, PROVENANCE: record}), values["out"], force=force)
     if values["plot"] is not None:
-        from iclglass.numerics.plotting import save_figure
-        from iclglass.validation.samplers.plotting import draw_samples
+        from iclglass.numerics.plotting import draw_samples, save_figure
 
         save_figure(draw_samples(samples, law), values["plot"], force=force)
     written = [str(values[name]) for name in ("out", "plot") if values[name] is not None]

@@ -102,9 +102,10 @@ def _refuse_simulated(values: Mapping[str, Any]) -> None:
 
 def _simulate(values: Mapping[str, Any]) -> int:
     """Run or resume a simulated sweep; writes its netCDF file and picture."""
+    from iclglass.numerics.plotting import draw_sweep as draw_simulated
     from iclglass.numerics.plotting import save_figure
     from iclglass.progress import bar
-    from iclglass.validation.sweeping.plotting import draw_simulated, refuse_undrawable
+    from iclglass.validation.sweeping.evaluation import refuse_undrawable
     from iclglass.validation.sweeping.sweep import sweep_simulated
 
     out = Path(values["out"])

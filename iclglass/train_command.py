@@ -182,8 +182,7 @@ def _write(
 
     written = [] if values["out"] is None or result.outcome is Outcome.DIVERGES else [values["out"]]
     if values["plot"] is not None and result.steps[-1] > 0:
-        from iclglass.numerics.plotting import save_figure
-        from iclglass.validation.training.plotting import draw_training
+        from iclglass.numerics.plotting import draw_training, save_figure
 
         steps = None if flow is None else flow["steps"]
         ends = {"ground_energy": ground_energy, "final_error": final_error}

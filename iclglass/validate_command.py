@@ -77,9 +77,8 @@ def validation_outputs(folder: Path) -> dict[str, Path]:
 
 def write_validation(agreement: "Agreement", outputs: Mapping[str, Path]) -> None:
     """Write table, text and picture; they follow from the samples, so a rerun may replace them."""
-    from iclglass.numerics.plotting import save_figure
+    from iclglass.numerics.plotting import draw_extrapolation, save_figure
     from iclglass.numerics.storage import provenance, replacing, without_time
-    from iclglass.validation.figures import draw_extrapolation
 
     with replacing(outputs["table"], force=True) as temporary:
         origin = provenance({}, seed=agreement.seed, modules=["iclglass.validation.crosscheck"])

@@ -27,13 +27,12 @@
     best_ridge       the ridge with the least error on a new task
     lines            lines located on a grid of two axes
     phase_diagram    a sweep of two axes with its lines
-    plotting_axes, plotting
-                     pictures of sweeps and phase diagrams
-    learning_curve_averages, learning_curve, stopping_time, learning_curve_plot
-                     training by gradient flow in time, when to stop, and its picture
+    deviations       a simulated sweep against the theory beside it, in standard errors
+    learning_curve_averages, learning_curve, stopping_time
+                     training by gradient flow in time, and when to stop
     instance         one data set: its prompts, couplings and Boltzmann measure, by linear algebra and message passing
-    state_evolution, state_evolution_plot
-                     what message passing will do, step by step, and its picture
+    state_evolution  what message passing will do, step by step
+    plotting         pictures of all of these, read from datasets
 
 Each module uses only those above it and replica/; no simulation is known here.
 """

@@ -15,16 +15,19 @@ Source: this project, notes/learning_curves.md.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import doubles
-from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.arguments import doubles, is_data_array
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.learning_curve_averages import bulk_rule, deepest_scale, lower_edge
 from iclglass.numerics.parameters import Parameters, broadcast_arrays, by_name
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["LearningCurve", "flow_parameters", "learning_curve"]
 
@@ -76,9 +79,23 @@ class LearningCurve:
         converged: NDArray[np.bool_] = self.status == Status.CONVERGED
         return converged
 
-    def to_dict(self) -> dict[str, Array]:
+    def to_dict(self) -> dict[str, Any]:
         """Name -> array, in the order of the attributes."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def to_dataset(self) -> "xr.Dataset":
+        """The DataArrays of the curve along the dimensions of its parameters.
+
+        Raises
+        ------
+        ParameterTypeError
+            The parameters were plain arrays, which a curve does not know.
+        """
+        import xarray as xr
+
+        if not is_data_array(self.status):
+            raise ParameterTypeError("a LearningCurve of arrays does not know its parameters: give them as DataArrays")
+        return xr.Dataset({name: array for name, array in self.to_dict().items() if name not in array.dims})
 
 
 @by_name

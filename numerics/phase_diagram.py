@@ -42,6 +42,8 @@ class PhaseDiagram:
         axes = [name for name in PARAMETERS if name in dataset.dims]
         if len(axes) != 2:
             raise ParameterError(f"dataset must have two axes to be a phase diagram, not {len(axes)}")
+        if "line_x" in dataset and dataset["line_x"].attrs.get("long_name") == axes[1]:
+            axes.reverse()
         return cls(dataset, axes[0], axes[1], _lines(dataset))
 
     def to_dataset(self) -> "xr.Dataset":

@@ -174,7 +174,8 @@ class Solution:
         variables["status"].attrs.update(status_flags())
         origin = provenance(self.parameters.record(), modules=["iclglass.numerics.sweep"])
         attributes = {"title": "iclglass solution", PROVENANCE: origin}
-        return xr.Dataset(variables, coords=axis_coordinates(self.parameters, dims), attrs=attributes)
+        coordinates = {**axis_coordinates(self.parameters, dims), **getattr(self.status, "coords", {})}
+        return xr.Dataset(variables, coords=coordinates, attrs=attributes)
 
     def __repr__(self) -> str:
         done, points = int(np.sum(self.converged)), int(np.size(self.status))

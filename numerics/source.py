@@ -17,16 +17,15 @@ __all__ = ["code_digests"]
 
 _PACKAGE = "iclglass"
 _LAYERS = ("replica", "numerics", "validation")
+_PICTURES = ("agreement", "axes", "data", "data_set", "dynamics", "style", "sweeps")
 _SHOWS_OR_KEEPS = frozenset(
     f"{_PACKAGE}.{name}"
     for name in (
         *("numerics.archive", "numerics.errors", "numerics.memory", "numerics.resuming", "numerics.source"),
         *("numerics.storage", "numerics.instance.storage", "numerics.instance.solve_checkpoint"),
-        *("numerics.plotting", "numerics.plotting_axes", "numerics.learning_curve_plot"),
-        *("numerics.state_evolution_plot", "numerics.instance.plotting"),
-        *("validation.checkpoint", "validation.figures", "validation.report", "validation.paper.notes"),
-        *("validation.samplers.plotting", "validation.suite.page", "validation.sweeping.checkpoint"),
-        *("validation.sweeping.plotting", "validation.training.plotting", "validation.training.storage"),
+        *("numerics.plotting", *(f"numerics.plotting.{name}" for name in _PICTURES)),
+        *("validation.checkpoint", "validation.report", "validation.paper.notes"),
+        *("validation.suite.page", "validation.sweeping.checkpoint", "validation.training.storage"),
     )
 )
 """No number follows from these: files, their errors, pictures, pages."""

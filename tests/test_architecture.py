@@ -23,9 +23,7 @@ def test_the_table_of_rooms_is_that_of_the_code():
 def test_arrows_go_downwards_only():
     made = maker()
     floors = list(made.FLOORS)
-    assert all(
-        floors.index(room.split("/")[0]) <= floors.index(other.split("/")[0]) for room, other in made.doors()
-    )
+    assert all(floors.index(room.split("/")[0]) <= floors.index(other.split("/")[0]) for room, other in made.doors())
 
 
 def test_every_place_that_the_page_names_exists():

@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from iclglass.numerics.parameters import PARAMETERS
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS, combined, percent
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["POWER", "Agreement", "QuantityAgreement", "SizeComparison"]
 
@@ -207,6 +213,31 @@ class Agreement:
         plain = {name: _json_safe(value) for name, value in asdict(self).items()}
         rows = [_json_safe({**asdict(row), "unseen": row.unseen}) for row in self.rows]
         return {"schema_version": 1, "passed": self.passed, "sentence": self.sentence, **plain, "rows": rows}
+
+    def to_dataset(self) -> xr.Dataset:
+        """The rows along ``quantity``, their sizes along ``dimension``, the fitted gap along ``power`` of 1/D.
+
+        Parameters are scalar coordinates; the verdict, its terms and the layer are attributes.
+        """
+        import xarray as xr
+
+        def column(name: str) -> NDArray[Any]:
+            return np.array([getattr(row, name) for row in self.rows])
+
+        names = ("theory", "extrapolated", "z", "threshold", "truncation", "unseen", "limit")
+        variables: dict[str, Any] = {name: ("quantity", column(name)) for name in names}
+        variables["extrapolated_error"] = ("quantity", column("standard_error"))
+        variables["coefficient"] = (("quantity", "power"), column("coefficients"))
+        at_sizes = {"mean": "mean", "standard_error": "standard_error", "theory_at_size": "theory"}
+        for name, given in at_sizes.items():
+            values = np.array([[getattr(size, given) for size in row.sizes] for row in self.rows])
+            variables[name] = (("quantity", "dimension"), values)
+        point = {name: getattr(self, name) for name in PARAMETERS}
+        coordinates = {name: value for name, value in point.items() if value is not None}
+        coordinates |= {"quantity": column("quantity"), "dimension": list(self.dimensions)}
+        attributes = {name: getattr(self, name) for name in ("norm", "last_feature", "samples", "seed", "false_alarm")}
+        verdict = {True: "agree", False: "DISAGREE", None: "INCONCLUSIVE"}[self.passed]
+        return xr.Dataset(variables, coordinates, {**attributes, "last_row": int(self.last_row), "verdict": verdict})
 
 
 def _reason(row: QuantityAgreement) -> str:

@@ -15,5 +15,4 @@ gamp             messages on the prompts
 spin_by_spin     messages on the pairs of spins: with the reaction term, and as published
 stability        whether a message-passing iteration converges, by its linearisation
 predictions      predictions on new prompts with error bars, overlaps of replicas, contrast
-plotting         pictures of a solution
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from iclglass.numerics.finite_observables import log_units
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.resuming import Program
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["InstanceSolution", "diverged_solution", "pack_solution", "with_masked_column"]
 
@@ -69,6 +72,20 @@ class InstanceSolution:
         dimension = columns - 1
         scale = LastRow(self.last_feature, rows > dimension).scale(dimension)
         return -(self.log_partition + float(log_units(dimension, scale))) / self.beta
+
+    def to_dataset(self) -> xr.Dataset:
+        """Arrays and numbers as variables of these names; method, status, reason and last feature as attributes."""
+        import xarray as xr
+
+        matrix = ("row", "column")
+        variables: dict[str, Any] = {
+            name: (matrix, getattr(self, name)) for name in ("mean", "variance", "variance_error")
+        }
+        variables["history"] = ("iteration", self.history)
+        for name in ("ridge0", "beta", "log_partition", "free_energy", "iterations", "residual", "spectral_radius"):
+            variables[name] = ((), np.asarray(getattr(self, name)))
+        text = {"status": self.status.name, "method": self.method, "reason": self.reason}
+        return xr.Dataset(variables, attrs={**text, "last_feature": self.last_feature})
 
 
 def with_masked_column(active: FloatArray, value: float) -> FloatArray:

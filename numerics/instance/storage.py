@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,12 @@ from iclglass.numerics.resuming import Program
 from iclglass.numerics.sizes import NORMS
 from iclglass.numerics.storage import PROVENANCE, load, provenance, replacing, save
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 __all__ = ["load_instance", "load_solution", "read_instance", "save_instance", "save_solution"]
 
 FloatArray = NDArray[np.float64]
-Variable = tuple[tuple[str, ...], NDArray[Any]]
 
 _REDUCED = ("context", "query", "label")
 _TOKENS = ("tokens", "labels", "query", "label")
@@ -48,12 +50,14 @@ def save_instance(
 
     Raises OutputError: the file exists or cannot be written; ParameterError: another suffix.
     """
+    import xarray as xr
+
     if not isinstance(instance, Instance):
         raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
     variables = {name: (dimensions, getattr(instance, name)) for name, dimensions in _DIMENSIONS.items()}
     sizes = {"prompts": instance.prompts, "dimension": instance.dimension}
-    text = {"last_feature": instance.last_feature}
-    _write(path, variables, text, _record(sizes, parameters, seed), force)
+    dataset = xr.Dataset(variables, attrs={"last_feature": instance.last_feature})
+    _write(path, dataset, _record(sizes, parameters, seed), force)
 
 
 def save_solution(
@@ -73,17 +77,8 @@ def save_solution(
     """
     if not isinstance(solution, InstanceSolution):
         raise ParameterTypeError(f"solution must be an InstanceSolution, got {type(solution).__name__}")
-    matrix = ("row", "column")
-    variables: dict[str, Variable] = {
-        name: (matrix, getattr(solution, name)) for name in ("mean", "variance", "variance_error")
-    }
-    variables["history"] = (("iteration",), solution.history)
-    for name in ("ridge0", "beta", "log_partition", "free_energy", "iterations", "residual", "spectral_radius"):
-        variables[name] = ((), np.asarray(getattr(solution, name)))
-    names = ("method", "reason", "last_feature")
-    text = {"status": solution.status.name, **{name: getattr(solution, name) for name in names}}
     record = _record(solution.parameters, parameters, seed, modules=_SOLVERS, programs=solution.programs)
-    _write(path, variables, text, record, force)
+    _write(path, solution.to_dataset(), record, force)
 
 
 def load_solution(path: str | Path) -> InstanceSolution:
@@ -136,21 +131,17 @@ def _record(
     return provenance({**known, **(parameters or {})}, seed=seed, modules=modules, programs=programs)
 
 
-def _write(
-    path: str | Path, variables: Mapping[str, Variable], text: Mapping[str, str], record: str, force: bool
-) -> None:
-    """Variables with their dimensions, and text: attributes in netCDF, arrays of text in .npz (read without pickle)."""
+def _write(path: str | Path, dataset: xr.Dataset, record: str, force: bool) -> None:
+    """A dataset; in .npz its attributes are arrays of text (read without pickle)."""
     target, force = check_path("path", path), check_flag("force", force)
-    attributes = {**text, PROVENANCE: record}
+    dataset = dataset.assign_attrs({PROVENANCE: record})
     if _suffix(target) == ".npz":
-        arrays: dict[str, Any] = {name: array for name, (_, array) in variables.items()}
-        arrays |= {name: np.array(value) for name, value in attributes.items()}
+        arrays: dict[str, Any] = {str(name): array.values for name, array in dataset.items()}
+        arrays |= {name: np.array(value) for name, value in dataset.attrs.items()}
         with replacing(target, force=force) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
         return
-    import xarray as xr
-
-    save(xr.Dataset(dict(variables), attrs=attributes), target, force=force)
+    save(dataset, target, force=force)
 
 
 def load_instance(

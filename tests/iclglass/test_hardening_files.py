@@ -105,7 +105,7 @@ def _stand_in(monkeypatch):
     )
     monkeypatch.setattr(cli, "_parser", PARSER)
     monkeypatch.setattr(module, "get", lambda name: figure)
-    monkeypatch.setattr("iclglass.validation.figures.draw_extrapolation", lambda agreement: matplotlib.figure.Figure())
+    monkeypatch.setattr("iclglass.numerics.plotting.draw_extrapolation", lambda agreement: matplotlib.figure.Figure())
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda self, path, **options: Path(path).write_text("x"))
 
 

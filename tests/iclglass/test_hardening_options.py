@@ -161,7 +161,7 @@ def without_work(monkeypatch):
     import matplotlib.figure
 
     # Whoever imports a cut function while it is cut would keep it for good: they have to be there before.
-    for module in ("iclglass.demo", "iclglass.validation.sweeping.plotting", *iclglass._HOME.values()):
+    for module in ("iclglass.demo", "iclglass.numerics.plotting", *iclglass._HOME.values()):
         importlib.import_module(module)
     from iclglass.numerics import finite_size, precision, saddle_point, sweep
     from iclglass.validation import prompts, simulation
@@ -192,8 +192,8 @@ def without_work(monkeypatch):
     monkeypatch.setattr(cli, "_parser", PARSER)
     monkeypatch.setattr("iclglass.replica.derivation.derive", Stages)
     monkeypatch.setattr("iclglass.demo._say", cut)
-    monkeypatch.setattr("iclglass.validation.figures.draw_extrapolation", cut)
-    monkeypatch.setattr("iclglass.numerics.plotting.draw_map", cut)
+    monkeypatch.setattr("iclglass.numerics.plotting.draw_extrapolation", cut)
+    monkeypatch.setattr("iclglass.numerics.plotting.sweeps.draw_map", cut)
     monkeypatch.setattr(suite, "_run", cut)
     monkeypatch.setattr(reproduce._Store, "whole", cut)
     monkeypatch.setattr(simulated, "run_points", cut)

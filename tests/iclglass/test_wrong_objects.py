@@ -134,7 +134,12 @@ def is_right(function, argument, kind, parameter):
         or (kind == "bool" and (function, argument) in FLAGS)
         or (kind == "str" and argument in NAMES_OF_FILES)
         or (function, argument, kind)
-        in {("contrast", "solution", "Solution"), ("train", "record", "Series"), ("train.sgd", "record", "Series")}
+        in {
+            ("contrast", "solution", "Solution"),
+            ("plot_sweep", "dataset", "Solution"),
+            ("train", "record", "Series"),
+            ("train.sgd", "record", "Series"),
+        }
         or (argument, kind) == ("parameters", "dict")
     )
 
@@ -215,7 +220,7 @@ def test_what_was_meant_by_a_wrong_object_works(tmp_path):
 
 def test_a_picture_says_what_it_lacks(tmp_path):
     target = tmp_path / "x.png"
-    with pytest.raises(TypeError, match=r"dataset is a Solution of arrays.* sweep\(\.\.\.\) returns a dataset"):
+    with pytest.raises(TypeError, match=r"dataset: a Solution of arrays .* sweep\(\.\.\.\) returns a dataset"):
         iclglass.plot_sweep(iclglass.solve(**GRID), target)
     with pytest.raises(ValueError, match="dataset has no e_icl and no status"):
         iclglass.plot_sweep(xr.Dataset(), target)

@@ -11,10 +11,8 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.gamp import gamp
 from iclglass.numerics.moments import feature_moments
-from iclglass.numerics.plotting import PALETTE, save_figure
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.state_evolution import StateEvolution, state_evolution
-from iclglass.numerics.state_evolution_plot import draw_state_evolution
 from iclglass.replica import symbols as S
 from iclglass.replica.action import replicate
 from iclglass.replica.free_energy import free_energy
@@ -443,58 +441,3 @@ def test_deviation_falls_with_the_dimension(case):
     # The check can fail: 20 % more prompts than there are.
     wrong = point | {"task_diversity": 1.2 * point["task_diversity"]}
     assert failures(point, LARGE, values, [predicted(wrong)] * 3, 1) != []
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# picture
-
-
-def test_picture_shows_prediction_and_iterates(tmp_path):
-    point = CASES["overfitting with label noise"]
-    rng = np.random.default_rng(4)
-    instances = [draw(point, size, rng) for size in (8, 6, 8)]
-    figure = draw_state_evolution(**point, steps=8, instances=instances)
-    limit, small = state_evolution(steps=8, **point), state_evolution(steps=8, dimension=6, **point)
-    means, _ = matrix_free(instances[1], point["ridge"] / 6, 8)
-    run = {"m": np.trace(means[:, :6], axis1=1, axis2=2) / 6, "q": np.sum(means[:, :6] ** 2, axis=(1, 2)) / 6}
-    for panel, name in zip(figure.axes, ("m", "q", "e_icl", "change"), strict=True):
-        first = int(name == "change")
-        lines = panel.get_lines()
-        np.testing.assert_array_equal(lines[0].get_ydata(), getattr(limit, name)[first:])
-        dashed, points = [line for line in lines if line.get_color() == PALETTE[0]][:2]
-        np.testing.assert_array_equal(dashed.get_ydata(), getattr(small, name)[first:])
-        if name in run:
-            np.testing.assert_allclose(points.get_ydata(), run[name], rtol=SAME_ITERATES)
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == [r"$D \to \infty$", "$D = 6$, 1 data set", "$D = 8$, 2 data sets"]
-    save_figure(figure, tmp_path / "iterates.png")
-    assert (tmp_path / "iterates.png").stat().st_size > 10_000
-
-
-def test_picture_of_a_growing_iteration_has_no_rate():
-    figure = draw_state_evolution(task_diversity=0.5, context_length=1.0, ridge=0.0, steps=5)
-    assert len(figure.axes[3].get_lines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"ridge": [0.1, 0.2]}, "one point"),
-        ({"steps": 0}, "steps"),
-        ({"task_diversity": 2.0}, "54 prompts, task_diversity = 2.0 means 72"),
-        ({"norm": "D"}, "norm"),
-    ],
-)
-def test_what_cannot_be_shown_is_refused(changes, words):
-    point = CASES["overfitting with label noise"]
-    instances = [draw(point, 6, np.random.default_rng(4))]
-    with pytest.raises(ParameterError) as refused:
-        draw_state_evolution(**(point | {"instances": instances} | changes))
-    assert words in str(refused.value)
-
-
-def test_too_many_dimensions_are_refused():
-    point = CASES["flat directions"]
-    instances = [draw(point, size, np.random.default_rng(size)) for size in range(4, 11)]
-    with pytest.raises(ParameterError, match="7 dimensions"):
-        draw_state_evolution(**point, instances=instances)

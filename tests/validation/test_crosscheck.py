@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.plotting import draw_extrapolation, save_figure
 from iclglass.numerics.saddle_point import solve
 from iclglass.validation.crosscheck import compare, validate
-from iclglass.validation.figures import plot_extrapolation
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.simulation import simulate
 
@@ -172,7 +172,7 @@ def test_a_row_without_a_number_can_be_written_and_drawn(cold, tmp_path):
     row = plain["rows"][2]
     assert (row["quantity"], row["agrees"], row["z"], row["theory"]) == ("chi", False, None, None)
     assert len(row["coefficients"]) == 3
-    plot_extrapolation(found, tmp_path / "picture.png")
+    save_figure(draw_extrapolation(found), tmp_path / "picture.png")
 
 
 def test_what_is_left_out_is_listed(cold, warm):

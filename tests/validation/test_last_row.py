@@ -14,13 +14,12 @@ from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.blocks import InstanceBlocks
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.linear_response import ground_state, linear_response
-from iclglass.numerics.instance.plotting import draw_solution
 from iclglass.numerics.instance.predictions import contrast, overlaps, predict
 from iclglass.numerics.instance.spin_by_spin import spin_by_spin_variances, squared_couplings
 from iclglass.numerics.instance.spin_glass import boltzmann, energy, hessian, hessian_eigenvalues, spin_glass
 from iclglass.numerics.instance.stability import spin_by_spin_limit
+from iclglass.numerics.plotting import draw_solution
 from iclglass.numerics.state_evolution import state_evolution
-from iclglass.numerics.state_evolution_plot import draw_state_evolution
 from iclglass.numerics.storage import PROVENANCE
 from iclglass.validation.crosscheck import compare, validate
 from iclglass.validation.gradient_flow import gradient_flow, initial_weights
@@ -192,7 +191,7 @@ def test_every_solver_takes_weights_without_last_row():
     glass, zero = spin_glass(data, ridge0), np.zeros((6, 6))
     difference = energy(data, exact.mean, ridge0) - energy(data, zero, ridge0)
     assert math.isclose(glass.energy(exact.mean) - glass.energy(zero), difference, rel_tol=1e-9)
-    draw_solution(found)
+    assert len(draw_solution(found).axes) >= 4
     with pytest.raises(ParameterError, match="contexts of 7 numbers for a solution with 6 rows of weights"):
         predict(found, draw().context, draw().query, instance=data)
     with pytest.raises(ParameterError, match="another layer"):
@@ -387,11 +386,6 @@ def test_message_passing_goes_as_predicted(layer):
         mean, error = mean_and_error(np.moveaxis(values[:, :, index], 0, -1))
         predicted = getattr(path, name)[1:]
         assert np.all(np.abs(mean - predicted) < Z_SCORE * error + 2.0 / size**2 * predicted), name
-    data = draw(dimension=size, context=32, prompts=512, label_noise=0.1, **layer)
-    assert len(draw_state_evolution(**point, steps=2, instances=[data], **layer).axes) == 4
-    if layer == ABSENT:
-        with pytest.raises(ParameterError, match="contexts of 16 numbers for dimension 16, last_row = True means 17"):
-            draw_state_evolution(**point, steps=2, instances=[data])
 
 
 @pytest.mark.parametrize("road", ["simulation", "message-passing", "sampling", "training", "theory"])

@@ -8,6 +8,7 @@ steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from iclglass.numerics.instance.krylov import response_solve
 from iclglass.numerics.instance.predictions import alignment, overlap
 from iclglass.numerics.instance.spin_glass import energy
 from iclglass.validation.samplers.target import DENSE_SPINS, make_target
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["GaussianLaw", "boltzmann_law", "langevin_law"]
 
@@ -52,6 +56,18 @@ class GaussianLaw:
             result["q_self"] = overlap(self.mean) + block
             result["norm"] = float(np.sum(self.mean**2) + np.sum(self.variance))
         return result
+
+    def to_dataset(self) -> xr.Dataset:
+        """The mean of H and, for the Boltzmann measure, its density: H - E0 has a gamma law, n/2 and 1/beta."""
+        import xarray as xr
+        from scipy import stats
+
+        found = xr.Dataset({"mean_energy": self.energy})
+        if self.degrees is None:
+            return found
+        exact = stats.gamma(self.degrees / 2, loc=self.ground_energy, scale=1 / self.beta)
+        grid = np.linspace(float(exact.ppf(1e-5)), float(exact.ppf(1 - 1e-5)), 300)
+        return found.assign_coords(energy=grid).assign(energy_density=("energy", exact.pdf(grid)))
 
 
 def boltzmann_law(instance: Instance, *, ridge0: float, beta: float) -> GaussianLaw:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,10 @@ from iclglass.validation.samplers.checks import FALSE_ALARM, Check
 from iclglass.validation.samplers.sampling import Samples, sample
 from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias, z_score
 
-__all__ = ["ReplicaSamples", "draw_replicas", "replica_overlaps", "thermal_averages", "thermal_checks"]
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["ReplicaSamples", "draw_replicas", "thermal_averages", "thermal_checks"]
 
 FloatArray = NDArray[np.float64]
 
@@ -53,23 +56,17 @@ class ReplicaSamples:
     averages: Mapping[str, FloatArray]
     theory: Mapping[str, float]
 
+    def to_dataset(self) -> xr.Dataset:
+        """Overlaps along data set and pair, averages, the theory as NAME_theory; scaled parameters as coordinates."""
+        import xarray as xr
 
-def replica_overlaps(samples: Samples) -> FloatArray:
-    """Overlaps q12 of the draws of one chain with those of the next, (chains - 1, draws).
-
-    Needs weights that were kept; chains are independent, so each pair is one of independent replicas.
-
-    >>> from iclglass.numerics.instance.data import Instance
-    >>> rng = np.random.default_rng(1)
-    >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
-    >>> replica_overlaps(sample(data, ridge0=0.1, beta=2.0, draws=5, chains=2, rng=rng)).shape
-    (1, 5)
-    """
-    if samples.weights is None:
-        return np.empty((0, samples.draws))
-    block = samples.weights[:, :, : samples.dimension]
-    products: FloatArray = np.einsum("cdij,cdij->cd", block[:-1], block[1:])
-    return products / samples.dimension
+        pairs = ("data_set", "pair")
+        variables: dict[str, Any] = {"overlap": (pairs, self.overlap), "self_overlap": (pairs, self.self_overlap)}
+        variables |= {name: ("data_set", values) for name, values in self.averages.items()}
+        variables |= {f"{name}_theory": value for name, value in self.theory.items()}
+        sizes = from_unscaled(self.dimension, prompts=self.prompts, context=self.context)
+        law = {name: getattr(self, name) for name in ("label_noise", "ridge", "temperature", "dimension")}
+        return xr.Dataset(variables, {**sizes, **law}, {"method": self.method})
 
 
 def draw_replicas(
@@ -118,7 +115,7 @@ def draw_replicas(
             keep_weights=True,
             rng=rng,
         )
-        overlap[index] = replica_overlaps(found)[0]
+        overlap[index] = found.overlaps[0]
         self_overlap[index] = found.observables["q_self"].mean(axis=0)
         for name, value in thermal_averages(found, moments).items():
             averages[name][index] = value

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from iclglass.validation.samplers.chains import OBSERVABLES, Trace, Transition, 
 from iclglass.validation.samplers.exact import exact_draws
 from iclglass.validation.samplers.heat_bath import heat_bath
 from iclglass.validation.samplers.target import Spectrum, Target, make_target, spectrum
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["METHODS", "Samples", "sample"]
 
@@ -88,6 +91,30 @@ class Samples:
     def draws(self) -> int:
         """Draws in each chain."""
         return int(self.energies.shape[1])
+
+    @property
+    def overlaps(self) -> FloatArray:
+        """Overlaps q12 of the draws of one chain with those of the next, (chains - 1, draws); none without weights.
+
+        Chains are independent, so each pair is one of independent replicas.
+        """
+        if self.weights is None:
+            return np.empty((0, self.draws))
+        block = self.weights[:, :, : self.dimension]
+        products: FloatArray = np.einsum("cdij,cdij->cd", block[:-1], block[1:])
+        return products / self.dimension
+
+    def to_dataset(self) -> xr.Dataset:
+        """Observables along chain and draw, acceptance, and, where weights were kept, these and their overlaps."""
+        import xarray as xr
+
+        variables: dict[str, Any] = {name: (("chain", "draw"), array) for name, array in self.observables.items()}
+        variables["acceptance"] = ("chain", self.acceptance)
+        if self.weights is not None:
+            variables["weights"] = (("chain", "draw", "row", "column"), self.weights)
+            variables["overlap"] = (("pair", "draw"), self.overlaps)
+        given = {"dimension": self.dimension, "ridge0": self.ridge0, "beta": self.beta}
+        return xr.Dataset(variables, given, {"method": self.method})
 
 
 def sample(

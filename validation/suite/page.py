@@ -5,19 +5,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from iclglass.numerics.plotting import PALETTE, save_figure
+from iclglass.numerics.plotting import draw_deviations, draw_extrapolations, save_figure
 from iclglass.validation.report import paragraph, picture, table, verdict, write_page
-from iclglass.validation.suite.compared import HEADLINE, Compared, finite_size_z
+from iclglass.validation.suite.compared import HEADLINE, finite_size_z
 from iclglass.validation.suite.suite import SuiteResult
 from iclglass.validation.verdict import percent
 
-__all__ = ["draw_extrapolations", "draw_histogram", "write_suite_page"]
+__all__ = ["write_suite_page"]
 
 SAID = {True: "pass", False: "FAIL", None: "inconclusive"}
-SIMULATION, FINITE, ASYMPTOTIC = PALETTE[0], PALETTE[2], PALETTE[1]
 
 
 def write_suite_page(result: SuiteResult, path: Path, *, force: bool = False) -> None:
@@ -28,8 +25,10 @@ def write_suite_page(result: SuiteResult, path: Path, *, force: bool = False) ->
     """
     with tempfile.TemporaryDirectory() as folder:
         histogram, extrapolations = Path(folder) / "z.png", Path(folder) / "extrapolations.png"
-        save_figure(draw_histogram(result), histogram)
-        save_figure(draw_extrapolations(result), extrapolations)
+        save_figure(draw_deviations(result.headline_z), histogram)
+        found = [(point.agreement.to_dataset(), point.finite["e_icl"][:, 2]) for point in result.points]
+        points = [data.assign(finite=("dimension", theory)) for data, theory in found]
+        save_figure(draw_extrapolations(points), extrapolations)
         sections = [
             ("Verdict", _verdict(result)),
             ("Finite-size theory at the size simulated", [_finite_table(result), _histogram(histogram)]),
@@ -67,27 +66,6 @@ def _order(name: str) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def draw_histogram(result: SuiteResult) -> Figure:
-    """z of m, q and e_icl, finite-size theory, beside the standard normal density."""
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    axes = figure.add_subplot()
-    edge = max(5.0, float(np.ceil(np.max(np.abs(result.headline_z)))))
-    axes.hist(
-        result.headline_z,
-        bins=np.linspace(-edge, edge, int(4 * edge) + 1).tolist(),
-        density=True,
-        color=SIMULATION,
-        alpha=0.6,
-        label=f"{result.headline_z.size} values",
-    )
-    grid = np.linspace(-edge, edge, 400)
-    axes.plot(grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), color="black", label="standard normal")
-    axes.set_xlabel("z: (simulation - finite-size theory)/standard error")
-    axes.set_ylabel("density")
-    axes.legend()
-    return figure
-
-
 def _histogram(path: Path) -> str:
     return picture(
         path,
@@ -96,55 +74,12 @@ def _histogram(path: Path) -> str:
     )
 
 
-def draw_extrapolations(result: SuiteResult) -> Figure:
-    """e_icl against 1/D at every point: simulation, finite-size theory, extrapolation and asymptotic theory."""
-    columns = min(4, len(result.points))
-    lines = -(-len(result.points) // columns)
-    figure = Figure(figsize=(3.1 * columns, 2.3 * lines + 0.6), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False).ravel()
-    for panel, point in zip(panels, result.points, strict=False):
-        _draw_point(panel, point)
-    for panel in panels[len(result.points) :]:
-        panel.remove()
-    for panel in panels[max(0, len(result.points) - columns) : len(result.points)]:
-        panel.set_xlabel("$1/D$")
-    for panel in panels[::columns]:
-        panel.set_ylabel(r"$e_{\mathrm{ICL}}$")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    return figure
-
-
-def _draw_point(panel: Axes, point: Compared) -> None:
-    row = next(row for row in point.agreement.rows if row.quantity == "e_icl")
-    inverse = 1 / np.array(point.agreement.dimensions)
-    mean, error, theory = point.finite["e_icl"].T[:3]
-    panel.errorbar(inverse, mean, error, fmt="o", color=SIMULATION, markersize=4, capsize=2, label="simulation")
-    panel.plot(inverse, theory, color=FINITE, linestyle="--", label="finite-size theory")
-    panel.errorbar(
-        [0], [row.extrapolated], [row.standard_error], fmt="s", color="black", markersize=4, capsize=2,
-        label="extrapolated",
-    )  # fmt: skip
-    panel.plot([0], [row.theory], marker="D", color=ASYMPTOTIC, linestyle="none", label="theory, $D \\to \\infty$")
-    panel.set_title(_short(point), fontsize=7)
-    panel.tick_params(labelsize=7)
-    panel.grid(alpha=0.25)
-
-
-def _short(point: Compared) -> str:
-    given = point.point
-    pool = "" if np.isinf(given.distinct_tasks) else rf", $\kappa={given.distinct_tasks:g}$"
-    return (
-        rf"$\tau={given.task_diversity:g}$, $\alpha={given.context_length:g}${pool}, $\rho={given.label_noise:g}$, "
-        rf"$\lambda={given.ridge:g}$"
-    )
-
-
 def _extrapolations(path: Path) -> str:
     return picture(
         path,
         "Error on a new task, e_icl, against 1/D at every point: simulation (means with standard errors), finite-size "
-        "theory at the same sizes, the extrapolation of the simulation to D -> infinity, and the asymptotic theory "
+        "theory at the same sizes (both moved to the tau and alpha that P and N were rounded from), the asymptotic "
+        "theory with the fitted gap, the extrapolation of the simulation to D -> infinity, and the asymptotic theory "
         "there. tau = P/D^2 task diversity, alpha = N/D context length, kappa = K/D distinct tasks, rho label noise, "
         "lambda ridge.",
         panels=True,

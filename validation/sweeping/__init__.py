@@ -9,6 +9,5 @@ checkpoint   finished points in one SQLite file beside the output
 driver       hands out points, records results, survives dead workers, stops on Ctrl-C
 results      the labelled dataset and its digest
 sweep        sweep_simulated(...), sweep_status(...): all of the above in order
-plotting     pictures of simulation, theory and their difference
 engine_executor  an engine as an executor, for what is no sweep: products over blocks of prompts
 """

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from iclglass.numerics.blas import pin_blas
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.parameters import closest
 from iclglass.numerics.saddle_point import solve_points
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, SENTENCES, Solution
 from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.sweeping.points import Point
 from iclglass.validation.sweeping.roads import ROADS, measure_data_set
 
-__all__ = ["THEORY_ENDS", "PointResult", "columns", "evaluate", "quantities_of"]
+__all__ = ["THEORY_ENDS", "PointResult", "columns", "evaluate", "quantities_of", "refuse_undrawable"]
 
 
 THEORY_ENDS = ("_theory", "_theory_standard_error")
@@ -40,6 +43,17 @@ class PointResult:
 def quantities_of(road: str) -> tuple[str, ...]:
     """What a road gives."""
     return (*OBSERVABLES, *DIAGNOSTICS) if road == "theory" else ROADS[road].quantities
+
+
+def refuse_undrawable(road: str, observable: str, given: Mapping[str, Any]) -> None:
+    """Refuse with ParameterError, before any work, a picture of a quantity that the road does not give, or of axes of a
+    grid that no picture has; unknown roads are refused elsewhere.
+    """
+    from iclglass.numerics.plotting.sweeps import check_axes
+
+    if road in ("theory", *ROADS) and observable not in quantities_of(road):
+        raise ParameterError(f"road {road!r} gives no {observable!r} to draw{closest(observable, quantities_of(road))}")
+    check_axes({name: value for name, value in given.items() if np.ndim(value) == 1})
 
 
 def columns(road: str, *, theory: bool, pools: bool = False) -> tuple[str, ...]:

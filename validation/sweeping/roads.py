@@ -27,7 +27,7 @@ from iclglass.validation.observables import QUANTITIES, measure, weight_quantiti
 from iclglass.validation.pools import draw_pool
 from iclglass.validation.population import PromptMoments, gaussian_moments
 from iclglass.validation.prompts import Prompts, draw_prompts
-from iclglass.validation.samplers.overlap import replica_overlaps, thermal_averages
+from iclglass.validation.samplers.overlap import thermal_averages
 from iclglass.validation.samplers.sampling import Samples, sample
 from iclglass.validation.sweeping.points import Point, random_generator
 from iclglass.validation.training.layer import largest_curvature
@@ -140,9 +140,7 @@ def _sampling(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetR
     if method != "exact" and (reason := _not_mixed(found)):
         return DataSetResult({}, Status.NOT_CONVERGED, reason)
     # Two chains are two replicas: q is their overlap.
-    return DataSetResult(
-        {**thermal_averages(found, _tested(point, data)), "q": float(replica_overlaps(found)[0].mean())}
-    )
+    return DataSetResult({**thermal_averages(found, _tested(point, data)), "q": float(found.overlaps[0].mean())})
 
 
 def _not_mixed(found: Samples) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.validation.training.layer import Parameters
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["LOG_COLUMNS", "Outcome", "TrainingRun"]
 
@@ -54,3 +58,11 @@ class TrainingRun:
     outcome: Outcome
     reason: str
     stable_rate: float
+
+    def to_dataset(self) -> xr.Dataset:
+        """What was recorded along ``step``, and the weights; outcome and reason as attributes."""
+        import xarray as xr
+
+        variables: dict[str, Any] = {name: ("step", getattr(self, name)) for name in LOG_COLUMNS}
+        variables["weights"] = (("row", "column"), self.weights)
+        return xr.Dataset(variables, {"step": self.steps}, {"outcome": self.outcome.value, "reason": self.reason})

@@ -1,4 +1,4 @@
-"""Diagnostics are those of arviz_stats on the right axes; what they refuse; checks and pictures of odd samples."""
+"""Diagnostics are those of arviz_stats on the right axes; what they refuse; checks of odd samples."""
 
 from dataclasses import replace
 
@@ -8,8 +8,6 @@ import pytest
 from iclglass.numerics.errors import ParameterError
 from iclglass.validation.samplers.checks import Check, check_law, comparison
 from iclglass.validation.samplers.diagnostics import diagnose, standard_errors, worst_spin_ess
-from iclglass.validation.samplers.overlap import draw_replicas
-from iclglass.validation.samplers.plotting import draw_overlaps, draw_samples
 from iclglass.validation.samplers.sampling import sample
 from iclglass.validation.statistics import bonferroni_threshold
 
@@ -75,15 +73,3 @@ def test_what_is_not_a_number_or_never_moves_does_not_pass(data, measure, law, r
     rows = check_law(replace(found, weights=stuck), law)
     assert not rows[-1].passed
     assert rows[-1].name.startswith("variance of spin (1,1)")
-
-
-def test_pictures(data, measure, law, rng, tmp_path):
-    found = sample(data, **measure, draws=60, rng=rng)
-    figure = draw_samples(found, law)
-    assert len(figure.axes) == 3
-    figure.savefig(tmp_path / "samples.png")
-    assert len(draw_samples(replace(found, weights=None), law).axes) == 2
-    given = {"dimension": 5, "context": 10, "ridge": 0.1, "temperature": 0.1, "data_sets": 2, "pairs": 20, "rng": rng}
-    figure = draw_overlaps([draw_replicas(**given, prompts=prompts) for prompts in (15, 50)])
-    assert len(figure.axes) == 2
-    figure.savefig(tmp_path / "overlaps.png")

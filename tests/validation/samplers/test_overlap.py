@@ -11,7 +11,7 @@ from iclglass.numerics.instance.spin_glass import boltzmann
 from iclglass.validation.observables import measure as measured
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.samplers.checks import comparison
-from iclglass.validation.samplers.overlap import draw_replicas, replica_overlaps, thermal_checks
+from iclglass.validation.samplers.overlap import draw_replicas, thermal_checks
 from iclglass.validation.samplers.sampling import sample
 
 POINT = {"dimension": 12, "context": 24, "label_noise": 0.1, "ridge": 0.05, "temperature": 0.05}
@@ -34,7 +34,7 @@ def test_mean_and_variance_of_the_overlap_of_one_data_set(data, measure):
     """q12 of independent Gaussians: mean |<W>|^2/D, variance (2 mu C mu + Tr C^2)/D^2, over the block."""
     dense = boltzmann(data, **measure)
     mean, covariance = dense.mean.ravel()[:25], dense.covariance[:25, :25]
-    overlaps = replica_overlaps(sample(data, **measure, chains=2, draws=20_000, rng=np.random.default_rng(1)))
+    overlaps = sample(data, **measure, chains=2, draws=20_000, rng=np.random.default_rng(1)).overlaps
     expected = mean @ mean / 5
     variance = (2 * mean @ covariance @ mean + np.sum(covariance**2)) / 25
     assert comparison("q", overlaps, expected, Z).passed
@@ -43,13 +43,13 @@ def test_mean_and_variance_of_the_overlap_of_one_data_set(data, measure):
 
 def test_overlaps_in_a_loop(data, measure, rng):
     found = sample(data, **measure, chains=3, draws=2, rng=rng)
-    overlaps = replica_overlaps(found)
+    overlaps = found.overlaps
     assert overlaps.shape == (2, 2)
     for chain in range(2):
         for index in range(2):
             a, b = found.weights[chain, index, :5], found.weights[chain + 1, index, :5]
             assert overlaps[chain, index] == pytest.approx(np.trace(a @ b.T) / 5, rel=1e-12)
-    assert replica_overlaps(replace(found, weights=None)).shape == (0, 2)
+    assert replace(found, weights=None).overlaps.shape == (0, 2)
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])

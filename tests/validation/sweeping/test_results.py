@@ -8,10 +8,13 @@ import pytest
 import xarray as xr
 from scipy import stats
 
+from iclglass.numerics.deviations import z_scores
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.plotting import draw_sweep, save_figure
 from iclglass.numerics.storage import PROVENANCE, load, save
-from iclglass.validation.sweeping.evaluation import PointResult, columns, evaluate
-from iclglass.validation.sweeping.results import DIGEST, FAILURES, compare, digest, to_dataset, z_scores
+from iclglass.validation.sweeping.evaluation import PointResult, columns, evaluate, refuse_undrawable
+from iclglass.validation.sweeping.results import DIGEST, FAILURES, compare, digest, to_dataset
 from tests.numerics.test_storage import assert_same_bits
 from tests.validation.sweeping.workloads import grid_of
 
@@ -275,3 +278,34 @@ def test_few_pools_widen_the_limit_as_few_data_sets_do():
         {"m": 1.3, "m_standard_error": 1e-9, "m_theory": 1.0, "m_theory_standard_error": 0.1, "seed_count": 10**6}
     )
     assert z_scores(one, "m") == pytest.approx(stats.norm.isf(stats.t.sf(3, 11)), rel=1e-6)
+
+
+@pytest.mark.parametrize("lengths", [1.0, [1.0, 2.0]])
+def test_failed_points_and_single_data_sets_are_drawn_without_a_warning(lengths, tmp_path):
+    given = {"task_diversity": [0.5, 1.0, 2.0], "context_length": lengths, "dimension": 6}
+    grid = grid_of(**given, samples=1, theory=True)
+    done = {number: evaluate(point) for number, point in enumerate(grid.points[1:], start=1)}
+    for number, dataset in enumerate((to_dataset(grid, done), to_dataset(grid, {}))):
+        save_figure(draw_sweep(dataset), tmp_path / f"{number}.png")
+        assert (tmp_path / f"{number}.png").stat().st_size > 1000
+    assert len(draw_sweep(to_dataset(grid_of(**given, road="theory"), {})).axes) >= 1
+
+
+@pytest.mark.parametrize(
+    ("road", "observable", "given", "message"),
+    [
+        ("message-passing", "entropy", {"ridge": np.ones(2)}, "gives no 'entropy'"),
+        ("sampling", "e_train", {"ridge": np.ones(2)}, "gives no 'e_train'"),
+        ("simulation", "e_icl", {"ridge": 0.1}, "one or two axes, not 0"),
+        ("simulation", "e_icl", dict.fromkeys("abc", np.arange(2.0)), "one or two axes, not 3"),
+        ("simulation", "e_icl", {"ridge": np.ones(1), "task_diversity": np.arange(3.0)}, "needs two values"),
+        ("simulation", "e_icl", {"ridge": np.ones(2), "temperature": 0.1}, None),
+        ("training", "energy", {"ridge": np.arange(2.0), "task_diversity": np.arange(3.0)}, None),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_before_any_work(road, observable, given, message):
+    if message is None:
+        refuse_undrawable(road, observable, given)
+        return
+    with pytest.raises(ParameterError, match=message):
+        refuse_undrawable(road, observable, given)

@@ -9,12 +9,12 @@ import pytest
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
 from iclglass.numerics.instance import spin_glass
 from iclglass.numerics.instance.linear_response import ground_state
+from iclglass.numerics.plotting import draw_training
 from iclglass.validation.gradient_flow import gradient_descent, gradient_flow
 from iclglass.validation.population import gaussian_moments, population_error
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.training import Outcome, train
 from iclglass.validation.training.layer import largest_curvature
-from iclglass.validation.training.plotting import draw_training
 
 DIMENSION, CONTEXT, RIDGE0 = 5, 10, 0.05
 # Steps of the same arithmetic in another order.
@@ -326,8 +326,15 @@ def test_a_file_that_cannot_be_written_is_refused_before_training(data, tmp_path
 
 
 def test_a_picture_needs_a_step(data):
-    figure = draw_training(gd(data), ground_energy=0.01)
-    assert len(figure.axes) == 1  # without a test there is no test error
+    run = gd(data)
+    (panel,) = draw_training(run, ground_energy=0.01).axes  # without a test there is no test error
+    (later, values), (_, ground) = (line.get_data() for line in panel.lines)
+    assert (later.tolist(), values.tolist()) == (run.steps[1:].tolist(), run.energy[1:].tolist())
+    assert ground[0] == 0.01
+    tested = run.to_dataset().assign(test_error=2 * run.to_dataset().energy)
+    theory = {"energy": [3.0, 4.0], "e_icl": [5.0, 6.0]}
+    _, right = draw_training(tested, final_error=7.0, flow_steps=[1, 2], flow=theory).axes
+    assert [line.get_ydata()[-1] for line in right.lines] == [2 * run.energy[-1], 6.0, 7.0]
     with pytest.raises(ParameterError, match="2/L"):
         draw_training(gd(data, learning_rate=50.0))
 
