@@ -220,7 +220,9 @@ def test_what_was_meant_by_a_wrong_object_works(tmp_path):
 
 def test_a_picture_says_what_it_lacks(tmp_path):
     target = tmp_path / "x.png"
-    with pytest.raises(TypeError, match=r"dataset: a Solution of arrays .* sweep\(\.\.\.\) returns a dataset"):
+    with pytest.raises(ValueError, match="a picture shows one or two axes, not 0"):
+        iclglass.plot_sweep(iclglass.solve(**POINT), target)
+    with pytest.raises(ValueError, match="dataset has the dimension 'dim_0'"):
         iclglass.plot_sweep(iclglass.solve(**GRID), target)
     with pytest.raises(ValueError, match="dataset has no e_icl and no status"):
         iclglass.plot_sweep(xr.Dataset(), target)
