@@ -20,6 +20,8 @@ from sympy.printing.pycode import MpmathPrinter
 from iclglass.replica import symbols as S
 from iclglass.replica.closed_form import ClosedForm
 from iclglass.replica.derivation import Derivation, derive
+from iclglass.replica.guarded_limit import limit
+from iclglass.replica.thermodynamics import thermodynamics
 
 __all__ = ["BACKENDS", "GeneratedFunction", "compile_function", "functions", "module_source"]
 
@@ -27,23 +29,28 @@ PARAMETERS = (S.tau, S.alpha, S.alpha_test, S.rho, S.lam, S.T)
 FEATURE_ARGUMENTS = (S.D, S.N, S.norm, S.rho)
 FIXED_POINT_ARGUMENTS = (S.chi, S.m, S.q, *PARAMETERS)
 THERMAL_ARGUMENTS = (S.inverse_chi, S.z, S.q, S.e_icl, S.e_train, *PARAMETERS)
+GAUSSIAN_ARGUMENTS = (S.ground_state, S.q, S.chi, S.e_icl, S.gibbs_response, S.volume, S.spins, S.T)
 RESIDUAL_ARGUMENTS = (S.inverse_chi, S.z_bar, S.m, S.q, *PARAMETERS)
 
 
 class _NumPyPrinter(NumPyPrinter):
-    """Two-branch Piecewise as numpy.where, a third of the time of the numpy.select that SymPy prints."""
+    """Piecewise as numpy.where, a third of the time of the numpy.select that SymPy prints."""
 
     def _print_Piecewise(self, expression: sp.Piecewise) -> str:
-        (first, condition), (second, otherwise) = expression.args
-        if otherwise != sp.true:
-            raise ValueError(f"{expression} must have two branches, the second unconditional")
-        return f"numpy.where({', '.join(self._print(part) for part in (condition, first, second))})"
+        *conditional, (otherwise, always) = expression.args
+        if always != sp.true:
+            raise ValueError(f"{expression} must have a last branch without condition")
+        text = self._print(otherwise)
+        for value, condition in reversed(conditional):
+            text = f"numpy.where({self._print(condition)}, {self._print(value)}, {text})"
+        return text
 
 
 BACKENDS = {
-    "numpy": (_NumPyPrinter, "Any", "elementwise, over NumPy arrays that broadcast"),
-    "mpmath": (MpmathPrinter, "Any", "scalar, on mpmath numbers at the working precision"),
+    "numpy": (_NumPyPrinter, "elementwise, over NumPy arrays that broadcast", None),
+    "mpmath": (MpmathPrinter, "scalar, on mpmath numbers at the working precision", ("closed_form", "thermal")),
 }
+"""Printer, how the functions work, and which of them are kept; None: all."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,16 @@ def functions(derivation: Derivation) -> tuple[GeneratedFunction, ...]:
         GeneratedFunction(
             "thermal",
             THERMAL_ARGUMENTS,
-            tuple((name, value.subs(S.chi, 1 / S.inverse_chi)) for name, value in form.thermal_outputs),
-            tuple((symbol, value) for symbol, value in form.definitions if symbol in (S.a, S.b, S.b_test)),
-            "What needs a finite susceptibility; free energy and entropy need T > 0, too.",
+            (("chi", S.chi), *_at_every_temperature()),
+            _thermal_definitions(derivation),
+            "What needs the susceptibility or the temperature, with the limits T -> 0 and lam -> 0.",
+        ),
+        GeneratedFunction(
+            "thermodynamics",
+            GAUSSIAN_ARGUMENTS,
+            _at_every_temperature(),
+            None,
+            "What a temperature adds to a ground state, with the limit T -> 0, for every theory.",
         ),
         GeneratedFunction(
             "residuals",
@@ -100,10 +114,7 @@ def functions(derivation: Derivation) -> tuple[GeneratedFunction, ...]:
         GeneratedFunction(
             "observables",
             FIXED_POINT_ARGUMENTS,
-            tuple(
-                (name, value.subs(S.a, derivation.system.a_definition.rhs))
-                for name, value in (*derivation.system.observables, ("replicon", derivation.replicon))
-            ),
+            _observables(derivation),
             None,
             "Observables as functions of the order parameters, as derived (not rationalised).",
         ),
@@ -121,6 +132,35 @@ def functions(derivation: Derivation) -> tuple[GeneratedFunction, ...]:
             None,
             "Second moments of one prompt at finite D and N.",
         ),
+    )
+
+
+def _at_every_temperature() -> tuple[tuple[str, sp.Expr], ...]:
+    return tuple(
+        (output.name, sp.Piecewise((output.cold, sp.Eq(S.T, 0)), (output.warm, True))) for output in thermodynamics()
+    )
+
+
+def _thermal_definitions(derivation: Derivation) -> tuple[tuple[sp.Symbol, sp.Expr], ...]:
+    """What `thermodynamics` takes, of the closed form; where 1/chi = 0 or T = 0 nothing is divided or taken log of."""
+    form, flat = derivation.closed_form, dict(derivation.limits.flat)
+    inputs, no_ridge = dict(form.thermal_inputs), sp.Eq(S.inverse_chi, 0)
+    inputs[S.volume] = sp.Piecewise((flat[S.volume], no_ridge), (-sp.oo, sp.Eq(S.T, 0)), (inputs[S.volume], True))
+    return (
+        *((symbol, value) for symbol, value in form.definitions if symbol in (S.a, S.b, S.b_test)),
+        (S.chi, sp.Piecewise((flat[S.chi], no_ridge), (1 / S.inverse_chi, True))),
+        *inputs.items(),
+    )
+
+
+def _observables(derivation: Derivation) -> tuple[tuple[str, sp.Expr], ...]:
+    """The observables as derived from the functional; their own limits T -> 0, not those of `thermodynamics`."""
+    derived = {**dict(derivation.system.observables), "replicon": derivation.replicon}
+    cold = {"free_energy": limit(derived["free_energy"], S.T), "entropy": sp.nan}
+    definition = {S.a: derivation.system.a_definition.rhs}
+    return tuple(
+        (name, (sp.Piecewise((cold[name], sp.Eq(S.T, 0)), (value, True)) if name in cold else value).subs(definition))
+        for name, value in derived.items()
     )
 
 
@@ -240,7 +280,7 @@ def compile_function(
 
 def module_source(derivation: Derivation, backend: str) -> str:
     """The generated module for one backend; every proof of the derivation is done before."""
-    _, kind, how = BACKENDS[backend]
+    _, how, kept = BACKENDS[backend]
     lines = [
         f'"""Generated by `python -m iclglass.numerics.codegen` with SymPy {sp.__version__}; do not edit.',
         "",
@@ -254,23 +294,19 @@ def module_source(derivation: Derivation, backend: str) -> str:
         f"SYMPY_VERSION = {sp.__version__!r}",
         "OUTPUTS = {",
     ]
-    table = functions(derivation.prove())
+    table = [function for function in functions(derivation.prove()) if kept is None or function.name in kept]
     for function in table:
         lines.append(f"    {function.name!r}: {tuple(name for name, _ in function.outputs)!r},")
     lines.append("}")
     for function in table:
         source = inspect.getsource(compile_function(function, backend))
         body = textwrap.dedent(source.split("\n", 1)[1]).strip()
-        arguments = ", ".join(f"{argument}: {kind}" for argument in function.arguments)
+        arguments = ", ".join(f"{argument}: Any" for argument in function.arguments)
         lines += [
             "",
             "",
-            f"def {function.name}({arguments}) -> tuple[{kind}, ...]:",
-            f'    """{function.text}',
-            "",
-            f"    Args: {', '.join(map(str, function.arguments))}.",
-            f'    Returns: OUTPUTS["{function.name}"], in that order.',
-            '    """',
+            f"def {function.name}({arguments}) -> tuple[Any, ...]:",
+            f'    """{function.text} Returns OUTPUTS["{function.name}"], in that order."""',
             textwrap.indent(_as_tuple(body), "    "),
         ]
     return "\n".join(lines) + "\n"

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.blas import own_threads
-from iclglass.numerics.finite_observables import errors_on_new_tasks, thermodynamics
+from iclglass.numerics.finite_observables import observables
 from iclglass.numerics.gamma_quadrature import scalar_nodes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts, TiltedPrompts
@@ -244,21 +244,13 @@ def _solve_together(pools: Array, point: Mapping[str, float], norm: str, layer: 
     elif point["temperature"] > 0:
         log_determinant = point["prompts"] * law.logarithm(response) - size * np.linalg.slogdet(response)[1]
     common = {name: np.full(m.shape, value) for name, value in point.items()}
-    temperature, chi = common["temperature"], g[:, 0] / size
     g = g[:, : 1 + layer.last_row]
     return {
-        "m": m,
-        "q": q,
-        "q_self": np.where(temperature == 0, q, q + temperature * chi),
-        "chi": chi,
+        **observables(e_train, m, q, last_row, g, log_determinant, common, norm, scale),
         "replicon": replicon,
-        "last_row": last_row,
         "contrast": m * size / np.sqrt(layer.rows(size) * (size * q + last_row)),
         "residual": residual,
-        "e_train": e_train,
-        **errors_on_new_tasks(m, q, last_row, g, common, norm, scale),
         "e_idg": e_idg,
-        **thermodynamics(e_train, q + last_row / size, log_determinant, common, scale),
     }
 
 

@@ -94,32 +94,20 @@ def _texts(exact: Mapping[str, Fraction], digits: int, guard: int) -> dict[str, 
     with mpmath.workdps(digits + guard):
         point = {name: mpmath.mpf(value.numerator) / value.denominator for name, value in exact.items()}
         values = _evaluate(point)
-        return {name: None if value is None else mpmath.nstr(value, digits) for name, value in values.items()}
+        return {name: mpmath.nstr(v, digits) if mpmath.isfinite(v) else None for name, v in values.items()}
 
 
 def _public(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in ("z", "inverse_chi", "lam_chi"))
 
 
-def _evaluate(point: Mapping[str, mpmath.mpf]) -> dict[str, mpmath.mpf | None]:
+def _evaluate(point: Mapping[str, mpmath.mpf]) -> dict[str, mpmath.mpf]:
     order = ("task_diversity", "context_length", "test_context_length", "label_noise", "ridge", "temperature")
     arguments = [point[name] for name in order]
-    temperature = arguments[-1]
     outputs = generated_mpmath.OUTPUTS
-    values: dict[str, Any] = dict(zip(outputs["closed_form"], generated_mpmath.closed_form(*arguments), strict=True))
-    thermal: dict[str, Any] = dict.fromkeys(outputs["thermal"])
-    # Without T the logarithms do not exist; their T -> 0 limits are put in below.
-    warm = [*arguments[:-1], temperature if temperature > 0 else mpmath.mpf(1)]
-    ground_state = (values["e_train"] + point["ridge"] * values["q"]) / 2
-    if values["inverse_chi"] > 0:
-        state = (values[name] for name in ("inverse_chi", "z", "q", "e_icl", "e_train"))
-        thermal.update(zip(outputs["thermal"], generated_mpmath.thermal(*state, *warm), strict=True))
-    elif temperature > 0:
-        thermal["energy"] = ground_state + temperature / 2
-    if temperature == 0:
-        cold = {"q_self": values["q"], "e_icl_gibbs": values["e_icl"], "entropy": None}
-        thermal.update(cold, energy=ground_state, free_energy=ground_state)
-    return {**values, **thermal}
+    values = dict(zip(outputs["closed_form"], generated_mpmath.closed_form(*arguments), strict=True))
+    state = (values[name] for name in ("inverse_chi", "z", "q", "e_icl", "e_train"))
+    return values | dict(zip(outputs["thermal"], generated_mpmath.thermal(*state, *arguments), strict=True))
 
 
 def _fraction(name: str, value: Exact, digits: int) -> Fraction:

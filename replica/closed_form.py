@@ -20,6 +20,7 @@ from sympy.codegen.cfunctions import log1p
 from iclglass.replica import symbols as S
 from iclglass.replica.guarded_limit import limit
 from iclglass.replica.saddle_point import SaddlePointSystem
+from iclglass.replica.thermodynamics import thermodynamics
 
 __all__ = ["ClosedForm", "branch", "closed_form"]
 
@@ -33,6 +34,7 @@ class ClosedForm:
         roots: both roots, the physical one first.
         definitions: (symbol, expression) in order; later ones use earlier ones.
         outputs: name -> expression in the defined symbols; exist at every temperature and ridge.
+        thermal_inputs: (symbol, expression) of what `replica.thermodynamics` needs.
         thermal_outputs: the same for what needs a finite susceptibility or, for the last ones, T > 0.
     """
 
@@ -40,6 +42,7 @@ class ClosedForm:
     roots: tuple[sp.Expr, sp.Expr]
     definitions: tuple[tuple[sp.Symbol, sp.Expr], ...]
     outputs: tuple[tuple[str, sp.Expr], ...]
+    thermal_inputs: tuple[tuple[sp.Symbol, sp.Expr], ...]
     thermal_outputs: tuple[tuple[str, sp.Expr], ...]
 
 
@@ -56,6 +59,7 @@ def closed_form(system: SaddlePointSystem) -> ClosedForm:
         roots=_roots(quadratic),
         definitions=_definitions(),
         outputs=_outputs(),
+        thermal_inputs=_thermal_inputs(),
         thermal_outputs=_thermal_outputs(),
     )
     for name, difference in _differences(system, result):
@@ -128,18 +132,18 @@ def _outputs() -> tuple[tuple[str, sp.Expr], ...]:
     )
 
 
-def _thermal_outputs() -> tuple[tuple[str, sp.Expr], ...]:
-    # ln of the determinant per spin, relative to the ridge-free prior; log1p keeps it exact at large tau.
-    log_volume = sp.log(2 * sp.pi * S.T * S.chi) - S.tau * log1p(S.a * S.chi / S.tau)
-    ground_state = (S.e_train + S.lam * S.q) / 2
-    return (
-        ("chi", S.chi),
-        ("q_self", S.q + S.T * S.chi),
-        ("e_icl_gibbs", S.e_icl + (1 + S.b_test) * S.T * S.chi),
-        ("energy", ground_state + S.T / 2),
-        ("free_energy", ground_state - S.T / 2 * (S.z + log_volume)),
-        ("entropy", (1 + S.z + log_volume) / 2),
+def _thermal_inputs() -> tuple[tuple[sp.Symbol, sp.Expr], ...]:
+    return (  # log1p keeps the volume exact at large tau
+        (S.ground_state, (S.e_train + S.lam * S.q) / 2),
+        (S.gibbs_response, (1 + S.b_test) * S.chi),
+        (S.volume, S.z + sp.log(2 * sp.pi * S.T * S.chi) - S.tau * log1p(S.a * S.chi / S.tau)),
+        (S.spins, sp.S.One),
     )
+
+
+def _thermal_outputs() -> tuple[tuple[str, sp.Expr], ...]:
+    inserted = dict(_thermal_inputs())
+    return (("chi", S.chi), *((output.name, output.warm.subs(inserted)) for output in thermodynamics()))
 
 
 def _rational(expression: sp.Expr, form: ClosedForm, *, above: bool) -> sp.Expr:

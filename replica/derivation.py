@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import chain
 
 import sympy as sp
 
@@ -290,7 +289,7 @@ _STAGES: dict[str, tuple[str, str, Callable[[Derivation], tuple[sp.Basic, ...]]]
     "limits": (
         "Limits: ridgeless above and below the interpolation threshold, at it, and zero temperature",
         "In this order: lam -> 0 at tau > 1; lam -> 0 at tau < 1; amplitudes of the divergence at tau = 1; T -> 0.",
-        lambda derivation: tuple(chain.from_iterable(vars(derivation.limits).values())),
+        lambda derivation: derivation.limits.equations,
     ),
     "replicon": (
         "Stability of the replica-symmetric saddle point",

@@ -145,6 +145,14 @@ e_train = _symbol(
 c = _symbol("c", "c", "leverage of one prompt: (y - s.W) = (y - s.W_cav)/(1 + c)", "> 0", _DERIVED, positive=True)
 G = _symbol("G", "G", "cavity response of one spin to a field, D chi", "> 0", _DERIVED, positive=True)
 
+_THERMAL = "Temperature"
+ground_state = _symbol(
+    "E_0", "E_0", "energy of the ground state, (e_train + lam q)/2", ">= 0", _THERMAL, nonnegative=True
+)
+volume = _symbol("V_T", "V_T", "2 ln of the volume that the spins fill at T", "real", _THERMAL)
+spins = _symbol("n_s", "n_s", "spins in units of D^2; 1 as D -> infinity", "> 0", _THERMAL, positive=True)
+gibbs_response = _symbol("chi_icl", r"\chi_{\mathrm{ICL}}", "d e_icl_gibbs/dT", "> 0", _THERMAL, positive=True)
+
 _CLOSED = "Closed form"
 b = _symbol("b", "b", "a - 1 = (1 + rho)/alpha: noise of the in-context estimate", "> 0", _CLOSED, positive=True)
 b_test = _symbol("b_test", "b_*", "(1 + rho)/alpha_test", "> 0", _CLOSED, positive=True)

@@ -189,7 +189,7 @@ def test_every_symbol_of_the_results_is_in_the_table(derivation):
         *form.roots,
         *(part for pair in form.definitions for part in pair),
         *(value for _, value in form.outputs + form.thermal_outputs),
-        *(equation.rhs for group in vars(derivation.limits).values() for equation in group),
+        *(equation.rhs for equation in derivation.limits.equations),
         derivation.replicon,
         *(equation.rhs for equation in derivation.cavity.equations),
         *(getattr(derivation.moments, name) for name in ("label", "signal", "block", "last_row")),
