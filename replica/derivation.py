@@ -316,9 +316,8 @@ _STAGES: dict[str, tuple[str, str, Callable[[Derivation], tuple[sp.Basic, ...]]]
         "are averages over it. The spins' part splits over the eigenvalues of R. Below: the second moments; b(r); "
         "the functional with conjugate fields; their stationary values; the equation for the effective ridge nu, "
         "and omega = lam/nu, gamma and the error on the pool's tasks; then m, q, chi, the error on new tasks, the "
-        "train error, the replicon and the free energy. The stationary point is proved against the functional, "
-        "integrand by integrand, and reduces to the saddle point above as kappa -> infinity; train error and free "
-        "energy are tested numerically.",
+        "train error, the replicon and the free energy. All are derived from the functional, integrand by integrand, "
+        "and reduce to the saddle point above as kappa -> infinity.",
         lambda derivation: (
             *derivation.pool.moments,
             _equation(S.phi, derivation.pool.functional),

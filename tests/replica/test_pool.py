@@ -81,48 +81,8 @@ def test_covariance_of_the_identity_is_independent_entries(model):
     assert sp.expand(pooled.xreplace(identity) - expectation(expression, model.variances).subs(SMALL).doit()) == 0
 
 
-PROVED = ("e_idg", "m", "q", "chi")
-
-
-def scaled(equations, name, factor=2):
-    return tuple(sp.Eq(e.lhs, factor * e.rhs) if e.lhs.name == name else e for e in equations)
-
-
-@pytest.mark.parametrize("name", PROVED)
-def test_a_wrong_factor_is_refused(derivation, name):
-    theory = derivation.pool
-    pool._prove(theory)
-    wrong = dataclasses.replace(
-        theory, equations=scaled(theory.equations, name), observables=scaled(theory.observables, name)
-    )
-    with pytest.raises(ValueError, match=rf"^{name} does not hold"):
-        pool._prove(wrong)
-
-
-@pytest.mark.parametrize("what", ["b", "k_hat", "q_hat", "m_hat"])
-def test_a_wrong_feature_or_conjugate_field_is_refused(derivation, what):
-    theory = derivation.pool
-    if what == "b":
-        wrong = dataclasses.replace(theory, feature=2 * theory.feature)
-    else:
-        wrong = dataclasses.replace(
-            theory,
-            conjugates=tuple((field, 2 * value if field.name == what else value) for field, value in theory.conjugates),
-        )
-    with pytest.raises(ValueError, match="does not hold"):
-        pool._prove(wrong)
-
-
-def test_a_wrong_factor_in_the_solution_stops_the_derivation(model, monkeypatch):
-    solution = pool._solution
-
-    def wrong(feature):
-        equations, observables, energy = solution(feature)
-        return equations, scaled(observables, "q"), energy
-
-    monkeypatch.setattr(pool, "_solution", wrong)
-    with pytest.raises(ValueError, match=r"^q does not hold"):
-        pool_theory(model)
+def doubled(equations, name):
+    return tuple(sp.Eq(e.lhs, 2 * e.rhs) if e.lhs.name == name else e for e in equations)
 
 
 def test_one_task_per_prompt_solves_the_saddle_point(derivation):
@@ -226,16 +186,37 @@ def test_every_statement_is_the_stationary_value_of_the_functional(derivation, p
     assert disagreements(derivation.pool, point, temperature) == set()
 
 
-@pytest.mark.parametrize("name", ["lam", "omega", "gamma", "e_icl", "e_train", "replicon", "free_energy"])
-def test_a_wrong_factor_in_what_the_derivation_does_not_prove_is_seen_here(derivation, name):
+STATED = ("lam", "omega", "gamma", "e_idg", "m", "q", "chi", "e_icl", "e_train", "replicon", "free_energy")
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_a_wrong_factor_in_any_statement_is_seen_here(derivation, name):
     theory = derivation.pool
     wrong = dataclasses.replace(
         theory,
-        equations=scaled(theory.equations, name),
-        observables=scaled(theory.observables, name),
-        free_energy=scaled([theory.free_energy], name)[0],
+        equations=doubled(theory.equations, name),
+        observables=doubled(theory.observables, name),
+        free_energy=doubled([theory.free_energy], name)[0],
     )
     assert name in disagreements(wrong, POINTS[0], sp.Rational(1, 3))
+
+
+BREAKS = {
+    "constraints": lambda constraints, row, prompts, precision: (2 * constraints, row, prompts, precision),
+    "row": lambda constraints, row, prompts, precision: (constraints, 2 * row, prompts, precision),
+    "source": lambda constraints, row, *rest: (constraints, row.subs(S.m_hat, 2 * S.m_hat), *rest),
+    "prompts": lambda constraints, row, prompts, precision: (constraints, row, 2 * prompts, precision),
+    "label": lambda constraints, row, prompts, precision: (constraints, row, prompts.subs(S.rho, 2 * S.rho), precision),
+    "precision": lambda constraints, row, prompts, precision: (constraints, row, prompts, precision + precision),
+}
+
+
+@pytest.mark.parametrize("part", BREAKS)
+def test_a_wrong_part_of_the_functional_stops_the_derivation(model, monkeypatch, part):
+    functional = pool._functional
+    monkeypatch.setattr(pool, "_functional", lambda action: BREAKS[part](*functional(action)))
+    with pytest.raises(ValueError, match="of pools"):
+        pool_theory(model)
 
 
 def marchenko_pastur(kappa, nodes=400):
