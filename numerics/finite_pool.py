@@ -216,7 +216,7 @@ def _solve_together(pools: Array, point: Mapping[str, float], norm: str, layer: 
     flat_directions = point["ridge"] == 0 and point["prompts"] < spins
     ridge0 = 1.0 if flat_directions else to_unscaled(size, ridge=point["ridge"])["ridge0"]
     law, response, residual = _solved(pools, point, norm, scale, ridge0, 0.0 if flat_directions else 1.0)
-    at, squares = law.tilted(response), law.untilted_squares()
+    at, squares = law.tilted(response), law.untilted_squares
     if ridge0 == 0 and np.linalg.cond(squares).max() > _SINGULAR:
         raise np.linalg.LinAlgError("a direction has no features and no ridge")
 
@@ -231,7 +231,7 @@ def _solve_together(pools: Array, point: Mapping[str, float], norm: str, layer: 
     )
     e_idg = (
         law.variance.mean(axis=1)
-        - 2 * (at.back(weights) * law.untilted_signal()).sum(axis=(1, 2))
+        - 2 * (at.back(weights) * law.untilted_signal).sum(axis=(1, 2))
         + size * (at.back(form) * squares).sum(axis=(1, 2))
     )
     m = _trace(weights[:, :size]) / size
@@ -277,7 +277,7 @@ def _solved(
             leverage=leverage,
         )
         response, residual = _response(law, ridge0)
-        found = float(np.einsum("bij,bji->b", response, law.untilted_squares()).mean()) * size / prompts
+        found = float(np.einsum("bij,bji->b", response, law.untilted_squares).mean()) * size / prompts
         ratio = (unit + found) / (unit + leverage)
         if not np.isfinite(ratio) or 1 / _MISPLACED < ratio < _MISPLACED:
             return law, response, residual
@@ -301,7 +301,7 @@ def _leverage(point: Mapping[str, float], size: int, ridge0: float, unit: float)
 
 def _response(law: PoolPrompts, ridge0: float) -> tuple[Array, Array]:
     """G and the relative residual of its equation in each pool, by iteration of G^{-1} with Anderson's mixing."""
-    squares = law.untilted_squares()
+    squares = law.untilted_squares
     identity = np.eye(law.side)
 
     def image(inverse: Array) -> Array:

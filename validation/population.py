@@ -1,13 +1,6 @@
-r"""Exact population error of given weights on new prompts, at finite D and N: second moments of one prompt.
+r"""Exact population error of given weights on new prompts, at finite D and N: `numerics.moments` of one prompt.
 
-With s2 = |w|^2/D + rho the variance of a label given the task w, C_i = sum_k y_k x_{k,i}, C_{D+1} = sum_k y_k^2, and
-E[x_k y_k] = w/sqrt(D), Isserlis' theorem over the N independent tokens gives (i, j <= D; this project)
-
-    E[C_i | w]             = N w_i/sqrt(D)                      E[C_{D+1} | w]     = N s2
-    E[C_i C_j | w]         = N s2 delta_ij + N (N+1) w_i w_j/D
-    E[C_i C_{D+1} | w]     = N (N+2) s2 w_i/sqrt(D)             E[C_{D+1}^2 | w]   = N (N+2) s2^2
-
-Averaged over the law of w, with u = C/norm and s = u (x) X, the error of weights W, (D+1, D), on a new prompt is
+With the features s = u (x) X the error of weights W, (D+1, D), on a new prompt is
 
     E (y_t - s.W)^2 = E y_t^2 - 2 sum_ij E[u_i w_j]/sqrt(D) W_ij + Tr W^T E[u u^T] W
 
@@ -26,6 +19,7 @@ from numpy.typing import NDArray
 from iclglass.numerics.arguments import check_count, check_real
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.last_row import LastRow
+from iclglass.numerics.moments import prompt_moments
 from iclglass.numerics.sizes import divisor
 
 __all__ = ["PromptMoments", "gaussian_moments", "pool_moments", "population_error"]
@@ -126,17 +120,13 @@ def _assemble(
 ) -> PromptMoments:
     """From averages over tasks of w w^T/D, s2, s2 w/sqrt(D) and s2^2."""
     tokens = check_count("context", context, minimum=1)
-    scale = divisor(tokens, norm)
-    dimension = weighted.size
-    signal = np.empty((dimension + 1, dimension))
-    signal[:dimension] = tokens / scale * covariance
-    signal[dimension] = tokens / scale * weighted
-    second = np.empty((dimension + 1, dimension + 1))
-    second[:dimension, :dimension] = tokens * ((tokens + 1) * covariance + square * np.eye(dimension))
-    second[:dimension, dimension] = second[dimension, :dimension] = tokens * (tokens + 2) * weighted
-    second[dimension, dimension] = tokens * (tokens + 2) * fourth
-    second /= scale**2
-    rows, last = layer.rows(dimension), layer.scale(dimension)
-    for array in (signal, second, second.T):
-        array[dimension] *= last
-    return PromptMoments(square, signal[:rows], second[:rows, :rows])
+    signal, second = prompt_moments(
+        covariance,
+        np.asarray(square),
+        weighted,
+        np.asarray(fourth),
+        context=tokens,
+        divisor=divisor(tokens, norm),
+        last_scale=layer.scale(weighted.size),
+    )
+    return PromptMoments(square, signal, second)
