@@ -164,32 +164,32 @@ def _averaged(expression: sp.Expr, feature: sp.Expr) -> sp.Expr:
 def _moments(model: Model) -> tuple[tuple[sp.Eq, ...], sp.Expr]:
     block = model.block("block")
     first, second = sp.IndexedBase("W1", real=True), sp.IndexedBase("W2", real=True)
-    fixed = {base: variance for base, variance in model.variances.items() if base != S.w}
-    pool = {S.w: S.R}
-    label = expectation(model.label**2, fixed, pool)
-    mixed = expectation(model.label * block.prediction(first), fixed, pool)
-    pair = expectation(block.prediction(first) * block.prediction(second), fixed, pool)
+    given_tasks = {base: variance for base, variance in model.variances.items() if base != S.w}
+    label = expectation(model.label**2, given_tasks)
+    mixed = expectation(model.label * block.prediction(first), given_tasks)
+    pair = expectation(block.prediction(first) * block.prediction(second), given_tasks)
+    # Averaged over the pool, w_i w_k is R_ik: in sums over the first few indices of a matrix, and Tr R = D t.
     i, k, j = (sp.Symbol(name, integer=True) for name in ("i1", "i2", "i3"))
-    trace = sp.Sum(S.R[i, i], (i, 1, S.D))
-    weighted = sp.Sum(S.R[i, k] * first[i, j] * second[k, j], (i, 1, S.D), (k, 1, S.D), (j, 1, S.D))
-    plain = sp.Sum(first[i, k] * second[i, k], (i, 1, S.D), (k, 1, S.D))
-    remainder = sp.expand(pair)
-    # Tr R multiplies the plain overlap: its value, D t, is put in first. SymPy writes the product as one sum.
-    values: dict[sp.Expr, sp.Expr] = {}
-    for term in remainder.atoms(sp.Sum):
-        if term.has(S.R) and term != weighted:
-            values[term] = S.D * S.strength * plain
-    remainder = sp.expand(remainder.xreplace(values))
-    by_pool, by_plain = remainder.coeff(weighted), remainder.coeff(plain)
-    if sp.expand(remainder - by_pool * weighted - by_plain * plain) != 0:
-        raise ValueError(f"E[f f'] does not close on the overlaps of the pool: {remainder}")
+    over = [(index, 1, S.D) for index in (i, k, j)]
+    plain = sp.Sum(first[i, k] * second[i, k], *over[:2])
+    weighted = sp.Sum(S.R[i, k] * first[i, j] * second[k, j], *over)
+    pooled = {
+        sp.Sum(S.w[i] ** 2, over[0]): S.D * S.strength,
+        sp.Sum(S.w[i] * S.w[k] * first[i, k], *over[:2]): sp.Sum(S.R[i, k] * first[i, k], *over[:2]),
+        sp.Sum(S.w[i] * S.w[j] * first[i, k] * second[j, k], *over): weighted,
+        sp.Sum(S.w[j] ** 2 * first[i, k] * second[i, k], *over): S.D * S.strength * plain,
+    }
+    label, mixed, pair = (sp.expand(average.xreplace(pooled)) for average in (label, mixed, pair))
+    by_pool, by_plain = pair.coeff(weighted), pair.coeff(plain)
+    if sp.expand(pair - by_pool * weighted - by_plain * plain) != 0 or (label + mixed).has(S.w):
+        raise ValueError(f"the second moments do not close on the overlaps of the pool: {label}, {mixed}, {pair}")
     feature = model.large_dimension(by_pool * S.D) * S.eigenvalue + model.large_dimension(by_plain * S.D)
     y, f1, f2 = sp.symbols("y f_1 f_2")
     mean = sp.Function("E")
     shown = (
-        sp.Eq(mean(y**2), model.scaled(label.xreplace({trace: S.D * S.strength}))),
+        sp.Eq(mean(y**2), model.scaled(label)),
         sp.Eq(mean(y * f1), model.scaled(mixed)),
-        sp.Eq(mean(f1 * f2), sp.collect(sp.expand(model.scaled(remainder)), [weighted, plain])),
+        sp.Eq(mean(f1 * f2), sp.collect(sp.expand(model.scaled(pair)), [weighted, plain])),
         sp.Eq(S.b_pool, sp.collect(sp.expand(feature), 1 / S.alpha)),
     )
     return shown, sp.expand(feature)

@@ -11,11 +11,10 @@ import sympy as sp
 from iclglass.replica import pool
 from iclglass.replica import symbols as S
 from iclglass.replica.model import linear_attention
-from iclglass.replica.moments import expectation
 from iclglass.replica.pool import one_task_per_prompt, pool_theory
+from tests.replica.test_moments import spelled_out
 from tests.tolerances import DERIVATIVE, THIRTY_DIGITS
 
-SMALL = {S.D: 2, S.N: 2, S.norm: 3}
 FIRST, SECOND = sp.IndexedBase("W1", real=True), sp.IndexedBase("W2", real=True)
 
 # Two eigenvalues with their weights: a pool need not be isotropic, and averages are sums.
@@ -27,58 +26,25 @@ POINTS = (
 )
 
 
-def symmetric(expression):
-    """R[j, i] written as R[i, j]."""
-    turned = {entry: S.R[tuple(sorted(entry.indices))] for entry in expression.atoms(sp.Indexed) if entry.base == S.R}
-    return sp.expand(expression.xreplace(turned))
-
-
-def spelled_out(expression, model):
-    """Sums written out; w_i w_j -> R_ij, every other Gaussian variable's moments (p - 1)!! one by one."""
-    explicit = sp.expand(expression.subs(SMALL).doit())
-    bases = model.variances
-    random = sorted((entry for entry in explicit.atoms(sp.Indexed) if entry.base in bases), key=str)
-    total = sp.S.Zero
-    for powers, coefficient in sp.Poly(explicit, *random).terms():
-        tasks = [entry for entry, power in zip(random, powers, strict=True) if entry.base == S.w for _ in range(power)]
-        for entry, power in zip(random, powers, strict=True):
-            if entry.base != S.w:
-                coefficient *= sp.factorial2(power - 1) if power % 2 == 0 else 0
-        if coefficient != 0:
-            assert len(tasks) in (0, 2)
-            total += coefficient * (S.R[tasks[0].indices[0], tasks[1].indices[0]] if tasks else 1)
-    return symmetric(total)
-
-
 @pytest.fixture(scope="module")
 def model():
     return linear_attention()
 
 
-@pytest.mark.parametrize("which", ["label, label", "label, prediction", "prediction, prediction", "free indices"])
-def test_moments_with_a_covariance_field(model, which):
-    """E over tokens, noise and E[w_i w_j] = R_ij at D = N = 2 (norm 3), against every variable spelled out."""
+@pytest.mark.parametrize("which", range(3), ids=["label, label", "label, prediction", "prediction, prediction"])
+def test_moments_of_a_pool(derivation, model, which):
+    """E over tokens, noise and E[w_i w_j] = R_ij at D = N = 2, against every variable spelled out."""
     block = model.block("block")
-    expression = {
-        "label, label": model.label**2,
-        "label, prediction": model.label * block.prediction(FIRST),
-        "prediction, prediction": block.prediction(FIRST) * block.prediction(SECOND),
-        "free indices": block.feature_at(sp.Integer(1), sp.Integer(2)) * block.feature_at(sp.Integer(2), sp.Integer(2)),
-    }[which]
-    fixed = {base: variance for base, variance in model.variances.items() if base != S.w}
-    found = symmetric(expectation(expression, fixed, {S.w: S.R}).subs(SMALL).doit())
-    assert found == spelled_out(expression, model)
-    assert found.has(S.R)
-
-
-def test_covariance_of_the_identity_is_independent_entries(model):
-    block = model.block("block")
-    fixed = {base: variance for base, variance in model.variances.items() if base != S.w}
-    expression = block.prediction(FIRST) * block.prediction(SECOND)
-    pooled = expectation(expression, fixed, {S.w: S.R}).subs(SMALL).doit()
-    identity = {entry: sp.Integer(entry.indices[0] == entry.indices[1]) for entry in pooled.atoms(sp.Indexed)}
-    identity = {entry: value for entry, value in identity.items() if entry.base == S.R}
-    assert sp.expand(pooled.xreplace(identity) - expectation(expression, model.variances).subs(SMALL).doit()) == 0
+    factors = model.label, block.prediction(FIRST), block.prediction(SECOND)
+    product = (factors[0] ** 2, factors[0] * factors[1], factors[1] * factors[2])[which]
+    given_tasks = {base: variance for base, variance in model.variances.items() if base != S.w}
+    R, w = S.R, S.w
+    pooled = {w[1] ** 2: R[1, 1], w[2] ** 2: R[2, 2], w[1] * w[2]: R[1, 2], R[2, 1]: R[1, 2]}
+    strength = (R[1, 1] + R[2, 2]) / 2
+    found = derivation.pool.moments[which].rhs.subs({S.D: 2, S.alpha: 1}).doit().subs(S.strength, strength)
+    expected = spelled_out(product, given_tasks, {S.D: 2, S.N: 2, S.norm: 2})
+    assert expected.has(w)
+    assert sp.expand(found.subs(pooled) - expected.subs(pooled)) == 0
 
 
 def doubled(equations, name):
