@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import sympy as sp
 from sympy.printing.numpy import NumPyPrinter
@@ -26,11 +27,7 @@ from iclglass.replica.thermodynamics import thermodynamics
 __all__ = ["BACKENDS", "GeneratedFunction", "compile_function", "functions", "module_source"]
 
 PARAMETERS = (S.tau, S.alpha, S.alpha_test, S.rho, S.lam, S.T)
-FEATURE_ARGUMENTS = (S.D, S.N, S.norm, S.rho)
-FIXED_POINT_ARGUMENTS = (S.chi, S.m, S.q, *PARAMETERS)
-THERMAL_ARGUMENTS = (S.inverse_chi, S.z, S.q, S.e_icl, S.e_train, *PARAMETERS)
-GAUSSIAN_ARGUMENTS = (S.ground_state, S.q, S.chi, S.e_icl, S.gibbs_response, S.volume, S.spins, S.T)
-RESIDUAL_ARGUMENTS = (S.inverse_chi, S.z_bar, S.m, S.q, *PARAMETERS)
+ORDER_PARAMETERS = (S.chi, S.m, S.q, *PARAMETERS)
 
 
 class _NumPyPrinter(NumPyPrinter):
@@ -74,71 +71,46 @@ class GeneratedFunction:
 
 def functions(derivation: Derivation) -> tuple[GeneratedFunction, ...]:
     """What the numerics needs of the derivation."""
-    form = derivation.closed_form
-    return (
-        GeneratedFunction(
-            "closed_form",
-            PARAMETERS,
-            form.outputs,
-            form.definitions,
-            "The saddle point and the observables that exist at every ridge and temperature.",
-        ),
-        GeneratedFunction(
+    form, moments = derivation.closed_form, derivation.moments
+    table: tuple[tuple[Any, ...], ...] = (  # name, arguments, outputs, definitions, text
+        ("closed_form", PARAMETERS, form.outputs, form.definitions, "What exists at every ridge and temperature."),
+        (
             "thermal",
-            THERMAL_ARGUMENTS,
+            (S.inverse_chi, S.z, S.q, S.e_icl, S.e_train, *PARAMETERS),
             (("chi", S.chi), *_at_every_temperature()),
             _thermal_definitions(derivation),
             "What needs the susceptibility or the temperature, with the limits T -> 0 and lam -> 0.",
         ),
-        GeneratedFunction(
+        (
             "thermodynamics",
-            GAUSSIAN_ARGUMENTS,
+            (S.ground_state, S.q, S.chi, S.e_icl, S.gibbs_response, S.volume, S.spins, S.T),
             _at_every_temperature(),
             None,
             "What a temperature adds to a ground state, with the limit T -> 0, for every theory.",
         ),
-        GeneratedFunction(
+        (
             "residuals",
-            RESIDUAL_ARGUMENTS,
+            (S.inverse_chi, S.z_bar, S.m, S.q, *PARAMETERS),
             _residuals(derivation),
             None,
             "Residuals of the saddle-point equations in logarithmic variables, and their Jacobian.",
         ),
-        GeneratedFunction(
-            "fixed_point_map",
-            FIXED_POINT_ARGUMENTS,
-            _fixed_point_map(derivation),
-            None,
-            "Right-hand sides of the saddle-point equations for chi, m and q.",
-        ),
-        GeneratedFunction(
-            "observables",
-            FIXED_POINT_ARGUMENTS,
-            _observables(derivation),
-            None,
-            "Observables as functions of the order parameters, as derived (not rationalised).",
-        ),
-        GeneratedFunction(
-            "gradients",
-            PARAMETERS,
-            _gradients(form),
-            form.definitions,
-            "Derivatives of e_icl by the parameters.",
-        ),
-        GeneratedFunction(
+        ("fixed_point_map", ORDER_PARAMETERS, _fixed_point_map(derivation), None, "Right-hand sides of the equations."),
+        ("observables", ORDER_PARAMETERS, _observables(derivation), None, "Observables as derived, not rationalised."),
+        ("gradients", PARAMETERS, _gradients(form), form.definitions, "Derivatives of e_icl by the parameters."),
+        (
             "feature_moments",
-            FEATURE_ARGUMENTS,
-            tuple((name, getattr(derivation.moments, name)) for name in ("label", "signal", "block", "last_row")),
+            (S.D, S.N, S.norm, S.rho),
+            tuple((name, getattr(moments, name)) for name in ("label", "signal", "block", "last_row")),
             None,
             "Second moments of one prompt at finite D and N.",
         ),
     )
+    return tuple(GeneratedFunction(*row) for row in table)
 
 
 def _at_every_temperature() -> tuple[tuple[str, sp.Expr], ...]:
-    return tuple(
-        (output.name, sp.Piecewise((output.cold, sp.Eq(S.T, 0)), (output.warm, True))) for output in thermodynamics()
-    )
+    return tuple((name, sp.Piecewise((cold, sp.Eq(S.T, 0)), (warm, True))) for name, warm, cold in thermodynamics())
 
 
 def _thermal_definitions(derivation: Derivation) -> tuple[tuple[sp.Symbol, sp.Expr], ...]:

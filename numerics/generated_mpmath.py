@@ -15,7 +15,7 @@ OUTPUTS = {
 
 
 def closed_form(tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """The saddle point and the observables that exist at every ridge and temperature. Returns OUTPUTS["closed_form"], in that order."""
+    """What exists at every ridge and temperature. Returns OUTPUTS["closed_form"], in that order."""
     b = (rho + 1)/alpha
     b_test = (rho + 1)/alpha_test
     a = b + 1

@@ -21,7 +21,7 @@ OUTPUTS = {
 
 
 def closed_form(tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """The saddle point and the observables that exist at every ridge and temperature. Returns OUTPUTS["closed_form"], in that order."""
+    """What exists at every ridge and temperature. Returns OUTPUTS["closed_form"], in that order."""
     b = (rho + 1)/alpha
     b_test = (rho + 1)/alpha_test
     a = b + 1
@@ -96,7 +96,7 @@ def residuals(inverse_chi: Any, z_bar: Any, m: Any, q: Any, tau: Any, alpha: Any
 
 
 def fixed_point_map(chi: Any, m: Any, q: Any, tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """Right-hand sides of the saddle-point equations for chi, m and q. Returns OUTPUTS["fixed_point_map"], in that order."""
+    """Right-hand sides of the equations. Returns OUTPUTS["fixed_point_map"], in that order."""
     x0 = alpha**(-1.0)
     x1 = rho*x0 + x0 + 1
     x2 = tau**(-1.0)
@@ -106,7 +106,7 @@ def fixed_point_map(chi: Any, m: Any, q: Any, tau: Any, alpha: Any, alpha_test: 
 
 
 def observables(chi: Any, m: Any, q: Any, tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """Observables as functions of the order parameters, as derived (not rationalised). Returns OUTPUTS["observables"], in that order."""
+    """Observables as derived, not rationalised. Returns OUTPUTS["observables"], in that order."""
     x0 = T*chi
     x1 = q + x0
     x2 = alpha_test**(-1.0)

@@ -143,7 +143,7 @@ def _thermal_inputs() -> tuple[tuple[sp.Symbol, sp.Expr], ...]:
 
 def _thermal_outputs() -> tuple[tuple[str, sp.Expr], ...]:
     inserted = dict(_thermal_inputs())
-    return (("chi", S.chi), *((output.name, output.warm.subs(inserted)) for output in thermodynamics()))
+    return (("chi", S.chi), *((name, warm.subs(inserted)) for name, warm, _ in thermodynamics()))
 
 
 def _rational(expression: sp.Expr, form: ClosedForm, *, above: bool) -> sp.Expr:

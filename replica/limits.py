@@ -61,9 +61,7 @@ def limits(form: ClosedForm) -> Limits:
         scaled = _insert(symbol, form, above=True).subs(S.tau, 1).subs(S.lam, root**2) * root
         threshold.append(sp.Eq(symbol * sp.sqrt(S.lam), sp.simplify(limit(scaled, root))))
     energy = (S.e_train + S.lam * S.q) / 2
-    ground = tuple(
-        sp.Eq(sp.Symbol(output.name), energy) for output in thermodynamics() if output.cold == S.ground_state
-    )
+    ground = tuple(sp.Eq(sp.Symbol(name), energy) for name, _, cold in thermodynamics() if cold == S.ground_state)
     volume = dict(form.thermal_inputs)[S.volume].replace(log1p, lambda u: sp.log(1 + u)).subs(below)
     # V diverges as a logarithm, too slowly for numbers: its exponential is a power.
     if limit(sp.exp(-volume), S.chi, sp.oo) != 0:

@@ -8,42 +8,27 @@ With n_s spins and 2 ln(volume) = V = n_s ln(2 pi T) + const, both in units of D
 Only E0, V and n_s differ between one task per prompt, pools and finite sizes.
 """
 
-from dataclasses import dataclass
-
 import sympy as sp
 
 from iclglass.replica import symbols as S
 from iclglass.replica.guarded_limit import limit
 
-__all__ = ["ThermalOutput", "thermodynamics"]
+__all__ = ["thermodynamics"]
 
 
-@dataclass(frozen=True)
-class ThermalOutput:
-    """One quantity that depends on temperature.
+def thermodynamics() -> tuple[tuple[str, sp.Expr, sp.Expr], ...]:
+    """(name, value at T > 0, limit T -> 0 at fixed ridge) of all that depends on T, by differentiating f.
 
-    Attributes
-    ----------
-    warm : its value at T > 0, in E0, V and n_s, in q and chi, or in e_icl and its response.
-    cold : its limit as T -> 0 at fixed ridge; NaN for the entropy, which falls to minus infinity as ln T.
-    """
-
-    name: str
-    warm: sp.Expr
-    cold: sp.Expr
-
-
-def thermodynamics() -> tuple[ThermalOutput, ...]:
-    """All that depends on temperature, by differentiating f, with the limits T -> 0 taken and held against numbers.
+    The entropy falls to minus infinity as ln T, and is NaN at T = 0.
 
     Examples
     --------
-    >>> [(output.name, output.cold) for output in thermodynamics()][2:]
+    >>> [(name, cold) for name, _, cold in thermodynamics()][2:]
     [('energy', E_0), ('free_energy', E_0), ('entropy', nan)]
     """
     constant = sp.Symbol("constant", real=True)
-    volume = S.spins * sp.log(2 * sp.pi * S.T) + constant
-    free = S.ground_state - S.T / 2 * volume
+    thermal = S.spins * sp.log(2 * sp.pi * S.T)
+    free = S.ground_state - S.T / 2 * (thermal + constant)
     entropy = -sp.diff(free, S.T)
     values = {
         "q_self": S.q + S.T * S.chi,
@@ -52,8 +37,7 @@ def thermodynamics() -> tuple[ThermalOutput, ...]:
         "free_energy": free,
         "entropy": entropy,
     }
-    named = constant, S.volume - S.spins * sp.log(2 * sp.pi * S.T)
     return tuple(
-        ThermalOutput(name, sp.expand(value.subs(*named)), sp.nan if name == "entropy" else limit(value, S.T))
+        (name, sp.expand(value.subs(constant, S.volume - thermal)), sp.nan if value is entropy else limit(value, S.T))
         for name, value in values.items()
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import check_count, check_real
 from iclglass.numerics.errors import ParameterError
@@ -60,10 +60,10 @@ def pool_moments(
     label_noise = check_real("label_noise", label_noise, minimum=0.0)
     squares = np.einsum("kd,kd->k", tasks, tasks) / dimension + label_noise
     return _assemble(
+        float(np.mean(squares)),
         covariance=tasks.T @ tasks / (count * dimension),
-        square=float(np.mean(squares)),
         weighted=squares @ tasks / (count * np.sqrt(dimension)),
-        fourth=float(np.mean(squares**2)),
+        fourth=np.mean(squares**2),
         context=context,
         norm=norm,
         layer=LastRow(last_feature, last_row),
@@ -90,10 +90,10 @@ def gaussian_moments(
     dimension = eigenvalues.size
     square = float(np.mean(eigenvalues)) + check_real("label_noise", label_noise, minimum=0.0)
     return _assemble(
+        square,
         covariance=np.diag(eigenvalues / dimension),
-        square=square,
         weighted=np.zeros(dimension),
-        fourth=square**2 + 2 * float(np.sum(eigenvalues**2)) / dimension**2,
+        fourth=square**2 + 2 * np.sum(eigenvalues**2) / dimension**2,
         context=context,
         norm=norm,
         layer=LastRow(last_feature, last_row),
@@ -109,24 +109,15 @@ def population_error(weights: FloatArray, moments: PromptMoments) -> float:
 
 
 def _assemble(
-    *,
-    covariance: FloatArray,
-    square: float,
-    weighted: FloatArray,
-    fourth: float,
-    context: int,
-    norm: str,
-    layer: LastRow,
+    square: float, *, context: int, norm: str, layer: LastRow, weighted: FloatArray, **averages: ArrayLike
 ) -> PromptMoments:
-    """From averages over tasks of w w^T/D, s2, s2 w/sqrt(D) and s2^2."""
-    tokens = check_count("context", context, minimum=1)
+    tokens, scale = check_count("context", context, minimum=1), layer.scale(weighted.size)
     signal, second = prompt_moments(
-        covariance,
-        np.asarray(square),
-        weighted,
-        np.asarray(fourth),
+        square=np.asarray(square),
+        weighted=weighted,
+        **{name: np.asarray(value) for name, value in averages.items()},
         context=tokens,
         divisor=divisor(tokens, norm),
-        last_scale=layer.scale(weighted.size),
+        last_scale=scale,
     )
     return PromptMoments(square, signal, second)
