@@ -17,17 +17,9 @@ from iclglass.replica import symbols as S
 from iclglass.replica.model import linear_attention
 from iclglass.replica.pool import pool_theory
 from tests.numerics import pool_reference
+from tests.numerics.points import random_points, relative, solved
 from tests.tolerances import CANCELLATION, KNOWN_VALUE, LIMIT, PUBLISHED, RESIDUAL, SADDLE_POINT
 
-NAMES = (
-    "task_diversity",
-    "context_length",
-    "test_context_length",
-    "label_noise",
-    "ridge",
-    "temperature",
-    "distinct_tasks",
-)
 # Table of the theory notes, section 6: tau, alpha, kappa, rho, lam, e_icl, e_idg, digits given.
 TABLE = (
     (0.2, 10, 0.5, 0.01, 0, 0.8642976260584, 0.5506874246026, 1e-11),
@@ -62,110 +54,21 @@ def test_where_a_published_solver_ends_at_no_solution(point, e_icl, published):
     assert abs(published / e_icl - 1) > 0.1
 
 
-def random_points(seed, size):
-    """Rows in the order of NAMES over the whole range; every parameter often on its edges, tau and kappa near 1."""
-    rng = np.random.default_rng(seed)
-    which = rng.random((7, size))
-
-    def near_one():
-        return 1 + rng.choice([-1.0, 1.0], size) * 10.0 ** rng.uniform(-15, -1, size)
-
-    tau, alpha, kappa = (10.0 ** rng.uniform(*ends, size) for ends in ((-3, 3), (-2, 4), (-2, 6)))
-    alpha_test = np.where(rng.random(size) < 0.5, alpha, 10.0 ** rng.uniform(-2, 4, size))
-    rho = rng.uniform(0, 10, size) * (rng.random(size) < 0.8)
-    lam = 10.0 ** rng.uniform(-12, 3, size)
-    temperature = 10.0 ** rng.uniform(-6, 3, size) * (rng.random(size) < 0.7)
-    tau = np.where(which[0] < 0.1, near_one(), tau)
-    tau = np.where((which[0] > 0.1) & (which[0] < 0.2), 1.0, tau)
-    tau = np.where(which[0] > 0.94, rng.choice([1e-3, 1e3], size), tau)
-    alpha = np.where(which[1] < 0.1, rng.choice([1e-2, 1e4], size), alpha)
-    lam = np.where(which[2] < 0.15, 0.0, lam)
-    lam = np.where(which[2] > 0.85, rng.choice([1e-12, 1e-9, 1e3], size), lam)
-    rho = np.where(which[3] < 0.1, 10.0, rho)
-    temperature = np.where(which[4] < 0.1, 1e3, temperature)
-    kappa = np.where(which[5] < 0.1, near_one(), kappa)
-    kappa = np.where((which[5] > 0.1) & (which[5] < 0.15), 1.0, kappa)
-    kappa = np.where((which[5] > 0.15) & (which[5] < 0.25), rng.choice([1e-2, 1e6], size), kappa)
-    kappa = np.where((which[5] > 0.25) & (which[5] < 0.33), tau, kappa)
-    # The threshold itself has no solution and a test of its own.
-    lam = np.where((tau == 1) & (lam == 0), 1e-12, lam)
-    return np.stack([tau, alpha, alpha_test, rho, lam, temperature, kappa], axis=1)
-
-
-def solved(points, **options):
-    return solve(**dict(zip(NAMES, np.asarray(points).T, strict=True)), **options)
-
-
-def relative(value, exact):
-    if mpmath.isnan(exact):
-        return 0.0 if math.isnan(value) else math.inf
-    if mpmath.isinf(exact) or exact == 0:
-        return 0.0 if value == float(exact) else math.inf
-    return float(abs(mpmath.mpf(float(value)) / exact - 1))
-
-
-@pytest.fixture(scope="module")
-def compared():
-    points = random_points(20240521, 320)
-    return points, solved(points), [pool_reference.saddle_point(*map(float, point)) for point in points]
-
-
-class TestAgainstHighPrecision:
-    """320 points over the whole range against 110 digits of the raw equations: relative error <= 1e-10."""
-
-    def test_every_quantity(self, compared, capsys):
-        points, solution, exact = compared
-        errors = {
-            (name, index): relative(getattr(solution, name)[index], values[name])
-            for index, values in enumerate(exact)
-            for name in values
-        }
-        assert {name for name, _ in errors} == set(OBSERVABLES)
-        name, index = max(errors, key=errors.get)
-        with capsys.disabled():
-            place = ", ".join(f"{key} = {value!r}" for key, value in zip(NAMES, points[index].tolist(), strict=True))
-            print(f"\npools: worst relative error of {len(points)} points {errors[name, index]:.2e}: {name} at {place}")
-        assert errors[name, index] <= SADDLE_POINT
-
-    def test_points_cover_the_edges(self, compared):
-        points, solution, _ = compared
-        tau, alpha, _, rho, lam, temperature, kappa = points.T
-        assert solution.converged.all()
-        assert min(((lam == 0) & (tau < 1)).sum(), ((lam == 0) & (tau > 1)).sum(), (tau == 1).sum()) >= 10
-        assert ((abs(tau - 1) < 1e-6) & (tau != 1)).sum() >= 5
-        assert ((abs(kappa - 1) < 1e-6) & (kappa != 1)).sum() >= 5
-        for values, edges in (
-            (tau, {1e-3, 1e3}),
-            (alpha, {1e-2, 1e4}),
-            (kappa, {1e-2, 1.0, 1e6}),
-            (lam, {0.0, 1e-12, 1e3}),
-            (rho, {0.0, 10.0}),
-            (temperature, {0.0, 1e3}),
-        ):
-            assert edges <= set(values)
-
-    def test_error_bound_is_a_bound(self, compared):
-        _, solution, exact = compared
-        for index, values in enumerate(exact):
-            error = max(relative(getattr(solution, name)[index], values[name]) for name in ("chi", "m", "q"))
-            assert error <= solution.error_bound[index], index
-        assert np.median(solution.error_bound) < 1e-12
-
-    def test_structured_tasks(self):
-        """Random spectra, zeros among them, tested on others: 40 points against the raw equations."""
-        rng = np.random.default_rng(17)
-        worst = 0.0
-        for point in random_points(5, 40):
-            point[4], point[5] = max(point[4], 1e-12), max(point[5], 1e-6)
-            size = rng.integers(2, 7)
-            pretraining = 10.0 ** rng.uniform(-6, 2, size) * (rng.random(size) < 0.8)
-            pretraining[0] = max(pretraining[0], 0.1)
-            test = 10.0 ** rng.uniform(-3, 2, size)
-            found = solved(point, tasks=TaskSpectrum.from_eigenvalues(pretraining, test=test))
-            spectrum = {"pretraining": pretraining.tolist(), "test": test.tolist()}
-            exact = pool_reference.structured(*map(float, point), **spectrum, digits=90)
-            worst = max(worst, *(relative(getattr(found, name), exact[name]) for name in OBSERVABLES))
-        assert worst <= SADDLE_POINT
+def test_structured_tasks():
+    """Random spectra, zeros among them, tested on others: 40 points against the raw equations."""
+    rng = np.random.default_rng(17)
+    worst = 0.0
+    for point in random_points(5, 40):
+        point[4], point[5] = max(point[4], 1e-12), max(point[5], 1e-6)
+        size = rng.integers(2, 7)
+        pretraining = 10.0 ** rng.uniform(-6, 2, size) * (rng.random(size) < 0.8)
+        pretraining[0] = max(pretraining[0], 0.1)
+        test = 10.0 ** rng.uniform(-3, 2, size)
+        found = solved(point, tasks=TaskSpectrum.from_eigenvalues(pretraining, test=test))
+        spectrum = {"pretraining": pretraining.tolist(), "test": test.tolist()}
+        exact = pool_reference.structured(*map(float, point), **spectrum, digits=90)
+        worst = max(worst, *(relative(getattr(found, name), exact[name]) for name in OBSERVABLES))
+    assert worst <= SADDLE_POINT
 
 
 @pytest.mark.parametrize("kappa", [0.3, 0.9, 4.0])
@@ -355,23 +258,10 @@ class TestThermodynamics:
         (1.0, 5.0, 1.0, 1.1, 1e-4, 0.01, 1.0),
     )
 
-    @pytest.mark.parametrize("point", POINTS, ids=["below", "above", "threshold"])
-    def test_derivatives_of_the_free_energy(self, point):
-        """Entropy = -df/dT and q_self/2 = df/dlam, derivatives of the 110-digit free energy by differences."""
-        found = solved(point)
-        with mpmath.workdps(110):
-            for index, value in ((5, -found.entropy), (4, found.q_self / 2)):
-                step = mpmath.mpf(point[index]) * mpmath.mpf(10) ** -25
-                high, low = (
-                    pool_reference.saddle_point(*point[:index], point[index] + sign * step, *point[index + 1 :])
-                    for sign in (1, -1)
-                )
-                slope = (high["free_energy"] - low["free_energy"]) / (2 * step)
-                assert abs(slope / value - 1) <= SADDLE_POINT
-
     @pytest.mark.parametrize("tasks", [None, TaskSpectrum.from_eigenvalues([0.1, 0.8, 2.5], test=[1.0, 1.0, 3.0])])
     @pytest.mark.parametrize("point", POINTS, ids=["below", "above", "threshold"])
-    def test_the_same_of_the_double_precision_one(self, point, tasks):
+    def test_derivatives_of_the_free_energy(self, point, tasks):
+        """Entropy = -df/dT and q_self/2 = df/dlam."""
         options = {} if tasks is None else {"tasks": tasks}
         found = solved(point, **options)
         offsets, stencil = np.array([-2, -1, 1, 2]) * 1e-3, np.array([1, -8, 8, -1]) / 12
