@@ -32,26 +32,6 @@ def test_by_hand(dimension, context, noise, norm):
     assert moments.last_row == pytest.approx(factor * (context + 2) * second, rel=KNOWN_VALUE)
 
 
-def test_against_sampling():
-    """The same prompts token by token at D = 3, N = 4: four z-scores, false alarm 3e-5 at 4.5."""
-    rng = np.random.default_rng(3)
-    size, tokens, noise, draws = 3, 4, 0.5, 200_000
-    task, x, query = (rng.standard_normal(shape) for shape in ((draws, size), (draws, tokens, size), (draws, size)))
-    y = np.einsum("pi,pki->pk", task, x) / math.sqrt(size) + math.sqrt(noise) * rng.standard_normal((draws, tokens))
-    label = (task * query).sum(1) / math.sqrt(size) + math.sqrt(noise) * rng.standard_normal(draws)
-    u, v = np.einsum("pk,pki->pi", y, x) / (tokens + 1), (y**2).sum(1) / (tokens + 1)
-    moments = feature_moments(dimension=size, context=tokens, label_noise=noise, norm="N+1")
-    samples = {
-        "label": label**2,
-        "signal": label * (u * query).sum(1),
-        "block": size * (u**2).mean(1) * (query**2).mean(1),
-        "last_row": v**2 * (query**2).mean(1),
-    }
-    for name, values in samples.items():
-        z = (values.mean() - getattr(moments, name)) / (values.std(ddof=1) / math.sqrt(draws))
-        assert abs(z) < 4.5, (name, z)
-
-
 def test_large_dimension():
     moments = feature_moments(dimension=10**10, context=2 * 10**10, label_noise=0.4, norm="N+1")
     assert abs(moments.signal - 1) < LIMIT

@@ -335,16 +335,10 @@ class TestThermodynamics:
         np.testing.assert_allclose(solution.energy, solution.energy[0] + temperature / 2, rtol=KNOWN_VALUE)
 
 
-def over_spectrum(function, tau, nodes=4000):
+def over_spectrum(function, tau):
     """Average of a function over the Marchenko-Pastur law of ratio 1/tau, with its atom at zero below tau = 1."""
-    ratio = 1 / tau
-    angle = (np.arange(nodes) + 0.5) * np.pi / nodes
-    x = 1 + ratio + 2 * math.sqrt(ratio) * np.cos(angle)
-    weight = 2 * np.sin(angle) ** 2 / (np.pi * x) * np.pi / nodes
-    bulk = (weight * function(x)).sum()
-    # Mass of the bulk is min(1, tau): the weight above is checked against it.
-    assert abs(weight.sum() - min(1, tau)) < RANDOM_MATRIX
-    return bulk + (max(0.0, 1 - tau) * function(np.zeros(1))[0])
+    nodes, weights = reference.marchenko_pastur(tau)
+    return weights @ function(nodes)
 
 
 class TestRandomMatrices:

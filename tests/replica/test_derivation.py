@@ -175,27 +175,8 @@ def test_a_failing_proof_stops_its_stage_and_whatever_needs_the_whole(
 
 def test_every_symbol_of_the_results_is_in_the_table(derivation):
     table = {entry.symbol for entry in S.NOTATION}
-    system, form, energy = derivation.system, derivation.closed_form, derivation.free_energy
-    expressions = [
-        *(part for equation in derivation.saddle_point for part in equation.args),
-        *system.gradients,
-        *(value for _, value in system.observables),
-        system.a_definition.rhs,
-        energy.functional,
-        energy.spins,
-        *(part for pair in energy.conjugates for part in pair),
-        form.quadratic,
-        *form.roots,
-        *(part for pair in form.definitions for part in pair),
-        *(value for _, value in form.outputs + form.thermal_outputs),
-        *(equation.rhs for equation in derivation.limits.equations),
-        derivation.replicon,
-        *(equation.rhs for equation in derivation.cavity.equations),
-        *(getattr(derivation.moments, name) for name in ("label", "signal", "block", "last_row")),
-        *(part for kind in derivation.couplings for part in (kind.mean, kind.variance)),
-        derivation.model.loss,
-        derivation.model.prior,
-    ]
-    used = set().union(*(expression.free_symbols for expression in expressions))
+    names = ("disorder", "couplings", "free-energy", "saddle-point", "closed-form", "limits", "replicon")
+    right = [getattr(equation, "rhs", equation) for name in names for equation in derivation.stage(name).equations]
+    used = set().union(*(expression.free_symbols for expression in (*right, *derivation.system.gradients)))
     assert used <= table, used - table
     assert {S.tau, S.lam, S.rho, S.alpha, S.m, S.q, S.chi} <= used

@@ -1,10 +1,8 @@
 """Finite pools of tasks: every stage against a road that does not share its algebra."""
 
 import dataclasses
-import math
 
 import mpmath
-import numpy as np
 import pytest
 import sympy as sp
 
@@ -183,63 +181,3 @@ def test_a_wrong_part_of_the_functional_stops_the_derivation(model, monkeypatch,
     monkeypatch.setattr(pool, "_functional", lambda action: BREAKS[part](*functional(action)))
     with pytest.raises(ValueError, match="of pools"):
         pool_theory(model)
-
-
-def marchenko_pastur(kappa, nodes=400):
-    """Nodes and weights for averages over R of a pool of K = kappa D isotropic tasks, atom at 0 included."""
-    ratio = 1 / kappa
-    bulk = []
-    for k in range(nodes):
-        angle = (k + 0.5) * math.pi / nodes
-        x = 1 + ratio + 2 * math.sqrt(ratio) * math.cos(angle)
-        bulk.append((x, 2 * math.sin(angle) ** 2 / x / nodes))
-    return [*bulk, (0.0, max(0.0, 1 - kappa))]
-
-
-@pytest.mark.parametrize("kappa", [0.5, 2.0])
-def test_free_energy_over_marchenko_pastur(derivation, kappa):
-    """T -> 0 is the ground-state energy, -df/dT the entropy of a Gaussian measure; averages by quadrature."""
-    tau, alpha, rho, nu = 1.3, 1.7, 0.2, 0.6
-    nodes = marchenko_pastur(kappa)
-    assert sum(weight for _, weight in nodes) == pytest.approx(1, rel=1e-12)
-    assert sum(weight * r for r, weight in nodes) == pytest.approx(1, rel=1e-12)
-
-    def average(*arguments):
-        integrand = sp.lambdify(S.eigenvalue, (arguments[0] / S.density(S.eigenvalue)).subs(values), "math")
-        return sp.Float(sum(weight * integrand(r) for r, weight in nodes))
-
-    values = {S.tau: tau, S.alpha: alpha, S.rho: rho, S.nu: nu, S.strength: 1.0}
-    theory = derivation.pool
-    for equation in (*theory.equations, *theory.observables):
-        if equation.lhs != S.e_icl:
-            values[equation.lhs] = equation.rhs.replace(sp.Integral, average).subs(values)
-    free = sp.lambdify(S.T, theory.free_energy.rhs.replace(sp.Integral, average).subs(values), "mpmath")
-    ground_state = float(values[S.e_train] + values[S.lam] * values[S.q]) / 2
-    assert float(free(mpmath.mpf(10) ** -30)) == pytest.approx(ground_state, rel=1e-14)
-    temperature = 0.7
-    entropy = -float(mpmath.diff(free, temperature))
-    log_determinant = hessian_log_determinant(tau, alpha, rho, float(values[S.lam]), nodes)
-    assert entropy == pytest.approx((1 + math.log(2 * math.pi * temperature) - log_determinant) / 2, rel=1e-9)
-
-
-def hessian_log_determinant(tau, alpha, rho, lam, nodes):
-    """<ln(Hessian + lam)> per spin: its derivative in lam is chi, solved by bisection, and at infinity it is ln lam."""
-    c0 = (1 + rho) / alpha
-
-    def chi(ridge):
-        low, high = ridge, ridge + (1 + c0) / tau
-        for _ in range(200):
-            nu = (low + high) / 2
-            excess = nu - nu / tau * sum(w * (r + c0) / (r + c0 + nu) for r, w in nodes) - ridge
-            low, high = (nu, high) if excess < 0 else (low, nu)
-        return sum(w / (r + c0 + nu) for r, w in nodes) * nu / ridge
-
-    # In u = ln lam: d ln det/du = lam chi, which tends to 1; the rest decays as the mean of the Hessian over lam.
-    top = 1e5
-    positions, weights = np.polynomial.legendre.leggauss(40)
-    width = (math.log(top) - math.log(lam)) / 2
-    grid = math.log(lam) + width * (1 + positions)
-    rest = sum(w * (1 - math.exp(u) * chi(math.exp(u))) for w, u in zip(weights, grid, strict=True)) * width
-    # Beyond top: 1 - lam chi = (1 + c0)/lam - <h^2>/lam^2, the second term below 1e-9.
-    second = sum(w * (r + c0) ** 2 for r, w in nodes) + (1 + c0) ** 2 / tau
-    return math.log(lam) + rest + (1 + c0) / top - second / (2 * top**2)
