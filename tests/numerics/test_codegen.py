@@ -139,31 +139,28 @@ def test_gradients_against_central_differences(parameter):
     for point in sample(6, 25):
         with mpmath.workdps(80):
             exact = [mpmath.mpf(float(value)) for value in point]
-            step = exact[position] * mpmath.mpf(10) ** -20
-            ends = []
-            for sign in (1, -1):
-                moved = list(exact)
-                moved[position] += sign * step
-                ends.append(reference.saddle_point(*moved)["e_icl"])
-            difference = (ends[0] - ends[1]) / (2 * step)
-            symbolic = precise(*exact)[index]
-            assert abs(symbolic / difference - 1) <= DERIVATIVE
+            difference = central(lambda *moved: reference.saddle_point(*moved)["e_icl"], exact, position)
+            assert abs(precise(*exact)[index] / difference - 1) <= DERIVATIVE
+            scale = max(abs(difference), reference.saddle_point(*exact)["e_icl"] / exact[position] / 1000)
         double = generated_numpy.gradients(*map(float, point))[index]
-        scale = max(abs(difference), abs((ends[0] + ends[1]) / 2 / exact[position]) / 1000)
         assert abs(mpmath.mpf(float(double)) - difference) <= DERIVATIVE * scale
 
 
-def equations(log_chi, log_m, log_q, parameters):
+def central(function, at, position):
+    """Derivative by one argument, from a step of 1e-20 of it, or of 1e-20."""
+    step = (abs(at[position]) or 1) * mpmath.mpf(10) ** -20
+    high, low = (function(*at[:position], at[position] + sign * step, *at[position + 1 :]) for sign in (1, -1))
+    return (high - low) / (2 * step)
+
+
+def equations(tau, alpha, _, rho, lam, __):
     """Right-hand side over left-hand side of the three equations as they stand in the notes."""
-    tau, alpha, _, rho, lam, _ = parameters
     a = 1 + (1 + rho) / alpha
-    chi, m, q = (mpmath.exp(value) for value in (log_chi, log_m, log_q))
-    screening = 1 + a * chi / tau
-    return (
-        chi * (lam + a / screening),
-        chi / screening / m,
-        (m**2 + a / tau * m**2 * (1 + rho - 2 * m + a * q)) / q,
-    )
+    return {
+        "chi": lambda chi, m, q: chi * (lam + a / (1 + a * chi / tau)),
+        "m": lambda chi, m, q: chi / (1 + a * chi / tau) / m,
+        "q": lambda chi, m, q: (m**2 + a / tau * m**2 * (1 + rho - 2 * m + a * q)) / q,
+    }
 
 
 def test_residuals_and_their_jacobian_against_differences():
@@ -173,27 +170,18 @@ def test_residuals_and_their_jacobian_against_differences():
     for point in sample(7, 20):
         with mpmath.workdps(60):
             parameters = [mpmath.mpf(float(value)) for value in point]
+            ratios = equations(*parameters)
             solution = reference.saddle_point(*parameters)
-            off = [mpmath.log(solution[name]) + float(rng.normal(scale=0.3)) for name in ("chi", "m", "q")]
-            chi, m, q = map(mpmath.exp, off)
-            arguments = (1 / chi, parameters[4] * chi, m, q, *parameters)
-            found = dict(zip(names, precise(*arguments), strict=True))
-            double = dict(zip(names, generated_numpy.residuals(*map(float, arguments)), strict=True))
+            off = [solution[name] * float(np.exp(rng.normal(scale=0.3))) for name in ratios]
+            chi, m, q = off
             # lam chi times 1/chi is lam exactly here.
-            assert abs(found["product"]) <= mpmath.mpf(10) ** -50
-            centre = equations(*off, parameters)
-            step = mpmath.mpf(10) ** -20
-            for row, name in enumerate(("chi", "m", "q")):
-                expected = centre[row] - 1
-                assert abs(found[f"equation_{name}"] - expected) <= DERIVATIVE * (1 + abs(expected))
-                assert abs(float(double[f"equation_{name}"]) - expected) <= DERIVATIVE * (1 + abs(expected))
-                for column, other in enumerate(("chi", "m", "q")):
-                    ends = []
-                    for sign in (1, -1):
-                        moved = list(off)
-                        moved[column] += sign * step
-                        ends.append(equations(*moved, parameters)[row])
-                    difference = (ends[0] - ends[1]) / (2 * step)
-                    key = f"d_{name}_d_{other}"
-                    assert abs(found[key] - difference) <= DERIVATIVE * (1 + abs(difference)), key
-                    assert abs(float(double[key]) - difference) <= DERIVATIVE * (1 + abs(difference)), key
+            expected = {"product": mpmath.mpf(0)}
+            expected |= {f"equation_{name}": ratio(*off) - 1 for name, ratio in ratios.items()}
+            for name, ratio in ratios.items():
+                for column, other in enumerate(ratios):
+                    expected[f"d_{name}_d_{other}"] = off[column] * central(ratio, off, column)
+            assert set(expected) == set(names)
+            arguments = (1 / chi, parameters[4] * chi, m, q, *parameters)
+            for found in (precise(*arguments), generated_numpy.residuals(*map(float, arguments))):
+                for name, value in zip(names, found, strict=True):
+                    assert abs(value - expected[name]) <= DERIVATIVE * (1 + abs(expected[name])), name
