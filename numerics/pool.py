@@ -68,7 +68,7 @@ def pool_saddle_point(
         spectrum: covariance of the tasks.
 
     Returns:
-        name -> array: the observables of `Solution`, residual and error_bound. Thermal ones hold at T > 0.
+        name -> array: the observables of `Solution`, residual and error_bound.
     """
     c0 = (spectrum.strength + rho) / alpha
     nu = effective_ridge(tau, lam, c0, kappa, spectrum)
@@ -133,8 +133,8 @@ def _observables(
 ) -> dict[str, Array]:
     """Observables of the mean weights, spread <b/(b + nu)^2> and gibbs_response d e_icl_gibbs/dT.
 
-    Sums of positive terms and nothing but arithmetic, so that a test can put symbols in and prove them equal to the
-    equations of `replica.pool`.
+    The equations of `replica.pool` as sums of positive terms, with a test covariance; tests hold them against the
+    derived integrals over a density, and against matrices.
     """
     c0 = (spectrum.strength + rho) / alpha
     x = c0 + nu

@@ -48,16 +48,14 @@ def test_equations_are_those_of_the_notes(derivation):
 
 def test_gradients_vanish_on_the_equations(derivation):
     """The equations were rearranged after differentiation; put back, every derivative of phi must vanish."""
-    system = derivation.system
     phi = derivation.free_energy.functional
     chi = sp.Symbol("X", positive=True)
     m = chi / (1 + S.a * chi / S.tau)
     q = sp.solve(sp.Eq(S.q, (m**2 + S.a / S.tau * m**2 * (1 + S.rho - 2 * m + S.a * S.q))), S.q)[0]
     lam = 1 / chi - S.a / (1 + S.a * chi / S.tau)
-    for variable, gradient in zip((S.q, S.m, S.Delta), system.gradients, strict=True):
-        for expression in (gradient, sp.diff(phi, variable)):
-            at = expression.subs(S.lam, lam).subs({S.q: q, S.m: m}).subs(S.Delta, chi / S.betahat)
-            assert sp.simplify(at) == 0, variable
+    for variable in (S.q, S.m, S.Delta):
+        at = sp.diff(phi, variable).subs(S.lam, lam).subs({S.q: q, S.m: m}).subs(S.Delta, chi / S.betahat)
+        assert sp.simplify(at) == 0, variable
 
 
 def test_observables_by_hand(derivation):
