@@ -52,15 +52,7 @@ BACKENDS = {
 
 @dataclass(frozen=True)
 class GeneratedFunction:
-    """One function to be generated.
-
-    Attributes:
-        name: name of the Python function.
-        arguments: symbols in the order of the arguments.
-        outputs: name -> expression, in the order of the results.
-        definitions: intermediate symbols, assigned in this order; None leaves the choice to SymPy's cse.
-        text: first line of the docstring.
-    """
+    """One function to be generated; definitions are assigned in this order, None leaves them to SymPy's cse."""
 
     name: str
     arguments: tuple[sp.Symbol, ...]
