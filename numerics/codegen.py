@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import sympy as sp
 from sympy.printing.numpy import NumPyPrinter
@@ -20,43 +21,38 @@ from sympy.printing.pycode import MpmathPrinter
 from iclglass.replica import symbols as S
 from iclglass.replica.closed_form import ClosedForm
 from iclglass.replica.derivation import Derivation, derive
+from iclglass.replica.guarded_limit import limit
+from iclglass.replica.thermodynamics import thermodynamics
 
 __all__ = ["BACKENDS", "GeneratedFunction", "compile_function", "functions", "module_source"]
 
 PARAMETERS = (S.tau, S.alpha, S.alpha_test, S.rho, S.lam, S.T)
-FEATURE_ARGUMENTS = (S.D, S.N, S.norm, S.rho)
-FIXED_POINT_ARGUMENTS = (S.chi, S.m, S.q, *PARAMETERS)
-THERMAL_ARGUMENTS = (S.inverse_chi, S.z, S.q, S.e_icl, S.e_train, *PARAMETERS)
-RESIDUAL_ARGUMENTS = (S.inverse_chi, S.z_bar, S.m, S.q, *PARAMETERS)
+ORDER_PARAMETERS = (S.chi, S.m, S.q, *PARAMETERS)
 
 
 class _NumPyPrinter(NumPyPrinter):
-    """Two-branch Piecewise as numpy.where, a third of the time of the numpy.select that SymPy prints."""
+    """Piecewise as numpy.where, a third of the time of the numpy.select that SymPy prints."""
 
     def _print_Piecewise(self, expression: sp.Piecewise) -> str:
-        (first, condition), (second, otherwise) = expression.args
-        if otherwise != sp.true:
-            raise ValueError(f"{expression} must have two branches, the second unconditional")
-        return f"numpy.where({', '.join(self._print(part) for part in (condition, first, second))})"
+        *conditional, (otherwise, always) = expression.args
+        if always != sp.true:
+            raise ValueError(f"{expression} must have a last branch without condition")
+        text = self._print(otherwise)
+        for value, condition in reversed(conditional):
+            text = f"numpy.where({self._print(condition)}, {self._print(value)}, {text})"
+        return text
 
 
 BACKENDS = {
-    "numpy": (_NumPyPrinter, "Any", "elementwise, over NumPy arrays that broadcast"),
-    "mpmath": (MpmathPrinter, "Any", "scalar, on mpmath numbers at the working precision"),
+    "numpy": (_NumPyPrinter, "elementwise, over NumPy arrays that broadcast", None),
+    "mpmath": (MpmathPrinter, "scalar, on mpmath numbers at the working precision", ("closed_form", "thermal")),
 }
+"""Printer, how the functions work, and which of them are kept; None: all."""
 
 
 @dataclass(frozen=True)
 class GeneratedFunction:
-    """One function to be generated.
-
-    Attributes:
-        name: name of the Python function.
-        arguments: symbols in the order of the arguments.
-        outputs: name -> expression, in the order of the results.
-        definitions: intermediate symbols, assigned in this order; None leaves the choice to SymPy's cse.
-        text: first line of the docstring.
-    """
+    """One function to be generated; definitions are assigned in this order, None leaves them to SymPy's cse."""
 
     name: str
     arguments: tuple[sp.Symbol, ...]
@@ -67,60 +63,68 @@ class GeneratedFunction:
 
 def functions(derivation: Derivation) -> tuple[GeneratedFunction, ...]:
     """What the numerics needs of the derivation."""
-    form = derivation.closed_form
-    return (
-        GeneratedFunction(
-            "closed_form",
-            PARAMETERS,
-            form.outputs,
-            form.definitions,
-            "The saddle point and the observables that exist at every ridge and temperature.",
-        ),
-        GeneratedFunction(
+    form, moments = derivation.closed_form, derivation.moments
+    table: tuple[tuple[Any, ...], ...] = (  # name, arguments, outputs, definitions, text
+        ("closed_form", PARAMETERS, form.outputs, form.definitions, "What exists at every ridge and temperature."),
+        (
             "thermal",
-            THERMAL_ARGUMENTS,
-            tuple((name, value.subs(S.chi, 1 / S.inverse_chi)) for name, value in form.thermal_outputs),
-            tuple((symbol, value) for symbol, value in form.definitions if symbol in (S.a, S.b, S.b_test)),
-            "What needs a finite susceptibility; free energy and entropy need T > 0, too.",
+            (S.inverse_chi, S.z, S.q, S.e_icl, S.e_train, *PARAMETERS),
+            (("chi", S.chi), *_at_every_temperature()),
+            _thermal_definitions(derivation),
+            "What needs the susceptibility or the temperature, with the limits T -> 0 and lam -> 0.",
         ),
-        GeneratedFunction(
+        (
+            "thermodynamics",
+            (S.ground_state, S.q, S.chi, S.e_icl, S.gibbs_response, S.volume, S.spins, S.T),
+            _at_every_temperature(),
+            None,
+            "What a temperature adds to a ground state, with the limit T -> 0, for every theory.",
+        ),
+        (
             "residuals",
-            RESIDUAL_ARGUMENTS,
+            (S.inverse_chi, S.z_bar, S.m, S.q, *PARAMETERS),
             _residuals(derivation),
             None,
             "Residuals of the saddle-point equations in logarithmic variables, and their Jacobian.",
         ),
-        GeneratedFunction(
-            "fixed_point_map",
-            FIXED_POINT_ARGUMENTS,
-            _fixed_point_map(derivation),
-            None,
-            "Right-hand sides of the saddle-point equations for chi, m and q.",
-        ),
-        GeneratedFunction(
-            "observables",
-            FIXED_POINT_ARGUMENTS,
-            tuple(
-                (name, value.subs(S.a, derivation.system.a_definition.rhs))
-                for name, value in (*derivation.system.observables, ("replicon", derivation.replicon))
-            ),
-            None,
-            "Observables as functions of the order parameters, as derived (not rationalised).",
-        ),
-        GeneratedFunction(
-            "gradients",
-            PARAMETERS,
-            _gradients(form),
-            form.definitions,
-            "Derivatives of e_icl by the parameters.",
-        ),
-        GeneratedFunction(
+        ("fixed_point_map", ORDER_PARAMETERS, _fixed_point_map(derivation), None, "Right-hand sides of the equations."),
+        ("observables", ORDER_PARAMETERS, _observables(derivation), None, "Observables as derived, not rationalised."),
+        ("gradients", PARAMETERS, _gradients(form), form.definitions, "Derivatives of e_icl by the parameters."),
+        (
             "feature_moments",
-            FEATURE_ARGUMENTS,
-            tuple((name, getattr(derivation.moments, name)) for name in ("label", "signal", "block", "last_row")),
+            (S.D, S.N, S.norm, S.rho),
+            tuple((name, getattr(moments, name)) for name in ("label", "signal", "block", "last_row")),
             None,
             "Second moments of one prompt at finite D and N.",
         ),
+    )
+    return tuple(GeneratedFunction(*row) for row in table)
+
+
+def _at_every_temperature() -> tuple[tuple[str, sp.Expr], ...]:
+    return tuple((name, sp.Piecewise((cold, sp.Eq(S.T, 0)), (warm, True))) for name, warm, cold in thermodynamics())
+
+
+def _thermal_definitions(derivation: Derivation) -> tuple[tuple[sp.Symbol, sp.Expr], ...]:
+    """What `thermodynamics` takes, of the closed form; where 1/chi = 0 or T = 0 nothing is divided or taken log of."""
+    form, flat = derivation.closed_form, dict(derivation.limits.flat)
+    inputs, no_ridge = dict(form.thermal_inputs), sp.Eq(S.inverse_chi, 0)
+    inputs[S.volume] = sp.Piecewise((flat[S.volume], no_ridge), (-sp.oo, sp.Eq(S.T, 0)), (inputs[S.volume], True))
+    return (
+        *((symbol, value) for symbol, value in form.definitions if symbol in (S.a, S.b, S.b_test)),
+        (S.chi, sp.Piecewise((flat[S.chi], no_ridge), (1 / S.inverse_chi, True))),
+        *inputs.items(),
+    )
+
+
+def _observables(derivation: Derivation) -> tuple[tuple[str, sp.Expr], ...]:
+    """The observables as derived from the functional; their own limits T -> 0, not those of `thermodynamics`."""
+    derived = {**dict(derivation.system.observables), "replicon": derivation.replicon}
+    cold = {"free_energy": limit(derived["free_energy"], S.T), "entropy": sp.nan}
+    definition = {S.a: derivation.system.a_definition.rhs}
+    return tuple(
+        (name, (sp.Piecewise((cold[name], sp.Eq(S.T, 0)), (value, True)) if name in cold else value).subs(definition))
+        for name, value in derived.items()
     )
 
 
@@ -240,7 +244,7 @@ def compile_function(
 
 def module_source(derivation: Derivation, backend: str) -> str:
     """The generated module for one backend; every proof of the derivation is done before."""
-    _, kind, how = BACKENDS[backend]
+    _, how, kept = BACKENDS[backend]
     lines = [
         f'"""Generated by `python -m iclglass.numerics.codegen` with SymPy {sp.__version__}; do not edit.',
         "",
@@ -254,23 +258,19 @@ def module_source(derivation: Derivation, backend: str) -> str:
         f"SYMPY_VERSION = {sp.__version__!r}",
         "OUTPUTS = {",
     ]
-    table = functions(derivation.prove())
+    table = [function for function in functions(derivation.prove()) if kept is None or function.name in kept]
     for function in table:
         lines.append(f"    {function.name!r}: {tuple(name for name, _ in function.outputs)!r},")
     lines.append("}")
     for function in table:
         source = inspect.getsource(compile_function(function, backend))
         body = textwrap.dedent(source.split("\n", 1)[1]).strip()
-        arguments = ", ".join(f"{argument}: {kind}" for argument in function.arguments)
+        arguments = ", ".join(f"{argument}: Any" for argument in function.arguments)
         lines += [
             "",
             "",
-            f"def {function.name}({arguments}) -> tuple[{kind}, ...]:",
-            f'    """{function.text}',
-            "",
-            f"    Args: {', '.join(map(str, function.arguments))}.",
-            f'    Returns: OUTPUTS["{function.name}"], in that order.',
-            '    """',
+            f"def {function.name}({arguments}) -> tuple[Any, ...]:",
+            f'    """{function.text} Returns OUTPUTS["{function.name}"], in that order."""',
             textwrap.indent(_as_tuple(body), "    "),
         ]
     return "\n".join(lines) + "\n"

@@ -8,30 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from iclglass.numerics import generated_numpy
 from iclglass.numerics.sizes import divisor
 
-__all__ = ["errors_on_new_tasks", "log_units", "thermodynamics"]
+__all__ = ["log_units", "observables"]
 
 Array = NDArray[np.float64]
-
-
-def errors_on_new_tasks(
-    m: Array, q: Array, last_row: Array, g: Array, flat: Mapping[str, Array], norm: str, last_scale: float
-) -> dict[str, Array]:
-    """e_icl, e_icl_gibbs and e_idg by the exact moments of one prompt; g: (points, 2), or (points, 1) without last row.
-
-    last_scale: by which the mean squared label is multiplied, `numerics.last_row.LastRow.scale`.
-    """
-    size, temperature = flat["dimension"], flat["temperature"]
-
-    def error(context: Array) -> tuple[Array, Array]:
-        moments = generated_numpy.feature_moments(size, context, divisor(context, norm), flat["label_noise"])
-        label, signal, block, last = moments
-        last = last * last_scale**2
-        spread = temperature * sum(moment * g[:, k] / size for k, moment in enumerate((block, last)[: g.shape[1]]))
-        return label - 2 * signal * m + block * q + last * last_row, spread
-
-    e_icl, spread = error(flat["test_context_length"])
-    e_idg, _ = error(flat["context_length"])
-    return {"e_icl": e_icl, "e_idg": e_idg, "e_icl_gibbs": np.where(temperature == 0, e_icl, e_icl + spread)}
 
 
 def log_units(dimension: ArrayLike, last_scale: float) -> Array:
@@ -49,21 +28,53 @@ def log_units(dimension: ArrayLike, last_scale: float) -> Array:
     return np.asarray(size**2 / 2 * np.log(size) + last)
 
 
-def thermodynamics(
-    e_train: Array, norm_square: Array, log_determinant: Array, flat: Mapping[str, Array], last_scale: float
+def observables(
+    e_train: Array,
+    m: Array,
+    q: Array,
+    last_row: Array,
+    g: Array,
+    log_determinant: Array,
+    flat: Mapping[str, Array],
+    norm: str,
+    last_scale: float,
 ) -> dict[str, Array]:
-    """energy <H>, free_energy -(T/D^2) ln Z and entropy, their difference over T; norm_square is |W|^2/D."""
+    """Errors on new prompts by the exact moments of one prompt, and what depends on temperature.
+
+    Parameters
+    ----------
+    e_train, m, q, last_row : (points,); |W|^2/D is q + last_row/D.
+    g : responses of block and last row, (points, 2), or (points, 1) without last row; infinite with flat directions.
+    log_determinant : of the Hessian over W; minus infinity with flat directions.
+    flat : the parameters, flat.
+    last_scale : by which the mean squared label is multiplied, `numerics.last_row.LastRow.scale`.
+    """
     size, temperature = flat["dimension"], flat["temperature"]
-    last_row = last_scale > 0
-    spins = size * (size + last_row)
-    ground_state = (e_train + flat["ridge"] * norm_square) / 2
-    cold = temperature == 0
-    energy = ground_state + spins * temperature / (2 * size**2)
-    volume = spins * np.log(2 * np.pi * np.where(cold, 1.0, temperature) / size**2) - log_determinant
-    units = 2 * log_units(size, last_scale)
-    free_energy = ground_state - temperature / (2 * size**2) * (volume + units)
+
+    def error(context: Array) -> tuple[Array, Array]:
+        moments = generated_numpy.feature_moments(size, context, divisor(context, norm), flat["label_noise"])
+        label, signal, block, last = moments
+        last = last * last_scale**2
+        response: Array = sum(moment * g[:, k] / size for k, moment in enumerate((block, last)[: g.shape[1]]))
+        return label - 2 * signal * m + block * q + last * last_row, response
+
+    (e_icl, response), (e_idg, _) = error(flat["test_context_length"]), error(flat["context_length"])
+    spins = size * (size + (last_scale > 0)) / size**2
+    with np.errstate(divide="ignore"):
+        volume = spins * np.log(2 * np.pi * temperature / size**2)
+    volume += (2 * log_units(size, last_scale) - log_determinant) / size**2
+    ground_state, chi = (e_train + flat["ridge"] * (q + last_row / size)) / 2, g[:, 0] / size
+    state = (ground_state, q, chi, e_icl, response, volume, spins, temperature)
+    with np.errstate(invalid="ignore"):
+        thermal = generated_numpy.thermodynamics(*state)
+    named = dict(zip(generated_numpy.OUTPUTS["thermodynamics"], thermal, strict=True))
     return {
-        "energy": energy,
-        "free_energy": np.where(cold, ground_state, free_energy),
-        "entropy": np.where(cold, np.nan, (energy - free_energy) / temperature),
+        "e_train": e_train,
+        "m": m,
+        "q": q,
+        "last_row": last_row,
+        "chi": chi,
+        "e_icl": e_icl,
+        "e_idg": e_idg,
+        **named,
     }

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.finite_observables import errors_on_new_tasks, thermodynamics
+from iclglass.numerics.finite_observables import observables
 from iclglass.numerics.gamma_quadrature import PromptNodes, prompt_nodes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.sizes import divisor, to_unscaled
@@ -104,20 +104,12 @@ def _solve_law(nodes: PromptNodes, flat: Mapping[str, Array], norm: str, layer: 
     log_determinant = prompts * logarithm - np.log(response) @ spins
     q = m**2 + size * v[:, 0]
     last_row = size * v[:, 1] if layer.last_row else np.zeros_like(m)
+    log_determinant = np.where(flat_directions, -np.inf, log_determinant)
     return {
-        "m": m,
-        "q": q,
-        "chi": g[:, 0] / size,
+        **observables(e_train, m, q, last_row, g, log_determinant, flat, norm, last_scale),
         "replicon": 1 - _largest_eigenvalue(coupling),
-        "last_row": last_row,
         "contrast": m * size / np.sqrt(rows * (size * q + last_row)),
         "residual": residual,
-        "e_train": e_train,
-        **errors_on_new_tasks(m, q, last_row, g, flat, norm, last_scale),
-        **thermodynamics(
-            e_train, q + last_row / size, np.where(flat_directions, -np.inf, log_determinant), flat, last_scale
-        ),
-        "q_self": np.where(flat["temperature"] == 0, q, q + flat["temperature"] * g[:, 0] / size),
     }
 
 

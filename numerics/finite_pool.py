@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.blas import own_threads
-from iclglass.numerics.finite_observables import errors_on_new_tasks, thermodynamics
+from iclglass.numerics.finite_observables import observables
 from iclglass.numerics.gamma_quadrature import scalar_nodes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts, TiltedPrompts
@@ -216,7 +216,7 @@ def _solve_together(pools: Array, point: Mapping[str, float], norm: str, layer: 
     flat_directions = point["ridge"] == 0 and point["prompts"] < spins
     ridge0 = 1.0 if flat_directions else to_unscaled(size, ridge=point["ridge"])["ridge0"]
     law, response, residual = _solved(pools, point, norm, scale, ridge0, 0.0 if flat_directions else 1.0)
-    at, squares = law.tilted(response), law.untilted_squares()
+    at, squares = law.tilted(response), law.untilted_squares
     if ridge0 == 0 and np.linalg.cond(squares).max() > _SINGULAR:
         raise np.linalg.LinAlgError("a direction has no features and no ridge")
 
@@ -231,7 +231,7 @@ def _solve_together(pools: Array, point: Mapping[str, float], norm: str, layer: 
     )
     e_idg = (
         law.variance.mean(axis=1)
-        - 2 * (at.back(weights) * law.untilted_signal()).sum(axis=(1, 2))
+        - 2 * (at.back(weights) * law.untilted_signal).sum(axis=(1, 2))
         + size * (at.back(form) * squares).sum(axis=(1, 2))
     )
     m = _trace(weights[:, :size]) / size
@@ -244,21 +244,13 @@ def _solve_together(pools: Array, point: Mapping[str, float], norm: str, layer: 
     elif point["temperature"] > 0:
         log_determinant = point["prompts"] * law.logarithm(response) - size * np.linalg.slogdet(response)[1]
     common = {name: np.full(m.shape, value) for name, value in point.items()}
-    temperature, chi = common["temperature"], g[:, 0] / size
     g = g[:, : 1 + layer.last_row]
     return {
-        "m": m,
-        "q": q,
-        "q_self": np.where(temperature == 0, q, q + temperature * chi),
-        "chi": chi,
+        **observables(e_train, m, q, last_row, g, log_determinant, common, norm, scale),
         "replicon": replicon,
-        "last_row": last_row,
         "contrast": m * size / np.sqrt(layer.rows(size) * (size * q + last_row)),
         "residual": residual,
-        "e_train": e_train,
-        **errors_on_new_tasks(m, q, last_row, g, common, norm, scale),
         "e_idg": e_idg,
-        **thermodynamics(e_train, q + last_row / size, log_determinant, common, scale),
     }
 
 
@@ -285,7 +277,7 @@ def _solved(
             leverage=leverage,
         )
         response, residual = _response(law, ridge0)
-        found = float(np.einsum("bij,bji->b", response, law.untilted_squares()).mean()) * size / prompts
+        found = float(np.einsum("bij,bji->b", response, law.untilted_squares).mean()) * size / prompts
         ratio = (unit + found) / (unit + leverage)
         if not np.isfinite(ratio) or 1 / _MISPLACED < ratio < _MISPLACED:
             return law, response, residual
@@ -309,7 +301,7 @@ def _leverage(point: Mapping[str, float], size: int, ridge0: float, unit: float)
 
 def _response(law: PoolPrompts, ridge0: float) -> tuple[Array, Array]:
     """G and the relative residual of its equation in each pool, by iteration of G^{-1} with Anderson's mixing."""
-    squares = law.untilted_squares()
+    squares = law.untilted_squares
     identity = np.eye(law.side)
 
     def image(inverse: Array) -> Array:

@@ -11,20 +11,11 @@ SYMPY_VERSION = '1.14.0'
 OUTPUTS = {
     'closed_form': ('m', 'q', 'z', 'inverse_chi', 'lam_chi', 'e_icl', 'e_idg', 'e_train', 'contrast', 'replicon'),
     'thermal': ('chi', 'q_self', 'e_icl_gibbs', 'energy', 'free_energy', 'entropy'),
-    'residuals': ('product', 'equation_chi', 'equation_m', 'equation_q', 'd_chi_d_chi', 'd_chi_d_m', 'd_chi_d_q', 'd_m_d_chi', 'd_m_d_m', 'd_m_d_q', 'd_q_d_chi', 'd_q_d_m', 'd_q_d_q'),
-    'fixed_point_map': ('chi', 'm', 'q'),
-    'observables': ('q_self', 'e_icl', 'e_icl_gibbs', 'e_idg', 'e_train', 'contrast', 'energy', 'free_energy', 'entropy', 'replicon'),
-    'gradients': ('tau', 'alpha', 'alpha_test', 'rho', 'lam'),
-    'feature_moments': ('label', 'signal', 'block', 'last_row'),
 }
 
 
 def closed_form(tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """The saddle point and the observables that exist at every ridge and temperature.
-
-    Args: tau, alpha, alpha_test, rho, lam, T.
-    Returns: OUTPUTS["closed_form"], in that order.
-    """
+    """What exists at every ridge and temperature. Returns OUTPUTS["closed_form"], in that order."""
     b = (rho + 1)/alpha
     b_test = (rho + 1)/alpha_test
     a = b + 1
@@ -48,172 +39,16 @@ def closed_form(tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: An
 
 
 def thermal(inverse_chi: Any, z: Any, q: Any, e_icl: Any, e_train: Any, tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """What needs a finite susceptibility; free energy and entropy need T > 0, too.
-
-    Args: inverse_chi, z, q, e_icl, e_train, tau, alpha, alpha_test, rho, lam, T.
-    Returns: OUTPUTS["thermal"], in that order.
-    """
+    """What needs the susceptibility or the temperature, with the limits T -> 0 and lam -> 0. Returns OUTPUTS["thermal"], in that order."""
     b = (rho + 1)/alpha
     b_test = (rho + 1)/alpha_test
     a = b + 1
-    t0 = 1/inverse_chi
-    t1 = T*t0
-    t2 = (mpmath.mpf(1)/mpmath.mpf(2))*T
-    t3 = (mpmath.mpf(1)/mpmath.mpf(2))*e_train + (mpmath.mpf(1)/mpmath.mpf(2))*lam*q
-    t4 = mpmath.log(2*mpmath.pi*t1)
-    t5 = tau*mpmath.log1p(a*t0/tau)
-    return (t0, q + t1, e_icl + t1*(b_test + 1), t2 + t3, -t2*(t4 - t5 + z) + t3, (mpmath.mpf(1)/mpmath.mpf(2))*t4 - mpmath.mpf(1)/mpmath.mpf(2)*t5 + (mpmath.mpf(1)/mpmath.mpf(2))*z + mpmath.mpf(1)/mpmath.mpf(2),)
-
-
-def residuals(inverse_chi: Any, z_bar: Any, m: Any, q: Any, tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """Residuals of the saddle-point equations in logarithmic variables, and their Jacobian.
-
-    Args: inverse_chi, z_bar, m, q, tau, alpha, alpha_test, rho, lam, T.
-    Returns: OUTPUTS["residuals"], in that order.
-    """
-    x0 = inverse_chi*tau
-    x1 = rho + 1
-    x2 = alpha*(x0 + 1) + x1
-    x3 = alpha + x1
-    x4 = alpha*tau
-    x5 = alpha*x0
-    x6 = m*x3
-    x7 = 1/m
-    x8 = x7/(x3 + x5)
-    x9 = alpha**2
-    x10 = tau*x9
-    x11 = m**2
-    x12 = x3**2
-    x13 = q*x12
-    x14 = rho*x3 + x3
-    x15 = x14 - 2*x6
-    x16 = 1/(q*tau)
-    x17 = x16/x9
-    x18 = tau**2
-    x19 = x18*x9
-    x20 = inverse_chi**2*x19 + x12 + 2*x3*x5
-    x21 = 1/x20
-    return (inverse_chi*z_bar - lam, (tau*x3 + x2*(z_bar - 1))/x2, x8*(-m*x5 + x4 - x6), x17*(alpha*x11*x15 - q*x10 + x10*x11 + x11*x13), x21*(alpha*inverse_chi*x18*x3 + x20*z_bar), 0, 0, inverse_chi*x19*x21*x7, -x4*x8, 0, 0, 2*x11*x17*(alpha*(x14 - 3*x6) + x10 + x13), x11*x16*(-x15 - x4)/alpha,)
-
-
-def fixed_point_map(chi: Any, m: Any, q: Any, tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """Right-hand sides of the saddle-point equations for chi, m and q.
-
-    Args: chi, m, q, tau, alpha, alpha_test, rho, lam, T.
-    Returns: OUTPUTS["fixed_point_map"], in that order.
-    """
-    x0 = 1/alpha
-    x1 = rho*x0 + x0 + 1
-    x2 = 1/tau
-    x3 = chi*x1
-    x4 = m**2
-    return (1/(lam + x1/(x2*x3 + 1)), chi*tau/(tau + x3), x1*x2*x4*(-2*m + q*x1 + rho + 1) + x4,)
-
-
-def observables(chi: Any, m: Any, q: Any, tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """Observables as functions of the order parameters, as derived (not rationalised).
-
-    Args: chi, m, q, tau, alpha, alpha_test, rho, lam, T.
-    Returns: OUTPUTS["observables"], in that order.
-    """
-    x0 = T*chi
-    x1 = q + x0
-    x2 = 1/alpha_test
-    x3 = rho*x2 + x2 + 1
-    x4 = 2*m
-    x5 = rho - x4 + 1
-    x6 = q*x3 + x5
-    x7 = 1/alpha
-    x8 = rho*x7 + x7 + 1
-    x9 = q*x8
-    x10 = x5 + x9
-    x11 = chi*x8
-    x12 = (tau + x11)**(-2)
-    x13 = (mpmath.mpf(1)/mpmath.mpf(2))*lam*x1
-    x14 = x8**2
-    x15 = (mpmath.mpf(1)/mpmath.mpf(2))*tau
-    x16 = x12*x15*(T*chi**2*x14 + rho*tau + tau*x0*x8 - tau*x4 + tau*x9 + tau) + x13
-    x17 = 1/T
-    x18 = m**2
-    x19 = 1/tau
-    x20 = x11*x19 + 1
-    x21 = -x13*x17 - x15*mpmath.log(x20) + x17*(m - mpmath.mpf(1)/mpmath.mpf(2)*rho - mpmath.mpf(1)/mpmath.mpf(2)*x9 + mpmath.mpf(-1)/mpmath.mpf(2))/x20 + (mpmath.mpf(1)/mpmath.mpf(2))*mpmath.log(2*mpmath.pi*x0) + mpmath.mpf(1)/mpmath.mpf(2) + x17*((mpmath.mpf(1)/mpmath.mpf(2))*q - mpmath.mpf(1)/mpmath.mpf(2)*x18)/chi
-    return (x1, x6, x0*x3 + x6, x10, tau**2*x10*x12, m/mpmath.sqrt(q), x16, -T*x21, x16*x17 + x21, -x14*x18*x19 + 1,)
-
-
-def gradients(tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """Derivatives of e_icl by the parameters.
-
-    Args: tau, alpha, alpha_test, rho, lam, T.
-    Returns: OUTPUTS["gradients"], in that order.
-    """
-    b = (rho + 1)/alpha
-    b_test = (rho + 1)/alpha_test
-    a = b + 1
-    ell = lam/a
-    delta = tau - 1
-    d = delta + ell*tau
-    s = mpmath.sqrt(d**2 + 4*ell*tau)
-    h = (mpmath.mpf(1)/mpmath.mpf(2))*s + (mpmath.mpf(1)/mpmath.mpf(2))*abs(d)
-    z = 2*tau/(ell*tau + s + tau + 1)
-    z_bar = ((ell*tau/h) if (d >= 0) else (h))
-    m = z/a
-    replicon = s*z/tau
-    e_idg = (rho + (b + z_bar**2)/a)/replicon
-    v = a*e_idg*m**2/tau
-    t0 = 1/a
-    t1 = 1/s
-    t2 = t1*(z*(-ell - 1) + 1)
-    t3 = 2*m
-    t4 = b_test*t3
-    t5 = a**(-2)
-    t6 = 2*z_bar
-    t7 = 2*b + t6
-    t8 = t5*t7
-    t9 = b_test + 1
-    t10 = tau**(-2)
-    t11 = m**2
-    t12 = a*t11
-    t13 = 1/tau
-    t14 = e_idg*t13
-    t15 = t14*t3
-    t16 = 1/replicon
-    t17 = t0*t16
-    t18 = z**2
-    t19 = b + z_bar**2
-    t20 = (rho + t0*t19)/replicon**2
-    t21 = t12*t13
-    t22 = 2*(b + z_bar)**2
-    t23 = a**(-3)
-    t24 = rho + 1
-    t25 = alpha**(-2)
-    t26 = t24*t25
-    t27 = t23*t26
-    t28 = t1*z
-    t29 = t28*tau
-    t30 = t29*t7
-    t31 = lam*t30/a**4
-    t32 = t26*t5
-    t33 = lam*t29
-    t34 = -t27*t33 + t32*z
-    t35 = t11*t14
-    t36 = a*t15
-    t37 = 2*t1*t18*t20
-    t38 = lam*t37
-    t39 = t11 + v
-    t40 = 1/alpha
-    t41 = t23*t40
-    t42 = t40*t5
-    t43 = lam*t1*t23*t40*tau*z - t42*z
-    return (t0*t2*t4 - t2*t8 + t9*(-e_idg*t10*t12 + t15*t2 + t21*(-t17*t2*t6 - t20*(t10*t18 - 2*t13*t2*z))), t22*t27 + t26*t31 - t26*t8 + t34*t4 + t9*(t21*(2*lam*t1*t16*t23*t24*t25*tau*z*z_bar + t16*t19*t24*t25*t5 - t17*t26 - t32*t38) - t26*t35 + t34*t36), -t24*t39/alpha_test**2, -t22*t41 - t31*t40 + t4*t43 + t42*t7 + t9*(t21*(-t16*t19*t42 - t16*t33*t41*t6 + t16 + t17*t40 + t38*t42) + t35*t40 + t36*t43) + 1 + t39/alpha_test, t23*t30 - t29*t4*t5 + t9*(-e_idg*t0*t28*t3 + t21*(-t0*t37 + 2*t1*t16*t5*tau*z*z_bar)),)
-
-
-def feature_moments(D: Any, N: Any, norm: Any, rho: Any) -> tuple[Any, ...]:
-    """Second moments of one prompt at finite D and N.
-
-    Args: D, N, norm, rho.
-    Returns: OUTPUTS["feature_moments"], in that order.
-    """
-    x0 = D*rho
-    x1 = N/norm**2
-    return (rho + 1, N/norm, x1*(D + N + x0 + 1), x1*(N + 2)*(D*rho**2 + D + 2*x0 + 2)/D,)
+    chi = ((mpmath.inf) if (inverse_chi == 0) else (1/inverse_chi))
+    E_0 = (mpmath.mpf(1)/mpmath.mpf(2))*e_train + (mpmath.mpf(1)/mpmath.mpf(2))*lam*q
+    chi_icl = chi*(b_test + 1)
+    V_T = ((mpmath.inf) if (inverse_chi == 0) else (mpmath.ninf) if (T == 0) else (-tau*mpmath.log1p(a*chi/tau) + z + mpmath.log(2*mpmath.pi*T*chi)))
+    n_s = 1
+    t0 = (T == 0)
+    t1 = (mpmath.mpf(1)/mpmath.mpf(2))*n_s
+    t2 = (mpmath.mpf(1)/mpmath.mpf(2))*V_T
+    return (chi, ((q) if t0 else (T*chi + q)), ((e_icl) if t0 else (T*chi_icl + e_icl)), ((E_0) if t0 else (E_0 + T*t1)), ((E_0) if t0 else (E_0 - T*t2)), ((mpmath.nan) if t0 else (t1 + t2)),)

@@ -11,6 +11,7 @@ SYMPY_VERSION = '1.14.0'
 OUTPUTS = {
     'closed_form': ('m', 'q', 'z', 'inverse_chi', 'lam_chi', 'e_icl', 'e_idg', 'e_train', 'contrast', 'replicon'),
     'thermal': ('chi', 'q_self', 'e_icl_gibbs', 'energy', 'free_energy', 'entropy'),
+    'thermodynamics': ('q_self', 'e_icl_gibbs', 'energy', 'free_energy', 'entropy'),
     'residuals': ('product', 'equation_chi', 'equation_m', 'equation_q', 'd_chi_d_chi', 'd_chi_d_m', 'd_chi_d_q', 'd_m_d_chi', 'd_m_d_m', 'd_m_d_q', 'd_q_d_chi', 'd_q_d_m', 'd_q_d_q'),
     'fixed_point_map': ('chi', 'm', 'q'),
     'observables': ('q_self', 'e_icl', 'e_icl_gibbs', 'e_idg', 'e_train', 'contrast', 'energy', 'free_energy', 'entropy', 'replicon'),
@@ -20,11 +21,7 @@ OUTPUTS = {
 
 
 def closed_form(tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """The saddle point and the observables that exist at every ridge and temperature.
-
-    Args: tau, alpha, alpha_test, rho, lam, T.
-    Returns: OUTPUTS["closed_form"], in that order.
-    """
+    """What exists at every ridge and temperature. Returns OUTPUTS["closed_form"], in that order."""
     b = (rho + 1)/alpha
     b_test = (rho + 1)/alpha_test
     a = b + 1
@@ -48,29 +45,31 @@ def closed_form(tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: An
 
 
 def thermal(inverse_chi: Any, z: Any, q: Any, e_icl: Any, e_train: Any, tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """What needs a finite susceptibility; free energy and entropy need T > 0, too.
-
-    Args: inverse_chi, z, q, e_icl, e_train, tau, alpha, alpha_test, rho, lam, T.
-    Returns: OUTPUTS["thermal"], in that order.
-    """
+    """What needs the susceptibility or the temperature, with the limits T -> 0 and lam -> 0. Returns OUTPUTS["thermal"], in that order."""
     b = (rho + 1)/alpha
     b_test = (rho + 1)/alpha_test
     a = b + 1
-    t0 = inverse_chi**(-1.0)
-    t1 = T*t0
-    t2 = (1/2)*T
-    t3 = (1/2)*e_train + (1/2)*lam*q
-    t4 = numpy.log(2*numpy.pi*t1)
-    t5 = tau*numpy.log1p(a*t0/tau)
-    return (t0, q + t1, e_icl + t1*(b_test + 1), t2 + t3, -t2*(t4 - t5 + z) + t3, (1/2)*t4 - 1/2*t5 + (1/2)*z + 1/2,)
+    chi = numpy.where(numpy.equal(inverse_chi, 0), numpy.inf, inverse_chi**(-1.0))
+    E_0 = (1/2)*e_train + (1/2)*lam*q
+    chi_icl = chi*(b_test + 1)
+    V_T = numpy.where(numpy.equal(inverse_chi, 0), numpy.inf, numpy.where(numpy.equal(T, 0), -numpy.inf, -tau*numpy.log1p(a*chi/tau) + z + numpy.log(2*numpy.pi*T*chi)))
+    n_s = 1
+    t0 = numpy.equal(T, 0)
+    t1 = (1/2)*n_s
+    t2 = (1/2)*V_T
+    return (chi, numpy.where(t0, q, T*chi + q), numpy.where(t0, e_icl, T*chi_icl + e_icl), numpy.where(t0, E_0, E_0 + T*t1), numpy.where(t0, E_0, E_0 - T*t2), numpy.where(t0, numpy.nan, t1 + t2),)
+
+
+def thermodynamics(E_0: Any, q: Any, chi: Any, e_icl: Any, chi_icl: Any, V_T: Any, n_s: Any, T: Any) -> tuple[Any, ...]:
+    """What a temperature adds to a ground state, with the limit T -> 0, for every theory. Returns OUTPUTS["thermodynamics"], in that order."""
+    x0 = numpy.equal(T, 0)
+    x1 = (1/2)*n_s
+    x2 = (1/2)*V_T
+    return (numpy.where(x0, q, T*chi + q), numpy.where(x0, e_icl, T*chi_icl + e_icl), numpy.where(x0, E_0, E_0 + T*x1), numpy.where(x0, E_0, E_0 - T*x2), numpy.where(x0, numpy.nan, x1 + x2),)
 
 
 def residuals(inverse_chi: Any, z_bar: Any, m: Any, q: Any, tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """Residuals of the saddle-point equations in logarithmic variables, and their Jacobian.
-
-    Args: inverse_chi, z_bar, m, q, tau, alpha, alpha_test, rho, lam, T.
-    Returns: OUTPUTS["residuals"], in that order.
-    """
+    """Residuals of the saddle-point equations in logarithmic variables, and their Jacobian. Returns OUTPUTS["residuals"], in that order."""
     x0 = inverse_chi*tau
     x1 = rho + 1
     x2 = alpha*(x0 + 1) + x1
@@ -97,11 +96,7 @@ def residuals(inverse_chi: Any, z_bar: Any, m: Any, q: Any, tau: Any, alpha: Any
 
 
 def fixed_point_map(chi: Any, m: Any, q: Any, tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """Right-hand sides of the saddle-point equations for chi, m and q.
-
-    Args: chi, m, q, tau, alpha, alpha_test, rho, lam, T.
-    Returns: OUTPUTS["fixed_point_map"], in that order.
-    """
+    """Right-hand sides of the equations. Returns OUTPUTS["fixed_point_map"], in that order."""
     x0 = alpha**(-1.0)
     x1 = rho*x0 + x0 + 1
     x2 = tau**(-1.0)
@@ -111,11 +106,7 @@ def fixed_point_map(chi: Any, m: Any, q: Any, tau: Any, alpha: Any, alpha_test: 
 
 
 def observables(chi: Any, m: Any, q: Any, tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """Observables as functions of the order parameters, as derived (not rationalised).
-
-    Args: chi, m, q, tau, alpha, alpha_test, rho, lam, T.
-    Returns: OUTPUTS["observables"], in that order.
-    """
+    """Observables as derived, not rationalised. Returns OUTPUTS["observables"], in that order."""
     x0 = T*chi
     x1 = q + x0
     x2 = alpha_test**(-1.0)
@@ -130,23 +121,23 @@ def observables(chi: Any, m: Any, q: Any, tau: Any, alpha: Any, alpha_test: Any,
     x11 = chi*x8
     x12 = (tau + x11)**(-2.0)
     x13 = (1/2)*lam*x1
-    x14 = x8**2
-    x15 = (1/2)*tau
-    x16 = x12*x15*(T*chi**2*x14 + rho*tau + tau*x0*x8 - tau*x4 + tau*x9 + tau) + x13
-    x17 = T**(-1.0)
-    x18 = m**2
-    x19 = tau**(-1.0)
-    x20 = x11*x19 + 1
-    x21 = -x13*x17 - x15*numpy.log(x20) + x17*(m - 1/2*rho - 1/2*x9 - 1/2)/x20 + (1/2)*numpy.log(2*numpy.pi*x0) + 1/2 + x17*((1/2)*q - 1/2*x18)/chi
-    return (x1, x6, x0*x3 + x6, x10, tau**2*x10*x12, m/numpy.sqrt(q), x16, -T*x21, x16*x17 + x21, -x14*x18*x19 + 1,)
+    x14 = rho*tau
+    x15 = chi**2
+    x16 = x8**2
+    x17 = (1/2)*tau
+    x18 = x12*x17*(T*x15*x16 + tau*x0*x8 - tau*x4 + tau*x9 + tau + x14) + x13
+    x19 = chi*tau
+    x20 = m**2
+    x21 = numpy.equal(T, 0)
+    x22 = T**(-1.0)
+    x23 = tau**(-1.0)
+    x24 = x11*x23 + 1
+    x25 = -x13*x22 - x17*numpy.log(x24) + x22*(m - 1/2*rho - 1/2*x9 - 1/2)/x24 + (1/2)*numpy.log(2*numpy.pi*x0) + 1/2 + x22*((1/2)*q - 1/2*x20)/chi
+    return (x1, x6, x0*x3 + x6, x10, tau**2*x10*x12, m/numpy.sqrt(q), x18, numpy.where(x21, -(-chi*lam*q*tau + 2*chi*m*tau + chi*q*x8 - chi*x14 - lam*x15*x9 + q*tau - tau*x20 - x11*x20 - x19*x9 - x19)/(2*x15*x8 + 2*x19), -T*x25), numpy.where(x21, numpy.nan, x18*x22 + x25), -x16*x20*x23 + 1,)
 
 
 def gradients(tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any) -> tuple[Any, ...]:
-    """Derivatives of e_icl by the parameters.
-
-    Args: tau, alpha, alpha_test, rho, lam, T.
-    Returns: OUTPUTS["gradients"], in that order.
-    """
+    """Derivatives of e_icl by the parameters. Returns OUTPUTS["gradients"], in that order."""
     b = (rho + 1)/alpha
     b_test = (rho + 1)/alpha_test
     a = b + 1
@@ -209,11 +200,7 @@ def gradients(tau: Any, alpha: Any, alpha_test: Any, rho: Any, lam: Any, T: Any)
 
 
 def feature_moments(D: Any, N: Any, norm: Any, rho: Any) -> tuple[Any, ...]:
-    """Second moments of one prompt at finite D and N.
-
-    Args: D, N, norm, rho.
-    Returns: OUTPUTS["feature_moments"], in that order.
-    """
+    """Second moments of one prompt at finite D and N. Returns OUTPUTS["feature_moments"], in that order."""
     x0 = D*rho
     x1 = N/norm**2
     return (rho + 1, N/norm, x1*(D + N + x0 + 1), x1*(N + 2)*(D*rho**2 + D + 2*x0 + 2)/D,)

@@ -1,12 +1,28 @@
-"""Exact second moments of one prompt at finite dimension and context."""
+r"""Exact second moments of one prompt at finite dimension and context.
+
+With s2 = |w|^2/D + rho the variance of a label given the task w, C_i = sum_k y_k x_{k,i}, C_{D+1} = sum_k y_k^2, and
+E[x_k y_k] = w/sqrt(D), Isserlis' theorem over the N independent tokens gives (i, j <= D; this project)
+
+    E[C_i | w]             = N w_i/sqrt(D)                      E[C_{D+1} | w]     = N s2
+    E[C_i C_j | w]         = N s2 delta_ij + N (N+1) w_i w_j/D
+    E[C_i C_{D+1} | w]     = N (N+2) s2 w_i/sqrt(D)             E[C_{D+1}^2 | w]   = N (N+2) s2^2
+
+tests/numerics/test_moments.py holds them against `replica.moments` at given tasks. `feature_moments` are those of
+isotropic Gaussian tasks, generated.
+"""
 
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from iclglass.numerics import generated_numpy
 from iclglass.numerics.arguments import check_count, check_real
 from iclglass.numerics.sizes import divisor
 
-__all__ = ["FeatureMoments", "feature_moments"]
+__all__ = ["FeatureMoments", "feature_moments", "prompt_moments"]
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -48,3 +64,32 @@ def feature_moments(*, dimension: int, context: int, label_noise: float, norm: s
     rho = check_real("label_noise", label_noise, minimum=0)
     values = generated_numpy.feature_moments(size, tokens, divisor(tokens, norm), rho)
     return FeatureMoments(**dict(zip(generated_numpy.OUTPUTS["feature_moments"], map(float, values), strict=True)))
+
+
+def prompt_moments(
+    covariance: Array, square: Array, weighted: Array, fourth: Array, *, context: int, divisor: int, last_scale: float
+) -> tuple[Array, Array]:
+    """E[u (w/sqrt(D))^T] and E[u u^T] of the features u = (C_i, last_scale C_{D+1})/divisor, for any law of tasks.
+
+    Parameters
+    ----------
+    covariance, square, weighted, fourth : averages over tasks of w w^T/D, s2, s2 w/sqrt(D) and s2^2; leading axes, such
+        as one of pools, are kept.
+    last_scale : `numerics.last_row.LastRow.scale`; 0: u has D components.
+
+    Examples
+    --------
+    >>> signal, second = prompt_moments(np.eye(2) / 2, np.ones(()), np.zeros(2), np.array(2.0), context=4, divisor=4,
+    ...                                 last_scale=1.0)
+    >>> signal[0].tolist(), second[2, 2].tolist()
+    ([0.5, 0.0], 3.0)
+    """
+    *pools, size = weighted.shape
+    rows, both = size + (last_scale > 0), context * (context + 2)
+    signal, second = np.empty((*pools, size + 1, size)), np.empty((*pools, size + 1, size + 1))
+    signal[..., :size, :] = context / divisor * covariance
+    signal[..., size, :] = context / divisor * weighted * last_scale
+    second[..., :size, :size] = context * ((context + 1) * covariance + square[..., None, None] * np.eye(size))
+    second[..., :size, size] = second[..., size, :size] = both * weighted * last_scale
+    second[..., size, size] = both * fourth * last_scale**2
+    return signal[..., :rows, :], second[..., :rows, :rows] / divisor**2

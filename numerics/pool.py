@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from iclglass.numerics import generated_numpy
 from iclglass.numerics.fixed_point import bracketed_root
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
@@ -67,56 +68,29 @@ def pool_saddle_point(
         spectrum: covariance of the tasks.
 
     Returns:
-        name -> array: the observables of `Solution`, residual and error_bound. Thermal ones hold at T > 0.
+        name -> array: the observables of `Solution`, residual and error_bound.
     """
-    strength = spectrum.strength
-    c0 = (strength + rho) / alpha
+    c0 = (spectrum.strength + rho) / alpha
     nu = effective_ridge(tau, lam, c0, kappa, spectrum)
-    x = c0 + nu
-    average = _averages(x, _xi(x, kappa, spectrum), kappa, spectrum)
+    average = _averages(c0 + nu, kappa, spectrum)
+    ridgeless_above = nu == 0
+    omega = _omega(nu, average.inverse, tau, lam, above=ridgeless_above)
+    values = _observables(nu, omega, average, tau, alpha, alpha_test, rho, spectrum)
+    spread, response = values.pop("spread"), values.pop("gibbs_response")
+    volume = average.linear + c0 * average.inverse - average.log
+    volume = np.log(2 * np.pi * temperature) + volume + (tau - 1) * np.log(omega)
+    ground_state = (values["e_train"] + lam * values["q"]) / 2
+    state = (ground_state, values["q"], values["chi"], values["e_icl"], response, volume, 1.0, temperature)
+    values |= zip(generated_numpy.OUTPUTS["thermodynamics"], generated_numpy.thermodynamics(*state), strict=True)
 
-    ridgeless_above = (lam == 0) & (tau > 1)
-    omega = np.where(ridgeless_above, (tau - 1) / tau, lam / np.where(nu > 0, nu, 1.0))
-    spread = average.linear2 + c0 * average.inverse2
-    replicon = omega + nu * spread / tau
-    e_idg = (rho + x**2 * average.linear2 + c0 * average.square2) / replicon
-    m = average.linear
-    q = average.square2 + e_idg / tau * spread
-    chi = average.inverse / omega
-
-    noise = (spectrum.test_strength + rho) / alpha_test
-    tested_spread = average.tested_linear2 + c0 * average.tested_inverse2
-    e_icl = rho + x**2 * average.tested_inverse2 + e_idg / tau * tested_spread + noise * q
-    e_train = e_idg * omega**2
-    ground_state = (e_train + lam * q) / 2
-    share = average.linear + c0 * average.inverse
-    volume = np.log(2 * np.pi * temperature) + share - average.log + (tau - 1) * np.log(omega)
-    free_energy = ground_state - temperature / 2 * volume
-
-    terms = np.abs(tau - 1) + nu * average.inverse + tau * lam / np.where(nu > 0, nu, 1.0)
-    residual = np.abs(_balance(nu, tau, lam, c0, kappa, spectrum)) / terms
-    slope = nu * spread + tau * lam / np.where(nu > 0, nu, 1.0)
-    residual = np.where(ridgeless_above, 0.0, residual)
+    last = tau * lam / np.where(ridgeless_above, 1.0, nu)
+    terms = np.abs(tau - 1) + nu * average.inverse + last
+    residual = np.where(ridgeless_above, 0.0, np.abs(_balance(nu, average.inverse, tau, lam)) / terms)
+    slope = nu * spread + last
     # |d ln(anything)/d ln(nu)| is at most 2/replicon: measured, tests/numerics/test_error_bounds.py.
-    amplified = 2 * (1 + terms / np.where(slope > 0, slope, 1.0)) / replicon
+    amplified = 2 * (1 + terms / np.where(slope > 0, slope, 1.0)) / values["replicon"]
     error_bound = (residual + 32 * np.finfo(np.float64).eps) * amplified
-    return {
-        "m": m,
-        "q": q,
-        "q_self": q + temperature * chi,
-        "chi": chi,
-        "e_icl": e_icl,
-        "e_icl_gibbs": e_icl + temperature / omega * (average.tested_inverse + noise * average.inverse),
-        "e_idg": e_idg,
-        "e_train": e_train,
-        "contrast": m / np.sqrt(q),
-        "free_energy": free_energy,
-        "energy": ground_state + temperature / 2,
-        "entropy": (1 + volume) / 2,
-        "replicon": replicon,
-        "residual": residual,
-        "error_bound": error_bound,
-    }
+    return {**values, "contrast": values["m"] / np.sqrt(values["q"]), "residual": residual, "error_bound": error_bound}
 
 
 def balance_and_error(
@@ -136,16 +110,51 @@ def balance_and_error(
     peak at the interpolation threshold, which comes in through dnu alone. ``above`` (tau well above 1) chooses one
     of two functions that agree on F = 0; it stays the same while a derivative is taken.
     """
-    c0 = (1 + rho) / alpha
+    average = _averages((1 + rho) / alpha + nu, kappa, ISOTROPIC)
+    omega = _omega(nu, average.inverse, tau, lam, above=above)
+    error = _observables(nu, omega, average, tau, alpha, alpha_test, rho, ISOTROPIC)["e_icl"]
+    return _balance(nu, average.inverse, tau, lam), error
+
+
+def _omega(nu: Array, inverse: Array, tau: Array, lam: Array, *, above: NDArray[np.bool_]) -> Array:
+    """1 - <b/(b + nu)>/tau, which suits tau well above 1 and nu = 0, or lam/nu: equal where F = 0."""
+    return np.where(above, (tau - 1 + nu * inverse) / tau, lam / np.where(nu > 0, nu, 1.0))
+
+
+def _observables(
+    nu: Array,
+    omega: Array,
+    average: _Averages,
+    tau: Array,
+    alpha: Array,
+    alpha_test: Array,
+    rho: Array,
+    spectrum: TaskSpectrum,
+) -> dict[str, Array]:
+    """Observables of the mean weights, spread <b/(b + nu)^2> and gibbs_response d e_icl_gibbs/dT.
+
+    The equations of `replica.pool` as sums of positive terms, with a test covariance; tests hold them against the
+    derived integrals over a density, and against matrices.
+    """
+    c0 = (spectrum.strength + rho) / alpha
     x = c0 + nu
-    average = _averages(x, _xi(x, kappa, ISOTROPIC), kappa, ISOTROPIC)
-    # Two ways to write omega that agree where F = 0; the first suits tau well above 1.
-    omega = np.where(above, (tau - 1 + nu * average.inverse) / tau, lam / nu)
     spread = average.linear2 + c0 * average.inverse2
-    e_idg = (rho + x**2 * average.linear2 + c0 * average.square2) / (omega + nu * spread / tau)
+    replicon = omega + nu * spread / tau
+    e_idg = (rho + x**2 * average.linear2 + c0 * average.square2) / replicon
     q = average.square2 + e_idg / tau * spread
-    e_icl = rho + x**2 * average.inverse2 + e_idg / tau * spread + (1 + rho) / alpha_test * q
-    return tau - 1 + nu * average.inverse - tau * lam / nu, e_icl
+    noise = (spectrum.test_strength + rho) / alpha_test
+    tested_spread = average.tested_linear2 + c0 * average.tested_inverse2
+    return {
+        "m": average.linear,
+        "q": q,
+        "chi": average.inverse / omega,
+        "e_icl": rho + x**2 * average.tested_inverse2 + e_idg / tau * tested_spread + noise * q,
+        "e_idg": e_idg,
+        "e_train": e_idg * omega**2,
+        "replicon": replicon,
+        "spread": spread,
+        "gibbs_response": (average.tested_inverse + noise * average.inverse) / omega,
+    }
 
 
 def _xi(x: Array, kappa: Array, spectrum: TaskSpectrum) -> Array:
@@ -167,7 +176,8 @@ def _xi(x: Array, kappa: Array, spectrum: TaskSpectrum) -> Array:
     return x / s
 
 
-def _averages(x: Array, xi: Array, kappa: Array, spectrum: TaskSpectrum) -> _Averages:
+def _averages(x: Array, kappa: Array, spectrum: TaskSpectrum) -> _Averages:
+    xi = _xi(x, kappa, spectrum)
     c, tested, weights = spectrum.pretraining, spectrum.test, spectrum.weights
     pole = 1 / (x[:, None] + xi[:, None] * c)
     pole2 = pole**2
@@ -192,10 +202,8 @@ def _averages(x: Array, xi: Array, kappa: Array, spectrum: TaskSpectrum) -> _Ave
     )
 
 
-def _balance(nu: Array, tau: Array, lam: Array, c0: Array, kappa: Array, spectrum: TaskSpectrum) -> Array:
+def _balance(nu: Array, inverse: Array, tau: Array, lam: Array) -> Array:
     """F(nu) of the module's docstring."""
-    x = c0 + nu
-    inverse = (1 / (x[:, None] + _xi(x, kappa, spectrum)[:, None] * spectrum.pretraining)) @ spectrum.weights
     return tau - 1 + nu * inverse - tau * lam / nu
 
 
@@ -210,16 +218,17 @@ def effective_ridge(tau: Array, lam: Array, c0: Array, kappa: Array, spectrum: T
     safe = np.where(open_points, lower, 1.0)
 
     def in_logarithm(u: Array, *arguments: Array) -> Array:
-        flat = [np.broadcast_to(array, u.shape).ravel() for array in arguments]
-        return _balance(np.exp(u.ravel()), flat[0], flat[1], flat[2], flat[3], spectrum).reshape(u.shape)
+        tau, lam, c0, kappa = (np.broadcast_to(array, u.shape).ravel() for array in arguments)
+        nu = np.exp(u.ravel())
+        x = c0 + nu
+        pole = 1 / (x[:, None] + _xi(x, kappa, spectrum)[:, None] * spectrum.pretraining)
+        return _balance(nu, pole @ spectrum.weights, tau, lam).reshape(u.shape)
 
     # The bounds are attained in limits; a hair of slack keeps the sign change in spite of rounding.
     start, stop = np.log(safe) - 1e-9, np.log(np.where(open_points, upper, 2.0)) + 1e-9
     u, _ = bracketed_root(in_logarithm, start, stop, arguments=(tau, lam, c0, kappa))
     nu = np.exp(u)
     # One Newton step in nu removes the rounding of the logarithm.
-    x = c0 + nu
-    average = _averages(x, _xi(x, kappa, spectrum), kappa, spectrum)
-    value = tau - 1 + nu * average.inverse - tau * lam / nu
+    average = _averages(c0 + nu, kappa, spectrum)
     slope = average.linear2 + c0 * average.inverse2 + tau * lam / nu**2
-    return np.where(open_points, nu - value / slope, 0.0)
+    return np.where(open_points, nu - _balance(nu, average.inverse, tau, lam) / slope, 0.0)

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.gamma_quadrature import scalar_nodes
+from iclglass.numerics.moments import prompt_moments
 
 __all__ = ["PolynomialAverages", "PoolPrompts", "TiltedPrompts"]
 
@@ -134,6 +135,16 @@ class PoolPrompts:
         self.context, self.divisor, self.label_noise, self.last = context, divisor, label_noise, last_scale
         self.prompts, self.size, self.side = prompts, size, size + (last_scale > 0)
         self.unit, self.leverage = unit, leverage
+        self.untilted_signal, self.untilted_squares = prompt_moments(
+            np.swapaxes(self.task, 1, 2) @ self.task / count,
+            self.variance.mean(axis=1),
+            np.einsum("bk,bkd->bd", self.variance, self.task) / count,
+            (self.variance**2).mean(axis=1),
+            context=context,
+            divisor=divisor,
+            last_scale=last_scale,
+        )
+        """E[u o^T], (pools, side, D), and E[u u^T], (pools, side, side)."""
         self.labels, self._label_weight = scalar_nodes(context, refine)
         self._query, self._query_weight = scalar_nodes(size, refine)
 
@@ -157,28 +168,6 @@ class PoolPrompts:
         """Averages at G = ``response``, (pools, side, side)."""
         return TiltedPrompts(self, response)
 
-    def untilted_squares(self) -> Array:
-        """E[u u^T], (pools, side, side)."""
-        first, second = self.context, self.context * (self.context + 2)
-        count = self.square.shape[1]
-        found = np.zeros((self.task.shape[0], self.side, self.side))
-        block = (second - first) * np.swapaxes(self.task, 1, 2) @ self.task / count
-        block[:, range(self.size), range(self.size)] += first * self.variance.mean(axis=1)[:, None]
-        found[:, : self.size, : self.size] = block
-        if self.last:
-            edge = second * self.last * np.einsum("bk,bkd->bd", self.variance, self.task) / count
-            found[:, : self.size, self.size] = found[:, self.size, : self.size] = edge
-            found[:, self.size, self.size] = second * self.last**2 * (self.variance**2).mean(axis=1)
-        return found / self.divisor**2
-
-    def untilted_signal(self) -> Array:
-        """E[u o^T], (pools, side, D)."""
-        count = self.square.shape[1]
-        found = np.swapaxes(self.task, 1, 2) @ self.task
-        if self.last:
-            found = np.concatenate([found, self.last * np.einsum("bk,bkd->bd", self.variance, self.task)[:, None]], 1)
-        return found * (self.context / (self.divisor * count))
-
     def logarithm(self, response: Array) -> Array:
         """E[ln(1 + c) - c om], c = x2 Q/P and om = 1/(1 + c), (pools,), as
 
@@ -188,7 +177,7 @@ class PoolPrompts:
         rule in ln theta.
         """
         axes, rotated = _diagonal(response, self.size)
-        typical = np.einsum("bij,bji->b", response, self.untilted_squares()).max()
+        typical = np.einsum("bij,bji->b", response, self.untilted_squares).max()
         scale = self.variance.max() * self.labels.max() / self.divisor**2
         highest = np.log(_NOTHING * self._query.max() / self.prompts * scale)
         lowest = np.log(_ROUNDING / (self.prompts / self.size + typical) * scale)

@@ -1,7 +1,7 @@
 """solve_digits(...): one point of the closed form at any number of digits, through mpmath."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -87,39 +87,22 @@ def solve_digits(
     # A sum of logarithms can nearly vanish: guard digits grow until two precisions agree.
     while guard < _MOST_GUARD and texts != (finer := _texts(exact, digits, 2 * guard)):
         guard, texts = 2 * guard, finer
-    return PreciseSolution(digits, {name: texts[name] for name in _public(tuple(texts))}, Status.CONVERGED)
+    return PreciseSolution(digits, {name: texts[name] for name in _public(texts)}, Status.CONVERGED)
 
 
 def _texts(exact: Mapping[str, Fraction], digits: int, guard: int) -> dict[str, str | None]:
-    with mpmath.workdps(digits + guard):
-        point = {name: mpmath.mpf(value.numerator) / value.denominator for name, value in exact.items()}
-        values = _evaluate(point)
-        return {name: None if value is None else mpmath.nstr(value, digits) for name, value in values.items()}
-
-
-def _public(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name in names if name not in ("z", "inverse_chi", "lam_chi"))
-
-
-def _evaluate(point: Mapping[str, mpmath.mpf]) -> dict[str, mpmath.mpf | None]:
     order = ("task_diversity", "context_length", "test_context_length", "label_noise", "ridge", "temperature")
-    arguments = [point[name] for name in order]
-    temperature = arguments[-1]
     outputs = generated_mpmath.OUTPUTS
-    values: dict[str, Any] = dict(zip(outputs["closed_form"], generated_mpmath.closed_form(*arguments), strict=True))
-    thermal: dict[str, Any] = dict.fromkeys(outputs["thermal"])
-    # Without T the logarithms do not exist; their T -> 0 limits are put in below.
-    warm = [*arguments[:-1], temperature if temperature > 0 else mpmath.mpf(1)]
-    ground_state = (values["e_train"] + point["ridge"] * values["q"]) / 2
-    if values["inverse_chi"] > 0:
+    with mpmath.workdps(digits + guard):
+        arguments = [mpmath.mpf(exact[name].numerator) / exact[name].denominator for name in order]
+        values = dict(zip(outputs["closed_form"], generated_mpmath.closed_form(*arguments), strict=True))
         state = (values[name] for name in ("inverse_chi", "z", "q", "e_icl", "e_train"))
-        thermal.update(zip(outputs["thermal"], generated_mpmath.thermal(*state, *warm), strict=True))
-    elif temperature > 0:
-        thermal["energy"] = ground_state + temperature / 2
-    if temperature == 0:
-        cold = {"q_self": values["q"], "e_icl_gibbs": values["e_icl"], "entropy": None}
-        thermal.update(cold, energy=ground_state, free_energy=ground_state)
-    return {**values, **thermal}
+        values |= zip(outputs["thermal"], generated_mpmath.thermal(*state, *arguments), strict=True)
+        return {name: mpmath.nstr(v, digits) if mpmath.isfinite(v) else None for name, v in values.items()}
+
+
+def _public(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in ("z", "inverse_chi", "lam_chi"))
 
 
 def _fraction(name: str, value: Exact, digits: int) -> Fraction:

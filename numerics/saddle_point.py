@@ -144,7 +144,7 @@ def solve_points(
 
 
 def _solve_block(method: str, parameters: list[Array], tasks: TaskSpectrum) -> dict[str, NDArray[Any]]:
-    tau, _, _, _, lam, temperature, kappa = parameters
+    tau, _, _, _, lam, _, kappa = parameters
     pooled = np.isfinite(kappa) if tasks is ISOTROPIC else np.ones(kappa.shape, dtype=bool)
     if pooled.all():
         values = pool_saddle_point(*parameters, spectrum=tasks)
@@ -154,15 +154,6 @@ def _solve_block(method: str, parameters: list[Array], tasks: TaskSpectrum) -> d
             pools = pool_saddle_point(*(array[pooled] for array in parameters), spectrum=tasks)
             for name, array in values.items():
                 array[pooled] = pools[name]
-    ground_state = (values["e_train"] + lam * values["q"]) / 2
-    cold = temperature == 0
-    # Below tau = 1 without ridge, chi = inf: flat directions have infinite volume at any T > 0.
-    flat = np.isinf(values["chi"]) & ~cold
-    values["free_energy"] = np.where(flat, -np.inf, np.where(cold, ground_state, values["free_energy"]))
-    values["entropy"] = np.where(flat, np.inf, np.where(cold, np.nan, values["entropy"]))
-    values["energy"] = np.where(cold, ground_state, values["energy"])
-    for name, cold_value in (("q_self", "q"), ("e_icl_gibbs", "e_icl")):
-        values[name] = np.where(cold, values[cold_value], values[name])
 
     residual = values["residual"]
     status = np.full(tau.shape, Status.CONVERGED, dtype=np.int8)
@@ -198,7 +189,7 @@ def _closed_form(*parameters: Array) -> dict[str, Array]:
 
 def _iterated(*parameters: Array) -> dict[str, Array]:
     """The equations iterated from the ridge-only solution, observables as derived."""
-    tau, alpha, alpha_test, rho, lam, temperature = parameters
+    tau, alpha, _, rho, lam, _ = parameters
 
     def step(values: Array) -> Array:
         return np.stack(generated_numpy.fixed_point_map(*values, *parameters))
@@ -206,9 +197,7 @@ def _iterated(*parameters: Array) -> dict[str, Array]:
     # The susceptibility without screening, and no overlap: the iteration then rises monotonically.
     chi = 1 / (lam + 1 + (1 + rho) / alpha)
     chi, m, q = iterate(step, np.stack([chi, chi, chi**2]), tolerance=1e-14).values
-    # The thermodynamics as derived divides by T; at T = 0 its limit is taken by the caller.
-    positive = np.where(temperature > 0, temperature, 1.0)
-    outputs = generated_numpy.observables(chi, m, q, tau, alpha, alpha_test, rho, lam, positive)
+    outputs = generated_numpy.observables(chi, m, q, *parameters)
     values = _named("observables", outputs, tau.shape)
     return _certified({**values, "m": m, "q": q, "chi": chi, "inverse_chi": 1 / chi, "lam_chi": lam * chi}, parameters)
 

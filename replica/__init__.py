@@ -9,6 +9,7 @@
     action        replicate n times, average over the disorder
     free_energy   action + ansatz, n -> 0: the free-energy functional
     saddle_point  stationarity: the saddle-point equations and the observables
+    thermodynamics what a temperature adds to the ground state, and T -> 0
     closed_form   elimination to closed form, proved
     limits        lam -> 0, tau = 1, T -> 0
     stability     the replicon

@@ -18,8 +18,8 @@ import sympy as sp
 from sympy.codegen.cfunctions import log1p
 
 from iclglass.replica import symbols as S
-from iclglass.replica.guarded_limit import limit
 from iclglass.replica.saddle_point import SaddlePointSystem
+from iclglass.replica.thermodynamics import thermodynamics
 
 __all__ = ["ClosedForm", "branch", "closed_form"]
 
@@ -30,16 +30,16 @@ class ClosedForm:
 
     Attributes:
         quadratic: polynomial in z whose smaller root is the solution.
-        roots: both roots, the physical one first.
         definitions: (symbol, expression) in order; later ones use earlier ones.
         outputs: name -> expression in the defined symbols; exist at every temperature and ridge.
+        thermal_inputs: (symbol, expression) of what `replica.thermodynamics` needs.
         thermal_outputs: the same for what needs a finite susceptibility or, for the last ones, T > 0.
     """
 
     quadratic: sp.Expr
-    roots: tuple[sp.Expr, sp.Expr]
     definitions: tuple[tuple[sp.Symbol, sp.Expr], ...]
     outputs: tuple[tuple[str, sp.Expr], ...]
+    thermal_inputs: tuple[tuple[sp.Symbol, sp.Expr], ...]
     thermal_outputs: tuple[tuple[str, sp.Expr], ...]
 
 
@@ -50,12 +50,11 @@ def closed_form(system: SaddlePointSystem) -> ClosedForm:
         ValueError: the closed form does not satisfy an equation of ``system`` or does not equal one of its
             observables; it belongs to another model.
     """
-    quadratic = _eliminate(system)
     result = ClosedForm(
-        quadratic=quadratic,
-        roots=_roots(quadratic),
+        quadratic=_eliminate(system),
         definitions=_definitions(),
         outputs=_outputs(),
+        thermal_inputs=_thermal_inputs(),
         thermal_outputs=_thermal_outputs(),
     )
     for name, difference in _differences(system, result):
@@ -75,16 +74,6 @@ def _eliminate(system: SaddlePointSystem) -> sp.Expr:
         polynomial = sp.Poly(sp.cancel(polynomial.as_expr() / S.z), S.z)
     monic = sp.cancel(polynomial.as_expr() / polynomial.LC())
     return sp.collect(sp.expand(monic), S.z)
-
-
-def _roots(quadratic: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
-    roots = sp.solve(quadratic, S.z)
-    # An infinite ridge leaves no signal: the physical root goes to zero.
-    physical = [root for root in roots if limit(root.subs(S.tau, 1), S.ell, sp.oo) == 0]
-    if len(roots) != 2 or len(physical) != 1:
-        raise ValueError(f"{quadratic} has {len(physical)} physical roots of {len(roots)}: one of two is expected")
-    (other,) = (root for root in roots if root is not physical[0])
-    return physical[0], other
 
 
 def _definitions() -> tuple[tuple[sp.Symbol, sp.Expr], ...]:
@@ -128,18 +117,18 @@ def _outputs() -> tuple[tuple[str, sp.Expr], ...]:
     )
 
 
-def _thermal_outputs() -> tuple[tuple[str, sp.Expr], ...]:
-    # ln of the determinant per spin, relative to the ridge-free prior; log1p keeps it exact at large tau.
-    log_volume = sp.log(2 * sp.pi * S.T * S.chi) - S.tau * log1p(S.a * S.chi / S.tau)
-    ground_state = (S.e_train + S.lam * S.q) / 2
-    return (
-        ("chi", S.chi),
-        ("q_self", S.q + S.T * S.chi),
-        ("e_icl_gibbs", S.e_icl + (1 + S.b_test) * S.T * S.chi),
-        ("energy", ground_state + S.T / 2),
-        ("free_energy", ground_state - S.T / 2 * (S.z + log_volume)),
-        ("entropy", (1 + S.z + log_volume) / 2),
+def _thermal_inputs() -> tuple[tuple[sp.Symbol, sp.Expr], ...]:
+    return (  # log1p keeps the volume exact at large tau
+        (S.ground_state, (S.e_train + S.lam * S.q) / 2),
+        (S.gibbs_response, (1 + S.b_test) * S.chi),
+        (S.volume, S.z + sp.log(2 * sp.pi * S.T * S.chi) - S.tau * log1p(S.a * S.chi / S.tau)),
+        (S.spins, sp.S.One),
     )
+
+
+def _thermal_outputs() -> tuple[tuple[str, sp.Expr], ...]:
+    inserted = dict(_thermal_inputs())
+    return (("chi", S.chi), *((name, warm.subs(inserted)) for name, warm, _ in thermodynamics()))
 
 
 def _rational(expression: sp.Expr, form: ClosedForm, *, above: bool) -> sp.Expr:
@@ -184,13 +173,14 @@ def branch(expression: sp.Expr, *, above: bool) -> sp.Expr:
 def _differences(system: SaddlePointSystem, form: ClosedForm) -> list[tuple[str, sp.Expr]]:
     outputs = dict(form.outputs + form.thermal_outputs)
     identities = [(str(equation), equation.lhs - equation.rhs) for equation in system.equations]
-    identities.append(("the definition of a", system.a_definition.lhs - system.a_definition.rhs))
-    identities.append(("replicon = 1 - z^2/tau", S.replicon - 1 + S.z**2 / S.tau))
-    identities.append(("lam chi", outputs["lam_chi"] - S.lam * S.chi))
-    identities.append(("1/chi", S.inverse_chi * S.chi - 1))
-    # What is both defined and put out, under one name.
-    defined = {str(symbol): symbol for symbol, _ in form.definitions}
-    identities += [(name, outputs[name] - defined[name]) for name in outputs if name in defined]
+    identities += [
+        ("the definition of a", system.a_definition.lhs - system.a_definition.rhs),
+        ("replicon = 1 - z^2/tau", S.replicon - 1 + S.z**2 / S.tau),
+        ("lam chi", outputs["lam_chi"] - S.lam * S.chi),
+        ("1/chi", S.inverse_chi * S.chi - 1),
+        # What is both defined and put out, under one name.
+        *((str(symbol), outputs[str(symbol)] - symbol) for symbol, _ in form.definitions if str(symbol) in outputs),
+    ]
     for name, natural in system.observables:
         difference = outputs[name] - natural
         # The contrast is a square root of positive quantities: compare squares.

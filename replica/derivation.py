@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import chain
 
 import sympy as sp
 
@@ -290,7 +289,7 @@ _STAGES: dict[str, tuple[str, str, Callable[[Derivation], tuple[sp.Basic, ...]]]
     "limits": (
         "Limits: ridgeless above and below the interpolation threshold, at it, and zero temperature",
         "In this order: lam -> 0 at tau > 1; lam -> 0 at tau < 1; amplitudes of the divergence at tau = 1; T -> 0.",
-        lambda derivation: tuple(chain.from_iterable(vars(derivation.limits).values())),
+        lambda derivation: derivation.limits.equations,
     ),
     "replicon": (
         "Stability of the replica-symmetric saddle point",
@@ -317,9 +316,8 @@ _STAGES: dict[str, tuple[str, str, Callable[[Derivation], tuple[sp.Basic, ...]]]
         "are averages over it. The spins' part splits over the eigenvalues of R. Below: the second moments; b(r); "
         "the functional with conjugate fields; their stationary values; the equation for the effective ridge nu, "
         "and omega = lam/nu, gamma and the error on the pool's tasks; then m, q, chi, the error on new tasks, the "
-        "train error, the replicon and the free energy. The stationary point is proved against the functional, "
-        "integrand by integrand, and reduces to the saddle point above as kappa -> infinity; train error and free "
-        "energy are tested numerically.",
+        "train error, the replicon and the free energy. All are derived from the functional, integrand by integrand, "
+        "and reduce to the saddle point above as kappa -> infinity.",
         lambda derivation: (
             *derivation.pool.moments,
             _equation(S.phi, derivation.pool.functional),

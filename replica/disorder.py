@@ -5,7 +5,6 @@ of the fields h_i = (1/P) sum_mu y s_i and couplings J_ij = -(1/P) sum_mu s_i s_
 block by block (SG Fig. 1). Prompts are independent, so a variance over data sets is that of one prompt over P.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import sympy as sp
@@ -97,20 +96,20 @@ def coupling_moments(model: Model) -> tuple[CouplingMoments, ...]:
     i, j, k, m = sp.symbols("i j k l", integer=True)
     s, u = model.block("block").feature_at, model.block("last row").feature_at
     y = model.label
-    products: tuple[tuple[str, Callable[[], sp.Expr]], ...] = (
-        ("field, diagonal of the block", lambda: y * s(i, i)),
-        ("field, off the diagonal", lambda: y * s(i, j)),
-        ("field, last row", lambda: y * u(j)),
-        ("coupling, block with block, all indices differ", lambda: -s(i, j) * s(k, m)),
-        ("coupling, block with block, same row", lambda: -s(i, j) * s(i, m)),
-        ("coupling, block with block, same column", lambda: -s(i, j) * s(k, j)),
-        ("coupling, block with last row, columns differ", lambda: -s(i, j) * u(m)),
-        ("coupling, block with last row, same column", lambda: -s(i, j) * u(j)),
-        ("coupling, last row with itself", lambda: -u(j) * u(m)),
+    products = (
+        ("field, diagonal of the block", y * s(i, i)),
+        ("field, off the diagonal", y * s(i, j)),
+        ("field, last row", y * u(j)),
+        ("coupling, block with block, all indices differ", -s(i, j) * s(k, m)),
+        ("coupling, block with block, same row", -s(i, j) * s(i, m)),
+        ("coupling, block with block, same column", -s(i, j) * s(k, j)),
+        ("coupling, block with last row, columns differ", -s(i, j) * u(m)),
+        ("coupling, block with last row, same column", -s(i, j) * u(j)),
+        ("coupling, last row with itself", -u(j) * u(m)),
     )
     result = []
-    for name, one_prompt in products:
-        mean = distinct(expectation(one_prompt(), model.variances))
-        second = distinct(expectation(one_prompt() ** 2, model.variances))
+    for name, product in products:
+        mean = distinct(expectation(product, model.variances))
+        second = distinct(expectation(product**2, model.variances))
         result.append(CouplingMoments(name, sp.factor(mean), sp.factor((second - mean**2) / S.P)))
     return tuple(result)

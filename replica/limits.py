@@ -13,6 +13,7 @@ from sympy.codegen.cfunctions import log1p
 from iclglass.replica import symbols as S
 from iclglass.replica.closed_form import ClosedForm, branch
 from iclglass.replica.guarded_limit import limit
+from iclglass.replica.thermodynamics import thermodynamics
 
 __all__ = ["Limits", "limits"]
 
@@ -26,12 +27,19 @@ class Limits:
         ridgeless_below: lam -> 0 at tau < 1: the same; chi diverges, z_bar = lam chi is its finite form.
         threshold: leading behaviour as lam -> 0 at tau = 1: amplitudes of lam^(-1/2) for chi and e_idg.
         ground_state: energy and free energy as T -> 0.
+        flat: susceptibility and volume as lam -> 0 at tau < 1, where flat directions have all the room they want.
     """
 
     ridgeless_above: tuple[sp.Eq, ...]
     ridgeless_below: tuple[sp.Eq, ...]
     threshold: tuple[sp.Eq, ...]
     ground_state: tuple[sp.Eq, ...]
+    flat: tuple[tuple[sp.Symbol, sp.Expr], ...]
+
+    @property
+    def equations(self) -> tuple[sp.Eq, ...]:
+        """What a reader sees."""
+        return (*self.ridgeless_above, *self.ridgeless_below, *self.threshold, *self.ground_state)
 
 
 def limits(form: ClosedForm) -> Limits:
@@ -52,12 +60,13 @@ def limits(form: ClosedForm) -> Limits:
     for symbol in (S.chi, S.e_idg):
         scaled = _insert(symbol, form, above=True).subs(S.tau, 1).subs(S.lam, root**2) * root
         threshold.append(sp.Eq(symbol * sp.sqrt(S.lam), sp.simplify(limit(scaled, root))))
-    outputs = dict(form.thermal_outputs)
-    ground = tuple(
-        sp.Eq(sp.Symbol(name), limit(outputs[name].replace(log1p, lambda u: sp.log(1 + u)), S.T))
-        for name in ("energy", "free_energy")
-    )
-    return Limits(ridgeless[0], ridgeless[1], tuple(threshold), ground)
+    energy = (S.e_train + S.lam * S.q) / 2
+    ground = tuple(sp.Eq(sp.Symbol(name), energy) for name, _, cold in thermodynamics() if cold == S.ground_state)
+    volume = dict(form.thermal_inputs)[S.volume].replace(log1p, lambda u: sp.log(1 + u)).subs(below)
+    # V diverges as a logarithm, too slowly for numbers: its exponential is a power.
+    if limit(sp.exp(-volume), S.chi, sp.oo) != 0:
+        raise ValueError(f"the volume {volume} must be infinite where chi is")
+    return Limits(ridgeless[0], ridgeless[1], tuple(threshold), ground, ((S.chi, sp.oo), (S.volume, sp.oo)))
 
 
 def _insert(expression: sp.Expr, form: ClosedForm, *, above: bool) -> sp.Expr:

@@ -67,11 +67,7 @@ def pairings(size: int) -> tuple[tuple[tuple[int, int], ...], ...]:
     return tuple(pair(tuple(range(size))))
 
 
-def expectation(
-    expression: sp.Expr,
-    variances: Mapping[sp.IndexedBase, sp.Expr],
-    covariances: Mapping[sp.IndexedBase, sp.IndexedBase] | None = None,
-) -> sp.Expr:
+def expectation(expression: sp.Expr, variances: Mapping[sp.IndexedBase, sp.Expr]) -> sp.Expr:
     """Average a polynomial in independent centred Gaussian fields, exactly.
 
     Equation: Isserlis' theorem, see the module's docstring.
@@ -80,9 +76,6 @@ def expectation(
         expression: polynomial in Indexed factors, with Sum over ranges (index, 1, size); indices that no Sum
             binds are free.
         variances: variance of one entry of each random field. Indexed factors of other bases are not random.
-        covariances: fields with one index that are averaged over a given ensemble instead, with second moment
-            E[g_i g_j] = R[i, j], R symmetric. Exact for expressions of second order in them; higher orders are
-            contracted as for a Gaussian.
 
     Returns:
         The average: rational in the sizes, Kronecker deltas of the free indices, and sums over the factors
@@ -102,7 +95,7 @@ def expectation(
     fresh = (sp.Symbol(f"_{number}", integer=True) for number in count())
     total = sp.S.Zero
     for monomial in _monomials(sp.sympify(expression, strict=True), fresh):
-        total += _contract(monomial, variances, covariances or {})
+        total += _contract(monomial, variances)
     return sp.expand(total)
 
 
@@ -148,15 +141,11 @@ def _product(lists: Sequence[list[_Monomial]]) -> list[_Monomial]:
     return result
 
 
-def _contract(
-    monomial: _Monomial,
-    variances: Mapping[sp.IndexedBase, sp.Expr],
-    covariances: Mapping[sp.IndexedBase, sp.IndexedBase],
-) -> sp.Expr:
+def _contract(monomial: _Monomial, variances: Mapping[sp.IndexedBase, sp.Expr]) -> sp.Expr:
     random: dict[sp.IndexedBase, list[sp.Indexed]] = {}
     fixed: list[sp.Indexed] = []
     for factor in monomial.factors:
-        if factor.base in variances or factor.base in covariances:
+        if factor.base in variances:
             random.setdefault(factor.base, []).append(factor)
         else:
             fixed.append(factor)
@@ -165,33 +154,28 @@ def _contract(
 
     weight = monomial.coefficient
     for base, factors in random.items():
-        weight *= variances.get(base, sp.S.One) ** (len(factors) // 2)
+        weight *= variances[base] ** (len(factors) // 2)
     # Contractions that tie the indices in the same way are counted, not added one by one.
     tally: Counter[sp.Expr] = Counter()
-    ties: Counter[tuple[tuple[int, ...], tuple[sp.Indexed, ...]]] = Counter()
+    ties: Counter[tuple[int, ...]] = Counter()
     # There are thousands of pairings: indices are tied by number, symbols are slow.
     indices = [index for factor in monomial.factors for index in factor.indices]
     indices = list(dict.fromkeys([*indices, *(index for index, _ in monomial.ranges)]))
     number = {index: position for position, index in enumerate(indices)}
-    groups = list(random.values())
-    numbers = [[[number[index] for index in factor.indices] for factor in group] for group in groups]
-    for choice in product(*(pairings(len(group)) for group in groups)):
-        pairs: list[tuple[int, int]] = []
-        joined: list[sp.Indexed] = list(fixed)
-        for group, numbered, pairing in zip(groups, numbers, choice, strict=True):
-            for i, j in pairing:
-                if covariances and group[0].base in covariances:
-                    # A covariance joins two indices without tying them: R[i, j] stays as a factor.
-                    joined.append(covariances[group[0].base][(*group[i].indices, *group[j].indices)])
-                else:
-                    pairs += zip(numbered[i], numbered[j], strict=True)
-        ties[_tied(len(indices), pairs), tuple(joined)] += 1
-    symmetric = frozenset(covariances.values())
-    for (first, left), multiplicity in ties.items():
+    numbers = [[[number[index] for index in factor.indices] for factor in group] for group in random.values()]
+    for choice in product(*(pairings(len(group)) for group in random.values())):
+        pairs = [
+            pair
+            for numbered, pairing in zip(numbers, choice, strict=True)
+            for i, j in pairing
+            for pair in zip(numbered[i], numbered[j], strict=True)
+        ]
+        ties[_tied(len(indices), pairs)] += 1
+    for first, multiplicity in ties.items():
         classes: dict[int, set[sp.Expr]] = {}
         for index, least in zip(indices, first, strict=True):
             classes.setdefault(least, set()).add(index)
-        tally[_value(classes.values(), dict(monomial.ranges), left, symmetric)] += multiplicity
+        tally[_value(classes.values(), dict(monomial.ranges), fixed)] += multiplicity
     return weight * sp.Add(*(multiplicity * value for value, multiplicity in tally.items()))
 
 
@@ -213,7 +197,6 @@ def _value(
     classes: Iterable[set[sp.Expr]],
     ranges: Mapping[sp.Symbol, sp.Expr],
     fixed: Sequence[sp.Indexed],
-    symmetric: frozenset[sp.IndexedBase],
 ) -> sp.Expr:
     value = sp.S.One
     rename: dict[sp.Expr, sp.Expr] = {}
@@ -235,13 +218,7 @@ def _value(
             value *= ranges[bound[0]]
     if not fixed:
         return value
-    tied = [factor.xreplace(rename) for factor in fixed]
-    turned = [
-        [factor.base[tuple(reversed(factor.indices))] if factor.base in symmetric else factor for factor in tied],
-        tied,
-    ]
-    # R[i, j] = R[j, i]: of the two ways to write the sum the one that sorts first is kept.
-    return value * min((_canonical_sum(way, still_summed) for way in turned), key=str)
+    return value * _canonical_sum([factor.xreplace(rename) for factor in fixed], still_summed)
 
 
 def _canonical_sum(factors: list[sp.Indexed], ranges: Mapping[sp.Expr, sp.Expr]) -> sp.Expr:

@@ -27,8 +27,12 @@ from iclglass.replica.free_energy import collect_error
 from iclglass.replica.guarded_limit import value_at_zero
 from iclglass.replica.model import Model
 from iclglass.replica.moments import expectation
+from iclglass.replica.saddle_point import prediction_error
 
 __all__ = ["PoolTheory", "average", "one_task_per_prompt", "pool_theory"]
+
+_SCREENING = (S.Delta, S.tau * (1 / S.omega - 1) / S.betahat)
+"""omega = 1/(1 + betahat Delta/tau), solved for Delta."""
 
 
 def average(expression: sp.Expr) -> sp.Expr:
@@ -81,59 +85,122 @@ class PoolTheory:
 def pool_theory(model: Model) -> PoolTheory:
     """Derive the saddle point of a pool of tasks from the model.
 
-    Raises:
-        ValueError: the stationary point differs from the equations stated here, or does not reduce to one task per
-            prompt; the message says where.
+    Averages are linear in the density: all is derived on integrands, with b for b(r), and averaged at the end.
+
+    Raises
+    ------
+    ValueError
+        A stationary value does not have the form that this theory needs; the message says which.
     """
     moments, feature = _moments(model)
     action = replicate(model)
-    functional = _functional(action, feature)
-    conjugates = _conjugates(functional)
-    equations, observables, energy = _solution(feature)
-    theory = PoolTheory(moments, feature, functional, conjugates, equations, observables, energy)
-    _prove(theory)
-    return theory
+    constraints, row, prompts, precision = _functional(action)
+    functional = constraints + average(sp.together(sp.expand_mul(row.subs(S.b_pool, feature)))) + prompts
+    conjugates = _conjugates(constraints + prompts)
+    by_error = S.rho, S.e_idg - S.strength + 2 * S.m - S.q  # m and q here are the pool's Tr(R W)/D and Q
+    fields = {name: sp.simplify(value.subs(*by_error)) for name, value in conjugates}
+    at_saddle = {**fields, S.lam: S.nu * S.omega}
+    gradients = [sp.diff(constraints + row, field) for field in fields]
+    (solved,) = sp.solve(gradients, [S.Delta, S.m, S.q], dict=True)
+    pool = {name: sp.factor(value.subs(at_saddle)) for name, value in solved.items()}
+    if any(value.free_symbols & {S.rho, S.m, S.q} for value in pool.values()):
+        raise ValueError(f"overlaps of pools must depend on the prompts through their error alone: {pool}")
+    # One spin: its response, what replicas share of its second moment, and its mean under the source m^ r.
+    spin = precision.inverse()
+    single, shared = (sp.factor(part.subs(at_saddle)) for part in (spin.excess, value_at_zero(spin.uniform, S.n)))
+    mean = sp.factor(single * S.eigenvalue * fields[S.m_hat])
+    share = sp.cancel(pool[S.Delta] * S.betahat * S.omega)
+    gamma = sp.factor(sp.diff(pool[S.q], S.e_idg))
+    numerator = S.strength + S.rho - 2 * pool[S.m] + sp.factor(pool[S.q] - gamma * S.e_idg)
+    test = sp.collect(action.feature, 1 / S.alpha).subs(S.alpha, S.alpha_test)
+    prompts = prompts.subs(*by_error)
+    loss = -sp.diff(prompts, S.betahat).subs(*_SCREENING).subs(S.betahat, 1 / S.T)
+    observables = {
+        S.m: mean,
+        S.q: mean**2 + shared,
+        S.chi: sp.factor(single * S.betahat),
+        S.e_icl: prediction_error(action, test),
+        S.e_train: sp.factor(2 * value_at_zero(sp.simplify(loss), S.T)),
+        S.replicon: 1 - S.gamma,
+    }
+    ground = (S.e_train + S.lam * S.q) / 2
+    volume = sp.log(2 * sp.pi * S.T) - sp.log(S.b_pool + S.nu) + (S.tau - 1) * sp.log(S.omega)
+    # phi + betahat f, where the equation for omega, an average, is used twice: in the volume and times the error.
+    free = (ground - S.T / 2 * (volume + S.tau * (1 - S.omega))).subs({**observables, **at_saddle, S.T: 1 / S.betahat})
+    phi = (constraints + row + prompts).subs(*_SCREENING).subs(pool).subs(at_saddle)
+    balance = S.betahat * S.omega * S.e_idg * (S.omega - 1 + share / S.tau)
+    difference = sp.simplify(sp.expand_log(phi + S.betahat * free - balance, force=True))
+    if difference != 0:
+        raise ValueError(f"the free energy of pools does not hold: phi differs by {difference}")
+
+    def shown(expression: sp.Expr) -> sp.Expr:
+        return _averaged(expression, feature)
+
+    return PoolTheory(
+        moments=moments,
+        feature=feature,
+        functional=functional,
+        conjugates=conjugates,
+        equations=(
+            sp.Eq(S.lam, shown(S.nu - S.nu * share / S.tau)),
+            sp.Eq(S.omega, shown(1 - share / S.tau)),
+            sp.Eq(S.gamma, shown(gamma)),
+            sp.Eq(S.e_idg, shown(numerator) / (1 - S.gamma)),
+        ),
+        observables=tuple(sp.Eq(name, shown(value)) for name, value in observables.items()),
+        free_energy=sp.Eq(sp.Symbol("free_energy"), ground - S.T / 2 * shown(volume + share)),
+    )
+
+
+def _averaged(expression: sp.Expr, feature: sp.Expr) -> sp.Expr:
+    """< . > of an integrand in r and b, with b = b(r) put in: what depends on neither is a constant."""
+    total = sp.S.Zero
+    for term in sp.Add.make_args(expression):
+        constant, integrand = term.as_independent(S.eigenvalue, S.b_pool, as_Add=False)
+        total += constant * (average(integrand.subs(S.b_pool, feature)) if integrand != 1 else 1)
+    return total
 
 
 def _moments(model: Model) -> tuple[tuple[sp.Eq, ...], sp.Expr]:
     block = model.block("block")
     first, second = sp.IndexedBase("W1", real=True), sp.IndexedBase("W2", real=True)
-    fixed = {base: variance for base, variance in model.variances.items() if base != S.w}
-    pool = {S.w: S.R}
-    label = expectation(model.label**2, fixed, pool)
-    mixed = expectation(model.label * block.prediction(first), fixed, pool)
-    pair = expectation(block.prediction(first) * block.prediction(second), fixed, pool)
+    given_tasks = {base: variance for base, variance in model.variances.items() if base != S.w}
+    label = expectation(model.label**2, given_tasks)
+    mixed = expectation(model.label * block.prediction(first), given_tasks)
+    pair = expectation(block.prediction(first) * block.prediction(second), given_tasks)
+    # Averaged over the pool, w_i w_k is R_ik: in sums over the first few indices of a matrix, and Tr R = D t.
     i, k, j = (sp.Symbol(name, integer=True) for name in ("i1", "i2", "i3"))
-    trace = sp.Sum(S.R[i, i], (i, 1, S.D))
-    weighted = sp.Sum(S.R[i, k] * first[i, j] * second[k, j], (i, 1, S.D), (k, 1, S.D), (j, 1, S.D))
-    plain = sp.Sum(first[i, k] * second[i, k], (i, 1, S.D), (k, 1, S.D))
-    remainder = sp.expand(pair)
-    # Tr R multiplies the plain overlap: its value, D t, is put in first. SymPy writes the product as one sum.
-    values: dict[sp.Expr, sp.Expr] = {}
-    for term in remainder.atoms(sp.Sum):
-        if term.has(S.R) and term != weighted:
-            values[term] = S.D * S.strength * plain
-    remainder = sp.expand(remainder.xreplace(values))
-    by_pool, by_plain = remainder.coeff(weighted), remainder.coeff(plain)
-    if sp.expand(remainder - by_pool * weighted - by_plain * plain) != 0:
-        raise ValueError(f"E[f f'] does not close on the overlaps of the pool: {remainder}")
+    over = [(index, 1, S.D) for index in (i, k, j)]
+    plain = sp.Sum(first[i, k] * second[i, k], *over[:2])
+    weighted = sp.Sum(S.R[i, k] * first[i, j] * second[k, j], *over)
+    pooled = {
+        sp.Sum(S.w[i] ** 2, over[0]): S.D * S.strength,
+        sp.Sum(S.w[i] * S.w[k] * first[i, k], *over[:2]): sp.Sum(S.R[i, k] * first[i, k], *over[:2]),
+        sp.Sum(S.w[i] * S.w[j] * first[i, k] * second[j, k], *over): weighted,
+        sp.Sum(S.w[j] ** 2 * first[i, k] * second[i, k], *over): S.D * S.strength * plain,
+    }
+    label, mixed, pair = (sp.expand(average.xreplace(pooled)) for average in (label, mixed, pair))
+    by_pool, by_plain = pair.coeff(weighted), pair.coeff(plain)
+    if sp.expand(pair - by_pool * weighted - by_plain * plain) != 0 or (label + mixed).has(S.w):
+        raise ValueError(f"the second moments do not close on the overlaps of the pool: {label}, {mixed}, {pair}")
     feature = model.large_dimension(by_pool * S.D) * S.eigenvalue + model.large_dimension(by_plain * S.D)
     y, f1, f2 = sp.symbols("y f_1 f_2")
     mean = sp.Function("E")
     shown = (
-        sp.Eq(mean(y**2), model.scaled(label.xreplace({trace: S.D * S.strength}))),
+        sp.Eq(mean(y**2), model.scaled(label)),
         sp.Eq(mean(y * f1), model.scaled(mixed)),
-        sp.Eq(mean(f1 * f2), sp.collect(sp.expand(model.scaled(remainder)), [weighted, plain])),
+        sp.Eq(mean(f1 * f2), sp.collect(sp.expand(model.scaled(pair)), [weighted, plain])),
         sp.Eq(S.b_pool, sp.collect(sp.expand(feature), 1 / S.alpha)),
     )
     return shown, sp.expand(feature)
 
 
-def _functional(action: ReplicatedAction, feature: sp.Expr) -> sp.Expr:
+def _functional(action: ReplicatedAction) -> tuple[sp.Expr, sp.Expr, sp.Expr, ReplicaSymmetric]:
+    """phi as constraints, the integrand of the spins and the prompts; and the precision of a row of spins."""
     overlaps = ReplicaSymmetric(S.Delta, S.q, S.n)
     fields = ReplicaSymmetric(S.k_hat, -S.q_hat, S.n)
     prior = ReplicaSymmetric(action.spin_precision, sp.S.Zero, S.n)
-    precision = ReplicaSymmetric(feature * fields.excess, feature * fields.uniform, S.n) + prior
+    precision = ReplicaSymmetric(S.b_pool * fields.excess, S.b_pool * fields.uniform, S.n) + prior
     source = S.m_hat**2 * S.eigenvalue**2 * precision.inverse().sum_of_entries() / 2
     row = replica_limit(-precision.log_determinant() / 2 + source, S.n)
     constraints = replica_limit(
@@ -141,7 +208,7 @@ def _functional(action: ReplicatedAction, feature: sp.Expr) -> sp.Expr:
     )
     # The label's variance is t + rho, and a = 1: the feature's variance is inside Q.
     prompts = collect_error(replica_limit(action.prompts(S.m, overlaps), S.n).subs(S.g, S.betahat / S.tau))
-    return constraints + average(sp.together(row)) + prompts.subs(S.a, 1).subs(S.rho, S.rho + S.strength - 1)
+    return constraints, row, prompts.subs(S.a, 1).subs(S.rho, S.rho + S.strength - 1), precision
 
 
 def _conjugates(functional: sp.Expr) -> tuple[tuple[sp.Symbol, sp.Expr], ...]:
@@ -149,112 +216,4 @@ def _conjugates(functional: sp.Expr) -> tuple[tuple[sp.Symbol, sp.Expr], ...]:
     gradients = [sp.diff(functional, variable) for variable in (S.q, S.Delta, S.m)]
     unknowns = [S.k_hat, S.q_hat, S.m_hat]
     (solution,) = sp.solve(gradients, unknowns, dict=True)
-    screened = S.Delta, S.tau * (1 / S.omega - 1) / S.betahat
-    return tuple((name, sp.factor(sp.simplify(solution[name].subs(*screened)))) for name in unknowns)
-
-
-def _solution(feature: sp.Expr) -> tuple[tuple[sp.Eq, ...], tuple[sp.Eq, ...], sp.Eq]:
-    """The equations in their final form; `_prove` holds them against the functional."""
-    r, b, nu, e = S.eigenvalue, feature, S.nu, S.e_idg
-    test = 1 + (1 + S.rho) / S.alpha_test
-    share = average(b / (b + nu))
-    gamma = average(b**2 / (b + nu) ** 2) / S.tau
-    numerator = S.strength + S.rho - 2 * average(r**2 / (b + nu)) + average(r**2 * b / (b + nu) ** 2)
-    q = average(r**2 / (b + nu) ** 2) + e / S.tau * average(b / (b + nu) ** 2)
-    m = average(r / (b + nu))
-    equations = (
-        sp.Eq(S.lam, nu - nu / S.tau * share),
-        sp.Eq(S.omega, 1 - share / S.tau),
-        sp.Eq(S.gamma, gamma),
-        sp.Eq(S.e_idg, numerator / (1 - S.gamma)),
-    )
-    observables = (
-        sp.Eq(S.m, m),
-        sp.Eq(S.q, q),
-        sp.Eq(S.chi, average(1 / (b + nu)) / S.omega),
-        sp.Eq(S.e_icl, 1 + S.rho - 2 * S.m + test * S.q),
-        sp.Eq(S.e_train, S.e_idg * S.omega**2),
-        sp.Eq(S.replicon, 1 - S.gamma),
-    )
-    ground = (S.e_train + S.lam * S.q) / 2
-    volume = sp.log(2 * sp.pi * S.T) + share - average(sp.log(b + nu)) + (S.tau - 1) * sp.log(S.omega)
-    return equations, observables, sp.Eq(sp.Symbol("free_energy"), ground - S.T / 2 * volume)
-
-
-def _prove(theory: PoolTheory) -> None:
-    """The stationary point against the functional, integrand by integrand, and its limit of one task per prompt.
-
-    Proved: the conjugate fields; Delta, m and Q as averages; chi, Tr W/D and q from one spin; the equations for
-    omega, lam and gamma in terms of the share <b/(b + nu)>. The train error and the free energy are not proved here:
-    tests hold them against the functional numerically and against exact determinants of finite systems.
-    """
-    b, r, nu, omega = theory.feature, S.eigenvalue, S.nu, S.omega
-    conjugates = dict(theory.conjugates)
-    error = S.strength + S.rho - 2 * S.m + S.q
-    expected = {
-        S.k_hat: S.betahat * omega,
-        S.m_hat: S.betahat * omega,
-        S.q_hat: S.betahat**2 * omega**2 * error / S.tau,
-    }
-    for name, value in expected.items():
-        _require(conjugates[name] - value, f"the conjugate field {name}")
-    # Stationarity in the conjugate fields: Delta, m and q + Delta as averages.
-    stationary = {
-        "Delta": (S.q_hat, S.Delta, b / (b + nu) / (S.betahat * omega)),
-        "m": (S.m_hat, S.m, r**2 / (b + nu)),
-        "q + Delta": (
-            S.k_hat,
-            S.q + S.Delta,
-            S.e_idg / S.tau * b**2 / (b + nu) ** 2 + r**2 * b / (b + nu) ** 2 + b / (b + nu) / (S.betahat * omega),
-        ),
-    }
-    for what, (variable, left, integrand) in stationary.items():
-        terms = sp.Add.make_args(sp.diff(theory.functional, variable))
-        outside = sp.expand(sp.Add(*(term for term in terms if not term.has(sp.Integral))))
-        inside = _integrand(sp.Add(*(term for term in terms if term.has(sp.Integral)))).subs(
-            {S.k_hat: S.betahat * omega, S.m_hat: S.betahat * omega}
-        )
-        inside = inside.subs({S.q_hat: S.betahat**2 * omega**2 * S.e_idg / S.tau, S.lam: nu * omega})
-        scale = -outside.coeff(left.as_ordered_terms()[-1])
-        _require(outside + scale * left, f"the left-hand side of the equation for {what}")
-        _require(inside - scale * integrand, f"the average in the equation for {what}")
-    # e_idg: m and q inserted into the error give the stated fraction.
-    observed = {equation.lhs: equation.rhs for equation in theory.observables}
-    stated = {equation.lhs: equation.rhs for equation in theory.equations}
-    numerator = stated[S.e_idg] * (1 - S.gamma) - S.strength - S.rho
-    _require(_integrand(sp.expand(numerator)) + 2 * r**2 / (b + nu) - r**2 * b / (b + nu) ** 2, "e_idg")
-    # One task per prompt: the equations of iclglass.replica.saddle_point.
-    a = 1 + (1 + S.rho) / S.alpha
-    chi = 1 / (omega * (a + nu))
-    share = b / (b + nu)
-    _require(_integrand(sp.expand(1 - stated[S.omega])) - share / S.tau, "omega")
-    _require(_integrand(sp.expand(nu - stated[S.lam])) - nu * share / S.tau, "lam")
-    _require(_integrand(stated[S.gamma]) - share**2 / S.tau, "gamma")
-    test = 1 + (1 + S.rho) / S.alpha_test
-    _require(observed[S.e_icl] - (1 + S.rho - 2 * S.m + test * S.q), "e_icl")
-    _require(observed[S.replicon] - 1 + S.gamma, "the replicon")
-    # One spin at the saddle point: mean, and the part of its second moment that replicas share.
-    precision = b * S.betahat * omega + S.betahat * S.lam
-    spin = ReplicaSymmetric(precision, -b * S.betahat**2 * omega**2 * S.e_idg / S.tau, S.n).inverse()
-    shared, single = value_at_zero(spin.uniform, S.n), spin.excess
-    ridge = {S.lam: nu * omega}
-    _require((single * S.betahat).subs(ridge) - _integrand(observed[S.chi] * omega) / omega, "chi")
-    _require((single * S.betahat * omega * r).subs(ridge) - _integrand(observed[S.m]), "m")
-    mean_square = (single * S.betahat * omega * r) ** 2
-    _require((mean_square + shared).subs(ridge) - _integrand(sp.expand(observed[S.q])), "q")
-    _require(one_task_per_prompt(observed[S.chi]) - chi, "chi at one task per prompt")
-    m = sp.cancel(one_task_per_prompt(observed[S.m]))
-    _require(m - omega * chi, "m at one task per prompt")
-    q = one_task_per_prompt(observed[S.q])
-    _require(q - m**2 - a / S.tau * m**2 * S.e_idg, "q at one task per prompt")
-
-
-def _integrand(expression: sp.Expr) -> sp.Expr:
-    """The integrand of a sum of averages, without the density."""
-    return expression.replace(sp.Integral, lambda *arguments: arguments[0] / S.density(S.eigenvalue))
-
-
-def _require(difference: sp.Expr, what: str) -> None:
-    remainder = sp.cancel(sp.together(difference))
-    if remainder != 0:
-        raise ValueError(f"{what} does not hold: {remainder} should vanish")
+    return tuple((name, sp.factor(sp.simplify(solution[name].subs(*_SCREENING)))) for name in unknowns)

@@ -115,13 +115,7 @@ def notation_markdown() -> str:
     for entry in S.NOTATION:
         if entry.group != group:
             group = entry.group
-            lines += [
-                "",
-                f"## {group}",
-                "",
-                "| symbol | name in code | meaning | range |",
-                "| --- | --- | --- | --- |",
-            ]
+            lines += ["", f"## {group}", "", "| symbol | name in code | meaning | range |", "| --- | --- | --- | --- |"]
         meaning = entry.meaning.replace("|", r"\|")
         lines.append(f"| ${entry.latex}$ | `{entry.symbol}` | {meaning} | {entry.values.replace('|', chr(92) + '|')} |")
     return "\n".join(lines) + "\n"

@@ -25,13 +25,11 @@ class SaddlePointSystem:
     """Saddle-point equations in (chi, m, q) and the observables in terms of their solution.
 
     Attributes:
-        gradients: d phi/dq, d phi/dm, d phi/dDelta as derived.
         equations: the three equations, each solved for the left-hand side.
         a_definition: the variance a of a feature in terms of alpha and rho.
         observables: name -> expression in chi, m, q and the parameters, at temperature T.
     """
 
-    gradients: tuple[sp.Expr, sp.Expr, sp.Expr]
     equations: tuple[sp.Eq, sp.Eq, sp.Eq]
     a_definition: sp.Eq
     observables: tuple[tuple[str, sp.Expr], ...]
@@ -67,7 +65,6 @@ def saddle_point(action: ReplicatedAction, energy: FreeEnergy) -> SaddlePointSys
         raise ValueError(f"q - m^2 is not a multiple of the test error: coefficient {coefficient}")
     overlap = S.m**2 + coefficient * error
     return SaddlePointSystem(
-        gradients=(by_q, by_m, by_Delta),
         equations=(inverse_chi, sp.Eq(S.m, magnetization), sp.Eq(S.q, overlap)),
         a_definition=sp.Eq(S.a, action.feature),
         observables=tuple(_observables(action, energy).items()),

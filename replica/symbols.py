@@ -33,20 +33,9 @@ class Notation:
 _table: list[Notation] = []
 
 
-def _symbol(
-    name: str,
-    latex: str,
-    meaning: str,
-    values: str,
-    group: str,
-    *,
-    positive: bool = False,
-    nonnegative: bool = False,
-    integer: bool = False,
-) -> sp.Symbol:
-    assumptions = {"positive": True} if positive else {"nonnegative": True} if nonnegative else {"real": True}
-    if integer:
-        assumptions["integer"] = True
+def _symbol(name: str, latex: str, meaning: str, values: str, group: str, **assumptions: bool) -> sp.Symbol:
+    if not {"positive", "nonnegative"} & set(assumptions):
+        assumptions["real"] = True
     symbol = sp.Symbol(name, **assumptions)
     _table.append(Notation(symbol, latex, meaning, values, group))
     return symbol
@@ -61,13 +50,7 @@ def _field(name: str, latex: str, meaning: str, group: str) -> sp.IndexedBase:
 _SIZES = "Sizes"
 D = _symbol("D", "D", "dimension of a token", "integer > 1", _SIZES, positive=True, integer=True)
 N = _symbol(
-    "N",
-    "N",
-    "labelled tokens in the context of one prompt",
-    "integer > 0",
-    _SIZES,
-    positive=True,
-    integer=True,
+    "N", "N", "labelled tokens in the context of one prompt", "integer > 0", _SIZES, positive=True, integer=True
 )
 P = _symbol("P", "P", "prompts in the data set", "integer > 0", _SIZES, positive=True, integer=True)
 norm = _symbol("norm", r"\mathcal{N}", "divisor of the attention sum: N, or N + 1", "N or N + 1", _SIZES, positive=True)
@@ -110,21 +93,11 @@ k_hat = _symbol("k_hat", r"\hat{k}", "precision of one spin inside one replica",
 _DERIVED = "Derived quantities"
 a = _symbol("a", "a", "variance of a feature, D E[s_ij^2] -> 1 + (1 + rho)/alpha", ">= 1", _DERIVED, positive=True)
 g = _symbol(
-    "g",
-    "g",
-    "weight of one prompt in the Boltzmann exponent, beta/P = betahat/tau",
-    "> 0",
-    _DERIVED,
-    positive=True,
+    "g", "g", "weight of one prompt in the Boltzmann exponent, beta/P = betahat/tau", "> 0", _DERIVED, positive=True
 )
 phi = _symbol("phi", r"\phi", "free entropy, lim E ln Z / D^2", "real", _DERIVED)
 e_icl = _symbol(
-    "e_icl",
-    r"e_{\mathrm{ICL}}",
-    "squared error of the mean weights on a new task",
-    ">= rho",
-    _DERIVED,
-    positive=True,
+    "e_icl", r"e_{\mathrm{ICL}}", "squared error of the mean weights on a new task", ">= rho", _DERIVED, positive=True
 )
 e_idg = _symbol(
     "e_idg",
@@ -145,6 +118,14 @@ e_train = _symbol(
 c = _symbol("c", "c", "leverage of one prompt: (y - s.W) = (y - s.W_cav)/(1 + c)", "> 0", _DERIVED, positive=True)
 G = _symbol("G", "G", "cavity response of one spin to a field, D chi", "> 0", _DERIVED, positive=True)
 
+_THERMAL = "Temperature"
+ground_state = _symbol(
+    "E_0", "E_0", "energy of the ground state, (e_train + lam q)/2", ">= 0", _THERMAL, nonnegative=True
+)
+volume = _symbol("V_T", "V_T", "2 ln of the volume that the spins fill at T", "real", _THERMAL)
+spins = _symbol("n_s", "n_s", "spins in units of D^2; 1 as D -> infinity", "> 0", _THERMAL, positive=True)
+gibbs_response = _symbol("chi_icl", r"\chi_{\mathrm{ICL}}", "d e_icl_gibbs/dT", "> 0", _THERMAL, positive=True)
+
 _CLOSED = "Closed form"
 b = _symbol("b", "b", "a - 1 = (1 + rho)/alpha: noise of the in-context estimate", "> 0", _CLOSED, positive=True)
 b_test = _symbol("b_test", "b_*", "(1 + rho)/alpha_test", "> 0", _CLOSED, positive=True)
@@ -156,12 +137,7 @@ h = _symbol("h", "h", "(s + |d|)/2", ">= 0", _CLOSED, nonnegative=True)
 z = _symbol("z", "z", "learned fraction of the signal, a m", "0 < z <= min(1, tau)", _CLOSED, positive=True)
 z_bar = _symbol("z_bar", r"\bar{z}", "1 - z = lam chi", ">= 0", _CLOSED, nonnegative=True)
 r = _symbol(
-    "r",
-    "r",
-    "ratio of training residual to test residual, 1/(1 + a chi/tau)",
-    "0 <= r < 1",
-    _CLOSED,
-    nonnegative=True,
+    "r", "r", "ratio of training residual to test residual, 1/(1 + a chi/tau)", "0 <= r < 1", _CLOSED, nonnegative=True
 )
 v = _symbol("v", "v", "variance part of the overlap, q - m^2", ">= 0", _CLOSED, nonnegative=True)
 inverse_chi = _symbol(

@@ -1,13 +1,6 @@
-r"""Exact population error of given weights on new prompts, at finite D and N: second moments of one prompt.
+r"""Exact population error of given weights on new prompts, at finite D and N: `numerics.moments` of one prompt.
 
-With s2 = |w|^2/D + rho the variance of a label given the task w, C_i = sum_k y_k x_{k,i}, C_{D+1} = sum_k y_k^2, and
-E[x_k y_k] = w/sqrt(D), Isserlis' theorem over the N independent tokens gives (i, j <= D; this project)
-
-    E[C_i | w]             = N w_i/sqrt(D)                      E[C_{D+1} | w]     = N s2
-    E[C_i C_j | w]         = N s2 delta_ij + N (N+1) w_i w_j/D
-    E[C_i C_{D+1} | w]     = N (N+2) s2 w_i/sqrt(D)             E[C_{D+1}^2 | w]   = N (N+2) s2^2
-
-Averaged over the law of w, with u = C/norm and s = u (x) X, the error of weights W, (D+1, D), on a new prompt is
+With the features s = u (x) X the error of weights W, (D+1, D), on a new prompt is
 
     E (y_t - s.W)^2 = E y_t^2 - 2 sum_ij E[u_i w_j]/sqrt(D) W_ij + Tr W^T E[u u^T] W
 
@@ -21,11 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import check_count, check_real
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.last_row import LastRow
+from iclglass.numerics.moments import prompt_moments
 from iclglass.numerics.sizes import divisor
 
 __all__ = ["PromptMoments", "gaussian_moments", "pool_moments", "population_error"]
@@ -66,10 +60,10 @@ def pool_moments(
     label_noise = check_real("label_noise", label_noise, minimum=0.0)
     squares = np.einsum("kd,kd->k", tasks, tasks) / dimension + label_noise
     return _assemble(
+        float(np.mean(squares)),
         covariance=tasks.T @ tasks / (count * dimension),
-        square=float(np.mean(squares)),
         weighted=squares @ tasks / (count * np.sqrt(dimension)),
-        fourth=float(np.mean(squares**2)),
+        fourth=np.mean(squares**2),
         context=context,
         norm=norm,
         layer=LastRow(last_feature, last_row),
@@ -96,10 +90,10 @@ def gaussian_moments(
     dimension = eigenvalues.size
     square = float(np.mean(eigenvalues)) + check_real("label_noise", label_noise, minimum=0.0)
     return _assemble(
+        square,
         covariance=np.diag(eigenvalues / dimension),
-        square=square,
         weighted=np.zeros(dimension),
-        fourth=square**2 + 2 * float(np.sum(eigenvalues**2)) / dimension**2,
+        fourth=square**2 + 2 * np.sum(eigenvalues**2) / dimension**2,
         context=context,
         norm=norm,
         layer=LastRow(last_feature, last_row),
@@ -115,28 +109,15 @@ def population_error(weights: FloatArray, moments: PromptMoments) -> float:
 
 
 def _assemble(
-    *,
-    covariance: FloatArray,
-    square: float,
-    weighted: FloatArray,
-    fourth: float,
-    context: int,
-    norm: str,
-    layer: LastRow,
+    square: float, *, context: int, norm: str, layer: LastRow, weighted: FloatArray, **averages: ArrayLike
 ) -> PromptMoments:
-    """From averages over tasks of w w^T/D, s2, s2 w/sqrt(D) and s2^2."""
-    tokens = check_count("context", context, minimum=1)
-    scale = divisor(tokens, norm)
-    dimension = weighted.size
-    signal = np.empty((dimension + 1, dimension))
-    signal[:dimension] = tokens / scale * covariance
-    signal[dimension] = tokens / scale * weighted
-    second = np.empty((dimension + 1, dimension + 1))
-    second[:dimension, :dimension] = tokens * ((tokens + 1) * covariance + square * np.eye(dimension))
-    second[:dimension, dimension] = second[dimension, :dimension] = tokens * (tokens + 2) * weighted
-    second[dimension, dimension] = tokens * (tokens + 2) * fourth
-    second /= scale**2
-    rows, last = layer.rows(dimension), layer.scale(dimension)
-    for array in (signal, second, second.T):
-        array[dimension] *= last
-    return PromptMoments(square, signal[:rows], second[:rows, :rows])
+    tokens, scale = check_count("context", context, minimum=1), layer.scale(weighted.size)
+    signal, second = prompt_moments(
+        square=np.asarray(square),
+        weighted=weighted,
+        **{name: np.asarray(value) for name, value in averages.items()},
+        context=tokens,
+        divisor=divisor(tokens, norm),
+        last_scale=scale,
+    )
+    return PromptMoments(square, signal, second)

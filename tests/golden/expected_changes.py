@@ -10,6 +10,8 @@ _BOUND = "with a pool it was no bound: e_idg was off by up to 1.7 of it when the
 
 _VERDICT = "two data sets cannot see a bias of 25 %: inconclusive (exit code 6, passed and agrees null), was agreement"
 
+_POOLS = "one sentence: train error and free energy of pools are derived, too, were stated and tested numerically"
+
 EXPECTED_CHANGES: dict[str, str] = {
     "commands.validate.exit_code": _VERDICT,
     "commands.validate.json.passed": _VERDICT,
@@ -17,6 +19,7 @@ EXPECTED_CHANGES: dict[str, str] = {
     "commands.validate with a pool.exit_code": _VERDICT,
     "commands.validate with a pool.json.passed": _VERDICT,
     "commands.validate with a pool.json.rows.*.agrees": _VERDICT,
+    "derivation": _POOLS,
     "solve.error_bound": _BOUND,
     "instances.free_energy": _FREE_ENERGY,
     "commands.instance by gamp.json.free_energy": _FREE_ENERGY,

@@ -61,52 +61,48 @@ def saddle_point(tau, alpha, alpha_test, rho, lam, T, kappa, *, digits=DIGITS):
         nu = effective_ridge(tau, c0, lam, kappa)
         x = c0 + nu
         inverse, inverse2 = stieltjes(x, kappa)
-        at_zero, _ = stieltjes(c0, kappa)
+        # Isotropic tasks are their own test tasks.
+        averages = (inverse, inverse2, inverse, inverse2, mean_logarithm(x, kappa))
+        return quantities(tau, alpha_test, rho, lam, T, c0, nu, averages)
 
-        share = 1 - nu * inverse  # <b/(b+nu)>
-        gamma = (1 - 2 * nu * inverse + nu**2 * inverse2) / tau
-        spread = inverse - nu * inverse2  # <b/(b+nu)^2>
-        m = 1 - x * inverse
-        squares = 1 - 2 * x * inverse + x**2 * inverse2
-        # <r^2/b>, and <b (r/(b+nu) - r/b)^2> = nu^2 <r^2/(b (b+nu)^2)>, r = b - c0, in partial fractions.
-        best = 1 - c0 + c0**2 * at_zero
-        if nu > 0:
-            mixed = (at_zero - inverse) / nu**2 - inverse2 / nu
-            shrunk = nu**2 * (spread - 2 * c0 * inverse2 + c0**2 * mixed)
-        else:
-            shrunk = mpmath.mpf(0)
-        e_idg = (1 + rho - best + shrunk) / (1 - gamma)
-        q = squares + e_idg / tau * spread
-        test = 1 + (1 + rho) / alpha_test
-        omega = lam / nu if nu > 0 else 1 - share / tau
-        e_train = e_idg * omega**2
-        flat = omega == 0
-        chi = INFINITE if flat else inverse / omega
-        values = {
-            "m": m,
-            "q": q,
-            "q_self": q + T * chi if T > 0 else q,
-            "chi": chi,
-            "e_icl": 1 + rho - 2 * m + test * q,
-            "e_idg": e_idg,
-            "e_train": e_train,
-            "contrast": m / mpmath.sqrt(q),
-            "replicon": 1 - gamma,
-        }
-        values["e_icl_gibbs"] = values["e_icl"] + (T * chi * test if T > 0 else 0)
-        ground_state = (e_train + lam * q) / 2
-        if T == 0:
-            values.update(energy=ground_state, free_energy=ground_state, entropy=mpmath.nan)
-        elif flat:
-            values.update(energy=T / 2, free_energy=-INFINITE, entropy=INFINITE)
-        else:
-            # ln det (Hessian + lam) per spin: <ln(lam + omega b)> - tau ln omega - tau (1 - omega).
-            log_determinant = mean_logarithm(x, kappa) + (1 - tau) * mpmath.log(omega) - tau * (1 - omega)
-            volume = mpmath.log(2 * mpmath.pi * T) - log_determinant
-            values.update(
-                energy=ground_state + T / 2, free_energy=ground_state - T / 2 * volume, entropy=(1 + volume) / 2
-            )
-        return values
+
+def quantities(tau, alpha_test, rho, lam, T, c0, nu, averages, strength=1, test_strength=1):
+    """All quantities from nu and <1/(r + x)>, <1/(r + x)^2>, the same with the test covariance, and <ln(r + x)>."""
+    inverse, inverse2, tested1, tested2, logarithm = averages
+    x, spread = c0 + nu, inverse - nu * inverse2  # <b/(b+nu)^2>
+    gamma = (1 - 2 * nu * inverse + nu**2 * inverse2) / tau
+    omega = lam / nu if nu > 0 else 1 - (1 - nu * inverse) / tau
+    flat = omega == 0
+    squares = 1 - 2 * x * inverse + x**2 * inverse2
+    linear = strength - x + x**2 * inverse  # <r^2/(r + x)>
+    e_idg = (strength + rho - linear - nu * squares) / (1 - gamma)
+    q = squares + e_idg / tau * spread
+    m, chi = 1 - x * inverse, INFINITE if flat else inverse / omega
+    noise = (test_strength + rho) / alpha_test
+    signal = 2 * (test_strength - x * tested1) - (test_strength - 2 * x * tested1 + x**2 * tested2)
+    e_icl = test_strength + rho - signal + e_idg / tau * (tested1 - nu * tested2) + noise * q
+    ground_state = (e_idg * omega**2 + lam * q) / 2
+    values = {
+        "m": m,
+        "q": q,
+        "q_self": q + T * chi if T > 0 else q,
+        "chi": chi,
+        "e_icl": e_icl,
+        "e_icl_gibbs": e_icl + (T * chi / inverse * (tested1 + noise * inverse) if T > 0 else 0),
+        "e_idg": e_idg,
+        "e_train": e_idg * omega**2,
+        "contrast": m / mpmath.sqrt(q),
+        "replicon": 1 - gamma,
+    }
+    if T == 0:
+        return {**values, "energy": ground_state, "free_energy": ground_state, "entropy": mpmath.nan}
+    if flat:
+        return {**values, "energy": T / 2, "free_energy": -INFINITE, "entropy": INFINITE}
+    # ln det (Hessian + lam) per spin: <ln(lam + omega b)> - tau ln omega - tau (1 - omega).
+    log_determinant = logarithm + (1 - tau) * mpmath.log(omega) - tau * (1 - omega)
+    volume = mpmath.log(2 * mpmath.pi * T) - log_determinant
+    thermal = {"free_energy": ground_state - T / 2 * volume, "entropy": (1 + volume) / 2}
+    return {**values, "energy": ground_state + T / 2, **thermal}
 
 
 def structured(tau, alpha, alpha_test, rho, lam, T, kappa, *, pretraining, test, digits=DIGITS):
@@ -152,31 +148,6 @@ def structured(tau, alpha, alpha_test, rho, lam, T, kappa, *, pretraining, test,
 
         inverse, inverse2 = resolvent([mpmath.mpf(1)] * len(c))
         tested1, tested2 = resolvent(tested)
-        omega = lam / nu
-        gamma = (1 - 2 * nu * inverse + nu**2 * inverse2) / tau
-        squares = 1 - 2 * x * inverse + x**2 * inverse2
-        linear = strength - x + x**2 * inverse  # <r^2/(r + x)>
-        e_idg = (strength + rho - linear - nu * squares) / (1 - gamma)
-        q = squares + e_idg / tau * (inverse - nu * inverse2)
-        m, chi = 1 - x * inverse, inverse / omega
-        noise = (test_strength + rho) / alpha_test
-        signal = 2 * (test_strength - x * tested1) - (test_strength - 2 * x * tested1 + x**2 * tested2)
-        e_icl = test_strength + rho - signal + e_idg / tau * (tested1 - nu * tested2) + noise * q
         logarithm = mean(mpmath.log(x + xi * v) for v in c) - kappa * mpmath.log(xi) - kappa * (1 - xi)
-        volume = mpmath.log(2 * mpmath.pi * T) - logarithm - (1 - tau) * mpmath.log(omega) + tau * (1 - omega)
-        ground_state = (e_idg * omega**2 + lam * q) / 2
-        return {
-            "m": m,
-            "q": q,
-            "q_self": q + T * chi,
-            "chi": chi,
-            "e_icl": e_icl,
-            "e_icl_gibbs": e_icl + T / omega * (tested1 + noise * inverse),
-            "e_idg": e_idg,
-            "e_train": e_idg * omega**2,
-            "contrast": m / mpmath.sqrt(q),
-            "free_energy": ground_state - T / 2 * volume,
-            "energy": ground_state + T / 2,
-            "entropy": (1 + volume) / 2,
-            "replicon": 1 - gamma,
-        }
+        averages = (inverse, inverse2, tested1, tested2, logarithm)
+        return quantities(tau, alpha_test, rho, lam, T, c0, nu, averages, strength, test_strength)

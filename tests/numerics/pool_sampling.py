@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtri, ndtri
+from scipy.stats import qmc
 
 __all__ = ["PoolPrompts", "pool_prompts"]
 
@@ -22,12 +24,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class PoolPrompts:
-    """Equally likely prompts of one pool.
-
-    Attributes:
-        features: (points, D + 1), u and, in the last column, v.
-        task: (points, D), w/sqrt(D).
-    """
+    """Equally likely prompts of one pool: u with v in the last column, (points, D + 1), and w/sqrt(D)."""
 
     features: Array
     task: Array
@@ -38,13 +35,7 @@ def pool_prompts(
 ) -> PoolPrompts:
     """Prompts whose task is one of the rows of ``tasks``, each with probability 1/K.
 
-    Args:
-        tasks: (K, D), at unit variance of their entries for isotropic tasks.
-        context: N labelled tokens, >= 1.
-        divisor: norm of the attention sum, N or N + 1.
-        label_noise: rho >= 0.
-        points: how many; a power of two, for which a Sobol sequence is balanced.
-        rng: scrambles the sequence.
+    tasks (K, D), of variance 1; points a power of two, for which a Sobol sequence is balanced; rng scrambles it.
 
     Examples:
         >>> drawn = pool_prompts(
@@ -53,10 +44,6 @@ def pool_prompts(
         >>> bool(abs(drawn.features[:, 4].mean() - 1 / 4) < 1e-3)
         True
     """
-    # Imported here: slow, and only pools at finite dimension need them.
-    from scipy.special import chdtri, ndtri
-    from scipy.stats import qmc
-
     count, dimension = tasks.shape
     uniform = qmc.Sobol(dimension + 3, rng=rng).random(points)
     # A point at 0 would be a variable at infinity.

@@ -9,6 +9,7 @@ and its left-hand side falls strictly from 1, so bisection between 1/(lam + a) a
 """
 
 import mpmath
+import numpy as np
 
 DIGITS = 80
 PARAMETERS = ("tau", "alpha", "alpha_test", "rho", "lam", "T")
@@ -99,3 +100,13 @@ def saddle_point(tau, alpha, alpha_test, rho, lam, T, digits=DIGITS):
                 energy = -(high - low) / (2 * step)
             values.update(free_energy=-T * phi, energy=energy, entropy=beta * (energy + T * phi))
         return values
+
+
+def marchenko_pastur(kappa, nodes=4000):
+    """Nodes and weights of the law of ratio 1/kappa, bulk by the trapezoidal rule in the angle, and its atom at 0."""
+    angle = (np.arange(nodes) + 0.5) * np.pi / nodes
+    r = 1 + 1 / kappa + 2 * np.sqrt(1 / kappa) * np.cos(angle)
+    weight = 2 * np.sin(angle) ** 2 / (r * nodes)
+    # The mass of the bulk is min(1, kappa).
+    assert abs(weight.sum() - min(1, kappa)) < 1e-12
+    return np.append(r, 0.0), np.append(weight, max(0.0, 1 - kappa))

@@ -7,7 +7,7 @@ import iclglass.numerics.pool as pool
 from iclglass.numerics import generated_numpy
 from iclglass.numerics.saddle_point import _certified, solve
 from iclglass.numerics.task_spectrum import ISOTROPIC
-from tests.numerics.test_pool import random_points
+from tests.numerics.points import random_points
 
 OF_POOLS = ("chi", "m", "q", "e_icl", "e_idg", "e_train", "contrast")
 

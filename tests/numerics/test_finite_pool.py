@@ -104,8 +104,8 @@ def test_averages_over_prompts_against_drawn_ones(last_scale, unit):
         "second": (at.back(at.squares(law.om2_x2)), mean(om**2 * nodes, features, features)),
         "polynomial": (at.back(found), mean(om**2 * nodes**2 * polynomial[:, None], features, features)),
         "label": (at.label_mean(law.om2_x2), np.mean(om**2 * nodes * (task**2).sum(axis=1)[:, None] @ weights)),
-        "untilted": (law.untilted_squares(), features.T @ features / len(features)),
-        "signal of the law": (law.untilted_signal(), features.T @ task / len(features)),
+        "untilted": (law.untilted_squares, features.T @ features / len(features)),
+        "signal of the law": (law.untilted_signal, features.T @ task / len(features)),
     }
     if unit:
         pairs["mean"] = (at.mean(law.om2), np.mean(om**2 @ weights))

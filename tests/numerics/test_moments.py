@@ -1,12 +1,17 @@
 """Numbers from the symbolic moments: against the notes' formulas and the large-D limit."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+import sympy as sp
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.moments import feature_moments
+from iclglass.numerics.moments import feature_moments, prompt_moments
+from iclglass.replica import symbols as S
+from iclglass.replica.model import linear_attention
+from iclglass.replica.moments import expectation
 from tests.tolerances import KNOWN_VALUE, LIMIT
 
 
@@ -27,31 +32,60 @@ def test_by_hand(dimension, context, noise, norm):
     assert moments.last_row == pytest.approx(factor * (context + 2) * second, rel=KNOWN_VALUE)
 
 
-def test_against_sampling():
-    """The same prompts token by token at D = 3, N = 4: four z-scores, false alarm 3e-5 at 4.5."""
-    rng = np.random.default_rng(3)
-    size, tokens, noise, draws = 3, 4, 0.5, 200_000
-    task, x, query = (rng.standard_normal(shape) for shape in ((draws, size), (draws, tokens, size), (draws, size)))
-    y = np.einsum("pi,pki->pk", task, x) / math.sqrt(size) + math.sqrt(noise) * rng.standard_normal((draws, tokens))
-    label = (task * query).sum(1) / math.sqrt(size) + math.sqrt(noise) * rng.standard_normal(draws)
-    u, v = np.einsum("pk,pki->pi", y, x) / (tokens + 1), (y**2).sum(1) / (tokens + 1)
-    moments = feature_moments(dimension=size, context=tokens, label_noise=noise, norm="N+1")
-    samples = {
-        "label": label**2,
-        "signal": label * (u * query).sum(1),
-        "block": size * (u**2).mean(1) * (query**2).mean(1),
-        "last_row": v**2 * (query**2).mean(1),
-    }
-    for name, values in samples.items():
-        z = (values.mean() - getattr(moments, name)) / (values.std(ddof=1) / math.sqrt(draws))
-        assert abs(z) < 4.5, (name, z)
-
-
 def test_large_dimension():
     moments = feature_moments(dimension=10**10, context=2 * 10**10, label_noise=0.4, norm="N+1")
     assert abs(moments.signal - 1) < LIMIT
     assert abs(moments.block / (1 + 1.4 / 2) - 1) < LIMIT
     assert abs(moments.last_row / 1.4**2 - 1) < LIMIT
+
+
+@pytest.fixture(scope="module")
+def given_a_task():
+    """Moments of one prompt by `replica.moments`, with w not random, as functions of w, D, N, norm and rho."""
+    model = linear_attention()
+    random = {base: variance for base, variance in model.variances.items() if base != S.w}
+    i, j, k = sp.symbols("i j k", integer=True)
+    s, last = model.block("block").feature_at, model.block("last row").feature_at
+    products = {
+        "signal": model.label * s(i, k),
+        "last signal": model.label * last(k),
+        "block": s(i, k) * s(j, k),
+        "edge": s(i, k) * last(k),
+        "corner": last(k) ** 2,
+    }
+    return (i, j, k), {name: expectation(product, random) for name, product in products.items()}
+
+
+@pytest.mark.parametrize("sizes", [(2, 1, 1), (2, 3, 4), (3, 2, 2)], ids=str)
+def test_prompts_of_given_tasks_are_those_of_the_symbolic_layer(given_a_task, sizes):
+    """Polynomials of second degree in N and in s2, for a pool of two tasks: exact fractions."""
+    (i, j, k), derived = given_a_task
+    size, tokens, norm = sizes
+    tasks, rho = np.array([[3.0, -1.0, 2.0], [0.5, 2.0, -1.0]])[:, :size], 0.25
+    squares = (tasks**2).mean(1) + rho
+    numbers = {S.D: size, S.N: tokens, S.norm: norm, S.rho: sp.Rational(rho)}
+
+    def exact(name, row=1, column=1, query=1):
+        explicit = derived[name].subs({i: row, j: column, k: query}).subs(numbers).doit()
+        return np.mean([float(explicit.xreplace({S.w[e + 1]: w for e, w in enumerate(task)})) for task in tasks])
+
+    signal, second = prompt_moments(
+        tasks.T @ tasks / (2 * size),
+        squares.mean(),
+        squares @ tasks / (2 * math.sqrt(size)),
+        (squares**2).mean(),
+        context=tokens,
+        divisor=norm,
+        last_scale=1.0,
+    )
+    for row, column in itertools.product(range(1, size + 1), repeat=2):
+        assert second[row - 1, column - 1] == pytest.approx(exact("block", row, column), rel=KNOWN_VALUE), (row, column)
+        # E[y s_ij] is E[u_i w_j]/sqrt(D).
+        assert signal[row - 1, column - 1] == pytest.approx(exact("signal", row, query=column), rel=KNOWN_VALUE)
+    for row in range(1, size + 1):
+        assert second[row - 1, size] == pytest.approx(exact("edge", row), rel=KNOWN_VALUE)
+        assert signal[size, row - 1] == pytest.approx(exact("last signal", query=row), rel=KNOWN_VALUE)
+    assert second[size, size] == pytest.approx(exact("corner"), rel=KNOWN_VALUE)
 
 
 @pytest.mark.parametrize(

@@ -17,17 +17,10 @@ from iclglass.replica import symbols as S
 from iclglass.replica.model import linear_attention
 from iclglass.replica.pool import pool_theory
 from tests.numerics import pool_reference
+from tests.numerics.points import random_points, relative, solved
+from tests.numerics.reference import marchenko_pastur
 from tests.tolerances import CANCELLATION, KNOWN_VALUE, LIMIT, PUBLISHED, RESIDUAL, SADDLE_POINT
 
-NAMES = (
-    "task_diversity",
-    "context_length",
-    "test_context_length",
-    "label_noise",
-    "ridge",
-    "temperature",
-    "distinct_tasks",
-)
 # Table of the theory notes, section 6: tau, alpha, kappa, rho, lam, e_icl, e_idg, digits given.
 TABLE = (
     (0.2, 10, 0.5, 0.01, 0, 0.8642976260584, 0.5506874246026, 1e-11),
@@ -62,110 +55,21 @@ def test_where_a_published_solver_ends_at_no_solution(point, e_icl, published):
     assert abs(published / e_icl - 1) > 0.1
 
 
-def random_points(seed, size):
-    """Rows in the order of NAMES over the whole range; every parameter often on its edges, tau and kappa near 1."""
-    rng = np.random.default_rng(seed)
-    which = rng.random((7, size))
-
-    def near_one():
-        return 1 + rng.choice([-1.0, 1.0], size) * 10.0 ** rng.uniform(-15, -1, size)
-
-    tau, alpha, kappa = (10.0 ** rng.uniform(*ends, size) for ends in ((-3, 3), (-2, 4), (-2, 6)))
-    alpha_test = np.where(rng.random(size) < 0.5, alpha, 10.0 ** rng.uniform(-2, 4, size))
-    rho = rng.uniform(0, 10, size) * (rng.random(size) < 0.8)
-    lam = 10.0 ** rng.uniform(-12, 3, size)
-    temperature = 10.0 ** rng.uniform(-6, 3, size) * (rng.random(size) < 0.7)
-    tau = np.where(which[0] < 0.1, near_one(), tau)
-    tau = np.where((which[0] > 0.1) & (which[0] < 0.2), 1.0, tau)
-    tau = np.where(which[0] > 0.94, rng.choice([1e-3, 1e3], size), tau)
-    alpha = np.where(which[1] < 0.1, rng.choice([1e-2, 1e4], size), alpha)
-    lam = np.where(which[2] < 0.15, 0.0, lam)
-    lam = np.where(which[2] > 0.85, rng.choice([1e-12, 1e-9, 1e3], size), lam)
-    rho = np.where(which[3] < 0.1, 10.0, rho)
-    temperature = np.where(which[4] < 0.1, 1e3, temperature)
-    kappa = np.where(which[5] < 0.1, near_one(), kappa)
-    kappa = np.where((which[5] > 0.1) & (which[5] < 0.15), 1.0, kappa)
-    kappa = np.where((which[5] > 0.15) & (which[5] < 0.25), rng.choice([1e-2, 1e6], size), kappa)
-    kappa = np.where((which[5] > 0.25) & (which[5] < 0.33), tau, kappa)
-    # The threshold itself has no solution and a test of its own.
-    lam = np.where((tau == 1) & (lam == 0), 1e-12, lam)
-    return np.stack([tau, alpha, alpha_test, rho, lam, temperature, kappa], axis=1)
-
-
-def solved(points, **options):
-    return solve(**dict(zip(NAMES, np.asarray(points).T, strict=True)), **options)
-
-
-def relative(value, exact):
-    if mpmath.isnan(exact):
-        return 0.0 if math.isnan(value) else math.inf
-    if mpmath.isinf(exact) or exact == 0:
-        return 0.0 if value == float(exact) else math.inf
-    return float(abs(mpmath.mpf(float(value)) / exact - 1))
-
-
-@pytest.fixture(scope="module")
-def compared():
-    points = random_points(20240521, 320)
-    return points, solved(points), [pool_reference.saddle_point(*map(float, point)) for point in points]
-
-
-class TestAgainstHighPrecision:
-    """320 points over the whole range against 110 digits of the raw equations: relative error <= 1e-10."""
-
-    def test_every_quantity(self, compared, capsys):
-        points, solution, exact = compared
-        errors = {
-            (name, index): relative(getattr(solution, name)[index], values[name])
-            for index, values in enumerate(exact)
-            for name in values
-        }
-        assert {name for name, _ in errors} == set(OBSERVABLES)
-        name, index = max(errors, key=errors.get)
-        with capsys.disabled():
-            place = ", ".join(f"{key} = {value!r}" for key, value in zip(NAMES, points[index].tolist(), strict=True))
-            print(f"\npools: worst relative error of {len(points)} points {errors[name, index]:.2e}: {name} at {place}")
-        assert errors[name, index] <= SADDLE_POINT
-
-    def test_points_cover_the_edges(self, compared):
-        points, solution, _ = compared
-        tau, alpha, _, rho, lam, temperature, kappa = points.T
-        assert solution.converged.all()
-        assert min(((lam == 0) & (tau < 1)).sum(), ((lam == 0) & (tau > 1)).sum(), (tau == 1).sum()) >= 10
-        assert ((abs(tau - 1) < 1e-6) & (tau != 1)).sum() >= 5
-        assert ((abs(kappa - 1) < 1e-6) & (kappa != 1)).sum() >= 5
-        for values, edges in (
-            (tau, {1e-3, 1e3}),
-            (alpha, {1e-2, 1e4}),
-            (kappa, {1e-2, 1.0, 1e6}),
-            (lam, {0.0, 1e-12, 1e3}),
-            (rho, {0.0, 10.0}),
-            (temperature, {0.0, 1e3}),
-        ):
-            assert edges <= set(values)
-
-    def test_error_bound_is_a_bound(self, compared):
-        _, solution, exact = compared
-        for index, values in enumerate(exact):
-            error = max(relative(getattr(solution, name)[index], values[name]) for name in ("chi", "m", "q"))
-            assert error <= solution.error_bound[index], index
-        assert np.median(solution.error_bound) < 1e-12
-
-    def test_structured_tasks(self):
-        """Random spectra, zeros among them, tested on others: 40 points against the raw equations."""
-        rng = np.random.default_rng(17)
-        worst = 0.0
-        for point in random_points(5, 40):
-            point[4], point[5] = max(point[4], 1e-12), max(point[5], 1e-6)
-            size = rng.integers(2, 7)
-            pretraining = 10.0 ** rng.uniform(-6, 2, size) * (rng.random(size) < 0.8)
-            pretraining[0] = max(pretraining[0], 0.1)
-            test = 10.0 ** rng.uniform(-3, 2, size)
-            found = solved(point, tasks=TaskSpectrum.from_eigenvalues(pretraining, test=test))
-            spectrum = {"pretraining": pretraining.tolist(), "test": test.tolist()}
-            exact = pool_reference.structured(*map(float, point), **spectrum, digits=90)
-            worst = max(worst, *(relative(getattr(found, name), exact[name]) for name in OBSERVABLES))
-        assert worst <= SADDLE_POINT
+def test_structured_tasks():
+    """Random spectra, zeros among them, tested on others: 40 points against the raw equations."""
+    rng = np.random.default_rng(17)
+    worst = 0.0
+    for point in random_points(5, 40):
+        point[4], point[5] = max(point[4], 1e-12), max(point[5], 1e-6)
+        size = rng.integers(2, 7)
+        pretraining = 10.0 ** rng.uniform(-6, 2, size) * (rng.random(size) < 0.8)
+        pretraining[0] = max(pretraining[0], 0.1)
+        test = 10.0 ** rng.uniform(-3, 2, size)
+        found = solved(point, tasks=TaskSpectrum.from_eigenvalues(pretraining, test=test))
+        spectrum = {"pretraining": pretraining.tolist(), "test": test.tolist()}
+        exact = pool_reference.structured(*map(float, point), **spectrum, digits=90)
+        worst = max(worst, *(relative(getattr(found, name), exact[name]) for name in OBSERVABLES))
+    assert worst <= SADDLE_POINT
 
 
 @pytest.mark.parametrize("kappa", [0.3, 0.9, 4.0])
@@ -268,14 +172,15 @@ class TestGrid:
 class TestLimits:
     POINTS = random_points(3, 400)
 
-    @pytest.mark.parametrize("tasks", [TaskSpectrum.from_eigenvalues([1.0]), TaskSpectrum.from_eigenvalues(np.ones(3))])
-    def test_infinite_kappa_is_the_closed_form(self, tasks):
-        """The pool's own equations at kappa = inf (through a spectrum given as a list) and the closed form."""
+    @pytest.mark.parametrize("kappa", [None, np.inf])
+    @pytest.mark.parametrize("tasks", [[1.0], np.ones(7)], ids=["one", "seven"])
+    def test_ones_as_a_list_are_isotropic(self, tasks, kappa):
+        """xi by Newton's method and by the quadratic formula; at kappa = inf pools and the closed form."""
         points = self.POINTS.copy()
-        points[:, 6] = np.inf
-        closed, pooled = solved(points), solved(points, tasks=tasks)
+        points[:, 6] = kappa or np.maximum(points[:, 6], 1e-2)
+        closed, listed = solved(points), solved(points, tasks=TaskSpectrum.from_eigenvalues(tasks))
         for name in OBSERVABLES:
-            np.testing.assert_allclose(getattr(pooled, name), getattr(closed, name), rtol=CANCELLATION, err_msg=name)
+            np.testing.assert_allclose(getattr(listed, name), getattr(closed, name), rtol=CANCELLATION, err_msg=name)
 
     def test_large_kappa_converges_as_its_inverse(self):
         kappa = np.array([1e3, 1e4, 1e5, 1e6, 1e14])
@@ -302,15 +207,6 @@ class TestLimits:
             assert (limit.e_train == 0) == (tau < 1)
             assert limit.replicon == pytest.approx(1 - 1 / tau if tau > 1 else limit.replicon, rel=KNOWN_VALUE)
 
-    @pytest.mark.parametrize("temperature", [0.0, 1.0])
-    @pytest.mark.parametrize("kappa", [0.2, 1.0, 30.0])
-    def test_at_the_threshold_is_a_status_not_a_number(self, kappa, temperature):
-        found = solve(
-            task_diversity=1, context_length=2, distinct_tasks=kappa, ridge=0, temperature=temperature, label_noise=0.1
-        )
-        assert found.status == Status.DIVERGES
-        assert all(np.isnan(value) for name, value in found.to_dict().items() if name != "status")
-
     def test_no_zero_effective_ridge_below_the_threshold(self):
         """Taking nu = 0 at lam = 0 for tau < 1 (a known mistake) gives 1 - gamma = 1 - 1/tau < 0 and another error."""
         for tau, kappa in ((0.2, 0.5), (0.5, 2.0), (0.9, 0.5)):
@@ -322,15 +218,6 @@ class TestLimits:
             nu = bisected(*(np.array([value]) for value in (tau, c0, kappa, 0.0)))[0]
             assert nu > 0.05
             assert found.m == pytest.approx(1 - (c0 + nu) * transform(c0 + nu, kappa), rel=1e-10)
-
-    @pytest.mark.parametrize("tasks", [TaskSpectrum.from_eigenvalues(np.ones(7)), TaskSpectrum.power_law(0, size=3)])
-    def test_ones_as_a_list_are_isotropic(self, tasks):
-        """xi by Newton's method and by the quadratic formula."""
-        points = self.POINTS.copy()
-        points[:, 6] = np.maximum(points[:, 6], 1e-2)
-        closed, listed = solved(points), solved(points, tasks=tasks)
-        for name in OBSERVABLES:
-            np.testing.assert_allclose(getattr(listed, name), getattr(closed, name), rtol=CANCELLATION, err_msg=name)
 
     def test_order_and_splitting_of_a_spectrum_do_not_matter(self):
         c, test = np.array([0.2, 3.0, 1.0]), np.array([1.0, 0.5, 2.0])
@@ -355,23 +242,10 @@ class TestThermodynamics:
         (1.0, 5.0, 1.0, 1.1, 1e-4, 0.01, 1.0),
     )
 
-    @pytest.mark.parametrize("point", POINTS, ids=["below", "above", "threshold"])
-    def test_derivatives_of_the_free_energy(self, point):
-        """Entropy = -df/dT and q_self/2 = df/dlam, derivatives of the 110-digit free energy by differences."""
-        found = solved(point)
-        with mpmath.workdps(110):
-            for index, value in ((5, -found.entropy), (4, found.q_self / 2)):
-                step = mpmath.mpf(point[index]) * mpmath.mpf(10) ** -25
-                high, low = (
-                    pool_reference.saddle_point(*point[:index], point[index] + sign * step, *point[index + 1 :])
-                    for sign in (1, -1)
-                )
-                slope = (high["free_energy"] - low["free_energy"]) / (2 * step)
-                assert abs(slope / value - 1) <= SADDLE_POINT
-
     @pytest.mark.parametrize("tasks", [None, TaskSpectrum.from_eigenvalues([0.1, 0.8, 2.5], test=[1.0, 1.0, 3.0])])
     @pytest.mark.parametrize("point", POINTS, ids=["below", "above", "threshold"])
-    def test_the_same_of_the_double_precision_one(self, point, tasks):
+    def test_derivatives_of_the_free_energy(self, point, tasks):
+        """Entropy = -df/dT and q_self/2 = df/dlam."""
         options = {} if tasks is None else {"tasks": tasks}
         found = solved(point, **options)
         offsets, stencil = np.array([-2, -1, 1, 2]) * 1e-3, np.array([1, -8, 8, -1]) / 12
@@ -384,21 +258,6 @@ class TestThermodynamics:
         energy, entropy = found.energy, found.entropy
         assert found.free_energy == pytest.approx(energy - point[5] * entropy, rel=CANCELLATION)
 
-    def test_zero_temperature(self):
-        found = solve(task_diversity=0.7, context_length=1.2, distinct_tasks=0.5, temperature=[0.0, 1e-14])
-        np.testing.assert_allclose(found.free_energy[0], (found.e_train[0] + 0.1 * found.q[0]) / 2, rtol=KNOWN_VALUE)
-        np.testing.assert_allclose(found.free_energy[1], found.free_energy[0], rtol=1e-11)
-        assert np.isnan(found.entropy[0])
-
-
-def marchenko_pastur(kappa, nodes=2000):
-    """Nodes and weights of the pool's spectrum: the bulk by the trapezoidal rule in the angle, and the atom at 0."""
-    ratio = 1 / kappa
-    angle = (np.arange(nodes) + 0.5) * np.pi / nodes
-    r = 1 + ratio + 2 * math.sqrt(ratio) * np.cos(angle)
-    weight = 2 * np.sin(angle) ** 2 / (r * nodes)
-    return np.append(r, 0.0), np.append(weight, max(0.0, 1 - kappa))
-
 
 @pytest.mark.parametrize(
     ("tau", "alpha", "alpha_test", "rho", "lam", "T", "kappa"),
@@ -408,7 +267,6 @@ def test_integrals_of_the_derivation_over_the_density(tau, alpha, alpha_test, rh
     """Second road: the symbolic layer's integrals by quadrature over Marchenko-Pastur, nu by Brent's method."""
     theory = pool_theory(linear_attention())
     nodes, weights = marchenko_pastur(kappa)
-    assert weights.sum() == pytest.approx(1, rel=1e-13)
     values = {S.tau: tau, S.alpha: alpha, S.alpha_test: alpha_test, S.rho: rho, S.T: T, S.strength: 1.0}
 
     def evaluate(expression, known):

@@ -16,11 +16,11 @@ from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.precision import solve_digits
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.solution import OBSERVABLES, SENTENCES
-from tests.numerics import reference
+from tests.numerics import pool_reference, reference
+from tests.numerics.points import NAMES, random_points, relative, solved
 from tests.tolerances import (
     AMPLITUDE,
     BRANCH,
-    CANCELLATION,
     EXPONENT,
     ITERATION,
     KNOWN_VALUE,
@@ -32,54 +32,14 @@ from tests.tolerances import (
     THERMODYNAMIC,
 )
 
-NAMES = ("task_diversity", "context_length", "test_context_length", "label_noise", "ridge", "temperature")
 
-
-def random_points(seed, size, *, edges):
-    """Rows (tau, alpha, alpha_test, rho, lam, T) over the whole range; with edges, a third of them on its corners."""
-    rng = np.random.default_rng(seed)
-    tau = 10.0 ** rng.uniform(-3, 3, size)
-    alpha = 10.0 ** rng.uniform(-2, 4, size)
-    alpha_test = np.where(rng.random(size) < 0.5, alpha, 10.0 ** rng.uniform(-2, 4, size))
-    rho = rng.uniform(0, 10, size) * (rng.random(size) < 0.8)
-    lam = 10.0 ** rng.uniform(-12, 3, size)
-    temperature = 10.0 ** rng.uniform(-6, 3, size) * (rng.random(size) < 0.7)
-    if edges:
-        which = rng.random((6, size))
-        near = 1 + rng.choice([-1.0, 1.0], size) * 10.0 ** rng.uniform(-15, -1, size)
-        tau = np.where(which[0] < 0.1, near, tau)
-        tau = np.where((which[0] > 0.1) & (which[0] < 0.2), 1.0, tau)
-        tau = np.where(which[0] > 0.94, rng.choice([1e-3, 1e3], size), tau)
-        alpha = np.where(which[1] < 0.1, rng.choice([1e-2, 1e4], size), alpha)
-        lam = np.where(which[2] < 0.15, 0.0, lam)
-        lam = np.where(which[2] > 0.85, rng.choice([1e-12, 1e-9, 1e3], size), lam)
-        rho = np.where(which[3] < 0.1, 10.0, rho)
-        temperature = np.where(which[4] < 0.1, 1e3, temperature)
-        # The threshold itself has no solution and a test of its own.
-        lam = np.where((tau == 1) & (lam == 0), 1e-12, lam)
-    return np.stack([tau, alpha, alpha_test, rho, lam, temperature], axis=1)
-
-
-def solved(points, **options):
-    return solve(**dict(zip(NAMES, np.asarray(points).T, strict=True)), **options)
-
-
-@pytest.fixture(scope="module")
-def compared():
-    """300 points, their solution in double precision and the reference with 80 digits."""
-    points = random_points(20240523, 300, edges=True)
-    return points, solved(points), [reference.saddle_point(*map(float, point)) for point in points]
-
-
-def relative(value, exact):
-    """Relative error of a double; infinities must be equal and NaN must be NaN."""
-    if mpmath.isnan(exact):
-        return 0.0 if math.isnan(value) else math.inf
-    if mpmath.isinf(exact):
-        return 0.0 if value == float(exact) else math.inf
-    if exact == 0:
-        return 0.0 if value == 0 else math.inf
-    return float(abs(mpmath.mpf(float(value)) / exact - 1))
+@pytest.fixture(scope="module", params=["one task per prompt", "pools"])
+def compared(request):
+    """300 points, their solution in double precision and the raw equations with 80 or 110 digits."""
+    points, exact = random_points(20240523, 300), pool_reference.saddle_point
+    if request.param != "pools":
+        points, exact = points[:, :6], reference.saddle_point
+    return points, solved(points), [exact(*map(float, point)) for point in points]
 
 
 class TestAgainstHighPrecision:
@@ -95,29 +55,22 @@ class TestAgainstHighPrecision:
         assert {name for name, _ in errors} == set(OBSERVABLES)
         name, index = max(errors, key=errors.get)
         with capsys.disabled():
-            place = ", ".join(f"{key} = {value!r}" for key, value in zip(NAMES, points[index].tolist(), strict=True))
+            place = ", ".join(f"{key} = {value!r}" for key, value in zip(NAMES, points[index].tolist(), strict=False))
             print(f"\nT1: worst relative error of {len(points)} points {errors[name, index]:.2e}: {name} at {place}")
         assert errors[name, index] <= SADDLE_POINT
 
     def test_points_cover_the_edges(self, compared):
-        points = compared[0]
-        tau, alpha, alpha_test, rho, lam, temperature = points.T
-        assert len(points) >= 200
-        assert ((lam == 0) & (tau < 1)).sum() >= 10
-        assert ((lam == 0) & (tau > 1)).sum() >= 10
-        assert (tau == 1).sum() >= 10
-        assert ((abs(tau - 1) < 1e-6) & (tau != 1)).sum() >= 5
-        assert {1e-3, 1e3} <= set(tau)
-        assert {1e-2, 1e4} <= set(alpha)
-        assert {1e-12, 1e3} <= set(lam)
-        assert {0.0, 10.0} <= set(rho)
-        assert {0.0, 1e3} <= set(temperature)
-        assert (alpha != alpha_test).sum() >= 50
-
-    def test_every_point_converges(self, compared):
-        _, solution, _ = compared
+        points, solution, _ = compared
+        tau, alpha, alpha_test, rho, lam, temperature, *kappa = points.T
         assert (solution.status == Status.CONVERGED).all()
         assert solution.converged.all()
+        assert min(((lam == 0) & (tau < 1)).sum(), ((lam == 0) & (tau > 1)).sum(), (tau == 1).sum()) >= 10
+        for values in (tau, *kappa):
+            assert ((abs(values - 1) < 1e-6) & (values != 1)).sum() >= 5
+        assert (alpha != alpha_test).sum() >= 50
+        edges = [{1e-3, 1e3}, {1e-2, 1e4}, {0.0, 10.0}, {0.0, 1e-12, 1e3}, {0.0, 1e3}, {1e-2, 1.0, 1e6}]
+        for values, ends in zip((tau, alpha, rho, lam, temperature, *kappa), edges, strict=False):
+            assert ends <= set(values)
 
     def test_error_bound_is_a_bound(self, compared):
         """Of chi, m and q, at every point; and it is not so wide that it says nothing."""
@@ -137,40 +90,23 @@ def test_known_value():
 class TestRidgeless:
     """lam = 0 exactly: finite above the threshold, infinite susceptibility below, nothing at it."""
 
-    def test_above(self):
-        solution = solve(task_diversity=4, context_length=2, label_noise=0.5, ridge=0, temperature=[0, 2])
-        a = 1.75
-        error = (1.5 - 1 / a) * 4 / 3
-        np.testing.assert_allclose(solution.m, 1 / a, rtol=KNOWN_VALUE)
-        np.testing.assert_allclose(solution.chi, 4 / (3 * a), rtol=KNOWN_VALUE)
-        np.testing.assert_allclose(solution.e_icl, error, rtol=KNOWN_VALUE)
-        np.testing.assert_allclose(solution.e_train, error * 9 / 16, rtol=KNOWN_VALUE)
-        np.testing.assert_allclose(solution.replicon, 0.75, rtol=KNOWN_VALUE)
-        assert np.isfinite(solution.free_energy).all()
-
-    def test_below_at_positive_temperature(self):
-        solution = solve(task_diversity=0.25, context_length=2, label_noise=0.5, ridge=0, temperature=2)
+    @pytest.mark.parametrize("temperature", [0, 2])
+    def test_below(self, temperature):
+        solution = solve(task_diversity=0.25, context_length=2, label_noise=0.5, ridge=0, temperature=temperature)
         assert solution.status == Status.CONVERGED
-        for name in ("chi", "q_self", "e_icl_gibbs", "entropy"):
-            assert getattr(solution, name) == np.inf, name
-        assert solution.free_energy == -np.inf
-        assert solution.energy == pytest.approx(1.0, rel=KNOWN_VALUE)
-        assert solution.e_train == 0
         assert solution.m == pytest.approx(0.25 / 1.75, rel=KNOWN_VALUE)
+        assert solution.energy == pytest.approx(temperature / 2, rel=KNOWN_VALUE)
+        assert (solution.chi, solution.e_train) == (np.inf, 0)
         assert solution.residual <= RESIDUAL
+        warm = temperature > 0
+        assert (solution.q_self, solution.e_icl_gibbs) == ((np.inf,) * 2 if warm else (solution.q, solution.e_icl))
+        np.testing.assert_equal(solution.free_energy, -np.inf if warm else 0)
+        np.testing.assert_equal(solution.entropy, np.inf if warm else np.nan)
 
-    def test_below_at_zero_temperature(self):
-        solution = solve(task_diversity=0.25, context_length=2, ridge=0)
-        assert solution.chi == np.inf
-        assert np.isnan(solution.entropy)
-        assert solution.energy == solution.free_energy == solution.e_train == 0
-        assert solution.q_self == solution.q
-        assert solution.e_icl_gibbs == solution.e_icl
-
-    @pytest.mark.parametrize("method", ["closed-form"])
+    @pytest.mark.parametrize("kappa", [0.2, 1.0, 30.0, np.inf])
     @pytest.mark.parametrize("temperature", [0, 1.5])
-    def test_at_the_threshold_is_a_status_not_a_number(self, method, temperature):
-        solution = solve(task_diversity=1, context_length=2, ridge=0, temperature=temperature, method=method)
+    def test_at_the_threshold_is_a_status_not_a_number(self, kappa, temperature):
+        solution = solve(task_diversity=1, context_length=2, ridge=0, temperature=temperature, distinct_tasks=kappa)
         assert solution.status == Status.DIVERGES
         assert "interpolation threshold" in SENTENCES[Status(int(solution.status))]
         for name, value in solution.to_dict().items():
@@ -181,14 +117,6 @@ class TestRidgeless:
             task_diversity=[np.nextafter(1, 0), 1, np.nextafter(1, 2)], context_length=2, ridge=[0, 1e-300, 0]
         )
         assert (solution.status != Status.DIVERGES).all()
-
-
-@pytest.mark.parametrize("temperature", [0.0, 0.7])
-def test_entropy_exists_only_at_positive_temperature(temperature):
-    solution = solve(task_diversity=2, context_length=1, temperature=temperature)
-    assert np.isnan(solution.entropy) == (temperature == 0)
-    if temperature:
-        assert solution.free_energy == pytest.approx(solution.energy - temperature * solution.entropy, rel=CANCELLATION)
 
 
 class TestThreshold:
@@ -238,58 +166,39 @@ class TestGrid:
         assert grid[-1].m.size >= 10_000
         assert grid[-1].converged.all()
 
-    def test_residuals_recomputed(self, grid):
+    @pytest.mark.parametrize("tampered", [False, True])
+    def test_residuals_recomputed(self, grid, tampered):
+        """And the power of it: m moved by 1e-8 is seen everywhere."""
         tau, a, rho, lam, s = grid
-        screening = 1 + a * s.chi / tau
+        screening, m = 1 + a * s.chi / tau, s.m * (1 + tampered * 1e-8)
         residuals = (
             s.chi * (lam + a / screening) - 1,
-            s.chi / screening / s.m - 1,
-            (s.m**2 + a / tau * s.m**2 * (1 + rho - 2 * s.m + a * s.q)) / s.q - 1,
+            (m**2 + a / tau * m**2 * (1 + rho - 2 * m + a * s.q)) / s.q - 1,
+            s.chi / screening / m - 1,
         )
-        assert max(np.abs(residual).max() for residual in residuals) <= RESIDUAL
-        assert s.residual.max() <= RESIDUAL
+        if tampered:
+            assert (np.abs(residuals[2]) > RESIDUAL).all()
+        else:
+            assert max(np.abs(residual).max() for residual in (*residuals, s.residual)) <= RESIDUAL
 
     def test_no_wrong_branch(self, grid):
         tau, a, _, lam, s = grid
-        assert (s.chi > 0).all()
-        assert (s.m > 0).all()
-        assert (s.m <= np.minimum(1, tau) / a * (1 + BRANCH)).all()
+        assert ((s.chi > 0) & (s.m > 0) & (s.m <= np.minimum(1, tau) / a * (1 + BRANCH))).all()
         # The other root of the quadratic has chi < 0: lam chi = 1 - a m lies in [0, 1] on the physical one alone.
         assert (lam * s.chi <= 1 + BRANCH).all()
-        assert (s.q >= s.m**2).all()
-        assert (s.replicon > 0).all()
-        assert (s.replicon <= 1).all()
-        assert (s.e_train <= s.e_idg).all()
-        assert (s.e_idg > 0).all()
-        assert ((s.contrast > 0) & (s.contrast <= 1)).all()
-
-    def test_a_tampered_solution_would_be_seen(self, grid):
-        """Power of the residual test: m moved by 1e-8 fails."""
-        tau, a, _, _, s = grid
-        m = s.m * (1 + 1e-8)
-        assert (np.abs(s.chi / (1 + a * s.chi / tau) / m - 1) > RESIDUAL).all()
-
-    def test_result_does_not_depend_on_the_grid_around_a_point(self, grid):
-        tau, _, rho, lam, s = grid
-        for index in (0, 1234, 9999):
-            one = solve(
-                task_diversity=tau[index],
-                context_length=float(np.geomspace(1e-2, 1e4, 11)[(index // 27) % 11]),
-                label_noise=rho[index],
-                ridge=lam[index],
-            )
-            for name, value in one.to_dict().items():
-                np.testing.assert_equal(value, getattr(s, name)[index], err_msg=name)
+        assert ((s.q >= s.m**2) & (s.replicon > 0) & (s.replicon <= 1)).all()
+        assert ((s.e_train <= s.e_idg) & (s.e_idg > 0) & (s.contrast > 0) & (s.contrast <= 1)).all()
 
 
 class TestIteration:
     def test_agrees_with_the_closed_form(self):
         points = np.array(
             [
-                (tau, 1.3, 1.3, rho, lam, 0.5)
+                (tau, 1.3, 1.3, rho, lam, temperature)
                 for tau in (0.2, 0.7, 1.0, 1.6, 40.0)
                 for rho in (0, 0.4)
                 for lam in (0.02, 0.3, 5.0)
+                for temperature in (0, 0.5)
             ]
         )
         closed, iterated = solved(points), solved(points, method="iteration")
@@ -301,7 +210,7 @@ class TestIteration:
             )
 
     def test_error_within_its_own_bound(self):
-        points = random_points(7, 60, edges=False)
+        points = random_points(7, 60)[:, :6]
         points[:, 4] = np.maximum(points[:, 4], 1e-2)
         iterated = solved(points, method="iteration")
         assert iterated.converged.all()
@@ -309,13 +218,6 @@ class TestIteration:
             exact = reference.saddle_point(*map(float, point))
             error = max(relative(getattr(iterated, name)[index], exact[name]) for name in ("chi", "m", "q"))
             assert error <= iterated.error_bound[index]
-
-    def test_zero_temperature(self):
-        closed = solve(task_diversity=2, context_length=1, ridge=0.3)
-        iterated = solve(task_diversity=2, context_length=1, ridge=0.3, method="iteration")
-        assert np.isnan(iterated.entropy)
-        for name in ("q_self", "e_icl_gibbs", "energy", "free_energy", "e_train"):
-            assert getattr(iterated, name) == pytest.approx(getattr(closed, name), rel=ITERATION), name
 
     def test_a_single_point_that_does_not_converge_raises(self, monkeypatch):
         # Near the threshold the iteration slows down without bound: its steps shrink before it has arrived.
@@ -345,52 +247,34 @@ class TestThermodynamics:
         {"task_diversity": "1", "context_length": "5", "label_noise": "1.1", "ridge": "0.0001", "temperature": "0.01"},
     )
 
-    @staticmethod
-    def value(point, name, **changes):
-        changed = {key: mpmath.nstr(number, 50) for key, number in changes.items()}
-        return mpmath.mpf(solve_digits(digits=60, **{**point, **changed}).values[name])
-
-    def derivative(self, point, parameter, function):
-        centre, step = mpmath.mpf(point[parameter]), mpmath.mpf(10) ** -15 * mpmath.mpf(point[parameter])
-        high, low = (function(centre + sign * step) for sign in (1, -1))
-        return (high - low) / (2 * step)
-
     @pytest.mark.parametrize("point", POINTS, ids=["below", "above", "threshold"])
     def test_derivatives_of_the_free_energy(self, point):
+        def value(name, **changes):
+            changed = {key: mpmath.nstr(number, 50) for key, number in changes.items()}
+            return mpmath.mpf(solve_digits(digits=60, **{**point, **changed}).values[name])
+
+        def slope(parameter, function):
+            centre = mpmath.mpf(point[parameter])
+            step = mpmath.mpf(10) ** -15 * centre
+            return (function(centre + step) - function(centre - step)) / (2 * step)
+
         with mpmath.workdps(60):
             temperature = mpmath.mpf(point["temperature"])
-            entropy, energy, q_self = (self.value(point, name) for name in ("entropy", "energy", "q_self"))
-            free = self.value(point, "free_energy")
-            by_temperature = self.derivative(
-                point, "temperature", lambda at: self.value(point, "free_energy", temperature=at)
-            )
-            by_ridge = self.derivative(point, "ridge", lambda at: self.value(point, "free_energy", ridge=at))
+            entropy, energy, q_self, free = map(value, ("entropy", "energy", "q_self", "free_energy"))
+            by_temperature = slope("temperature", lambda at: value("free_energy", temperature=at))
+            by_ridge = slope("ridge", lambda at: value("free_energy", ridge=at))
             # d(beta f)/d beta = energy, written in T.
-            beta_f = self.derivative(
-                point, "temperature", lambda at: self.value(point, "free_energy", temperature=at) / at
-            )
+            beta_f = slope("temperature", lambda at: value("free_energy", temperature=at) / at)
             assert abs(-by_temperature / entropy - 1) < THERMODYNAMIC
             assert abs((free + temperature * entropy) / energy - 1) < THERMODYNAMIC
             assert abs(-(temperature**2) * beta_f / energy - 1) < THERMODYNAMIC
             assert abs(by_ridge / (q_self / 2) - 1) < THERMODYNAMIC
 
-    def test_specific_heat_is_that_of_a_quadratic_energy(self):
-        """Equipartition: the energy is the ground state's plus T/2 per spin."""
-        temperature = np.array([0.0, 0.1, 1.0, 10.0, 1000.0])
-        solution = solve(task_diversity=0.7, context_length=1.2, ridge=0.2, temperature=temperature)
-        np.testing.assert_allclose(solution.energy, solution.energy[0] + temperature / 2, rtol=KNOWN_VALUE)
 
-
-def over_spectrum(function, tau, nodes=4000):
+def over_spectrum(function, tau):
     """Average of a function over the Marchenko-Pastur law of ratio 1/tau, with its atom at zero below tau = 1."""
-    ratio = 1 / tau
-    angle = (np.arange(nodes) + 0.5) * np.pi / nodes
-    x = 1 + ratio + 2 * math.sqrt(ratio) * np.cos(angle)
-    weight = 2 * np.sin(angle) ** 2 / (np.pi * x) * np.pi / nodes
-    bulk = (weight * function(x)).sum()
-    # Mass of the bulk is min(1, tau): the weight above is checked against it.
-    assert abs(weight.sum() - min(1, tau)) < RANDOM_MATRIX
-    return bulk + (max(0.0, 1 - tau) * function(np.zeros(1))[0])
+    nodes, weights = reference.marchenko_pastur(tau)
+    return weights @ function(nodes)
 
 
 class TestRandomMatrices:
@@ -405,25 +289,22 @@ class TestRandomMatrices:
     )
 
     @pytest.mark.parametrize(("tau", "alpha", "rho", "lam"), POINTS)
-    def test_order_parameters(self, tau, alpha, rho, lam):
-        a = 1 + (1 + rho) / alpha
-        solution = solve(task_diversity=tau, context_length=alpha, label_noise=rho, ridge=lam)
-        chi = over_spectrum(lambda x: 1 / (a * x + lam), tau)
+    def test_order_parameters_and_entropy(self, tau, alpha, rho, lam):
+        """The entropy is that of a Gaussian, per spin (1/2)(1 + ln 2 pi T/(a x + lam)): no replicas, no functional."""
+        a, temperature = 1 + (1 + rho) / alpha, 0.8
+        solution = solved((tau, alpha, alpha, rho, lam, temperature))
         m = over_spectrum(lambda x: a * x / (a * x + lam), tau) / a
         q = over_spectrum(lambda x: (a * x / (a * x + lam)) ** 2, tau) / a**2
         q += (1 + rho - 1 / a) / tau * over_spectrum(lambda x: a * x / (a * x + lam) ** 2, tau)
-        assert solution.chi == pytest.approx(chi, rel=RANDOM_MATRIX)
-        assert solution.m == pytest.approx(m, rel=RANDOM_MATRIX)
-        assert solution.q == pytest.approx(q, rel=RANDOM_MATRIX)
-        assert solution.e_icl == pytest.approx(1 + rho - 2 * m + a * q, rel=RANDOM_MATRIX)
-
-    @pytest.mark.parametrize(("tau", "alpha", "rho", "lam"), POINTS)
-    def test_entropy_is_that_of_a_gaussian(self, tau, alpha, rho, lam):
-        """Per spin (1/2)(1 + ln 2 pi T/(a x + lam)), averaged: no replicas, no functional."""
-        a, temperature = 1 + (1 + rho) / alpha, 0.8
-        solution = solve(task_diversity=tau, context_length=alpha, label_noise=rho, ridge=lam, temperature=temperature)
-        entropy = over_spectrum(lambda x: (1 + np.log(2 * np.pi * temperature / (a * x + lam))) / 2, tau)
-        assert solution.entropy == pytest.approx(entropy, rel=RANDOM_MATRIX, abs=RANDOM_MATRIX)
+        expected = {
+            "chi": over_spectrum(lambda x: 1 / (a * x + lam), tau),
+            "m": m,
+            "q": q,
+            "e_icl": 1 + rho - 2 * m + a * q,
+            "entropy": over_spectrum(lambda x: (1 + np.log(2 * np.pi * temperature / (a * x + lam))) / 2, tau),
+        }
+        for name, value in expected.items():
+            assert getattr(solution, name) == pytest.approx(value, rel=RANDOM_MATRIX, abs=RANDOM_MATRIX), name
 
 
 class TestPublished:
@@ -449,30 +330,10 @@ class TestPublished:
     @pytest.mark.parametrize("lam", [1e-6, 0.1, 10.0])
     def test_finite_ridge(self, tau, lam):
         """One bracketed scalar equation, lam = nu - (nu/tau) b/(b + nu), and averages over the tasks' spectrum."""
-        alpha, alpha_test, rho = 1.3, 2.6, 0.2
-        with mpmath.workdps(40):
-            b = 1 + mpmath.mpf(1 + rho) / alpha
-            # nu lies between lam and lam + b/tau.
-            low, high = mpmath.mpf(lam), lam + b / tau
-            for _ in range(150):
-                nu = (low + high) / 2
-                low, high = (nu, high) if nu - nu / tau * b / (b + nu) < lam else (low, nu)
-            gamma, m = b**2 / (b + nu) ** 2 / tau, 1 / (b + nu)
-            e_idg = (1 + rho - 1 / b + b * (1 / (b + nu) - 1 / b) ** 2) / (1 - gamma)
-            q = 1 / (b + nu) ** 2 + e_idg / tau * b / (b + nu) ** 2
-            expected = {
-                "m": m,
-                "q": q,
-                "e_idg": e_idg,
-                "e_icl": 1 + rho - 2 * m + (1 + mpmath.mpf(1 + rho) / alpha_test) * q,
-                "e_train": e_idg * (lam / nu) ** 2,
-                "replicon": 1 - gamma,
-            }
-        solution = solve(
-            task_diversity=tau, context_length=alpha, test_context_length=alpha_test, label_noise=rho, ridge=lam
-        )
-        for name, value in expected.items():
-            assert relative(getattr(solution, name), value) <= PUBLISHED, name
+        point = (tau, 1.3, 2.6, 0.2, lam, 0.0)
+        expected, found = pool_reference.saddle_point(*point, math.inf), solved(point)
+        for name in ("m", "q", "e_idg", "e_icl", "e_train", "replicon"):
+            assert relative(getattr(found, name), expected[name]) <= PUBLISHED, name
 
 
 class TestLimits:
@@ -487,13 +348,6 @@ class TestLimits:
         )
         assert abs(tiny / ridgeless - 1) <= LIMIT
 
-    def test_tiny_ridge_below_the_threshold(self):
-        tau, a = 0.4, 1 + 1.3 / 1.4
-        solution = solve(task_diversity=tau, context_length=1.4, label_noise=0.3, ridge=1e-12)
-        assert abs(solution.chi * 1e-12 / (1 - tau) - 1) <= LIMIT
-        # Train error vanishes as (lam/nu)^2 with nu = a (1 - tau)/tau.
-        assert abs(solution.e_train / (solution.e_idg * (1e-12 * tau / (a * (1 - tau))) ** 2) - 1) <= LIMIT
-
     @pytest.mark.parametrize("tau", [0.3, 1.0, 3.0])
     def test_long_contexts(self, tau):
         """alpha -> inf: a = 1, noise of the in-context estimate gone; 1/chi = lam + 1/(1 + chi/tau) is a quadratic."""
@@ -506,21 +360,17 @@ class TestLimits:
             assert abs(found / expected - 1) <= LIMIT
 
     @pytest.mark.parametrize("tau", [0.3, 1.0, 3.0])
-    def test_low_temperature(self, tau):
-        cold = solve(task_diversity=tau, context_length=1, ridge=0.2)
-        low = solve(task_diversity=tau, context_length=1, ridge=0.2, temperature=1e-12)
+    def test_low_and_high_temperature(self, tau):
+        """Cold: the ground state. Hot: q_self -> T chi, and a factor of 100 in T adds ln(100)/2 to the entropy."""
+        temperature = [0.0, 1e-12, 1e12, 1e14]
+        found = solve(task_diversity=tau, context_length=1, ridge=0.2, temperature=temperature)
         for name in ("free_energy", "energy", "q_self", "e_icl_gibbs"):
-            assert abs(getattr(low, name) / getattr(cold, name) - 1) <= LIMIT, name
-        assert low.entropy < -10
-
-    @pytest.mark.parametrize("tau", [0.3, 3.0])
-    def test_high_temperature(self, tau):
-        """Thermal parts dominate: q_self -> T chi; each factor of 100 in T adds ln(100)/2 to the entropy."""
-        solution = solve(task_diversity=tau, context_length=1, ridge=0.2, temperature=[1e12, 1e14])
-        chi = solve(task_diversity=tau, context_length=1, ridge=0.2).chi
-        assert abs(solution.q_self[0] / (1e12 * chi) - 1) <= LIMIT
-        assert solution.entropy[1] - solution.entropy[0] == pytest.approx(math.log(100) / 2, rel=LIMIT)
-        assert abs(solution.energy[0] / 5e11 - 1) <= LIMIT
+            cold, low, *_ = getattr(found, name)
+            assert abs(low / cold - 1) <= LIMIT, name
+        assert found.entropy[1] < -10
+        assert abs(found.q_self[2] / (1e12 * found.chi[0]) - 1) <= LIMIT
+        assert found.entropy[3] - found.entropy[2] == pytest.approx(math.log(100) / 2, rel=LIMIT)
+        assert abs(found.energy[2] / 5e11 - 1) <= LIMIT
 
     def test_strong_ridge_and_many_prompts(self):
         strong = solve(task_diversity=2, context_length=1, label_noise=0.5, ridge=1e10)
@@ -598,7 +448,7 @@ def anything():
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(arguments=st.fixed_dictionaries({name: anything() for name in NAMES}))
+@given(arguments=st.fixed_dictionaries({name: anything() for name in NAMES[:6]}))
 def test_bad_input_is_refused_or_has_a_status(arguments):
     """Goal R6: only ValueError or TypeError, or a status; never a finite number with a failed status."""
     check_outcome(arguments)
@@ -608,7 +458,7 @@ def test_bad_input_is_refused_or_has_a_status(arguments):
 @given(
     arguments=st.fixed_dictionaries(
         {name: st.floats(0, exclude_min=True, allow_infinity=False) for name in NAMES[:3]}
-        | {name: st.floats(0, allow_infinity=False) for name in NAMES[3:]}
+        | {name: st.floats(0, allow_infinity=False) for name in NAMES[3:6]}
     )
 )
 def test_any_allowed_number_is_solved_or_has_a_status(arguments):

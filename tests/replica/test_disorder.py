@@ -91,53 +91,35 @@ def z_score(samples, expected):
     return (samples.mean() - expected) / (samples.std(ddof=1) / np.sqrt(samples.size))
 
 
-def pairs(squares):
-    """Mean over ordered pairs of different entries, prompt by prompt."""
-    size = squares.shape[1]
-    return (squares.sum(axis=1) ** 2 - (squares**2).sum(axis=1)) / (size * (size - 1))
-
-
 @pytest.mark.parametrize("norm", [CONTEXT, CONTEXT + 1], ids=["norm N", "norm N+1"])
 def test_moments_against_sampled_prompts(moments, couplings, prompts, norm):
-    """Second moments of one prompt's products, averaged over equivalent spins. 20 comparisons for each norm."""
+    """Mean and mean square of one prompt's products, each of one choice of spins. 22 comparisons for each norm."""
     label, context, last, query = prompts
-    u, v, xt = context / norm, last / norm, query
-    u2, x2, v2, y2 = u**2, xt**2, v**2, label**2
-    off_diagonal = ((u.sum(1) * xt.sum(1)) - (u * xt).sum(1)) / (DIMENSION * (DIMENSION - 1))
-    off_diagonal2 = ((u2.sum(1) * x2.sum(1)) - (u2 * x2).sum(1)) / (DIMENSION * (DIMENSION - 1))
-    first = {
-        "field, diagonal of the block": label * (u * xt).mean(1),
-        "field, off the diagonal": label * off_diagonal,
-        "field, last row": label * v * xt.mean(1),
-        "coupling, block with block, all indices differ": -pairs(u) * pairs(xt),
-        "coupling, block with block, same row": -u2.mean(1) * pairs(xt),
-        "coupling, block with block, same column": -pairs(u) * x2.mean(1),
-        "coupling, block with last row, columns differ": -u.mean(1) * v * pairs(xt),
-        "coupling, block with last row, same column": -u.mean(1) * v * x2.mean(1),
-        "coupling, last row with itself": -v2 * pairs(xt),
-    }
-    second = {
-        "field, diagonal of the block": y2 * (u2 * x2).mean(1),
-        "field, off the diagonal": y2 * off_diagonal2,
-        "field, last row": y2 * v2 * x2.mean(1),
-        "coupling, block with block, all indices differ": pairs(u2) * pairs(x2),
-        "coupling, block with block, same row": (u2**2).mean(1) * pairs(x2),
-        "coupling, block with block, same column": pairs(u2) * (x2**2).mean(1),
-        "coupling, block with last row, columns differ": u2.mean(1) * v2 * pairs(x2),
-        "coupling, block with last row, same column": u2.mean(1) * v2 * (x2**2).mean(1),
-        "coupling, last row with itself": v2**2 * pairs(x2),
+    (u0, u1), v, (x0, x1) = context.T[:2] / norm, last / norm, query.T[:2]
+    products = {
+        "field, diagonal of the block": label * u0 * x0,
+        "field, off the diagonal": label * u0 * x1,
+        "field, last row": label * v * x0,
+        "coupling, block with block, all indices differ": -u0 * x0 * u1 * x1,
+        "coupling, block with block, same row": -(u0**2) * x0 * x1,
+        "coupling, block with block, same column": -u0 * u1 * x0**2,
+        "coupling, block with last row, columns differ": -u0 * x0 * v * x1,
+        "coupling, block with last row, same column": -u0 * v * x0**2,
+        "coupling, last row with itself": -(v**2) * x0 * x1,
     }
     numbers = {S.D: DIMENSION, S.N: CONTEXT, S.norm: norm, S.rho: sp.Rational(3, 10), S.P: 1}
-    scores = {
-        "label": z_score(y2, float(moments.label.subs(numbers))),
-        "signal": z_score(label * (u * xt).sum(1), float(moments.signal.subs(numbers))),
-        "block": z_score(DIMENSION * u2.mean(1) * x2.mean(1), float(moments.block.subs(numbers))),
-        "last row": z_score(v2 * x2.mean(1), float(moments.last_row.subs(numbers))),
+    samples = {
+        "label": label**2,
+        "signal": label * (context / norm * query).sum(1),
+        "block": DIMENSION * ((context / norm) ** 2).mean(1) * (query**2).mean(1),
+        "last_row": v**2 * (query**2).mean(1),
     }
+    scores = {name: z_score(values, float(getattr(moments, name).subs(numbers))) for name, values in samples.items()}
+    assert set(products) == set(couplings)
     for name, kind in couplings.items():
         mean, variance = (float(value.subs(numbers)) for value in (kind.mean, kind.variance))
-        scores[f"mean of {name}"] = z_score(first[name], mean)
-        scores[f"variance of {name}"] = z_score(second[name], variance + mean**2)
+        scores[f"mean of {name}"] = z_score(products[name], mean)
+        scores[f"variance of {name}"] = z_score(products[name] ** 2, variance + mean**2)
     worst = max(scores, key=lambda name: abs(scores[name]))
     assert abs(scores[worst]) < Z_SCORE, (worst, scores[worst])
 

@@ -1,21 +1,18 @@
 """Finite pools of tasks: every stage against a road that does not share its algebra."""
 
 import dataclasses
-import math
 
 import mpmath
-import numpy as np
 import pytest
 import sympy as sp
 
 from iclglass.replica import pool
 from iclglass.replica import symbols as S
 from iclglass.replica.model import linear_attention
-from iclglass.replica.moments import expectation
 from iclglass.replica.pool import one_task_per_prompt, pool_theory
+from tests.replica.test_moments import spelled_out
 from tests.tolerances import DERIVATIVE, THIRTY_DIGITS
 
-SMALL = {S.D: 2, S.N: 2, S.norm: 3}
 FIRST, SECOND = sp.IndexedBase("W1", real=True), sp.IndexedBase("W2", real=True)
 
 # Two eigenvalues with their weights: a pool need not be isotropic, and averages are sums.
@@ -27,102 +24,29 @@ POINTS = (
 )
 
 
-def symmetric(expression):
-    """R[j, i] written as R[i, j]."""
-    turned = {entry: S.R[tuple(sorted(entry.indices))] for entry in expression.atoms(sp.Indexed) if entry.base == S.R}
-    return sp.expand(expression.xreplace(turned))
-
-
-def spelled_out(expression, model):
-    """Sums written out; w_i w_j -> R_ij, every other Gaussian variable's moments (p - 1)!! one by one."""
-    explicit = sp.expand(expression.subs(SMALL).doit())
-    bases = model.variances
-    random = sorted((entry for entry in explicit.atoms(sp.Indexed) if entry.base in bases), key=str)
-    total = sp.S.Zero
-    for powers, coefficient in sp.Poly(explicit, *random).terms():
-        tasks = [entry for entry, power in zip(random, powers, strict=True) if entry.base == S.w for _ in range(power)]
-        for entry, power in zip(random, powers, strict=True):
-            if entry.base != S.w:
-                coefficient *= sp.factorial2(power - 1) if power % 2 == 0 else 0
-        if coefficient != 0:
-            assert len(tasks) in (0, 2)
-            total += coefficient * (S.R[tasks[0].indices[0], tasks[1].indices[0]] if tasks else 1)
-    return symmetric(total)
-
-
 @pytest.fixture(scope="module")
 def model():
     return linear_attention()
 
 
-@pytest.mark.parametrize("which", ["label, label", "label, prediction", "prediction, prediction", "free indices"])
-def test_moments_with_a_covariance_field(model, which):
-    """E over tokens, noise and E[w_i w_j] = R_ij at D = N = 2 (norm 3), against every variable spelled out."""
+@pytest.mark.parametrize("which", range(3), ids=["label, label", "label, prediction", "prediction, prediction"])
+def test_moments_of_a_pool(derivation, model, which):
+    """E over tokens, noise and E[w_i w_j] = R_ij at D = N = 2, against every variable spelled out."""
     block = model.block("block")
-    expression = {
-        "label, label": model.label**2,
-        "label, prediction": model.label * block.prediction(FIRST),
-        "prediction, prediction": block.prediction(FIRST) * block.prediction(SECOND),
-        "free indices": block.feature_at(sp.Integer(1), sp.Integer(2)) * block.feature_at(sp.Integer(2), sp.Integer(2)),
-    }[which]
-    fixed = {base: variance for base, variance in model.variances.items() if base != S.w}
-    found = symmetric(expectation(expression, fixed, {S.w: S.R}).subs(SMALL).doit())
-    assert found == spelled_out(expression, model)
-    assert found.has(S.R)
+    factors = model.label, block.prediction(FIRST), block.prediction(SECOND)
+    product = (factors[0] ** 2, factors[0] * factors[1], factors[1] * factors[2])[which]
+    given_tasks = {base: variance for base, variance in model.variances.items() if base != S.w}
+    R, w = S.R, S.w
+    pooled = {w[1] ** 2: R[1, 1], w[2] ** 2: R[2, 2], w[1] * w[2]: R[1, 2], R[2, 1]: R[1, 2]}
+    strength = (R[1, 1] + R[2, 2]) / 2
+    found = derivation.pool.moments[which].rhs.subs({S.D: 2, S.alpha: 1}).doit().subs(S.strength, strength)
+    expected = spelled_out(product, given_tasks, {S.D: 2, S.N: 2, S.norm: 2})
+    assert expected.has(w)
+    assert sp.expand(found.subs(pooled) - expected.subs(pooled)) == 0
 
 
-def test_covariance_of_the_identity_is_independent_entries(model):
-    block = model.block("block")
-    fixed = {base: variance for base, variance in model.variances.items() if base != S.w}
-    expression = block.prediction(FIRST) * block.prediction(SECOND)
-    pooled = expectation(expression, fixed, {S.w: S.R}).subs(SMALL).doit()
-    identity = {entry: sp.Integer(entry.indices[0] == entry.indices[1]) for entry in pooled.atoms(sp.Indexed)}
-    identity = {entry: value for entry, value in identity.items() if entry.base == S.R}
-    assert sp.expand(pooled.xreplace(identity) - expectation(expression, model.variances).subs(SMALL).doit()) == 0
-
-
-PROVED = ("e_idg", "m", "q", "chi")
-
-
-def scaled(equations, name, factor=2):
-    return tuple(sp.Eq(e.lhs, factor * e.rhs) if e.lhs.name == name else e for e in equations)
-
-
-@pytest.mark.parametrize("name", PROVED)
-def test_a_wrong_factor_is_refused(derivation, name):
-    theory = derivation.pool
-    pool._prove(theory)
-    wrong = dataclasses.replace(
-        theory, equations=scaled(theory.equations, name), observables=scaled(theory.observables, name)
-    )
-    with pytest.raises(ValueError, match=rf"^{name} does not hold"):
-        pool._prove(wrong)
-
-
-@pytest.mark.parametrize("what", ["b", "k_hat", "q_hat", "m_hat"])
-def test_a_wrong_feature_or_conjugate_field_is_refused(derivation, what):
-    theory = derivation.pool
-    if what == "b":
-        wrong = dataclasses.replace(theory, feature=2 * theory.feature)
-    else:
-        wrong = dataclasses.replace(
-            theory,
-            conjugates=tuple((field, 2 * value if field.name == what else value) for field, value in theory.conjugates),
-        )
-    with pytest.raises(ValueError, match="does not hold"):
-        pool._prove(wrong)
-
-
-def test_a_wrong_factor_in_the_solution_stops_the_derivation(model, monkeypatch):
-    solution = pool._solution
-
-    def wrong(feature):
-        equations, observables, energy = solution(feature)
-        return equations, scaled(observables, "q"), energy
-
-    monkeypatch.setattr(pool, "_solution", wrong)
-    with pytest.raises(ValueError, match=r"^q does not hold"):
-        pool_theory(model)
+def doubled(equations, name):
+    return tuple(sp.Eq(e.lhs, 2 * e.rhs) if e.lhs.name == name else e for e in equations)
 
 
 def test_one_task_per_prompt_solves_the_saddle_point(derivation):
@@ -226,73 +150,34 @@ def test_every_statement_is_the_stationary_value_of_the_functional(derivation, p
     assert disagreements(derivation.pool, point, temperature) == set()
 
 
-@pytest.mark.parametrize("name", ["lam", "omega", "gamma", "e_icl", "e_train", "replicon", "free_energy"])
-def test_a_wrong_factor_in_what_the_derivation_does_not_prove_is_seen_here(derivation, name):
+STATED = ("lam", "omega", "gamma", "e_idg", "m", "q", "chi", "e_icl", "e_train", "replicon", "free_energy")
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_a_wrong_factor_in_any_statement_is_seen_here(derivation, name):
     theory = derivation.pool
     wrong = dataclasses.replace(
         theory,
-        equations=scaled(theory.equations, name),
-        observables=scaled(theory.observables, name),
-        free_energy=scaled([theory.free_energy], name)[0],
+        equations=doubled(theory.equations, name),
+        observables=doubled(theory.observables, name),
+        free_energy=doubled([theory.free_energy], name)[0],
     )
     assert name in disagreements(wrong, POINTS[0], sp.Rational(1, 3))
 
 
-def marchenko_pastur(kappa, nodes=400):
-    """Nodes and weights for averages over R of a pool of K = kappa D isotropic tasks, atom at 0 included."""
-    ratio = 1 / kappa
-    bulk = []
-    for k in range(nodes):
-        angle = (k + 0.5) * math.pi / nodes
-        x = 1 + ratio + 2 * math.sqrt(ratio) * math.cos(angle)
-        bulk.append((x, 2 * math.sin(angle) ** 2 / x / nodes))
-    return [*bulk, (0.0, max(0.0, 1 - kappa))]
+BREAKS = {
+    "constraints": lambda constraints, row, prompts, precision: (2 * constraints, row, prompts, precision),
+    "row": lambda constraints, row, prompts, precision: (constraints, 2 * row, prompts, precision),
+    "source": lambda constraints, row, *rest: (constraints, row.subs(S.m_hat, 2 * S.m_hat), *rest),
+    "prompts": lambda constraints, row, prompts, precision: (constraints, row, 2 * prompts, precision),
+    "label": lambda constraints, row, prompts, precision: (constraints, row, prompts.subs(S.rho, 2 * S.rho), precision),
+    "precision": lambda constraints, row, prompts, precision: (constraints, row, prompts, precision + precision),
+}
 
 
-@pytest.mark.parametrize("kappa", [0.5, 2.0])
-def test_free_energy_over_marchenko_pastur(derivation, kappa):
-    """T -> 0 is the ground-state energy, -df/dT the entropy of a Gaussian measure; averages by quadrature."""
-    tau, alpha, rho, nu = 1.3, 1.7, 0.2, 0.6
-    nodes = marchenko_pastur(kappa)
-    assert sum(weight for _, weight in nodes) == pytest.approx(1, rel=1e-12)
-    assert sum(weight * r for r, weight in nodes) == pytest.approx(1, rel=1e-12)
-
-    def average(*arguments):
-        integrand = sp.lambdify(S.eigenvalue, (arguments[0] / S.density(S.eigenvalue)).subs(values), "math")
-        return sp.Float(sum(weight * integrand(r) for r, weight in nodes))
-
-    values = {S.tau: tau, S.alpha: alpha, S.rho: rho, S.nu: nu, S.strength: 1.0}
-    theory = derivation.pool
-    for equation in (*theory.equations, *theory.observables):
-        if equation.lhs != S.e_icl:
-            values[equation.lhs] = equation.rhs.replace(sp.Integral, average).subs(values)
-    free = sp.lambdify(S.T, theory.free_energy.rhs.replace(sp.Integral, average).subs(values), "mpmath")
-    ground_state = float(values[S.e_train] + values[S.lam] * values[S.q]) / 2
-    assert float(free(mpmath.mpf(10) ** -30)) == pytest.approx(ground_state, rel=1e-14)
-    temperature = 0.7
-    entropy = -float(mpmath.diff(free, temperature))
-    log_determinant = hessian_log_determinant(tau, alpha, rho, float(values[S.lam]), nodes)
-    assert entropy == pytest.approx((1 + math.log(2 * math.pi * temperature) - log_determinant) / 2, rel=1e-9)
-
-
-def hessian_log_determinant(tau, alpha, rho, lam, nodes):
-    """<ln(Hessian + lam)> per spin: its derivative in lam is chi, solved by bisection, and at infinity it is ln lam."""
-    c0 = (1 + rho) / alpha
-
-    def chi(ridge):
-        low, high = ridge, ridge + (1 + c0) / tau
-        for _ in range(200):
-            nu = (low + high) / 2
-            excess = nu - nu / tau * sum(w * (r + c0) / (r + c0 + nu) for r, w in nodes) - ridge
-            low, high = (nu, high) if excess < 0 else (low, nu)
-        return sum(w / (r + c0 + nu) for r, w in nodes) * nu / ridge
-
-    # In u = ln lam: d ln det/du = lam chi, which tends to 1; the rest decays as the mean of the Hessian over lam.
-    top = 1e5
-    positions, weights = np.polynomial.legendre.leggauss(40)
-    width = (math.log(top) - math.log(lam)) / 2
-    grid = math.log(lam) + width * (1 + positions)
-    rest = sum(w * (1 - math.exp(u) * chi(math.exp(u))) for w, u in zip(weights, grid, strict=True)) * width
-    # Beyond top: 1 - lam chi = (1 + c0)/lam - <h^2>/lam^2, the second term below 1e-9.
-    second = sum(w * (r + c0) ** 2 for r, w in nodes) + (1 + c0) ** 2 / tau
-    return math.log(lam) + rest + (1 + c0) / top - second / (2 * top**2)
+@pytest.mark.parametrize("part", BREAKS)
+def test_a_wrong_part_of_the_functional_stops_the_derivation(model, monkeypatch, part):
+    functional = pool._functional
+    monkeypatch.setattr(pool, "_functional", lambda action: BREAKS[part](*functional(action)))
+    with pytest.raises(ValueError, match="of pools"):
+        pool_theory(model)
