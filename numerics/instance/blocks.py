@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_count
 from iclglass.numerics.blas import pin_blas
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.instance.data import Instance, check_instance
 
 __all__ = [
     "BLOCK_PROMPTS",
@@ -33,6 +33,7 @@ __all__ = [
     "BlockSource",
     "BlockTask",
     "InstanceBlocks",
+    "added",
     "block_sums",
     "clear_cache",
     "this_process",
@@ -87,8 +88,7 @@ class InstanceBlocks:
     block_prompts: int = BLOCK_PROMPTS
 
     def __post_init__(self) -> None:
-        if not isinstance(self.instance, Instance):
-            raise ParameterTypeError(f"instance must be an Instance, got {type(self.instance).__name__}")
+        check_instance(self.instance)
         size = check_count("block_prompts", self.block_prompts, minimum=1)
         object.__setattr__(self, "block_prompts", size)
 
@@ -145,10 +145,18 @@ def block_sums(task: BlockTask) -> Sums:
     """
     if task.driver != this_process():
         pin_blas()
-    operation = OPERATIONS[task.operation]
-    total = operation(_CACHE.block(task.source, task.first, task.cache_bytes), task.weights)
-    for index in range(task.first + 1, task.last):
-        part = operation(_CACHE.block(task.source, index, task.cache_bytes), task.weights)
+    blocks = (_CACHE.block(task.source, index, task.cache_bytes) for index in range(task.first, task.last))
+    return added(OPERATIONS[task.operation](block, task.weights) for block in blocks)
+
+
+def added(parts: Iterator[Sums]) -> Sums:
+    """Sums of sums, in their order, into the first ones.
+
+    >>> added(iter([(np.ones(1), np.zeros(1)), (np.ones(1), np.ones(1))]))
+    (array([2.]), array([1.]))
+    """
+    total = next(parts)
+    for part in parts:
         for mine, other in zip(total, part, strict=True):
             mine += other
     return total

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.archive import read_arrays
-from iclglass.numerics.arguments import check_choice, check_count, check_flag, check_path
+from iclglass.numerics.arguments import check_choice, check_count, check_flag, check_path, check_type
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status
-from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.data import Instance, check_instance
 from iclglass.numerics.instance.solution import InstanceSolution
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.resuming import Program
@@ -30,6 +30,11 @@ _REDUCED = ("context", "query", "label")
 _TOKENS = ("tokens", "labels", "query", "label")
 
 _SOLVERS = ("iclglass.numerics.instance.solve", "iclglass.numerics.instance.distributed")
+
+_MATRICES = ("mean", "variance", "variance_error")
+_NUMBERS = ("ridge0", "beta", "log_partition", "residual", "spectral_radius")
+_TEXTS = ("method", "reason", "last_feature")
+"""Fields of `InstanceSolution` that a file holds under their names."""
 
 _DIMENSIONS = {"context": ("prompt", "row"), "query": ("prompt", "column"), "label": ("prompt",)}
 
@@ -48,8 +53,7 @@ def save_instance(
 
     Raises OutputError: the file exists or cannot be written; ParameterError: another suffix.
     """
-    if not isinstance(instance, Instance):
-        raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
+    check_instance(instance)
     variables = {name: (dimensions, getattr(instance, name)) for name, dimensions in _DIMENSIONS.items()}
     sizes = {"prompts": instance.prompts, "dimension": instance.dimension}
     text = {"last_feature": instance.last_feature}
@@ -71,17 +75,12 @@ def save_solution(
 
     Raises OutputError: the file exists or cannot be written; ParameterError: another suffix.
     """
-    if not isinstance(solution, InstanceSolution):
-        raise ParameterTypeError(f"solution must be an InstanceSolution, got {type(solution).__name__}")
-    matrix = ("row", "column")
-    variables: dict[str, Variable] = {
-        name: (matrix, getattr(solution, name)) for name in ("mean", "variance", "variance_error")
-    }
-    variables["history"] = (("iteration",), solution.history)
-    for name in ("ridge0", "beta", "log_partition", "free_energy", "iterations", "residual", "spectral_radius"):
-        variables[name] = ((), np.asarray(getattr(solution, name)))
-    names = ("method", "reason", "last_feature")
-    text = {"status": solution.status.name, **{name: getattr(solution, name) for name in names}}
+    check_type("solution", solution, InstanceSolution, "an InstanceSolution")
+    shapes: dict[str, tuple[str, ...]] = dict.fromkeys(_MATRICES, ("row", "column"))
+    shapes["history"] = ("iteration",)
+    shapes |= dict.fromkeys((*_NUMBERS, "iterations", "free_energy"), ())
+    variables = {name: (shape, np.asarray(getattr(solution, name))) for name, shape in shapes.items()}
+    text = {"status": solution.status.name, **{name: getattr(solution, name) for name in _TEXTS}}
     record = _record(solution.parameters, parameters, seed, modules=_SOLVERS, programs=solution.programs)
     _write(path, variables, text, record, force)
 
@@ -99,23 +98,15 @@ def load_solution(path: str | Path) -> InstanceSolution:
         )
     try:
         origin = json.loads(dataset.attrs[PROVENANCE])
-        numbers: dict[str, Any] = {
-            name: float(dataset[name]) for name in ("ridge0", "beta", "log_partition", "residual")
-        }
+        found: dict[str, Any] = {name: dataset[name].values for name in (*_MATRICES, "history")}
+        found |= {name: float(dataset[name]) for name in _NUMBERS}
+        found |= {name: str(dataset.attrs[name]) for name in _TEXTS}
         return InstanceSolution(
-            method=str(dataset.attrs["method"]),
-            mean=dataset["mean"].values,
-            variance=dataset["variance"].values,
-            variance_error=dataset["variance_error"].values,
             iterations=int(dataset["iterations"]),
             status=Status[dataset.attrs["status"]],
-            reason=str(dataset.attrs["reason"]),
-            spectral_radius=float(dataset["spectral_radius"]),
-            history=dataset["history"].values,
-            last_feature=str(dataset.attrs["last_feature"]),
             parameters=origin.get("parameters", {}),
             programs=tuple(origin.get("programs", ())),
-            **numbers,
+            **found,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise OutputError(f"{path} holds no solution of a data set: {error}") from error
@@ -130,8 +121,8 @@ def _record(
     programs: Sequence[Program] = (),
 ) -> str:
     """Provenance of what is written."""
-    if not isinstance(parameters, Mapping | None):
-        raise ParameterTypeError(f"parameters must map names to values, got {type(parameters).__name__}")
+    if parameters is not None:
+        check_type("parameters", parameters, Mapping, "a mapping from names to values")
     seed = None if seed is None else check_count("seed", seed, minimum=0)
     return provenance({**known, **(parameters or {})}, seed=seed, modules=modules, programs=programs)
 
@@ -199,9 +190,7 @@ def read_instance(
         raise ParameterError(
             f"{source} holds contexts, which are divided by their norm already: leave norm = {norm!r} out"
         )
-    given = {
-        name: value for name, value in (("last_feature", last_feature), ("last_row", last_row)) if value is not None
-    }
+    given = [name for name, value in (("last_feature", last_feature), ("last_row", last_row)) if value is not None]
     if names is _REDUCED and given:
         raise ParameterError(
             f"{source} holds contexts, whose last feature is built already: leave {' and '.join(given)} out; contexts "

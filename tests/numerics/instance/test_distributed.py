@@ -392,7 +392,7 @@ def test_blocks_that_do_not_add_up_are_refused():
         ({"source": replace(SMALL, dimension=10**7)}, ParameterError, r"1\d+ spins need about .* smaller dimension"),
         ({"ridge0": 1e31}, ParameterError, r"ridge0 must be finite and >= 0 and < 1e\+30"),
         ({"ridge0": -0.1}, ParameterError, "ridge0 must be finite and >= 0"),
-        ({"beta": 0}, ParameterError, "beta must be finite and >= 1e-30"),
+        ({"beta": 0}, ParameterError, "beta must be finite and > 0"),
         ({"tolerance": 0}, ParameterError, "tolerance"),
         ({"max_iterations": 0}, ParameterError, "max_iterations must be at least 1"),
         ({"probes": 1}, ParameterError, "probes must be 0 or at least 2"),
