@@ -17,14 +17,13 @@ import platform
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_count
 from iclglass.numerics.blas import pin_blas
-from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance, check_instance
 
 __all__ = [
@@ -172,29 +171,22 @@ def clear_cache() -> None:
     _CACHE.clear()
 
 
-def _survey(data: Instance, _: FloatArray | None) -> Sums:
+def _survey(data: Instance, _: None) -> Sums:
     features, count = data.features.in_double(), data.prompts
-    contexts, queries = features.second_moments()
-    signal = features.adjoint(data.label)
-    return np.array(float(count)), signal, count * contexts, count * queries, count * features.diagonal()
+    moments = (*features.second_moments(), features.diagonal())
+    return np.array(float(count)), features.adjoint(data.label), *(count * moment for moment in moments)
 
 
-def _normal(data: Instance, weights: FloatArray | None) -> Sums:
-    return (data.features.in_double().normal(_given(weights)),)
+def _normal(data: Instance, weights: FloatArray) -> Sums:
+    return (data.features.in_double().normal(weights),)
 
 
-def _squared_error(data: Instance, weights: FloatArray | None) -> Sums:
-    residual = data.label - data.features.in_double().predict(_given(weights))
+def _squared_error(data: Instance, weights: FloatArray) -> Sums:
+    residual = data.label - data.features.in_double().predict(weights)
     return (np.array(residual @ residual),)
 
 
-def _given(weights: FloatArray | None) -> FloatArray:
-    if weights is None:
-        raise ParameterError("this operation takes weights of shape (D+1, D) or (D, D), got None")
-    return weights
-
-
-OPERATIONS: dict[str, Callable[[Instance, FloatArray | None], Sums]] = {
+OPERATIONS: dict[str, Callable[[Instance, Any], Sums]] = {
     "survey": _survey,
     "normal": _normal,
     "squared_error": _squared_error,

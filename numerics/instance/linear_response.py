@@ -94,13 +94,24 @@ def ground_state(
         return _primal_solve(_primal_factor(prompts, ridge0), prompts)
     if method == "dual":
         return _dual_solve(_dual_factor(prompts, ridge0), prompts)
-    limit = 10 * prompts.spins if max_iterations is None else max_iterations
-    return _conjugate_gradients(
-        prompts,
+    tolerance = check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0)
+    limit = check_count("max_iterations", 10 * prompts.spins if max_iterations is None else max_iterations, minimum=1)
+    singular = bool(zero_modes(prompts.features.shape, ridge0))
+    found = response_solve(
+        prompts.features,
+        prompts.fields[None],
         ridge0,
-        check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0),
-        check_count("max_iterations", limit, minimum=1),
+        tolerance=tolerance,
+        max_iterations=limit,
+        minimum_norm=singular,
     )
+    if not found.residual[0] <= tolerance:
+        raise ConvergenceError(
+            f"conjugate gradients reached a relative residual of {found.residual[0]:.2e} after at most {limit} "
+            f"iterations, wanted {tolerance:.2e}; allow more iterations, a larger ridge0 or tolerance, or use method "
+            "'auto'"
+        )
+    return np.asarray(found.weights[0])
 
 
 def linear_response(
@@ -279,23 +290,3 @@ def _dual_forms(factor: FloatArray, overlaps: FloatArray, squares: FloatArray, r
 def _column_squares(columns: FloatArray) -> FloatArray:
     squares: FloatArray = np.einsum("pm,pm->m", columns, columns)
     return squares
-
-
-def _conjugate_gradients(prompts: Instance, ridge0: float, tolerance: float, max_iterations: int) -> FloatArray:
-    features = prompts.features
-    found = response_solve(
-        features,
-        prompts.fields[None],
-        ridge0,
-        tolerance=tolerance,
-        max_iterations=max_iterations,
-        minimum_norm=bool(zero_modes(features.shape, ridge0)),
-    )
-    if not found.residual[0] <= tolerance:
-        raise ConvergenceError(
-            f"conjugate gradients reached a relative residual of {found.residual[0]:.2e} after at most "
-            f"{max_iterations} iterations, wanted {tolerance:.2e}; allow more iterations, a larger ridge0 or "
-            "tolerance, or use method 'auto'"
-        )
-    weights: FloatArray = found.weights[0]
-    return weights

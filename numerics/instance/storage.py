@@ -166,12 +166,9 @@ def read_instance(
 ) -> tuple[Instance, dict[str, Any]]:
     """`load_instance`, and what is known of how contexts were built: last_row, of tokens norm and last_feature, too."""
     source = check_path("path", path)
-    if norm is not None:
-        norm = check_choice("norm", norm, NORMS)
-    layer = LastRow(
-        UNIT_TOKENS.last_feature if last_feature is None else last_feature,
-        UNIT_TOKENS.last_row if last_row is None else last_row,
-    )
+    options = {"norm": norm, "last_feature": last_feature, "last_row": last_row}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    built = {"norm": check_choice("norm", given.pop("norm", NORMS[0]), NORMS), **LastRow(**given).to_dict()}
     if _suffix(source) == ".nc":
         dataset = load(source)
         arrays = {str(name): np.asarray(variable.values) for name, variable in dataset.variables.items()}
@@ -190,7 +187,6 @@ def read_instance(
         raise ParameterError(
             f"{source} holds contexts, which are divided by their norm already: leave norm = {norm!r} out"
         )
-    given = [name for name, value in (("last_feature", last_feature), ("last_row", last_row)) if value is not None]
     if names is _REDUCED and given:
         raise ParameterError(
             f"{source} holds contexts, whose last feature is built already: leave {' and '.join(given)} out; contexts "
@@ -201,7 +197,6 @@ def read_instance(
             feature = UNIT_TOKENS.last_feature if kept is None else str(kept)
             instance = Instance(*(arrays[name] for name in names), last_feature=feature)
             return instance, {"last_row": instance.last_row} | ({} if kept is None else {"last_feature": feature})
-        built = {"norm": norm or "N", **layer.to_dict()}
         return Instance.from_tokens(*(arrays[name] for name in names), **built), built
     except (ParameterError, ParameterTypeError) as error:
         raise OutputError(f"{source} holds no data set: {error}") from error

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from iclglass.numerics.errors import ParameterError, ParameterTypeError, WorkerError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance import blocks as blocks_module
-from iclglass.numerics.instance.blocks import BlockTask, InstanceBlocks, block_sums, this_process
+from iclglass.numerics.instance.blocks import InstanceBlocks
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.distributed import DistributedFeatures, solve_distributed
 from iclglass.numerics.instance.exact import exact
@@ -415,10 +415,8 @@ def test_bad_starts(serial):
         solve_distributed(replace(SMALL, prompts=20), ridge0=0.0, beta=BETA, initial=serial)
 
 
-def test_bad_blocks_and_tasks():
+def test_bad_blocks():
     with pytest.raises(ParameterTypeError, match="must be an Instance"):
         InstanceBlocks(np.zeros(3))
     with pytest.raises(ParameterError, match="block_prompts must be at least 1"):
         InstanceBlocks(arrays(5), block_prompts=0)
-    with pytest.raises(ParameterError, match="takes weights"):
-        block_sums(BlockTask(SMALL, 0, 1, "normal", None, 0, this_process()))
