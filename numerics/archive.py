@@ -31,9 +31,8 @@ def read_arrays(path: str | Path, wanted: Callable[[str], bool] = lambda name: T
 
     The archive's checksums are those of its arrays: a flipped bit is found.
 
-    Raises:
-        OutputError: the file is missing, no regular file, no .npz, damaged, would not fit in memory unpacked, or holds
-            pickled objects (they could run code).
+    Raises OutputError: the file is missing, no regular file, no .npz, damaged, would not fit in memory unpacked, or
+    holds pickled objects (they could run code).
     """
     source = check_readable(path)
     try:

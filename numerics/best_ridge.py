@@ -31,20 +31,26 @@ def best_ridge(
     lam* = a (a (1 + rho) - 1)/tau (Dobriban and Wager, Ann. Statist. 46 (2018) 247, for ridge regression with an
     isotropic prior), which a test compares; with a pool there is no closed form. Source: this project.
 
-    Args:
-        task_diversity, context_length, distinct_tasks, label_noise, test_context_length: as in
-            `numerics.saddle_point.solve`.
+    Parameters
+    ----------
+    task_diversity, context_length, distinct_tasks, label_noise, test_context_length
+        as in `numerics.saddle_point.solve`.
 
-    Returns:
-        lam*, of the broadcast shape; 0 where the error only rises with the ridge, from lam = 1e-8 on; infinity where
-        it still falls at lam = 1e8.
+    Returns
+    -------
+    ndarray
+        lam*, of the broadcast shape; 0 where the error only rises with the ridge, from lam = 1e-8 on; infinity where it
+        still falls at lam = 1e8.
 
-    Raises:
-        ParameterError, ParameterTypeError: as `solve`.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        as `solve`.
 
-    Examples:
-        >>> float(best_ridge(task_diversity=2.0, context_length=2.0).round(10))
-        0.375
+    Examples
+    --------
+    >>> float(best_ridge(task_diversity=2.0, context_length=2.0).round(10))
+    0.375
     """
     parameters = Parameters(
         task_diversity=task_diversity,

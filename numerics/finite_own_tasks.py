@@ -40,14 +40,12 @@ _ITERATIONS = 200
 def solve_own_tasks(flat: Mapping[str, Array], norm: str, layer: LastRow) -> dict[str, Array]:
     """All quantities at many points; every prompt has its own isotropic task.
 
-    Args:
-        flat: name -> (points,): dimension, prompts, context_length and test_context_length as whole numbers;
-            label_noise, ridge, temperature.
-        norm: "N" or "N+1".
-        layer: the last feature, and whether there is one.
+    flat : name -> (points,): dimension, prompts, context_length and test_context_length as whole numbers; label_noise,
+        ridge, temperature.
+    norm : "N" or "N+1".
+    layer : the last feature, and whether there is one.
 
-    Returns:
-        name -> (points,): the quantities of `numerics.finite_size.FiniteSizeSolution`.
+    Returns name -> (points,): the quantities of `numerics.finite_size.FiniteSizeSolution`.
     """
     result: dict[str, Array] = {}
     # Points of one law of the prompts share the nodes.

@@ -62,17 +62,15 @@ def average_over_pools(
 ) -> dict[str, Array]:
     """All quantities at many points, averaged over pools; the same pools serve all points of equal D and K.
 
-    Args:
-        flat: name -> (points,): dimension, prompts, context_length, test_context_length and task_count as whole
-            numbers; label_noise, ridge, temperature.
-        norm: "N" or "N+1".
-        layer: the last row and its feature.
-        progress: called with (points done, points in all).
+    flat : name -> (points,): dimension, prompts, context_length, test_context_length and task_count as whole numbers;
+        label_noise, ridge, temperature.
+    norm : "N" or "N+1".
+    layer : the last row and its feature.
+    progress : called with (points done, points in all).
 
-    Returns:
-        name -> (points,): the quantities of `numerics.finite_size.FiniteSizeSolution`; error_bound, half of the widest
-        relative 95 % interval of m, q, e_icl, e_idg and e_train; and for each quantity the standard error,
-        ``NAME_standard_error``.
+    Returns name -> (points,): the quantities of `numerics.finite_size.FiniteSizeSolution`; error_bound, half of the
+    widest relative 95 % interval of m, q, e_icl, e_idg and e_train; and for each quantity the standard error,
+    ``NAME_standard_error``.
     """
 
     def drawn(size: int, count: int) -> tuple[Array, Array | None]:
@@ -149,9 +147,8 @@ def pool_controls(pools: Array) -> Array:
 def mean_over_pools(values: Mapping[str, Array], controls: Array) -> dict[str, float]:
     """Intercepts of the regression on the controls; their standard errors; and the widest relative 95 % interval.
 
-    Args:
-        values: name -> (pools,), one number of each pool.
-        controls: (pools, controls), numbers of mean zero.
+    values : name -> (pools,), one number of each pool.
+    controls : (pools, controls), numbers of mean zero.
 
     The error is that of HC3: a pool's residual over what is left of it when the pool is left out. With few tasks the
     quantities are no linear functions of the controls, and pools far out are fitted best.

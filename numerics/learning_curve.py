@@ -48,16 +48,22 @@ class LearningCurve:
     All arrays have the broadcast shape of the parameters and the time. A point that failed is NaN everywhere and its
     status says why.
 
-    Attributes:
-        time: t, in units of D: W is the flow of H after time D t.
-        m, q: overlap with the ideal weights Tr W/D, and self-overlap Tr W W^T/D.
-        e_icl, e_idg, e_train: squared error on a new task, on a new prompt of the pretraining law, on the prompts
-            trained on.
-        energy: (e_train + lam q)/2, the energy H that the flow lowers.
-        error_estimate: estimate of the largest relative error of these by quadrature. From the rule with twice the
-            step: the rule converges geometrically, so halving the step squares the error. It does not contain the
-            rounding of exp(-z), of relative size 1e-16 z, in the e_train of an interpolator.
-        status: codes of `numerics.status.Status`.
+    Attributes
+    ----------
+    time
+        t, in units of D: W is the flow of H after time D t.
+    m, q
+        overlap with the ideal weights Tr W/D, and self-overlap Tr W W^T/D.
+    e_icl, e_idg, e_train
+        squared error on a new task, on a new prompt of the pretraining law, on the prompts trained on.
+    energy
+        (e_train + lam q)/2, the energy H that the flow lowers.
+    error_estimate
+        estimate of the largest relative error of these by quadrature. From the rule with twice the step: the rule
+        converges geometrically, so halving the step squares the error. It does not contain the rounding of exp(-z), of
+        relative size 1e-16 z, in the e_train of an interpolator.
+    status
+        codes of `numerics.status.Status`.
     """
 
     time: Array
@@ -101,28 +107,41 @@ def learning_curve(
     Source: this project, notes/learning_curves.md (gradient flow on the energy of SG, arXiv:2408.02288; large D with
     Gaussian equivalence, every prompt with its own task).
 
-    Args:
-        time: t = s/D >= 0, s the time of dW/ds = -dH/dW; infinity allowed.
-        task_diversity: tau = P/D^2 > 0.
-        context_length: alpha = N/D > 0.
-        label_noise: rho >= 0.
-        ridge: lam = D lambda0 >= 0.
-        initial_overlap: q0 = |W0|^2/D >= 0 of initial weights that are independent of the data and have no overlap
-            Tr W0/D with the ideal weights. Gaussian entries of variance q0/D are such.
-        test_context_length: N/D of the test prompts, for e_icl; default as in pretraining.
+    Parameters
+    ----------
+    time
+        t = s/D >= 0, s the time of dW/ds = -dH/dW; infinity allowed.
+    task_diversity
+        tau = P/D^2 > 0.
+    context_length
+        alpha = N/D > 0.
+    label_noise
+        rho >= 0.
+    ridge
+        lam = D lambda0 >= 0.
+    initial_overlap
+        q0 = |W0|^2/D >= 0 of initial weights that are independent of the data and have no overlap Tr W0/D with the
+        ideal weights. Gaussian entries of variance q0/D are such.
+    test_context_length
+        N/D of the test prompts, for e_icl; default as in pretraining.
 
-    Returns:
-        `LearningCurve`, arrays of the broadcast shape. tau = 1, lam = 0, t = inf diverges: NaN with its status.
+    Returns
+    -------
+    LearningCurve
+        Arrays of the broadcast shape. tau = 1, lam = 0, t = inf diverges: NaN with its status.
 
-    Raises:
-        ParameterError, ParameterTypeError: bad input; the message names value, range and remedy.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        bad input; the message names value, range and remedy.
 
-    Examples:
-        >>> curve = learning_curve(time=[0, 1, np.inf], task_diversity=3, context_length=5, ridge=1)
-        >>> curve.e_icl.round(6).tolist()
-        [1.0, 0.459002, 0.409091]
-        >>> curve.energy[0] > curve.energy[1] > curve.energy[2]
-        np.True_
+    Examples
+    --------
+    >>> curve = learning_curve(time=[0, 1, np.inf], task_diversity=3, context_length=5, ridge=1)
+    >>> curve.e_icl.round(6).tolist()
+    [1.0, 0.459002, 0.409091]
+    >>> curve.energy[0] > curve.energy[1] > curve.energy[2]
+    np.True_
     """
     parameters = flow_parameters(
         {
@@ -144,14 +163,12 @@ def learning_curve(
 def flow_parameters(theory: Mapping[str, ArrayLike | None], flow: dict[str, ArrayLike]) -> dict[str, Array]:
     """Validate the parameters of the theory and of the flow and broadcast them together.
 
-    Raises:
-        ParameterTypeError, ParameterError: as `numerics.parameters.Parameters`; a time or an overlap that is negative
-            or NaN; shapes that do not broadcast.
+    Raises ParameterTypeError, ParameterError: as `numerics.parameters.Parameters`; a time or an overlap that is
+    negative or NaN; shapes that do not broadcast.
 
-    Examples:
-        >>> flow_parameters({"task_diversity": 1, "context_length": 1}, {"time": -1})
-        Traceback (most recent call last):
-        iclglass.numerics.errors.ParameterError: time = -1.0 must be >= 0: the flow starts at time 0
+    >>> flow_parameters({"task_diversity": 1, "context_length": 1}, {"time": -1})
+    Traceback (most recent call last):
+    iclglass.numerics.errors.ParameterError: time = -1.0 must be >= 0: the flow starts at time 0
     """
     checked = {name: array for name, array in Parameters.of(theory).scaled.items() if name in theory}
     checked |= {name: _flow_parameter(name, value) for name, value in flow.items()}

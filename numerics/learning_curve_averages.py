@@ -31,9 +31,8 @@ _MOST_LEFT = 220.0
 class BulkRule:
     """Nodes and weights in u.
 
-    Attributes:
-        rise: (nodes,), 1/(1 + exp(-2u)): x = x_- + 4 sqrt(c) rise.
-        weights: (nodes, 2), of the rule and of the rule with twice the step, for (2/pi) int du sech(u)^3.
+    rise : (nodes,), 1/(1 + exp(-2u)): x = x_- + 4 sqrt(c) rise.
+    weights : (nodes, 2), of the rule and of the rule with twice the step, for (2/pi) int du sech(u)^3.
     """
 
     rise: Array
@@ -43,9 +42,8 @@ class BulkRule:
 def lower_edge(tau: Array) -> Array:
     """x_- = (1 - sqrt(1/tau))^2 without cancellation near tau = 1.
 
-    Examples:
-        >>> lower_edge(np.array([4.0, 1.0, 0.25])).tolist()
-        [0.25, 0.0, 1.0]
+    >>> lower_edge(np.array([4.0, 1.0, 0.25])).tolist()
+    [0.25, 0.0, 1.0]
     """
     edge: Array = np.square((tau - 1) / (tau + np.sqrt(tau)))
     return edge
@@ -54,9 +52,8 @@ def lower_edge(tau: Array) -> Array:
 def deepest_scale(tau: Array, a: Array, lam: Array, time: Array) -> Array:
     """u below which nothing varies any more: there 4 a sqrt(c) exp(2u) = a x_- + lam + 1/t, or u = 0.
 
-    Examples:
-        >>> float(deepest_scale(*(np.array(v) for v in (1.0, 1.0, 4e-8, np.inf))).round(6))
-        -9.21034
+    >>> float(deepest_scale(*(np.array(v) for v in (1.0, 1.0, 4e-8, np.inf))).round(6))
+    -9.21034
     """
     scale = np.sqrt(tau) * (lower_edge(tau) + (lam + 1 / time) / a) / 4
     deepest: Array = np.minimum(np.log(scale) / 2, 0.0)
@@ -66,10 +63,9 @@ def deepest_scale(tau: Array, a: Array, lam: Array, time: Array) -> Array:
 def bulk_rule(deepest: float) -> BulkRule:
     """The rule for integrands whose smallest scale is ``deepest`` (see `deepest_scale`); both steps share nodes.
 
-    Examples:
-        >>> rule = bulk_rule(0.0)
-        >>> np.allclose(rule.weights.sum(axis=0), 1, rtol=0, atol=[1e-14, 1e-8])  # int sech^3 = pi/2
-        True
+    >>> rule = bulk_rule(0.0)
+    >>> np.allclose(rule.weights.sum(axis=0), 1, rtol=0, atol=[1e-14, 1e-8])  # int sech^3 = pi/2
+    True
     """
     left = int(min(_LEFT - deepest, _MOST_LEFT) / _STEP)
     numbers = np.arange(-left, int(_RIGHT / _STEP) + 1)

@@ -44,15 +44,14 @@ R = TypeVar("R")
 class Parameter:
     """One parameter of the theory.
 
-    Attributes:
-        name: Python keyword.
-        letter: short name on the command line and of the symbol.
-        meaning: one line for help texts and labels.
-        symbol: Unicode symbol for axis labels.
-        zero_allowed: whether 0 is in the range; no parameter is negative.
-        infinite: whether infinity is in the range.
-        default: value when not given; None means required (or another parameter's value, said in ``meaning``).
-        remedy: what to do about a value out of range.
+    name : Python keyword.
+    letter : short name on the command line and of the symbol.
+    meaning : one line for help texts and labels.
+    symbol : Unicode symbol for axis labels.
+    zero_allowed : whether 0 is in the range; no parameter is negative.
+    infinite : whether infinity is in the range.
+    default : value when not given; None means required (or another parameter's value, said in ``meaning``).
+    remedy : what to do about a value out of range.
     """
 
     name: str
@@ -137,11 +136,10 @@ PARAMETERS: dict[str, Parameter] = {
 def closest(name: str, known: Iterable[str]) -> str:
     """' (did you mean ...?)' for a name close to a known one, else the list of known names.
 
-    Examples:
-        >>> closest("e_ilc", ["e_icl", "chi"])
-        "; did you mean 'e_icl'?"
-        >>> closest("zzz", ["e_icl", "chi"])
-        '; known: e_icl, chi'
+    >>> closest("e_ilc", ["e_icl", "chi"])
+    "; did you mean 'e_icl'?"
+    >>> closest("zzz", ["e_icl", "chi"])
+    '; known: e_icl, chi'
     """
     names = list(known)
     match = difflib.get_close_matches(name, names, n=1)
@@ -151,16 +149,14 @@ def closest(name: str, known: Iterable[str]) -> str:
 def real(name: str, value: ArrayLike) -> NDArray[np.float64]:
     """A real array of any shape, checked against the range of the parameter ``name``.
 
-    Raises:
-        ParameterTypeError: not a real number or an array of them (`numerics.arguments.real_array`).
-        ParameterError: NaN, infinite, or out of range; the message names value, range and remedy.
+    Raises ParameterTypeError: not a real number or an array of them (`numerics.arguments.real_array`). ParameterError:
+    NaN, infinite, or out of range; the message names value, range and remedy.
 
-    Examples:
-        >>> real("ridge", [0, 1])
-        array([0., 1.])
-        >>> real("label_noise", -1)
-        Traceback (most recent call last):
-        iclglass.numerics.errors.ParameterError: label_noise = -1.0 must be finite and >= 0: a variance is not negative
+    >>> real("ridge", [0, 1])
+    array([0., 1.])
+    >>> real("label_noise", -1)
+    Traceback (most recent call last):
+    iclglass.numerics.errors.ParameterError: label_noise = -1.0 must be finite and >= 0: a variance is not negative
     """
     parameter = PARAMETERS[name]
     array = doubles(name, value)
@@ -176,12 +172,10 @@ def real(name: str, value: ArrayLike) -> NDArray[np.float64]:
 def broadcast_arrays(arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
     """Checked arrays, by name, broadcast to one shape, as read-only views.
 
-    Raises:
-        ParameterError: shapes that do not broadcast; it names them.
+    Raises ParameterError: shapes that do not broadcast; it names them.
 
-    Examples:
-        >>> {name: array.shape for name, array in broadcast_arrays({"a": np.ones(2), "b": np.ones(())}).items()}
-        {'a': (2,), 'b': (2,)}
+    >>> {name: array.shape for name, array in broadcast_arrays({"a": np.ones(2), "b": np.ones(())}).items()}
+    {'a': (2,), 'b': (2,)}
     """
     try:
         return dict(zip(arrays, np.broadcast_arrays(*arrays.values()), strict=True))
@@ -418,15 +412,13 @@ def by_name(function: Callable[P, R]) -> Callable[P, R]:
     parameters; a result with one more axis in front has the dimension ``step``. Other parameters must be numbers, as an
     array without names would have to be paired by position.
 
-    Raises:
-        ParameterTypeError: DataArrays and other arrays together.
-        ParameterError: coordinates of one dimension that differ.
+    Raises ParameterTypeError: DataArrays and other arrays together. ParameterError: coordinates of one dimension that
+    differ.
 
-    Examples:
-        >>> import xarray as xr
-        >>> both = by_name(lambda *, ridge, time: np.asarray(ridge + time))
-        >>> both(ridge=xr.DataArray([1, 2], dims="a"), time=xr.DataArray([10, 20, 30], dims="b")).dims
-        ('a', 'b')
+    >>> import xarray as xr
+    >>> both = by_name(lambda *, ridge, time: np.asarray(ridge + time))
+    >>> both(ridge=xr.DataArray([1, 2], dims="a"), time=xr.DataArray([10, 20, 30], dims="b")).dims
+    ('a', 'b')
     """
 
     @wraps(function)

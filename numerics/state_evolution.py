@@ -48,15 +48,21 @@ class StateEvolution:
     All arrays but ``rate`` have the shape (steps + 1, ...), with the broadcast shape of the parameters after the axis
     of steps; entry 0 is the start, W = 0.
 
-    Attributes:
-        m, q: overlap with the ideal weights Tr W/D, and self-overlap Tr W W^T/D, of the D x D block.
-        chi: beta/D times the variance of a spin of the block.
-        e_icl, e_idg, e_train: squared error of W_t on a new task, on a new prompt of the pretraining law, on the
-            prompts trained on.
-        change: |W_t - W_{t-1}|^2/D of the block, 0 at the start.
-        last_row: squared norm of the last row of W_t, of order 1/D: 0 at D -> infinity.
-        rate: factor by which |W_t - W_{t-1}| falls per step in the end, sqrt(1 - replicon); shape of the parameters.
-            NaN without a fixed point (no ridge, and no more prompts than spins): W_t then grows.
+    Attributes
+    ----------
+    m, q
+        overlap with the ideal weights Tr W/D, and self-overlap Tr W W^T/D, of the D x D block.
+    chi
+        beta/D times the variance of a spin of the block.
+    e_icl, e_idg, e_train
+        squared error of W_t on a new task, on a new prompt of the pretraining law, on the prompts trained on.
+    change
+        |W_t - W_{t-1}|^2/D of the block, 0 at the start.
+    last_row
+        squared norm of the last row of W_t, of order 1/D: 0 at D -> infinity.
+    rate
+        factor by which |W_t - W_{t-1}| falls per step in the end, sqrt(1 - replicon); shape of the parameters. NaN
+        without a fixed point (no ridge, and no more prompts than spins): W_t then grows.
     """
 
     m: Array
@@ -111,32 +117,48 @@ def state_evolution(
 
     Equation: the module's docstring. Source: this project, notes/state_evolution.md. Every prompt has its own task.
 
-    Args:
-        task_diversity: tau = P/D^2 > 0.
-        context_length: alpha = N/D > 0.
-        label_noise: rho >= 0.
-        ridge: lam = D lambda0 >= 0.
-        steps: number of steps, >= 0.
-        initial_chi: chi_0 >= 0, one for all spins: 1/lam is their prior. Default: that of `gamp`, the variance of a
-            spin when all others are known, 1/(lam + a) for the block.
-        test_context_length: N/D of the test prompts, for e_icl; default as in pretraining.
-        dimension: D, whole, >= 4: the recursion at finite dimension, with P = round(tau D^2) and N = round(alpha D);
-            default none, D -> infinity.
-        norm: divisor of the attention sum at finite D, "N" or "N+1".
-        last_feature, last_row: the layer at finite D, as in `numerics.saddle_point.solve`.
+    Parameters
+    ----------
+    task_diversity
+        tau = P/D^2 > 0.
+    context_length
+        alpha = N/D > 0.
+    label_noise
+        rho >= 0.
+    ridge
+        lam = D lambda0 >= 0.
+    steps
+        number of steps, >= 0.
+    initial_chi
+        chi_0 >= 0, one for all spins: 1/lam is their prior. Default: that of `gamp`, the variance of a spin when all
+        others are known, 1/(lam + a) for the block.
+    test_context_length
+        N/D of the test prompts, for e_icl; default as in pretraining.
+    dimension
+        D, whole, >= 4: the recursion at finite dimension, with P = round(tau D^2) and N = round(alpha D); default none,
+        D -> infinity.
+    norm
+        divisor of the attention sum at finite D, "N" or "N+1".
+    last_feature, last_row
+        the layer at finite D, as in `numerics.saddle_point.solve`.
 
-    Returns:
-        `StateEvolution`. A prediction that grows beyond the range of numbers ends in infinity or NaN.
+    Returns
+    -------
+    StateEvolution
+        A prediction that grows beyond the range of numbers ends in infinity or NaN.
 
-    Raises:
-        ParameterError, ParameterTypeError: bad input; the message names value, range and remedy.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        bad input; the message names value, range and remedy.
 
-    Examples:
-        >>> path = state_evolution(task_diversity=3, context_length=5, ridge=1, steps=30)
-        >>> path.e_icl[[0, 1, 2, 30]].round(6).tolist()
-        [1.0, 0.456442, 0.41282, 0.409091]
-        >>> abs(float(path.rate) ** 2 - 1 / 12) < 1e-15  # z = a m = 1/2, and rate^2 = z^2/tau
-        True
+    Examples
+    --------
+    >>> path = state_evolution(task_diversity=3, context_length=5, ridge=1, steps=30)
+    >>> path.e_icl[[0, 1, 2, 30]].round(6).tolist()
+    [1.0, 0.456442, 0.41282, 0.409091]
+    >>> abs(float(path.rate) ** 2 - 1 / 12) < 1e-15  # z = a m = 1/2, and rate^2 = z^2/tau
+    True
     """
     steps = check_count("steps", steps, minimum=0, maximum=MOST)
     point = Parameters(

@@ -36,11 +36,16 @@ _SLOWEST = 1e-16
 class StoppingTime:
     """The time of least e_icl at every point of a grid; arrays of the broadcast shape of the parameters.
 
-    Attributes:
-        time: t* in units of D; infinite when no finite time is better than all later ones.
-        e_icl: the error there.
-        gain: e_icl(infinity) - e_icl(t*) >= 0; infinite where the error of the trained weights diverges.
-        status: codes of `numerics.status.Status`.
+    Attributes
+    ----------
+    time
+        t* in units of D; infinite when no finite time is better than all later ones.
+    e_icl
+        the error there.
+    gain
+        e_icl(infinity) - e_icl(t*) >= 0; infinite where the error of the trained weights diverges.
+    status
+        codes of `numerics.status.Status`.
     """
 
     time: Array
@@ -71,20 +76,26 @@ def best_stopping_time(
 
     Source: this project, notes/learning_curves.md.
 
-    Args:
-        task_diversity, context_length, label_noise, ridge, initial_overlap, test_context_length: as in
-            `numerics.learning_curve.learning_curve`.
+    Parameters
+    ----------
+    task_diversity, context_length, label_noise, ridge, initial_overlap, test_context_length
+        as in `numerics.learning_curve.learning_curve`.
 
-    Returns:
-        `StoppingTime`. The interpolation threshold without ridge (tau = 1, lam = 0) has a finite best time.
+    Returns
+    -------
+    StoppingTime
+        The interpolation threshold without ridge (tau = 1, lam = 0) has a finite best time.
 
-    Raises:
-        ParameterError, ParameterTypeError: bad input; the message names value, range and remedy.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        bad input; the message names value, range and remedy.
 
-    Examples:
-        >>> best = best_stopping_time(task_diversity=1, context_length=2, ridge=[0, 1e3])
-        >>> best.time.round(6).tolist(), best.e_icl.round(6).tolist()
-        ([0.845723, inf], [0.672951, 0.99801])
+    Examples
+    --------
+    >>> best = best_stopping_time(task_diversity=1, context_length=2, ridge=[0, 1e3])
+    >>> best.time.round(6).tolist(), best.e_icl.round(6).tolist()
+    ([0.845723, inf], [0.672951, 0.99801])
     """
     given = {
         "task_diversity": task_diversity,

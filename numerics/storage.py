@@ -58,12 +58,10 @@ def provenance(
         import, and as ``source`` one digest for all.
     programs: which worked on it one after another; recorded as ``programs`` where there are several.
 
-    Raises:
-        ParameterTypeError: a parameter that JSON cannot hold exactly.
+    Raises ParameterTypeError: a parameter that JSON cannot hold exactly.
 
-    Examples:
-        >>> sorted(json.loads(provenance({"ridge": 0.1})))
-        ['git_revision', 'modules', 'parameters', 'seed', 'source', 'time', 'versions']
+    >>> sorted(json.loads(provenance({"ridge": 0.1})))
+    ['git_revision', 'modules', 'parameters', 'seed', 'source', 'time', 'versions']
     """
     packages = ("iclglass", "numpy", "scipy", "sympy", "xarray", "h5netcdf", "torch", "scikit-learn")
     here = program(*modules)
@@ -126,8 +124,8 @@ def _git(folder: Path, *command: str) -> str:
 def check_writable(path: str | Path, *, force: bool) -> Path:
     """Refuse early, before any work, a path that cannot be written.
 
-    Raises:
-        OutputError: the file exists and ``force`` is false, its folder is missing or not writable, or it is a folder.
+    Raises OutputError: the file exists and ``force`` is false, its folder is missing or not writable, or it is a
+    folder.
     """
     target = Path(path)
     if target.is_dir():
@@ -147,8 +145,7 @@ def check_writable(path: str | Path, *, force: bool) -> Path:
 def check_readable(path: str | Path) -> Path:
     """Refuse what is no file: a folder, nothing at all, or a device or pipe, reading which might never end.
 
-    Raises:
-        OutputError: it says which.
+    Raises OutputError: it says which.
     """
     source = Path(path)
     if source.is_dir():
@@ -193,8 +190,7 @@ def replacing(path: str | Path, *, force: bool = False) -> Iterator[Path]:
 
     Ctrl-C is held back until then: the file is whole, or the old one.
 
-    Raises:
-        OutputError: as `check_writable`, and when writing fails (full disk, for instance).
+    Raises OutputError: as `check_writable`, and when writing fails (full disk, for instance).
     """
     with uninterrupted():
         yield from _replacing(path, force=force)
@@ -255,15 +251,22 @@ def save(dataset: "xr.Dataset | DatasetWithLines", path: str | Path, *, force: b
     of its bytes, which `load` checks first; a program that changes the file drops it. The numbers are in
     notes/decisions/0009-checksums-of-files.md.
 
-    Args:
-        dataset: what to write; dtypes, NaN, infinities and attributes survive. A `PhaseDiagram` is written as its
-            dataset with the lines, which `load` gives back.
-        path: file to write, usually *.nc.
-        force: replace an existing file.
+    Parameters
+    ----------
+    dataset
+        what to write; dtypes, NaN, infinities and attributes survive. A `PhaseDiagram` is written as its dataset with
+        the lines, which `load` gives back.
+    path
+        file to write, usually *.nc.
+    force
+        replace an existing file.
 
-    Raises:
-        OutputError: the file exists, or cannot be written.
-        ParameterTypeError: not a dataset.
+    Raises
+    ------
+    OutputError
+        the file exists, or cannot be written.
+    ParameterTypeError
+        not a dataset.
     """
     import xarray as xr
 
@@ -290,8 +293,10 @@ def save(dataset: "xr.Dataset | DatasetWithLines", path: str | Path, *, force: b
 def load(path: str | Path) -> "xr.Dataset":
     """Read a dataset written by `save` into memory.
 
-    Raises:
-        OutputError: the file is missing, damaged, or was not written by iclglass.
+    Raises
+    ------
+    OutputError
+        the file is missing, damaged, or was not written by iclglass.
     """
     import h5py
     import xarray as xr
