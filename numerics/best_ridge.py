@@ -1,11 +1,13 @@
 """best_ridge(...): the ridge with the least error on a new task, located by the derivative."""
 
+from typing import Unpack
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from iclglass.numerics.fixed_point import bracketed_root
 from iclglass.numerics.gradient import gradient
-from iclglass.numerics.parameters import Parameters, by_name
+from iclglass.numerics.parameters import Given, Parameters, by_name, takes
 from iclglass.numerics.saddle_point import solve_points
 
 __all__ = ["best_ridge"]
@@ -17,14 +19,8 @@ _LADDER = np.geomspace(1e-8, 1e8, 129)
 
 
 @by_name
-def best_ridge(
-    *,
-    task_diversity: ArrayLike,
-    context_length: ArrayLike,
-    distinct_tasks: ArrayLike = np.inf,
-    label_noise: ArrayLike = 0.0,
-    test_context_length: ArrayLike | None = None,
-) -> Array:
+@takes("task_diversity", "context_length", "distinct_tasks", "label_noise", "test_context_length")
+def best_ridge(**given: Unpack[Given]) -> Array:
     """The ridge lam* with the least e_icl; arrays broadcast, DataArrays by name.
 
     Equation: d e_icl/d lam = 0 with e_icl least among the minima. With one task per prompt it is
@@ -52,15 +48,9 @@ def best_ridge(
     >>> float(best_ridge(task_diversity=2.0, context_length=2.0).round(10))
     0.375
     """
-    parameters = Parameters(
-        task_diversity=task_diversity,
-        context_length=context_length,
-        distinct_tasks=distinct_tasks,
-        label_noise=label_noise,
-        test_context_length=test_context_length,
-    )
+    parameters = Parameters.of(given)
     point = {name: array.reshape(-1, 1) for name, array in parameters.scaled.items()}
-    if test_context_length is None:
+    if parameters.test_context_length is None:
         del point["test_context_length"]
     slope = gradient("ridge", tied=False)
     ladder = np.broadcast_to(_LADDER, (point["ridge"].size, _LADDER.size))

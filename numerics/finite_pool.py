@@ -27,9 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.blas import own_threads
-from iclglass.numerics.finite_observables import errors_on_new_tasks, thermodynamics
+from iclglass.numerics.finite_observables import by_law, errors_on_new_tasks, thermodynamics
 from iclglass.numerics.gamma_quadrature import scalar_nodes
 from iclglass.numerics.last_row import LastRow
+from iclglass.numerics.memory import chunks
 from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts, TiltedPrompts
 from iclglass.numerics.sizes import divisor, from_unscaled, to_unscaled
 
@@ -101,20 +102,16 @@ def _by_law(
     draw: Callable[[int, int], tuple[Array, Array | None]],
     progress: Progress | None,
 ) -> dict[str, Array]:
-    laws, group = np.unique(np.stack([flat[key] for key in ("dimension", "task_count")]), axis=1, return_inverse=True)
     result: dict[str, Array] = {}
     done, total = 0, flat["dimension"].size
-    for index, (size, count) in enumerate(laws.T):
+    for (size, count), members in by_law(flat, "dimension", "task_count"):
         pools, weight = draw(int(size), int(count))
-        for member in np.flatnonzero(group.reshape(-1) == index):
+        for member in members:
             point = {name: array[member] for name, array in flat.items()}
             # Where there is no solution the point stays NaN.
             with suppress(np.linalg.LinAlgError):
                 found = solve_pools(pools, point, norm, layer)
-                values = (
-                    mean_over_pools(found, pool_controls(pools)) if weight is None else _weighted_mean(found, weight)
-                )
-                for name, value in values.items():
+                for name, value in _mean(found, pools, weight).items():
                     result.setdefault(name, np.full(flat["dimension"].shape, np.nan))[member] = value
             done += 1
             if progress is not None:
@@ -176,8 +173,10 @@ def mean_over_pools(values: Mapping[str, Array], controls: Array) -> dict[str, f
     return result | {"error_bound": widest}
 
 
-def _weighted_mean(values: Mapping[str, Array], weight: Array) -> dict[str, float]:
-    """Where nothing is drawn: means with these weights, and no errors."""
+def _mean(values: Mapping[str, Array], pools: Array, weight: Array | None) -> dict[str, float]:
+    """Over drawn pools; with weights, where nothing is drawn, and then no errors."""
+    if weight is None:
+        return mean_over_pools(values, pool_controls(pools))
     return {
         name: float(array.max()) if name == "residual" else float(array[0] if len(array) == 1 else weight @ array)
         for name, array in values.items()
@@ -194,15 +193,14 @@ def _student(freedom: int) -> float:
 def solve_pools(pools: Array, point: Mapping[str, float], norm: str, layer: LastRow) -> dict[str, Array]:
     """All quantities at one parameter point for every pool of ``pools``, (pools, K, D), name -> (pools,)."""
     number, count, size = pools.shape
-    together = max(1, _ELEMENTS // (_NODES * count * (size + _NODES)))
-    starts = range(0, number, together)
+    together = list(chunks(number, _ELEMENTS // (_NODES * count * (size + _NODES))))
     parts: list[dict[str, Array]] = []
 
     def solve(index: int, found: list[dict[str, Array]]) -> None:
-        found.append(_solve_together(pools[starts[index] : starts[index] + together], point, norm, layer))
+        found.append(_solve_together(pools[together[index]], point, norm, layer))
 
     with np.errstate(all="ignore"), own_threads() as team:
-        team.in_order(len(starts), solve, lambda found: parts.append(found.pop()), list, team.size)
+        team.in_order(len(together), solve, lambda found: parts.append(found.pop()), list, team.size)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

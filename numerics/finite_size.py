@@ -15,7 +15,7 @@ from iclglass.numerics.arguments import doubles
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_own_tasks import solve_own_tasks
 from iclglass.numerics.last_row import LastRow
-from iclglass.numerics.parameters import Given, Parameters, by_name, collected
+from iclglass.numerics.parameters import FLOW, Given, Parameters, by_name, collected, takes
 from iclglass.numerics.sizes import counts
 from iclglass.numerics.solution import COUNTS, OBSERVABLES, Solution
 from iclglass.numerics.status import Status
@@ -120,19 +120,8 @@ def _solve(
 
 
 @by_name
-def solve_given_pool(
-    tasks: ArrayLike,
-    *,
-    task_diversity: ArrayLike,
-    context_length: ArrayLike,
-    label_noise: ArrayLike = 0.0,
-    ridge: ArrayLike = 0.1,
-    temperature: ArrayLike = 0.0,
-    test_context_length: ArrayLike | None = None,
-    norm: str = "N",
-    last_feature: str = "unit-tokens",
-    last_row: bool = True,
-) -> Solution:
+@takes(*FLOW, "temperature", "norm", "last_feature", "last_row")
+def solve_given_pool(tasks: ArrayLike, **given: Unpack[Given]) -> Solution:  # type: ignore[misc]
     r"""Means over data sets that share one given pool of tasks.
 
     Equations: `numerics.finite_pool`. Source: this project, notes/finite_size.md.
@@ -167,19 +156,7 @@ def solve_given_pool(
         raise ParameterError(f"tasks must be finite and have shape (K, D) with K >= 1, not {pool.shape}")
     if not pool.any():
         raise ParameterError("tasks are all zero: such a pool teaches nothing; give at least one task that is not")
-    point = Parameters(
-        task_diversity=task_diversity,
-        context_length=context_length,
-        label_noise=label_noise,
-        ridge=ridge,
-        temperature=temperature,
-        test_context_length=test_context_length,
-        dimension=pool.shape[1],
-        norm=norm,
-        last_feature=last_feature,
-        last_row=last_row,
-    )
-    return solve_finite_points(point, pool=pool)
+    return solve_finite_points(Parameters.of({**given, "dimension": pool.shape[1]}), pool=pool)
 
 
 _REAL = tuple(name for name in (*OBSERVABLES, "last_row", "residual"))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BulkRule", "bulk_rule", "deepest_scale", "lower_edge"]
+__all__ = ["DEEPEST", "BulkRule", "Modes", "bulk_rule", "deepest_scale", "lower_edge"]
 
 Array = NDArray[np.float64]
 
@@ -25,6 +25,8 @@ _STEP = 1 / 8
 _LEFT, _RIGHT = 37.0, 13.0
 # exp(-3 |u|) and the x it is divided by must stay far from underflow.
 _MOST_LEFT = 220.0
+DEEPEST = -180.0
+"""Smallest scale of u that leaves the rule its full range to the left."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,3 +75,40 @@ def bulk_rule(deepest: float) -> BulkRule:
     weight = (2 / np.pi) * _STEP / np.cosh(u) ** 3
     coarse = np.where(numbers % 2 == 0, 2 * weight, 0.0)
     return BulkRule(1 / (1 + np.exp(-2 * u)), np.stack([weight, coarse], axis=1))
+
+
+class Modes:
+    """The directions of the Hessian along the flow: x and, of its rate a x + lam, e and f, (points, nodes) each.
+
+    The parameters, (points,) each, become columns; a = 1 + b; ``above`` is x less its lower edge ``low``.
+    """
+
+    def __init__(
+        self,
+        *,
+        time: Array,
+        task_diversity: Array,
+        context_length: Array,
+        label_noise: Array,
+        ridge: Array,
+        initial_overlap: Array,
+        test_context_length: Array,
+    ) -> None:
+        given = (time, task_diversity, label_noise, ridge, initial_overlap)
+        self.time, self.tau, self.rho, self.lam, self.q0 = (array[:, None] for array in given)
+        self.b, self.b_test = ((1 + self.rho) / length[:, None] for length in (context_length, test_context_length))
+        self.a = 1 + self.b
+        self.deepest = deepest_scale(self.tau, self.a, self.lam, self.time)
+        usable = self.deepest[np.isfinite(self.deepest)]
+        self.rule = bulk_rule(float(max(usable.min(initial=0.0), DEEPEST)))
+        self.low, self.above = lower_edge(self.tau), 4 / np.sqrt(self.tau) * self.rule.rise
+        self.x = self.low + self.above
+        self.rate = self.a * self.x + self.lam
+        exponent = -self.rate * self.time
+        self.decay = np.exp(exponent)
+        self.gain = -np.expm1(exponent) / self.rate
+
+    def average(self, integrand: Array) -> Array:
+        """< x integrand > by the rule and by that with twice the step, (points, 2); an atom at 0 does not count."""
+        result: Array = integrand @ self.rule.weights
+        return result
