@@ -10,23 +10,14 @@ from iclglass.numerics.instance.exact import exact
 from iclglass.numerics.instance.predictions import contrast, overlaps, predict
 from iclglass.numerics.instance.spin_glass import boltzmann
 from iclglass.validation.observables import measure
-from iclglass.validation.prompts import Prompts, draw_prompts
+from iclglass.validation.prompts import Prompts
 from iclglass.validation.statistics import bonferroni_threshold
+from tests.numerics.instance.drawn import draw
 
 RTOL = 1e-9  # well-conditioned solves in double precision
 SOLVES = 1e-6  # error bars by solves to a relative residual of 1e-8
 FALSE_ALARM = 0.01  # of each statistical test
 RIDGE0, BETA = 0.05, 40.0
-
-
-def draw(dimension: int, prompts: int, seed: int = 0) -> Prompts:
-    return draw_prompts(
-        dimension=dimension,
-        context=2 * dimension,
-        prompts=prompts,
-        label_noise=0.2,
-        rng=np.random.default_rng(seed),
-    )
 
 
 @pytest.mark.parametrize("road", ["primal", "dual", "cg"])
