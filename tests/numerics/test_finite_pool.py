@@ -500,23 +500,6 @@ def test_grids_mix_pools_and_own_tasks(monkeypatch):
     assert again.e_icl == found.e_icl[1, 0]
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"distinct_tasks": 50.0}, "K = 300 tasks at dimension 6, more than its P = 36 prompts; use larger"),
-        ({"distinct_tasks": 0.01}, "distinct_tasks = 0.01 gives K"),
-        ({"distinct_tasks": -1.0}, "distinct_tasks"),
-        ({"distinct_tasks": np.nan}, "distinct_tasks"),
-        ({"dimension": 3}, "dimension = 3"),
-    ],
-)
-def test_bad_parameters(changes, words):
-    with pytest.raises(ParameterError, match=words):
-        solve_finite(
-            **({"dimension": 6, "task_diversity": 1.0, "context_length": 1.0, "distinct_tasks": 1.0} | changes)
-        )
-
-
 def test_bad_pools():
     point = {"task_diversity": 0.5, "context_length": 1.0}
     for pool, words in (

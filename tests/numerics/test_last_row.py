@@ -9,6 +9,7 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import solve_finite
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow, refuse_without_dimension
+from iclglass.numerics.parameters import Parameters
 from iclglass.numerics.phase_diagram import phase_diagram
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.spectrum import zero_eigenvalue_fraction
@@ -19,26 +20,10 @@ from iclglass.numerics.sweep import sweep
 SCALED = {"last_feature": "scaled-tokens"}
 ABSENT = {"last_row": False}
 POINT = {"task_diversity": 2.0, "context_length": 1.0, "ridge": 0.1, "label_noise": 0.25, "temperature": 0.5}
-NAMES = ("m", "q", "q_self", "chi", "e_icl", "e_icl_gibbs", "e_idg", "e_train", "contrast", "free_energy", "energy",
-         "entropy", "replicon")  # fmt: skip
-# A polynomial of degree 4 in 1/D through D = 100 .. 1600: what is left is of order (1/100)^5 times its condition, 50.
-EXTRAPOLATION = 2e-8
 # Central differences with a relative step of 1e-4: (1e-4)^2 times a third derivative of order 10.
 DIFFERENCE = 1e-6
 # Solvers iterate to 1e-15; sums of a thousand nodes and differences of numbers of order one.
 ROUNDING = 1e-11
-
-
-@pytest.mark.parametrize("layer", [SCALED, ABSENT])
-@pytest.mark.parametrize("changes", [{}, {"task_diversity": 0.5, "context_length": 2.0, "label_noise": 0.0}])
-def test_every_layer_becomes_the_one_asymptotic_theory(layer, changes):
-    sizes = np.array([100, 200, 400, 800, 1600])
-    point = POINT | changes
-    finite, limit = solve_finite(dimension=sizes, **point, **layer), solve(**point)
-    for name in NAMES:
-        coefficients = np.linalg.solve(np.vander(100 / sizes, 5, increasing=True), getattr(finite, name))
-        expected = float(getattr(limit, name))
-        assert abs(coefficients[0] - expected) < EXTRAPOLATION * max(1, abs(expected)), name
 
 
 @pytest.mark.parametrize("layer", [{}, SCALED, ABSENT])
@@ -153,27 +138,24 @@ def test_a_sweep_reports_its_layer():
         assert abs(found.e_icl.values[1] - direct.e_icl) < ROUNDING
 
 
-BAD = [
-    (
-        {"last_feature": "tokens"},
-        ParameterError,
-        "last_feature must be one of unit-tokens, scaled-tokens, got 'tokens'",
-    ),
-    ({"last_feature": None}, ParameterTypeError, "last_feature must be one of"),
-    ({"last_row": None}, ParameterTypeError, "last_row must be True or False, got NoneType None"),
-    ({"last_row": 1}, ParameterTypeError, "last_row must be True or False, got"),
-    ({"last_feature": "scaled-tokens", "last_row": False}, ParameterError, "without the last row has no last feature"),
-]
-
-
-@pytest.mark.parametrize(("layer", "error", "message"), BAD)
+@pytest.mark.parametrize(
+    ("layer", "error", "message"),
+    [
+        (
+            {"last_feature": "tokens"},
+            ParameterError,
+            "last_feature must be one of unit-tokens, scaled-tokens, got 'tok",
+        ),
+        ({"last_feature": None}, ParameterTypeError, "last_feature must be one of"),
+        ({"last_row": None}, ParameterTypeError, "last_row must be True or False, got NoneType None"),
+        ({"last_row": 1}, ParameterTypeError, "last_row must be True or False, got"),
+        ({**SCALED, **ABSENT}, ParameterError, "without the last row has no last feature"),
+    ],
+)
 def test_a_layer_without_meaning_is_refused(layer, error, message):
-    point = {"task_diversity": 2.0, "context_length": 1.0, "dimension": 8}
-    for function in (solve, solve_finite, state_evolution, sweep):
+    for make in (LastRow, lambda **layer: Parameters(**POINT, dimension=8, **layer)):
         with pytest.raises(error, match=message):
-            function(**point, **layer)
-    with pytest.raises(error, match=message):
-        LastRow(**layer)
+            make(**layer)
 
 
 def test_without_dimension_a_layer_has_no_meaning():

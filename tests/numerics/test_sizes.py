@@ -90,16 +90,17 @@ def test_smallest_usable_dimension_is_the_smallest():
         ({"context_length": 0.05}, r"context_length = 0.05 gives N = round\(alpha D\) = 0 at dimension 6; .* is 11$"),
         ({"context_length": 1e200}, r"N = round\(alpha D\) = 6e\+200 at dimension 6, beyond 1e\+15$"),
         ({"task_diversity": 1e307}, r"P = round\(tau D\^2\) = inf at dimension 6, beyond 1e\+15$"),
+        ({"distinct_tasks": 0.01}, r"distinct_tasks = 0.01 gives K = round\(kappa D\) = 0 at dimension 6"),
         ({"test_context_length": 0.01}, r"test_context_length = 0.01 gives round\(alpha_test D\) = 0 at dimension 6"),
     ],
 )
 def test_one_wording_for_theory_and_simulation(change, message):
-    with pytest.raises(ParameterError, match=message):
-        solve_finite(**{**POINT, **change}, dimension=[[6], [40]])
-    with pytest.raises(ParameterError, match=message):
-        state_evolution(**{**POINT, **change}, dimension=6)
-    with pytest.raises(ParameterError, match=message):
-        simulate(**{**POINT, **change}, dimensions=[6, 40])
+    calls = [(solve_finite, {"dimension": [[6], [40]]}), (simulate, {"dimensions": [6, 40]})]
+    if "distinct_tasks" not in change:
+        calls.append((state_evolution, {"dimension": 6}))
+    for function, sizes in calls:
+        with pytest.raises(ParameterError, match=message):
+            function(**{**POINT, **change}, **sizes)
 
 
 @pytest.mark.parametrize(("kappa", "tasks"), [(50.0, "300"), (1e308, "inf")])

@@ -13,6 +13,7 @@ from iclglass.numerics.instance.gamp import gamp
 from iclglass.numerics.moments import feature_moments
 from iclglass.numerics.plotting import PALETTE, save_figure
 from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.sizes import sizes_at
 from iclglass.numerics.state_evolution import StateEvolution, state_evolution
 from iclglass.numerics.state_evolution_plot import draw_state_evolution
 from iclglass.replica import symbols as S
@@ -38,12 +39,7 @@ FALSE_ALARM = 1e-3
 STEPS = (1, 2, 3, 5, 8)
 MEASURED = ("m", "q", "chi", "e_idg", "e_train", "last_row")
 CASES = {
-    "overfitting with label noise": {
-        "task_diversity": 1.5,
-        "context_length": 2.0,
-        "label_noise": 0.1,
-        "ridge": 0.1,
-    },
+    "overfitting with label noise": {"task_diversity": 1.5, "context_length": 2.0, "label_noise": 0.1, "ridge": 0.1},
     "flat directions": {"task_diversity": 0.5, "context_length": 1.0, "ridge": 0.3},
     "many prompts, small ridge": {"task_diversity": 3.0, "context_length": 4.0, "label_noise": 0.2, "ridge": 0.01},
 }
@@ -266,29 +262,19 @@ def test_shapes_and_start():
     [
         ({"steps": -1}, "steps"),
         ({"steps": 1.5}, "steps"),
+        ({"steps": "5"}, "steps"),
         ({"initial_chi": -1.0}, "initial_chi = -1.0 must be finite and >= 0"),
         ({"initial_chi": np.inf}, "initial_chi = inf"),
         ({"initial_chi": [1.0, np.nan]}, "initial_chi = nan"),
+        ({"initial_chi": [[1], [1, 2]]}, "initial_chi must be a number or a rectangular array"),
         ({"initial_chi": [1.0, 2.0, 3.0], "ridge": [1.0, 2.0]}, r"initial_chi (3,)"),
-        ({"ridge": -1}, "ridge = -1"),
         ({"dimension": 3}, "dimension = 3"),
-        ({"dimension": 4, "context_length": 0.01}, "N = round(alpha D) = 0"),
-        ({"norm": "P"}, "norm"),
     ],
 )
 def test_values_out_of_range_are_refused(changes, words):
-    with pytest.raises(ParameterError) as refused:
+    with pytest.raises((ParameterError, ParameterTypeError)) as refused:
         state_evolution(**({"task_diversity": 1.0, "context_length": 1.0} | changes))
     assert words in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("initial_chi", "1"), ("initial_chi", True), ("initial_chi", 1j), ("initial_chi", [[1], [1, 2]]), ("steps", "5")],
-)
-def test_values_of_a_wrong_type_are_refused(name, value):
-    with pytest.raises(ParameterTypeError, match=name):
-        state_evolution(**({"task_diversity": 1.0, "context_length": 1.0} | {name: value}))
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -330,13 +316,9 @@ def matrix_free(data, ridge0, steps):
 
 
 def draw(point, dimension, rng):
-    return draw_prompts(
-        dimension=dimension,
-        context=round(point["context_length"] * dimension),
-        prompts=round(point["task_diversity"] * dimension**2),
-        label_noise=point.get("label_noise", 0.0),
-        rng=rng,
-    )
+    sizes = sizes_at(dimension, point)
+    noise = point.get("label_noise", 0.0)
+    return draw_prompts(dimension=dimension, context=sizes.context, prompts=sizes.prompts, label_noise=noise, rng=rng)
 
 
 def observed(point, dimension, rng, iterate=matrix_free, **options):
@@ -363,14 +345,6 @@ def samples(point, dimension, count, seed, **options):
 def predicted(point, **options):
     path = state_evolution(steps=max(STEPS), **point, **options)
     return np.array([getattr(path, name)[list(STEPS)] for name in MEASURED])
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_solver_makes_the_iterates_written_out(case):
-    data = draw(CASES[case], 6, np.random.default_rng(5))
-    ridge0 = CASES[case]["ridge"] / 6
-    for dense, fast in zip(messages(data, ridge0, 12), matrix_free(data, ridge0, 12), strict=True):
-        np.testing.assert_allclose(fast, dense, rtol=0, atol=SAME_ITERATES * np.abs(dense).max())
 
 
 def gaps(point, sizes, values, theory, power):
@@ -476,25 +450,15 @@ def test_picture_of_a_growing_iteration_has_no_rate():
     assert len(figure.axes[3].get_lines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
+def test_what_cannot_be_shown_is_refused():
+    point = CASES["overfitting with label noise"]
+    instances = [draw(point, size, np.random.default_rng(size)) for size in range(4, 11)]
+    for changes, words in (
         ({"ridge": [0.1, 0.2]}, "one point"),
         ({"steps": 0}, "steps"),
-        ({"task_diversity": 2.0}, "54 prompts, task_diversity = 2.0 means 72"),
+        ({"task_diversity": 2.0}, "24 prompts, task_diversity = 2.0 means 32"),
         ({"norm": "D"}, "norm"),
-    ],
-)
-def test_what_cannot_be_shown_is_refused(changes, words):
-    point = CASES["overfitting with label noise"]
-    instances = [draw(point, 6, np.random.default_rng(4))]
-    with pytest.raises(ParameterError) as refused:
-        draw_state_evolution(**(point | {"instances": instances} | changes))
-    assert words in str(refused.value)
-
-
-def test_too_many_dimensions_are_refused():
-    point = CASES["flat directions"]
-    instances = [draw(point, size, np.random.default_rng(size)) for size in range(4, 11)]
-    with pytest.raises(ParameterError, match="7 dimensions"):
-        draw_state_evolution(**point, instances=instances)
+        ({}, "7 dimensions"),
+    ):
+        with pytest.raises(ParameterError, match=words):
+            draw_state_evolution(**(point | {"instances": instances} | changes))

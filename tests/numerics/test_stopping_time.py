@@ -124,5 +124,3 @@ def test_shapes_and_bad_input():
     assert best_stopping_time(task_diversity=[], context_length=1).time.shape == (0,)
     with pytest.raises(ParameterError, match="initial_overlap"):
         best_stopping_time(task_diversity=1, context_length=1, initial_overlap=-1)
-    with pytest.raises(ParameterError, match="task_diversity"):
-        best_stopping_time(task_diversity=0, context_length=1)
