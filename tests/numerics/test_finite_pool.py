@@ -26,6 +26,21 @@ POINT = {"task_diversity": 1.5, "context_length": 2.0, "label_noise": 0.2, "ridg
 POOL = np.random.default_rng(3).standard_normal((6, 9))
 
 
+def flat(size, tau, ridge=0.1):
+    """A point of alpha = 2 and rho = 0.1 as the solvers of pools take it."""
+    counts = {
+        "dimension": size,
+        "prompts": round(tau * size**2),
+        "context_length": 2 * size,
+        "test_context_length": 2 * size,
+    }
+    return {name: float(value) for name, value in counts.items()} | {
+        "label_noise": 0.1,
+        "ridge": ridge,
+        "temperature": 0.0,
+    }
+
+
 def test_points_follow_the_law_of_prompts():
     """Against moments by Isserlis' theorem: E u = t-weighted task, E u u^T, E u v, E v^2 for given tasks."""
     count, size = POOL.shape
@@ -195,15 +210,7 @@ def test_a_pool_of_very_many_tasks_is_the_theory_without_pools(tau, monkeypatch)
     """K beyond P is no data set, but the equations know only the tasks' law: they join those of own tasks as 1/K."""
     size, layer = 8, LastRow()
     own = solve_finite(dimension=size, task_diversity=tau, context_length=2.0, label_noise=0.1, ridge=0.1)
-    point = {
-        "dimension": float(size),
-        "prompts": tau * size**2,
-        "context_length": 16.0,
-        "test_context_length": 16.0,
-        "label_noise": 0.1,
-        "ridge": 0.1,
-        "temperature": 0.0,
-    }
+    point = flat(size, tau)
     names = ("m", "q", "chi", "e_icl", "e_idg", "e_train", "last_row", "replicon")
     distance, error = {}, {}
     for count in (1000, 4000):
@@ -304,15 +311,7 @@ def test_error_bound_covers_other_draws_of_the_pools(size, count, tau, ridge):
     Each quantity's coverage, measured over 200, has a standard error of 1.5 %; its limits are 2.6 of them from 95 %.
     """
     pools, redraws = max(module._FEWEST_POOLS, round(module._POOLS_TIMES_DIMENSION / size)), 200
-    point = {
-        "dimension": float(size),
-        "prompts": float(round(tau * size**2)),
-        "context_length": 2.0 * size,
-        "test_context_length": 2.0 * size,
-        "label_noise": 0.1,
-        "ridge": ridge,
-        "temperature": 0.0,
-    }
+    point = flat(size, tau, ridge)
     drawn = np.random.default_rng(11).standard_normal((redraws * pools, count, size))
     values = module.solve_pools(drawn, point, "N", LastRow())
     controls = module.pool_controls(drawn)
@@ -335,9 +334,8 @@ def test_one_task_is_averaged_over_its_length_alone():
     """By quadrature, against 4000 drawn ones: no error is left to state."""
     point = {"task_diversity": 2.0, "context_length": 2.0, "label_noise": 0.1, "ridge": 0.1}
     found = solve_finite(**point, dimension=8, distinct_tasks=1 / 8)
-    flat = {"dimension": 8.0, "prompts": 128.0, "temperature": 0.0} | point
-    flat |= {"context_length": 16.0, "test_context_length": 16.0}
-    values = module.solve_pools(np.random.default_rng(3).standard_normal((4000, 1, 8)), flat, "N", LastRow())
+    drawn = np.random.default_rng(3).standard_normal((4000, 1, 8))
+    values = module.solve_pools(drawn, flat(8, 2.0), "N", LastRow())
     for name in ("m", "q", "e_icl", "e_idg", "e_train", "chi"):
         error = values[name].std(ddof=1) / np.sqrt(4000)
         assert abs(float(getattr(found, name)) - values[name].mean()) < Z_SCORE * error, name

@@ -4,10 +4,8 @@ import time
 
 import numpy as np
 import pytest
-import sympy as sp
 
 import iclglass.numerics.finite_own_tasks as module
-from iclglass.numerics import generated_numpy
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import solve_finite
 from iclglass.numerics.fixed_point import Status
@@ -51,33 +49,6 @@ def test_one_over_d_coefficients_without_ridge():
     for name, value in (("e_icl", 14 / 9), ("e_train", -1 / 3), ("q", 26 / 81), ("m", 0.0), ("replicon", -31 / 16)):
         coefficients = np.linalg.solve(np.vander(1 / sizes, 5, increasing=True), getattr(found, name))
         assert abs(coefficients[1] - value) < 1e-6, name
-
-
-def test_without_fluctuations_of_the_leverage_it_is_section_five():
-    """SymPy: replace every function of one prompt by its mean, let D grow: the asymptotic equations."""
-    size, tau, alpha, rho, lam, chi, g2, m, q = sp.symbols("D tau alpha rho lambda chi g_2 m q", positive=True)
-    label, signal, block, last = generated_numpy.feature_moments(size, alpha * size, alpha * size, rho)
-    prompts, g1 = tau * size**2, size * chi
-    features = (size * block, size * last)  # means of f_1, f_2
-    om = 1 / (1 + (g1 * features[0] + g2 * features[1]) / prompts)
-    v2 = sp.Symbol("w_2", positive=True) / size**2
-    error = label - 2 * m * signal + block * q + last * size * v2
-    equations = (
-        size * (1 / g1 - lam / size - om * features[0] / size**2),
-        m - g1 * om * size * signal / size**2,
-        q - m**2 - size * g1**2 / (prompts * size**2) * om**2 * features[0] * error,
-        1 / g2 - lam / size - om * features[1] / size,
-    )
-    a = 1 + (1 + rho) / alpha
-    screened = 1 + a * chi / tau
-    expected = (
-        1 / chi - lam - a / screened,
-        m - chi / screened,
-        q - m**2 - a / tau * (chi / screened) ** 2 * (1 + rho - 2 * m + a * q),
-        1 / g2 - (1 + rho) ** 2 / screened,  # the last row: of order one, and without effect on the block
-    )
-    for finite, limit in zip(equations, expected, strict=True):
-        assert sp.simplify(sp.limit(sp.together(finite), size, sp.oo) - limit) == 0
 
 
 def test_free_energy_is_a_functional_of_which_the_rest_are_derivatives():

@@ -1,13 +1,10 @@
 """Learning curves against 30-digit quadrature, moments, the saddle point, and the energy balance of the flow."""
 
 import warnings
-from fractions import Fraction
-from functools import cache
 
 import mpmath
 import numpy as np
 import pytest
-import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,11 +12,6 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.learning_curve import LearningCurve, learning_curve
 from iclglass.numerics.saddle_point import solve
-from iclglass.replica import symbols as S
-from iclglass.replica.action import replicate
-from iclglass.replica.free_energy import free_energy
-from iclglass.replica.model import linear_attention
-from iclglass.replica.saddle_point import saddle_point
 from tests.tolerances import CANCELLATION, KNOWN_VALUE, RANDOM_MATRIX, SADDLE_POINT
 
 VALUES = ("m", "q", "e_icl", "e_idg", "e_train", "energy")
@@ -176,52 +168,6 @@ def test_time_zero_is_the_start():
         np.testing.assert_allclose(getattr(curve, name), value, rtol=KNOWN_VALUE)
 
 
-def moment(order, c):
-    """< x^k > of the Marchenko-Pastur law: Narayana numbers, exact."""
-    return sum(
-        (Fraction(sp.binomial(order, k).p * sp.binomial(order, k - 1).p, order) * c ** (k - 1))
-        for k in range(1, order + 1)
-    )
-
-
-@pytest.mark.parametrize("tau", [Fraction(1, 4), Fraction(1), Fraction(3)])
-def test_small_times_follow_the_moments(tau):
-    """The Taylor series from exact moments: what is left after order t^3 falls as t^4."""
-    alpha, rho, lam, q0 = Fraction(2), Fraction(1, 5), Fraction(1, 2), Fraction(3, 4)
-    t, x, s = sp.symbols("t x s", positive=True)
-    a = 1 + (1 + rho) / alpha
-    sigma2 = 1 + rho - 1 / a
-    gain = sp.series((1 - sp.exp(-s * t)) / s, t, 0, 4).removeO()
-    e = sp.series(sp.exp(-s * t), t, 0, 4).removeO()
-    integrands = {
-        "m": x * gain,
-        "q": x**2 * gain**2 + a * sigma2 / tau * x * gain**2 + q0 * e**2,
-        "e_train": sigma2
-        - sigma2 / tau * (1 - (1 - a * x * gain) ** 2)
-        + x * (1 - a * x * gain) ** 2 / a
-        + q0 * a * x * e**2,
-    }
-    for name, integrand in integrands.items():
-        polynomial = sp.Poly(sp.expand(integrand.subs(s, sp.Rational(str(a)) * x + lam)), t, x)
-        series = [Fraction(0)] * 4
-        for (power, order), coefficient in polynomial.terms():
-            if power <= 3:
-                mean = moment(order, 1 / tau) if order else 1
-                series[power] += Fraction(str(sp.nsimplify(coefficient))) * mean
-        times = np.array([4e-3, 2e-3])
-        curve = learning_curve(
-            time=times,
-            task_diversity=float(tau),
-            context_length=float(alpha),
-            label_noise=float(rho),
-            ridge=float(lam),
-            initial_overlap=float(q0),
-        )
-        left = getattr(curve, name) - sum(float(value) * times**power for power, value in enumerate(series))
-        # The next order changes the ratio 16 by less than t times the largest rate, here 4e-3 * 15.
-        assert left[0] / left[1] == pytest.approx(16, rel=0.06), name
-
-
 def test_errors_are_those_of_the_overlaps():
     """Evaluated as sums of positive terms, e_icl and e_idg are still 1 + rho - 2m + a q."""
     points = grid(1000, seed=6)
@@ -265,39 +211,6 @@ def test_energy_and_train_error_never_rise():
     # e_train of an interpolator underflows on the way, which is no failure.
     assert np.all(without.converged)
     assert np.all(np.diff(without.e_train, axis=1) <= KNOWN_VALUE * without.e_train[:, :-1])
-
-
-@cache
-def section_five():
-    action = replicate(linear_attention())
-    return saddle_point(action, free_energy(action))
-
-
-def test_infinite_time_symbolically():
-    """With M(ell) the Stieltjes transform, the integrands at e = 0 solve the replica saddle point identically.
-
-    ell is rational in M, so that M' is too, and every difference cancels to zero.
-    """
-    M, tau, a, rho = sp.symbols("M tau a rho", positive=True)
-    # c ell M^2 + (ell + 1 - c) M - 1 = 0 with c = 1/tau
-    ell = sp.together((1 - (1 - 1 / tau) * M) / (M + M**2 / tau))
-    square = -1 / sp.diff(ell, M)  # < 1/(x + ell)^2 > = -M'(ell)
-    sigma2 = 1 + rho - 1 / a
-    lam = a * ell
-    chi, m = M / a, (1 - ell * M) / a
-    q = (1 - 2 * ell * M + ell**2 * square) / a**2 + sigma2 / (tau * a) * (M - ell * square)
-    miss2 = ell**2 * square
-    e_train = sigma2 * (1 - (1 - miss2) / tau) + ell**2 * (M - ell * square) / a
-    system = section_five()
-    values = {S.chi: chi, S.m: m, S.q: q, S.lam: lam, S.tau: tau, S.a: a, S.rho: rho}
-    for equation in system.equations:
-        assert sp.cancel(sp.together((equation.lhs - equation.rhs).subs(values, simultaneous=True))) == 0
-    observed = dict(system.observables)["e_train"].subs(values, simultaneous=True)
-    assert sp.cancel(sp.together(observed - e_train)) == 0
-    # The check can fail: without the noise's factor 1/tau nothing holds.
-    wrong = values | {S.q: q + sigma2 * (M - ell * square)}
-    third = system.equations[2]
-    assert sp.cancel(sp.together((third.lhs - third.rhs).subs(wrong, simultaneous=True))) != 0
 
 
 def test_arrays_broadcast_and_blocks_do_not_matter():

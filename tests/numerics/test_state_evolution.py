@@ -1,10 +1,7 @@
 """State evolution against the saddle point, a mode-by-mode solution, and the iterates of drawn data sets."""
 
-from functools import cache
-
 import numpy as np
 import pytest
-import sympy as sp
 from threadpoolctl import threadpool_limits
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
@@ -16,11 +13,6 @@ from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.sizes import sizes_at
 from iclglass.numerics.state_evolution import StateEvolution, state_evolution
 from iclglass.numerics.state_evolution_plot import draw_state_evolution
-from iclglass.replica import symbols as S
-from iclglass.replica.action import replicate
-from iclglass.replica.free_energy import free_energy
-from iclglass.replica.model import linear_attention
-from iclglass.replica.saddle_point import saddle_point
 from iclglass.validation.finite_size import extrapolate
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold
@@ -82,39 +74,6 @@ def test_fixed_point_at_finite_dimension_is_the_finite_size_theory():
     points |= {"dimension": [10, 8, 20], "test_context_length": 3.0, "norm": "N+1"}
     names = ("m", "q", "chi", "e_icl", "e_idg", "e_train", "last_row")
     same_as_saddle_point(state_evolution(steps=300, **points), solve(**points), names)
-
-
-@cache
-def recursion():
-    """The map (chi, m, q) -> (chi', m', q') of the note, in the symbols of the replica theory."""
-    om = 1 / (1 + S.a * S.chi / S.tau)
-    chi = 1 / (S.lam + S.a * om)
-    m = chi * om
-    q = m**2 * (1 + S.a / S.tau * (1 + S.rho - 2 * S.m + S.a * S.q))
-    return sp.Matrix([chi, m, q])
-
-
-def test_fixed_point_symbolically():
-    """chi' = chi is the first saddle-point equation, and turns the others into the second and third."""
-    action = replicate(linear_attention())
-    first, second, third = (eq.rhs for eq in saddle_point(action, free_energy(action)).equations)
-    chi, m, q = recursion()
-    assert sp.simplify(1 / chi - first) == 0
-    assert sp.simplify(m / chi * S.chi - second) == 0
-    assert sp.simplify(q.subs(S.chi, sp.solve(sp.Eq(m, S.m), S.chi)[0]) - third) == 0
-
-
-def test_rate_symbolically():
-    """All three eigenvalues of the linearised map, at the fixed point: 1 - replicon, twice, and 0 (m has no memory)."""
-    jacobian = recursion().jacobian([S.chi, S.m, S.q])
-    z = sp.Symbol("z", positive=True)
-    # The fixed point by its learned fraction z = a m = a chi/(1 + c): chi and lam in terms of z.
-    chi = sp.solve(sp.Eq(S.a * S.chi / (1 + S.a * S.chi / S.tau), z), S.chi)[0]
-    lam = sp.solve(sp.Eq(1 / chi, S.lam + z / chi), S.lam)[0]
-    values = jacobian.subs({S.lam: lam}).subs({S.chi: chi, S.m: z / S.a})
-    x = sp.Symbol("x")
-    found = sp.factor(sp.simplify(values.charpoly(x).as_expr()))
-    assert sp.simplify(found - x * (x - z**2 / S.tau) ** 2) == 0
 
 
 # ---------------------------------------------------------------------------------------------------------------

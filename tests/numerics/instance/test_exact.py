@@ -5,12 +5,10 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
 import iclglass.numerics.instance.exact as exact_module
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
@@ -239,28 +237,3 @@ def test_forty_thousand_spins():
     assert found["seconds"] < 40
     assert found["bytes"] < 1.2e9
     assert np.median(found["ratios"]) > 0.5
-
-
-@pytest.mark.slow
-def test_cost_is_linear_in_prompts_and_quadratic_in_dimension():
-    """From D = 200 on: below, matrix products still gain speed with D, and the cost grows as D^1.8."""
-
-    def seconds(dimension: int, prompts: int) -> float:
-        features = draw(dimension, prompts).features
-        weights = np.ones(features.weight_shape)
-        times = []
-        for _ in range(7):
-            start = time.process_time()
-            features.normal(weights)
-            times.append(time.process_time() - start)
-        return min(times)
-
-    def slope(sizes: list[int], times: list[float]) -> float:
-        return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
-
-    prompts, dimensions = [10_000, 20_000, 40_000, 80_000], [200, 280, 400, 560]
-    with threadpool_limits(1):
-        by_prompts = slope(prompts, [seconds(100, count) for count in prompts])
-        by_dimension = slope(dimensions, [seconds(size, 10_000) for size in dimensions])
-    assert by_prompts == pytest.approx(1, abs=SLOPE)
-    assert by_dimension == pytest.approx(2, abs=SLOPE)

@@ -153,19 +153,6 @@ def test_work_is_shared_where_there_is_enough_of_it_only(monkeypatch):
     assert len(names) > 1
 
 
-def test_blocks_cover_every_prompt_once(monkeypatch):
-    parts = []
-    part = FeatureOperator._part
-    monkeypatch.setattr(FeatureOperator, "_part", lambda self, where: parts.append(where) or part(self, where))
-    use_small_blocks(monkeypatch)
-    for prompts in (1, 2, 3, 4, 6, 7, 100):
-        for threads in (1, 4):
-            share_all(monkeypatch, threads)
-            parts.clear()
-            operator(prompts, 2).normal(np.ones((3, 2)))
-            assert sorted(i for where in parts for i in range(prompts)[where]) == list(range(prompts))
-
-
 @pytest.mark.parametrize("threads", [1, 2])
 def test_memory_beside_the_data_does_not_grow_with_the_prompts(monkeypatch, threads):
     """D = 100, P = 20000: S would hold 1.6 GB, U and X hold 32 MB; products take a few blocks and the result."""

@@ -106,18 +106,6 @@ def test_off_diagonal_second_moments_are_trusted_as_the_prompts_allow(prompts, k
         np.testing.assert_allclose(found[off], part * moments[off], rtol=ROUNDING, atol=0)
 
 
-def test_sampled_second_moments_of_few_prompts_mislead(monkeypatch):
-    """With as many prompts as dimensions: 112 steps by their diagonals, 280 by all of them."""
-    data = draw(10, 10)
-
-    def iterations() -> int:
-        return response_solve(data.features, data.fields[None], 1e-3, tolerance=RTOL, max_iterations=5000).iterations
-
-    shrunk = iterations()
-    monkeypatch.setattr(krylov, "_shrunk", lambda features, moments: moments)
-    assert iterations() > 1.5 * shrunk
-
-
 def test_a_run_cut_where_the_residual_has_risen_gives_back_what_it_began_with():
     """A = diag(1, r), h = (sqrt r, 1): the first step makes the residual 1/(2 sqrt r) times as large, the second 0."""
     ratio = 1e-4
