@@ -25,9 +25,7 @@ def test_wrong_types(value):
 
 
 @pytest.mark.parametrize(
-    "value",
-    [1.5, math.nan, math.inf, -math.inf, 0.999999, Fraction(1, 2), 1 + Decimal("1e-20"), sp.pi],
-    ids=str,
+    "value", [1.5, math.nan, math.inf, -math.inf, 0.999999, Fraction(1, 2), 1 + Decimal("1e-20"), sp.pi], ids=str
 )
 def test_counts_are_whole(value):
     with pytest.raises(ParameterError, match=r"samples must be a whole number, got .*; round it"):

@@ -28,17 +28,8 @@ POOL = np.random.default_rng(3).standard_normal((6, 9))
 
 def flat(size, tau, ridge=0.1):
     """A point of alpha = 2 and rho = 0.1 as the solvers of pools take it."""
-    counts = {
-        "dimension": size,
-        "prompts": round(tau * size**2),
-        "context_length": 2 * size,
-        "test_context_length": 2 * size,
-    }
-    return {name: float(value) for name, value in counts.items()} | {
-        "label_noise": 0.1,
-        "ridge": ridge,
-        "temperature": 0.0,
-    }
+    point = {"dimension": float(size), "prompts": float(round(tau * size**2)), "label_noise": 0.1, "ridge": ridge}
+    return point | {"context_length": 2.0 * size, "test_context_length": 2.0 * size, "temperature": 0.0}
 
 
 def test_points_follow_the_law_of_prompts():
@@ -61,22 +52,11 @@ def test_points_follow_the_law_of_prompts():
         np.testing.assert_allclose(found, expected, atol=5e-3 * np.max(np.abs(expected)))
 
 
-def averages(pool, response, *, last_scale, points=1 << 17, tokens=7, rho=0.3, prompts=120.0, unit=1.0):
+def averages(pool, response, *, last_scale, tokens, unit, prompts=120.0):
     """Both roads to the averages of one pool at one G: ours, and the sum over quasi-random prompts."""
-    size = pool.shape[1]
-    law = PoolPrompts(
-        pool[None],
-        context=tokens,
-        divisor=tokens + 1,
-        label_noise=rho,
-        last_scale=last_scale,
-        prompts=prompts,
-        unit=unit,
-        leverage=1.0,
-    )
-    drawn = pool_prompts(
-        pool, context=tokens, divisor=tokens + 1, label_noise=rho, points=points, rng=np.random.default_rng(1)
-    )
+    size, common = pool.shape[1], {"context": tokens, "divisor": tokens + 1, "label_noise": 0.3}
+    law = PoolPrompts(pool[None], **common, last_scale=last_scale, prompts=prompts, unit=unit, leverage=1.0)
+    drawn = pool_prompts(pool, **common, points=1 << 17, rng=np.random.default_rng(1))
     features = drawn.features[:, : law.side].copy()
     features[:, size:] *= last_scale
     nodes, weights = scalar_nodes(size, 0)
@@ -142,18 +122,9 @@ def test_quadrature_has_converged(size, tokens, count, leverage, bound):
     response = np.eye(size + 1) + mixing @ mixing.T / size
     response *= leverage * 2 * size**2 / (size + size**2 / tokens) / np.trace(response) * size
     found = []
+    common = {"context": tokens, "divisor": tokens, "label_noise": 0.1, "last_scale": 1.0, "prompts": 2.0 * size**2}
     for refine in (0, 1):
-        law = PoolPrompts(
-            pool,
-            context=tokens,
-            divisor=tokens,
-            label_noise=0.1,
-            last_scale=1.0,
-            prompts=2.0 * size**2,
-            unit=1.0,
-            leverage=leverage,
-            refine=refine,
-        )
+        law = PoolPrompts(pool, **common, unit=1.0, leverage=leverage, refine=refine)
         at = law.tilted(response[None])
         found.append([at.squares(law.om_x2), PolynomialAverages(at, law.om2_x4)(response[None]), at.mean(law.om2)])
     for coarse, fine in zip(*found, strict=True):
@@ -238,8 +209,7 @@ def test_the_other_layers_join_their_theory_without_pools(layer):
         "context_length": 2.0,
         "label_noise": 0.1,
         "temperature": 0.3,
-        **layer,
-    }
+    } | layer
     own = solve_finite(**point)
     pools = solve_finite(**point, distinct_tasks=[32, 64])
     for name in ("m", "q", "chi", "e_icl", "e_icl_gibbs", "e_train", "free_energy", "contrast", "replicon"):
@@ -264,10 +234,7 @@ def test_the_gap_to_known_tasks_falls_as_one_over_their_number():
 # (D, tau, alpha, kappa, rho, lam); e_icl - e_idg and its standard error, simulated: 400 data sets at seed 12 for both,
 # 2000 at 101 and 1500 at 202, weighted by their variances; and what the theory gave with 64 D quasi-random prompts for
 # both the solution and the error.
-GAPS = [
-    ((16, 2, 2, 16, 0.1, 0.1), 0.02359, 0.00040, 0.0273),
-    ((16, 4, 4, 16, 0.1, 0.01), 0.01112, 0.00020, 0.0135),
-]
+GAPS = [((16, 2, 2, 16, 0.1, 0.1), 0.02359, 0.00040, 0.0273), ((16, 4, 4, 16, 0.1, 0.01), 0.01112, 0.00020, 0.0135)]
 
 
 @pytest.mark.parametrize(("point", "gap", "error", "biased"), GAPS)
@@ -287,14 +254,8 @@ def test_many_tasks_at_tiny_ridge_where_sampled_averages_were_biased():
     Simulated for this project. With e_idg over the prompts that G was solved on the theory gave e_icl 0.11913 at
     kappa = 32, and at kappa = 128 e_icl 0.11902 and e_idg 0.11587.
     """
-    found = solve_finite(
-        dimension=32,
-        task_diversity=10,
-        context_length=10,
-        distinct_tasks=[32, 128, np.inf],
-        label_noise=0.01,
-        ridge=1e-6,
-    )
+    point = {"dimension": 32, "task_diversity": 10, "context_length": 10, "label_noise": 0.01, "ridge": 1e-6}
+    found = solve_finite(**point, distinct_tasks=[32, 128, np.inf])
     assert found.e_icl[2] == pytest.approx(0.11754, abs=1e-5)
     assert abs(found.e_icl[0] - 0.11792) < 3 * 0.00016
     assert abs(0.11913 - 0.11792) > 6 * 0.00016

@@ -123,12 +123,7 @@ def test_scaling_is_that_of_the_symbolic_layer():
     one = sizes_at(dimension, {"task_diversity": 3.0, "context_length": 2.0})
     assert (one.prompts, one.context) == (scaling[S.P], scaling[S.N])
     back = from_unscaled(
-        dimension,
-        prompts=one.prompts,
-        context=one.context,
-        **unscaled,
-        task_count=14,
-        test_context=21,
+        dimension, prompts=one.prompts, context=one.context, **unscaled, task_count=14, test_context=21
     )
     expected = {"task_diversity": 3, "context_length": 2, "distinct_tasks": 2, "test_context_length": 3}
     assert back == expected | {"ridge": 0.25, "temperature": 0.25}
