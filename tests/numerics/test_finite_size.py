@@ -1,6 +1,6 @@
 """The finite-size cavity theory: its limits, its functional, its quadrature, its solver, its refusals."""
 
-import time
+import timeit
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import solve_finite
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.gamma_quadrature import chi_square_nodes, prompt_nodes
+from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.moments import feature_moments
 from iclglass.numerics.saddle_point import solve
 
@@ -51,30 +52,29 @@ def test_one_over_d_coefficients_without_ridge():
         assert abs(coefficients[1] - value) < 1e-6, name
 
 
-def test_free_energy_is_a_functional_of_which_the_rest_are_derivatives():
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("tau", [0.4, 1.05, 3.0])
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_free_energy_is_a_functional_of_which_the_rest_are_derivatives(layer, tau, temperature):
     """dF/dlam is half the mean of |W|^2/D: ties ln det A, g_1, g_2, m, v_1, v_2 and the train error together."""
-    step = 1e-4
-    for tau in (0.4, 1.05, 3.0):
-        for temperature in (0.0, 0.7):
-            point = POINT | {"task_diversity": tau, "temperature": temperature, "dimension": 9}
-            centre, up, down = (solve_finite(**(point | {"ridge": 0.1 * factor})) for factor in (1, 1 + step, 1 - step))
-            slope = (up.free_energy - down.free_energy) / (0.2 * step)
-            context = int(centre.context)
-            moments = feature_moments(dimension=9, context=context, label_noise=0.25, norm="N")
-            # g_2 from the Gibbs error, e_icl_gibbs - e_icl = (T/D)(block g_1 + last_row g_2), g_1 = D chi
-            last = 0.0
-            if temperature > 0:
-                last = 9 * (centre.e_icl_gibbs - centre.e_icl) - temperature * moments.block * 9 * centre.chi
-                last /= moments.last_row
-            expected = (centre.q_self + centre.last_row / 9 + last / 81) / 2
-            assert abs(slope / expected - 1) < DIFFERENCE
-            assert centre.energy == pytest.approx(
-                (centre.e_train + 0.1 * (centre.q + centre.last_row / 9)) / 2 + temperature * 10 / 18, rel=1e-13
-            )
-            if temperature > 0:
-                hot, cold = (solve_finite(**(point | {"temperature": temperature * f})) for f in (1 + step, 1 - step))
-                entropy = -(hot.free_energy - cold.free_energy) / (2 * step * temperature)
-                assert abs(entropy - centre.entropy) < DIFFERENCE
+    step, point = 1e-4, POINT | {"task_diversity": tau, "temperature": temperature, "dimension": 9, **layer}
+    kind = LastRow(**layer)
+    centre, up, down = (solve_finite(**(point | {"ridge": 0.1 * factor})) for factor in (1, 1 + step, 1 - step))
+    slope = (up.free_energy - down.free_energy) / (0.2 * step)
+    moments = feature_moments(dimension=9, context=int(centre.context), label_noise=0.25, norm="N")
+    # g_2 from the Gibbs error, e_icl_gibbs - e_icl = (T/D)(block g_1 + last_row g_2), g_1 = D chi
+    last = 0.0
+    if temperature > 0 and kind.last_row:
+        last = 9 * (centre.e_icl_gibbs - centre.e_icl) - temperature * moments.block * 9 * centre.chi
+        last /= moments.last_row * kind.scale(9) ** 2
+    expected = (centre.q_self + centre.last_row / 9 + last / 81) / 2
+    assert abs(slope / expected - 1) < DIFFERENCE
+    energy = (centre.e_train + 0.1 * (centre.q + centre.last_row / 9)) / 2 + temperature * kind.rows(9) / 18
+    assert centre.energy == pytest.approx(energy, rel=1e-13)
+    if temperature > 0:
+        hot, cold = (solve_finite(**(point | {"temperature": temperature * f})) for f in (1 + step, 1 - step))
+        entropy = -(hot.free_energy - cold.free_energy) / (2 * step * temperature)
+        assert abs(entropy - centre.entropy) < DIFFERENCE
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.7])
@@ -169,16 +169,10 @@ def test_test_prompts_of_another_length():
     assert longer.e_icl == pytest.approx(float(expected), rel=1e-13)
 
 
-def test_one_solve_takes_less_than_twenty_milliseconds():
-    for rho in (0.0, 0.2):
-        point = {"dimension": 20, "task_diversity": 2.0, "context_length": 1.0, "label_noise": rho}
-        solve_finite(**point)
-        times = []
-        for _ in range(7):
-            start = time.perf_counter()
-            solve_finite(**point)
-            times.append(time.perf_counter() - start)
-        assert min(times) < 0.02
+@pytest.mark.parametrize("rho", [0.0, 0.2])
+def test_one_solve_takes_less_than_twenty_milliseconds(rho):
+    point = {"dimension": 20, "task_diversity": 2.0, "context_length": 1.0, "label_noise": rho}
+    assert min(timeit.repeat(lambda: solve_finite(**point), number=1, repeat=8)) < 0.02
 
 
 def test_small_dimensions_are_refused():

@@ -26,30 +26,6 @@ DIFFERENCE = 1e-6
 ROUNDING = 1e-11
 
 
-@pytest.mark.parametrize("layer", [{}, SCALED, ABSENT])
-def test_energies_are_derivatives_of_the_free_energy(layer):
-    """d F/d lam = <|W|^2>/(2 D) and d F/d T = -S, the last row and its measure included."""
-    step = 1e-4
-    point = POINT | {"dimension": 9, **layer}
-    here = solve_finite(**point)
-
-    def slope(name):
-        up, down = (solve_finite(**(point | {name: point[name] * (1 + sign * step)})) for sign in (1, -1))
-        return (up.free_energy - down.free_energy) / (2 * step * point[name])
-
-    assert abs(slope("temperature") + here.entropy) < DIFFERENCE * abs(here.entropy)
-    spins = 9 * (9 + (layer != ABSENT))
-    # Equipartition: <H> is known, and e_train at T = 0 is not changed by T.
-    ground = solve_finite(**(point | {"temperature": 0.0}))
-    assert abs(here.energy - ground.energy - spins * 0.5 / (2 * 81)) < ROUNDING
-    warm_square = 2 * slope("ridge")
-    block = float(here.q_self)
-    if layer == ABSENT:
-        assert abs(warm_square - block) < DIFFERENCE * block
-    else:
-        assert warm_square > block + float(here.last_row) / 9
-
-
 @pytest.mark.parametrize("task_diversity", [0.6, 3.0])
 def test_without_last_row_is_a_last_feature_of_no_size(task_diversity, monkeypatch):
     """g_2 drops out: spins that no prompt reaches keep their prior and leave the block alone."""
@@ -114,18 +90,6 @@ def test_below_the_threshold_the_layers_differ_in_order_one_over_d():
     for gap in (large, small):  # a coefficient of 1/D with a correction of relative order 1/D
         assert 0.4 < (gap[2] - gap[1]) / (gap[1] - gap[0]) < 0.6
         assert abs(gap[2] / gap[0] - 1) < 0.1
-
-
-@pytest.mark.parametrize("layer", [SCALED, ABSENT])
-@pytest.mark.parametrize("ridge", [0.1, 0.0])
-def test_state_evolution_ends_at_the_theory_of_its_layer(layer, ridge):
-    point = {"task_diversity": 3.0, "context_length": 2.0, "label_noise": 0.1, "ridge": ridge, "dimension": 12}
-    path, end = state_evolution(**point, steps=150, **layer), solve_finite(**point, **layer)
-    for name in ("m", "q", "chi", "e_icl", "e_idg", "e_train", "last_row"):
-        assert abs(getattr(path, name)[-1] - getattr(end, name)) < 1e-9, name
-    assert path.rate == np.sqrt(1 - end.replicon)
-    if layer == ABSENT:
-        assert not path.last_row.any()
 
 
 def test_a_sweep_reports_its_layer():

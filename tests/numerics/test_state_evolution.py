@@ -69,11 +69,18 @@ def test_fixed_point_is_the_saddle_point():
     same_as_saddle_point(state_evolution(steps=1500, **points), solve(**points), names)
 
 
-def test_fixed_point_at_finite_dimension_is_the_finite_size_theory():
-    points = {"task_diversity": [0.5, 1.5, 3.0], "context_length": [1.0, 2.0, 0.55], "ridge": 0.3, "label_noise": 0.2}
-    points |= {"dimension": [10, 8, 20], "test_context_length": 3.0, "norm": "N+1"}
+@pytest.mark.parametrize("layer", [{}, {"last_feature": "scaled-tokens"}, {"last_row": False}])
+@pytest.mark.parametrize("ridge", [0.3, 0.0])
+def test_fixed_point_at_finite_dimension_is_the_finite_size_theory(layer, ridge):
+    points = {"task_diversity": [3.0, 1.5, 0.5], "context_length": [1.0, 2.0, 0.55], "label_noise": 0.2, "ridge": ridge}
+    points |= {"dimension": [10, 8, 20], "test_context_length": 3.0, "norm": "N+1", **layer}
     names = ("m", "q", "chi", "e_icl", "e_idg", "e_train", "last_row")
-    same_as_saddle_point(state_evolution(steps=300, **points), solve(**points), names)
+    kept = slice(None if ridge else 2)  # without ridge there is no fixed point below the threshold
+    points = {name: value[kept] if isinstance(value, list) else value for name, value in points.items()}
+    path, end = state_evolution(steps=300, **points), solve(**points)
+    same_as_saddle_point(path, end, names)
+    np.testing.assert_array_equal(path.rate, np.sqrt(1 - end.replicon))
+    assert path.last_row.any() == ("last_row" not in layer)
 
 
 # ---------------------------------------------------------------------------------------------------------------
