@@ -54,7 +54,8 @@ def best_ridge(**given: Unpack[Given]) -> Array:
         del point["test_context_length"]
     slope = gradient("ridge", tied=False)
     ladder = np.broadcast_to(_LADDER, (point["ridge"].size, _LADDER.size))
-    slopes = slope({**_widened(point), "ridge": ladder})
+    wide = {name: np.broadcast_to(array, ladder.shape) for name, array in point.items()}  # every column as the ladder
+    slopes = slope({**wide, "ridge": ladder})
     results = np.full(ladder.shape[0], np.nan)
     least = np.full(ladder.shape[0], np.inf)
 
@@ -83,8 +84,3 @@ def best_ridge(**given: Unpack[Given]) -> Array:
         offer(rows[found], np.exp(root[found]))
     results[results == _LADDER[0]] = 0.0
     return results.reshape(parameters.shape)[()]
-
-
-def _widened(point: dict[str, Array]) -> dict[str, Array]:
-    """Every column as wide as the ladder."""
-    return {name: np.broadcast_to(array, (array.shape[0], _LADDER.size)) for name, array in point.items()}

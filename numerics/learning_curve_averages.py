@@ -11,12 +11,10 @@ all integrands here are analytic and bounded for |Im u| < pi/4, so the error is 
 step 1/8. Source: this project, notes/learning_curves.md.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DEEPEST", "BulkRule", "Modes", "bulk_rule", "deepest_scale", "lower_edge"]
+__all__ = ["DEEPEST", "Modes", "bulk_rule", "deepest_scale", "lower_edge"]
 
 Array = NDArray[np.float64]
 
@@ -27,18 +25,6 @@ _LEFT, _RIGHT = 37.0, 13.0
 _MOST_LEFT = 220.0
 DEEPEST = -180.0
 """Smallest scale of u that leaves the rule its full range to the left."""
-
-
-@dataclass(frozen=True, eq=False)
-class BulkRule:
-    """Nodes and weights in u.
-
-    rise : (nodes,), 1/(1 + exp(-2u)): x = x_- + 4 sqrt(c) rise.
-    weights : (nodes, 2), of the rule and of the rule with twice the step, for (2/pi) int du sech(u)^3.
-    """
-
-    rise: Array
-    weights: Array
 
 
 def lower_edge(tau: Array) -> Array:
@@ -62,11 +48,14 @@ def deepest_scale(tau: Array, a: Array, lam: Array, time: Array) -> Array:
     return deepest
 
 
-def bulk_rule(deepest: float) -> BulkRule:
-    """The rule for integrands whose smallest scale is ``deepest`` (see `deepest_scale`); both steps share nodes.
+def bulk_rule(deepest: float) -> tuple[Array, Array]:
+    """Nodes and weights in u for integrands whose smallest scale is ``deepest`` (see `deepest_scale`).
 
-    >>> rule = bulk_rule(0.0)
-    >>> np.allclose(rule.weights.sum(axis=0), 1, rtol=0, atol=[1e-14, 1e-8])  # int sech^3 = pi/2
+    The nodes are 1/(1 + exp(-2u)), (nodes,): x = x_- + 4 sqrt(c) times them. The weights, (nodes, 2), are those of the
+    rule and of that with twice the step, which shares nodes, for (2/pi) int du sech(u)^3.
+
+    >>> _, weights = bulk_rule(0.0)
+    >>> np.allclose(weights.sum(axis=0), 1, rtol=0, atol=[1e-14, 1e-8])  # int sech^3 = pi/2
     True
     """
     left = int(min(_LEFT - deepest, _MOST_LEFT) / _STEP)
@@ -74,7 +63,7 @@ def bulk_rule(deepest: float) -> BulkRule:
     u = _STEP * numbers
     weight = (2 / np.pi) * _STEP / np.cosh(u) ** 3
     coarse = np.where(numbers % 2 == 0, 2 * weight, 0.0)
-    return BulkRule(1 / (1 + np.exp(-2 * u)), np.stack([weight, coarse], axis=1))
+    return 1 / (1 + np.exp(-2 * u)), np.stack([weight, coarse], axis=1)
 
 
 class Modes:
@@ -100,8 +89,8 @@ class Modes:
         self.a = 1 + self.b
         self.deepest = deepest_scale(self.tau, self.a, self.lam, self.time)
         usable = self.deepest[np.isfinite(self.deepest)]
-        self.rule = bulk_rule(float(max(usable.min(initial=0.0), DEEPEST)))
-        self.low, self.above = lower_edge(self.tau), 4 / np.sqrt(self.tau) * self.rule.rise
+        rise, self._weights = bulk_rule(float(max(usable.min(initial=0.0), DEEPEST)))
+        self.low, self.above = lower_edge(self.tau), 4 / np.sqrt(self.tau) * rise
         self.x = self.low + self.above
         self.rate = self.a * self.x + self.lam
         exponent = -self.rate * self.time
@@ -110,5 +99,5 @@ class Modes:
 
     def average(self, integrand: Array) -> Array:
         """< x integrand > by the rule and by that with twice the step, (points, 2); an atom at 0 does not count."""
-        result: Array = integrand @ self.rule.weights
+        result: Array = integrand @ self._weights
         return result

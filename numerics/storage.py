@@ -33,6 +33,7 @@ __all__ = [
     "check_readable",
     "check_writable",
     "load",
+    "one_error",
     "provenance",
     "replacing",
     "save",
@@ -192,34 +193,34 @@ def replacing(path: str | Path, *, force: bool = False) -> Iterator[Path]:
 
     Raises OutputError: as `check_writable`, and when writing fails (full disk, for instance).
     """
-    with uninterrupted():
-        yield from _replacing(path, force=force)
-
-
-def _replacing(path: str | Path, *, force: bool) -> Iterator[Path]:
     target = check_writable(path, force=force)
-    try:
+    with uninterrupted(), one_error(f"{target} cannot be written", OSError):
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
         os.close(handle)
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error}") from error
-    temporary = Path(name)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _sync(temporary)
+            # mkstemp makes a private file; a result gets the permissions any new file would have.
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
+            temporary.replace(target)
+            with suppress(OSError):
+                _sync(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def one_error(message: str, *kinds: type[BaseException]) -> Iterator[None]:
+    """What libraries raise as one OutputError that says what it means; one that was raised on purpose stays."""
     try:
-        yield temporary
-        _sync(temporary)
-        # mkstemp makes a private file; a result gets the permissions any new file would have.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(target)
-        with suppress(OSError):
-            _sync(target.parent)
+        yield
     except OutputError:
         raise
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    except kinds as error:
+        raise OutputError(f"{message}: {error}") from error
 
 
 def _sync(path: Path) -> None:
@@ -302,7 +303,8 @@ def load(path: str | Path) -> "xr.Dataset":
     import xarray as xr
 
     source = check_readable(check_path("path", path))
-    try:
+    damage = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, MemoryError)
+    with one_error(f"{source} is damaged or not a netCDF-4 file", *damage):
         if not _seal_holds(source):
             raise OutputError(f"{source} is damaged: its bytes are not those that were written")
         # h5netcdf complains on stderr when it collects a file whose root it could not open: look first.
@@ -310,10 +312,6 @@ def load(path: str | Path) -> "xr.Dataset":
             file["/"]
         with uninterrupted(), xr.open_dataset(source, engine="h5netcdf") as dataset:
             result = dataset.load()
-    except OutputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, MemoryError) as error:
-        raise OutputError(f"{source} is damaged or not a netCDF-4 file: {error}") from error
     if PROVENANCE not in result.attrs:
         raise OutputError(f"{source} was not written by iclglass: it has no attribute {PROVENANCE}")
     return result
