@@ -34,7 +34,7 @@ from iclglass.numerics.memory import chunks
 from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts, TiltedPrompts
 from iclglass.numerics.sizes import divisor, from_unscaled, to_unscaled
 
-__all__ = ["JUDGED", "average_over_pools", "mean_over_pools", "pool_controls", "solve_pool", "solve_pools"]
+__all__ = ["JUDGED", "average_over_pools", "mean_over_pools", "pool_controls", "solve_pools"]
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -59,53 +59,21 @@ JUDGED = ("m", "q", "e_icl", "e_idg", "e_train")
 
 
 def average_over_pools(
-    flat: Mapping[str, Array], norm: str, layer: LastRow, progress: Progress | None = None
+    flat: Mapping[str, Array], norm: str, layer: LastRow, progress: Progress | None = None, pool: Array | None = None
 ) -> dict[str, Array]:
     """All quantities at many points, averaged over pools; the same pools serve all points of equal D and K.
 
     flat : name -> (points,): dimension, prompts, context_length, test_context_length and task_count as whole numbers;
-        label_noise, ridge, temperature.
-    norm : "N" or "N+1".
-    layer : the last row and its feature.
-    progress : called with (points done, points in all).
+        label_noise, ridge, temperature.    progress : called with (points done, points in all).
+    pool : (K, D), one given pool that all data sets share: nothing is drawn, and error_bound is NaN.
 
-    Returns name -> (points,): the quantities of `numerics.finite_size.FiniteSizeSolution`; error_bound, half of the
-    widest relative 95 % interval of m, q, e_icl, e_idg and e_train; and for each quantity the standard error,
-    ``NAME_standard_error``.
+    Returns name -> (points,): the quantities of `numerics.solution.Solution`; error_bound, half of the widest relative
+    95 % interval of m, q, e_icl, e_idg and e_train; for each quantity the standard error, ``NAME_standard_error``.
     """
-
-    def drawn(size: int, count: int) -> tuple[Array, Array | None]:
-        if count == 1:  # one task: its length is all that counts
-            square, weight = scalar_nodes(size, 0)
-            return np.sqrt(square)[:, None, None] * np.eye(1, size), weight
-        pools = max(_FEWEST_POOLS, round(_POOLS_TIMES_DIMENSION / size))
-        streams = [np.random.default_rng([size, count, index]) for index in range(pools)]
-        return np.stack([rng.standard_normal((count, size)) for rng in streams]), None
-
-    return _by_law(flat, norm, layer, drawn, progress)
-
-
-def solve_pool(
-    tasks: Array, flat: Mapping[str, Array], norm: str, layer: LastRow, progress: Progress | None = None
-) -> dict[str, Array]:
-    """All quantities at many points for one given pool, (K, D); arguments and result as in `average_over_pools`.
-
-    The mean is over data sets that share the pool; nothing is drawn, error_bound is NaN.
-    """
-    return _by_law(flat, norm, layer, lambda size, count: (tasks[None], np.ones(1)), progress)
-
-
-def _by_law(
-    flat: Mapping[str, Array],
-    norm: str,
-    layer: LastRow,
-    draw: Callable[[int, int], tuple[Array, Array | None]],
-    progress: Progress | None,
-) -> dict[str, Array]:
     result: dict[str, Array] = {}
     done, total = 0, flat["dimension"].size
     for (size, count), members in by_law(flat, "dimension", "task_count"):
-        pools, weight = draw(int(size), int(count))
+        pools, weight = _drawn(int(size), int(count)) if pool is None else (pool[None], np.ones(1))
         for member in members:
             point = {name: array[member] for name, array in flat.items()}
             # Where there is no solution the point stays NaN.
@@ -117,6 +85,16 @@ def _by_law(
             if progress is not None:
                 progress(done, total)
     return result
+
+
+def _drawn(size: int, count: int) -> tuple[Array, Array | None]:
+    """Pools of K tasks; of one task its lengths, with the weights of a quadrature: they are all that counts."""
+    if count == 1:
+        square, weight = scalar_nodes(size, 0)
+        return np.sqrt(square)[:, None, None] * np.eye(1, size), weight
+    pools = max(_FEWEST_POOLS, round(_POOLS_TIMES_DIMENSION / size))
+    streams = [np.random.default_rng([size, count, index]) for index in range(pools)]
+    return np.stack([rng.standard_normal((count, size)) for rng in streams]), None
 
 
 def pool_controls(pools: Array) -> Array:

@@ -68,10 +68,7 @@ def solve_finite(parameters: Parameters | None = None, /, **given: Unpack[Given]
 
 
 def solve_finite_points(
-    parameters: Parameters,
-    *,
-    pool: Array | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    parameters: Parameters, *, pool: Array | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Solution:
     """`solve_finite` of an object; for a given ``pool`` of tasks, (K, D), `solve_given_pool`.
 
@@ -87,36 +84,26 @@ def solve_finite_points(
     names = (*_REAL, *(f"{name}_standard_error" for name in _REAL), "error_bound")
     result = {name: np.full(sizes.shape, np.nan) for name in names}
     diverges = _diverges(flat, layer)
-    for chosen in (False, True):
-        members = np.flatnonzero((pooled == chosen) & ~diverges)
-        if members.size:
-            part = {name: array[members] for name, array in flat.items()}
-            for name, array in _solve(part, norm, layer, chosen, pool, progress).items():
-                result[name][members] = array
+    for chosen in (pooled, ~pooled):
+        members = np.flatnonzero(chosen & ~diverges)
+        if not members.size:
+            continue
+        part = {name: array[members] for name, array in flat.items()}
+        with np.errstate(all="ignore"):
+            if chosen is pooled:
+                from iclglass.numerics.finite_pool import average_over_pools  # slow to import, for pools alone
+
+                found = average_over_pools(part, norm, layer, progress, pool)
+            else:
+                found = solve_own_tasks(part, norm, layer)
+        for name, array in found.items():
+            result[name][members] = array
     arrays: dict[str, Any] = {**result, "status": _judge(result, diverges)}
     errors = {name: arrays.pop(f"{name}_standard_error").reshape(shape)[()] for name in _REAL}
     flat["task_count"] = np.where(pooled, flat["task_count"], flat["prompts"])
     arrays |= {name: flat[name].astype(np.int64) for name in (*COUNTS, "dimension")}
     arrays = {name: array.reshape(shape)[()] for name, array in arrays.items()}
     return Solution(parameters, **arrays, standard_errors=errors)
-
-
-def _solve(
-    flat: Mapping[str, Array],
-    norm: str,
-    layer: LastRow,
-    pooled: bool,
-    pool: Array | None,
-    progress: Callable[[int, int], None] | None,
-) -> dict[str, Array]:
-    with np.errstate(all="ignore"):
-        if not pooled:
-            return solve_own_tasks(flat, norm, layer)
-        from iclglass.numerics.finite_pool import average_over_pools, solve_pool
-
-        if pool is None:
-            return average_over_pools(flat, norm, layer, progress)
-        return solve_pool(pool, flat, norm, layer, progress)
 
 
 @by_name
