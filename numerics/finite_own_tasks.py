@@ -46,7 +46,7 @@ def solve_own_tasks(flat: Mapping[str, Array], norm: str, layer: LastRow) -> dic
     norm : "N" or "N+1".
     layer : the last feature, and whether there is one.
 
-    Returns name -> (points,): the quantities of `numerics.finite_size.FiniteSizeSolution`.
+    Returns name -> (points,): the quantities of `numerics.solution.Solution`.
     """
     result: dict[str, Array] = {}
     # Points of one law of the prompts share the nodes.

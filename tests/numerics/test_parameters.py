@@ -176,7 +176,22 @@ def test_digits_out_of_range(name, value):
 
 
 @pytest.mark.parametrize(
-    "value", [True, 1j, [1], b"1", np.array([1.0]), "1e999999999", "1e-999999999", "1e10001"], ids=repr
+    "value",
+    [
+        True,
+        1j,
+        [1],
+        b"1",
+        None,
+        np.array([1.0]),
+        sp.Symbol("x"),
+        sp.I,
+        sp.true,
+        "1e999999999",
+        "1e-999999999",
+        "1e10001",
+    ],
+    ids=repr,
 )
 def test_digits_wrong_type_and_absurd_exponents(value):
     error, message = (

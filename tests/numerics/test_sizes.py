@@ -211,28 +211,19 @@ def test_the_formulas_stand_in_one_place():
     assert {key: number for key, number in found.items() if key not in here} == EXCEPTIONS
 
 
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("round(tau * dimension**2)", "rounding"),
-        ("int(np.rint(point[n][0] * size))", "rounding"),
-        ("round(kappa * data.dimension) if finite else 0", "rounding"),
-        ("(alpha * dimension).round()", "rounding"),
-        ("np.rint(flat['ridge'] * flat['dimension'])", "rounding"),
-        ("tokens if norm == 'N' else tokens + 1", "divisor"),
-        ("context + (self.norm == 'N+1')", "divisor"),
-        ("sizes = task_diversity * dimension * dimension, 1", "product"),
-        ("instance.prompts / size**2", "count"),
-        ("samples.prompts[row] / dimension**2", "count"),
-        ("law['context'] / dimension", "count"),
-        ("_CONTEXT / _DIMENSION", "count"),
-        ("point.ridge / data.dimension", "ridge"),
-        ("flat['ridge'] / flat['dimension']", "ridge"),
-        ("dimension * values['ridge0']", "ridge"),
-        ("dimension**2 / values['beta']", "temperature"),
-        ("dimension**2 / (point.temperature or 1.0)", "temperature"),
-    ],
-)
+ELSEWHERE = {
+    "rounding": ["round(tau * dimension**2)", "int(np.rint(point[n][0] * size))", "(alpha * dimension).round()",
+                 "round(kappa * data.dimension) if finite else 0", "np.rint(flat['ridge'] * flat['dimension'])"],
+    "divisor": ["tokens if norm == 'N' else tokens + 1", "context + (self.norm == 'N+1')"],
+    "product": ["sizes = task_diversity * dimension * dimension, 1"],
+    "count": ["instance.prompts / size**2", "samples.prompts[row] / dimension**2", "law['context'] / dimension",
+              "_CONTEXT / _DIMENSION"],
+    "ridge": ["point.ridge / data.dimension", "flat['ridge'] / flat['dimension']", "dimension * values['ridge0']"],
+    "temperature": ["dimension**2 / values['beta']", "dimension**2 / (point.temperature or 1.0)"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in ELSEWHERE.items() for text in texts])
 def test_a_formula_elsewhere_would_be_seen(text, kind):
     assert kind in {found for node in ast.walk(ast.parse(text)) for found in kinds(node)}
 
