@@ -32,8 +32,11 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_flag",
+    "check_generator",
     "check_path",
     "check_real",
+    "check_solver",
+    "check_type",
     "doubles",
     "is_data_array",
     "real_array",
@@ -97,6 +100,22 @@ def check_beta(value: object) -> float:
     if not 1 / LARGEST <= beta < LARGEST:
         raise ParameterError(f"beta must be in {1 / LARGEST:g} .. {LARGEST:g}, got {value!r}: variances would overflow")
     return beta
+
+
+def check_solver(
+    ridge0: object, beta: object, tolerance: object, max_iterations: object
+) -> tuple[float, float, float, int]:
+    """What every solver of one data set is given: SG's lambda0 >= 0 and beta, not scaled, and when it stops.
+
+    >>> check_solver(0, 2, 1e-12, 100)
+    (0.0, 2.0, 1e-12, 100)
+    """
+    return (
+        check_real("ridge0", ridge0, minimum=0.0, maximum=LARGEST),
+        check_beta(beta),
+        check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0),
+        check_count("max_iterations", max_iterations, minimum=1),
+    )
 
 
 def as_number(value: object) -> Any:
@@ -242,6 +261,23 @@ def _kind(value: object) -> str:
     """Type and value for a message, on one line, and what to do about None."""
     remedy = "; leave it out where it has a default" if value is None else ""
     return f"{type(value).__name__} {' '.join(reprlib.repr(value).split())}{remedy}"
+
+
+def check_type(name: str, value: object, kind: type, wanted: str, *, remedy: str = "") -> None:
+    """Refuse a value of another type, in these words.
+
+    >>> check_type("prompts", 12, int, "an integer")
+    """
+    if not isinstance(value, kind):
+        raise ParameterTypeError(f"{name} must be {wanted}, got {type(value).__name__}{remedy}")
+
+
+def check_generator(rng: object) -> None:
+    """Refuse what is neither None nor a generator of random numbers.
+
+    >>> check_generator(np.random.default_rng(0))
+    """
+    check_type("rng", rng, np.random.Generator | None, "a numpy.random.Generator")  # type: ignore[arg-type]
 
 
 def check_callable(name: str, value: object) -> None:

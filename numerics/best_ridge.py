@@ -1,11 +1,13 @@
 """best_ridge(...): the ridge with the least error on a new task, located by the derivative."""
 
+from typing import Unpack
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from iclglass.numerics.fixed_point import bracketed_root
 from iclglass.numerics.gradient import gradient
-from iclglass.numerics.parameters import Parameters, by_name
+from iclglass.numerics.parameters import Given, Parameters, by_name, takes
 from iclglass.numerics.saddle_point import solve_points
 
 __all__ = ["best_ridge"]
@@ -17,48 +19,43 @@ _LADDER = np.geomspace(1e-8, 1e8, 129)
 
 
 @by_name
-def best_ridge(
-    *,
-    task_diversity: ArrayLike,
-    context_length: ArrayLike,
-    distinct_tasks: ArrayLike = np.inf,
-    label_noise: ArrayLike = 0.0,
-    test_context_length: ArrayLike | None = None,
-) -> Array:
+@takes("task_diversity", "context_length", "distinct_tasks", "label_noise", "test_context_length")
+def best_ridge(**given: Unpack[Given]) -> Array:
     """The ridge lam* with the least e_icl; arrays broadcast, DataArrays by name.
 
     Equation: d e_icl/d lam = 0 with e_icl least among the minima. With one task per prompt it is
     lam* = a (a (1 + rho) - 1)/tau (Dobriban and Wager, Ann. Statist. 46 (2018) 247, for ridge regression with an
     isotropic prior), which a test compares; with a pool there is no closed form. Source: this project.
 
-    Args:
-        task_diversity, context_length, distinct_tasks, label_noise, test_context_length: as in
-            `numerics.saddle_point.solve`.
+    Parameters
+    ----------
+    task_diversity, context_length, distinct_tasks, label_noise, test_context_length
+        as in `numerics.saddle_point.solve`.
 
-    Returns:
-        lam*, of the broadcast shape; 0 where the error only rises with the ridge, from lam = 1e-8 on; infinity where
-        it still falls at lam = 1e8.
+    Returns
+    -------
+    ndarray
+        lam*, of the broadcast shape; 0 where the error only rises with the ridge, from lam = 1e-8 on; infinity where it
+        still falls at lam = 1e8.
 
-    Raises:
-        ParameterError, ParameterTypeError: as `solve`.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        as `solve`.
 
-    Examples:
-        >>> float(best_ridge(task_diversity=2.0, context_length=2.0).round(10))
-        0.375
+    Examples
+    --------
+    >>> float(best_ridge(task_diversity=2.0, context_length=2.0).round(10))
+    0.375
     """
-    parameters = Parameters(
-        task_diversity=task_diversity,
-        context_length=context_length,
-        distinct_tasks=distinct_tasks,
-        label_noise=label_noise,
-        test_context_length=test_context_length,
-    )
+    parameters = Parameters.of(given)
     point = {name: array.reshape(-1, 1) for name, array in parameters.scaled.items()}
-    if test_context_length is None:
+    if parameters.test_context_length is None:
         del point["test_context_length"]
     slope = gradient("ridge", tied=False)
     ladder = np.broadcast_to(_LADDER, (point["ridge"].size, _LADDER.size))
-    slopes = slope({**_widened(point), "ridge": ladder})
+    wide = {name: np.broadcast_to(array, ladder.shape) for name, array in point.items()}  # every column as the ladder
+    slopes = slope({**wide, "ridge": ladder})
     results = np.full(ladder.shape[0], np.nan)
     least = np.full(ladder.shape[0], np.inf)
 
@@ -87,8 +84,3 @@ def best_ridge(
         offer(rows[found], np.exp(root[found]))
     results[results == _LADDER[0]] = 0.0
     return results.reshape(parameters.shape)[()]
-
-
-def _widened(point: dict[str, Array]) -> dict[str, Array]:
-    """Every column as wide as the ladder."""
-    return {name: np.broadcast_to(array, (array.shape[0], _LADDER.size)) for name, array in point.items()}

@@ -1,6 +1,6 @@
 """Errors and thermodynamics at finite dimension, from the order parameters: common to all finite-size theories."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,9 +8,20 @@ from numpy.typing import ArrayLike, NDArray
 from iclglass.numerics import generated_numpy
 from iclglass.numerics.sizes import divisor
 
-__all__ = ["log_units", "observables"]
+__all__ = ["by_law", "log_units", "observables"]
 
 Array = NDArray[np.float64]
+
+
+def by_law(flat: Mapping[str, Array], *names: str) -> Iterator[tuple[list[float], NDArray[np.intp]]]:
+    """The different values of these parameters, and which points have them.
+
+    >>> [(law, points.tolist()) for law, points in by_law({"dimension": np.array([8.0, 9.0, 8.0])}, "dimension")]
+    [([8.0], [0, 2]), ([9.0], [1])]
+    """
+    laws, group = np.unique(np.stack([flat[name] for name in names]), axis=1, return_inverse=True)
+    for index, law in enumerate(laws.T):
+        yield law.tolist(), np.flatnonzero(group.reshape(-1) == index)
 
 
 def log_units(dimension: ArrayLike, last_scale: float) -> Array:

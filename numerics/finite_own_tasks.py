@@ -22,9 +22,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.finite_observables import observables
+from iclglass.numerics.finite_observables import by_law, observables
 from iclglass.numerics.gamma_quadrature import PromptNodes, prompt_nodes
 from iclglass.numerics.last_row import LastRow
+from iclglass.numerics.memory import chunks
 from iclglass.numerics.sizes import divisor, to_unscaled
 
 __all__ = ["solve_own_tasks"]
@@ -40,26 +41,19 @@ _ITERATIONS = 200
 def solve_own_tasks(flat: Mapping[str, Array], norm: str, layer: LastRow) -> dict[str, Array]:
     """All quantities at many points; every prompt has its own isotropic task.
 
-    Args:
-        flat: name -> (points,): dimension, prompts, context_length and test_context_length as whole numbers;
-            label_noise, ridge, temperature.
-        norm: "N" or "N+1".
-        layer: the last feature, and whether there is one.
+    flat : name -> (points,): dimension, prompts, context_length and test_context_length as whole numbers; label_noise,
+        ridge, temperature.
+    norm : "N" or "N+1".
+    layer : the last feature, and whether there is one.
 
-    Returns:
-        name -> (points,): the quantities of `numerics.finite_size.FiniteSizeSolution`.
+    Returns name -> (points,): the quantities of `numerics.solution.Solution`.
     """
     result: dict[str, Array] = {}
     # Points of one law of the prompts share the nodes.
-    laws, group = np.unique(
-        np.stack([flat["dimension"], flat["context_length"], flat["label_noise"]]), axis=1, return_inverse=True
-    )
-    for index, (size, context, noise) in enumerate(laws.T):
-        nodes = prompt_nodes(int(size), int(context), divisor(int(context), norm), float(noise))
-        members = np.flatnonzero(group.reshape(-1) == index)
-        step = max(1, _BLOCK // nodes.weight.size)
-        for start in range(0, members.size, step):
-            part = members[start : start + step]
+    for (size, context, noise), members in by_law(flat, "dimension", "context_length", "label_noise"):
+        nodes = prompt_nodes(int(size), int(context), divisor(int(context), norm), noise)
+        for chunk in chunks(members.size, _BLOCK // nodes.weight.size):
+            part = members[chunk]
             with np.errstate(all="ignore"):
                 values = _solve_law(nodes, {name: array[part] for name, array in flat.items()}, norm, layer)
             for name, value in values.items():

@@ -27,13 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.blas import own_threads
-from iclglass.numerics.finite_observables import observables
+from iclglass.numerics.finite_observables import by_law, observables
 from iclglass.numerics.gamma_quadrature import scalar_nodes
 from iclglass.numerics.last_row import LastRow
+from iclglass.numerics.memory import chunks
 from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts, TiltedPrompts
 from iclglass.numerics.sizes import divisor, from_unscaled, to_unscaled
 
-__all__ = ["JUDGED", "average_over_pools", "mean_over_pools", "pool_controls", "solve_pool", "solve_pools"]
+__all__ = ["JUDGED", "average_over_pools", "mean_over_pools", "pool_controls", "solve_pools"]
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -58,70 +59,42 @@ JUDGED = ("m", "q", "e_icl", "e_idg", "e_train")
 
 
 def average_over_pools(
-    flat: Mapping[str, Array], norm: str, layer: LastRow, progress: Progress | None = None
+    flat: Mapping[str, Array], norm: str, layer: LastRow, progress: Progress | None = None, pool: Array | None = None
 ) -> dict[str, Array]:
     """All quantities at many points, averaged over pools; the same pools serve all points of equal D and K.
 
-    Args:
-        flat: name -> (points,): dimension, prompts, context_length, test_context_length and task_count as whole
-            numbers; label_noise, ridge, temperature.
-        norm: "N" or "N+1".
-        layer: the last row and its feature.
-        progress: called with (points done, points in all).
+    flat : name -> (points,): dimension, prompts, context_length, test_context_length and task_count as whole numbers;
+        label_noise, ridge, temperature.    progress : called with (points done, points in all).
+    pool : (K, D), one given pool that all data sets share: nothing is drawn, and error_bound is NaN.
 
-    Returns:
-        name -> (points,): the quantities of `numerics.finite_size.FiniteSizeSolution`; error_bound, half of the widest
-        relative 95 % interval of m, q, e_icl, e_idg and e_train; and for each quantity the standard error,
-        ``NAME_standard_error``.
+    Returns name -> (points,): the quantities of `numerics.solution.Solution`; error_bound, half of the widest relative
+    95 % interval of m, q, e_icl, e_idg and e_train; for each quantity the standard error, ``NAME_standard_error``.
     """
-
-    def drawn(size: int, count: int) -> tuple[Array, Array | None]:
-        if count == 1:  # one task: its length is all that counts
-            square, weight = scalar_nodes(size, 0)
-            return np.sqrt(square)[:, None, None] * np.eye(1, size), weight
-        pools = max(_FEWEST_POOLS, round(_POOLS_TIMES_DIMENSION / size))
-        streams = [np.random.default_rng([size, count, index]) for index in range(pools)]
-        return np.stack([rng.standard_normal((count, size)) for rng in streams]), None
-
-    return _by_law(flat, norm, layer, drawn, progress)
-
-
-def solve_pool(
-    tasks: Array, flat: Mapping[str, Array], norm: str, layer: LastRow, progress: Progress | None = None
-) -> dict[str, Array]:
-    """All quantities at many points for one given pool, (K, D); arguments and result as in `average_over_pools`.
-
-    The mean is over data sets that share the pool; nothing is drawn, error_bound is NaN.
-    """
-    return _by_law(flat, norm, layer, lambda size, count: (tasks[None], np.ones(1)), progress)
-
-
-def _by_law(
-    flat: Mapping[str, Array],
-    norm: str,
-    layer: LastRow,
-    draw: Callable[[int, int], tuple[Array, Array | None]],
-    progress: Progress | None,
-) -> dict[str, Array]:
-    laws, group = np.unique(np.stack([flat[key] for key in ("dimension", "task_count")]), axis=1, return_inverse=True)
     result: dict[str, Array] = {}
     done, total = 0, flat["dimension"].size
-    for index, (size, count) in enumerate(laws.T):
-        pools, weight = draw(int(size), int(count))
-        for member in np.flatnonzero(group.reshape(-1) == index):
+    for (size, count), members in by_law(flat, "dimension", "task_count"):
+        pools, weight = _drawn(int(size), int(count)) if pool is None else (pool[None], np.ones(1))
+        for member in members:
             point = {name: array[member] for name, array in flat.items()}
             # Where there is no solution the point stays NaN.
             with suppress(np.linalg.LinAlgError):
                 found = solve_pools(pools, point, norm, layer)
-                values = (
-                    mean_over_pools(found, pool_controls(pools)) if weight is None else _weighted_mean(found, weight)
-                )
-                for name, value in values.items():
+                for name, value in _mean(found, pools, weight).items():
                     result.setdefault(name, np.full(flat["dimension"].shape, np.nan))[member] = value
             done += 1
             if progress is not None:
                 progress(done, total)
     return result
+
+
+def _drawn(size: int, count: int) -> tuple[Array, Array | None]:
+    """Pools of K tasks; of one task its lengths, with the weights of a quadrature: they are all that counts."""
+    if count == 1:
+        square, weight = scalar_nodes(size, 0)
+        return np.sqrt(square)[:, None, None] * np.eye(1, size), weight
+    pools = max(_FEWEST_POOLS, round(_POOLS_TIMES_DIMENSION / size))
+    streams = [np.random.default_rng([size, count, index]) for index in range(pools)]
+    return np.stack([rng.standard_normal((count, size)) for rng in streams]), None
 
 
 def pool_controls(pools: Array) -> Array:
@@ -149,9 +122,8 @@ def pool_controls(pools: Array) -> Array:
 def mean_over_pools(values: Mapping[str, Array], controls: Array) -> dict[str, float]:
     """Intercepts of the regression on the controls; their standard errors; and the widest relative 95 % interval.
 
-    Args:
-        values: name -> (pools,), one number of each pool.
-        controls: (pools, controls), numbers of mean zero.
+    values : name -> (pools,), one number of each pool.
+    controls : (pools, controls), numbers of mean zero.
 
     The error is that of HC3: a pool's residual over what is left of it when the pool is left out. With few tasks the
     quantities are no linear functions of the controls, and pools far out are fitted best.
@@ -179,8 +151,10 @@ def mean_over_pools(values: Mapping[str, Array], controls: Array) -> dict[str, f
     return result | {"error_bound": widest}
 
 
-def _weighted_mean(values: Mapping[str, Array], weight: Array) -> dict[str, float]:
-    """Where nothing is drawn: means with these weights, and no errors."""
+def _mean(values: Mapping[str, Array], pools: Array, weight: Array | None) -> dict[str, float]:
+    """Over drawn pools; with weights, where nothing is drawn, and then no errors."""
+    if weight is None:
+        return mean_over_pools(values, pool_controls(pools))
     return {
         name: float(array.max()) if name == "residual" else float(array[0] if len(array) == 1 else weight @ array)
         for name, array in values.items()
@@ -197,15 +171,14 @@ def _student(freedom: int) -> float:
 def solve_pools(pools: Array, point: Mapping[str, float], norm: str, layer: LastRow) -> dict[str, Array]:
     """All quantities at one parameter point for every pool of ``pools``, (pools, K, D), name -> (pools,)."""
     number, count, size = pools.shape
-    together = max(1, _ELEMENTS // (_NODES * count * (size + _NODES)))
-    starts = range(0, number, together)
+    together = list(chunks(number, _ELEMENTS // (_NODES * count * (size + _NODES))))
     parts: list[dict[str, Array]] = []
 
     def solve(index: int, found: list[dict[str, Array]]) -> None:
-        found.append(_solve_together(pools[starts[index] : starts[index] + together], point, norm, layer))
+        found.append(_solve_together(pools[together[index]], point, norm, layer))
 
     with np.errstate(all="ignore"), own_threads() as team:
-        team.in_order(len(starts), solve, lambda found: parts.append(found.pop()), list, team.size)
+        team.in_order(len(together), solve, lambda found: parts.append(found.pop()), list, team.size)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -15,7 +15,7 @@ from iclglass.numerics.arguments import doubles
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_own_tasks import solve_own_tasks
 from iclglass.numerics.last_row import LastRow
-from iclglass.numerics.parameters import Given, Parameters, by_name, collected
+from iclglass.numerics.parameters import FLOW, Given, Parameters, by_name, collected, takes
 from iclglass.numerics.sizes import counts
 from iclglass.numerics.solution import COUNTS, OBSERVABLES, Solution
 from iclglass.numerics.status import Status
@@ -68,10 +68,7 @@ def solve_finite(parameters: Parameters | None = None, /, **given: Unpack[Given]
 
 
 def solve_finite_points(
-    parameters: Parameters,
-    *,
-    pool: Array | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    parameters: Parameters, *, pool: Array | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Solution:
     """`solve_finite` of an object; for a given ``pool`` of tasks, (K, D), `solve_given_pool`.
 
@@ -87,12 +84,20 @@ def solve_finite_points(
     names = (*_REAL, *(f"{name}_standard_error" for name in _REAL), "error_bound")
     result = {name: np.full(sizes.shape, np.nan) for name in names}
     diverges = _diverges(flat, layer)
-    for chosen in (False, True):
-        members = np.flatnonzero((pooled == chosen) & ~diverges)
-        if members.size:
-            part = {name: array[members] for name, array in flat.items()}
-            for name, array in _solve(part, norm, layer, chosen, pool, progress).items():
-                result[name][members] = array
+    for chosen in (pooled, ~pooled):
+        members = np.flatnonzero(chosen & ~diverges)
+        if not members.size:
+            continue
+        part = {name: array[members] for name, array in flat.items()}
+        with np.errstate(all="ignore"):
+            if chosen is pooled:
+                from iclglass.numerics.finite_pool import average_over_pools  # slow to import, for pools alone
+
+                found = average_over_pools(part, norm, layer, progress, pool)
+            else:
+                found = solve_own_tasks(part, norm, layer)
+        for name, array in found.items():
+            result[name][members] = array
     arrays: dict[str, Any] = {**result, "status": _judge(result, diverges)}
     errors = {name: arrays.pop(f"{name}_standard_error").reshape(shape)[()] for name in _REAL}
     flat["task_count"] = np.where(pooled, flat["task_count"], flat["prompts"])
@@ -101,38 +106,9 @@ def solve_finite_points(
     return Solution(parameters, **arrays, standard_errors=errors)
 
 
-def _solve(
-    flat: Mapping[str, Array],
-    norm: str,
-    layer: LastRow,
-    pooled: bool,
-    pool: Array | None,
-    progress: Callable[[int, int], None] | None,
-) -> dict[str, Array]:
-    with np.errstate(all="ignore"):
-        if not pooled:
-            return solve_own_tasks(flat, norm, layer)
-        from iclglass.numerics.finite_pool import average_over_pools, solve_pool
-
-        if pool is None:
-            return average_over_pools(flat, norm, layer, progress)
-        return solve_pool(pool, flat, norm, layer, progress)
-
-
 @by_name
-def solve_given_pool(
-    tasks: ArrayLike,
-    *,
-    task_diversity: ArrayLike,
-    context_length: ArrayLike,
-    label_noise: ArrayLike = 0.0,
-    ridge: ArrayLike = 0.1,
-    temperature: ArrayLike = 0.0,
-    test_context_length: ArrayLike | None = None,
-    norm: str = "N",
-    last_feature: str = "unit-tokens",
-    last_row: bool = True,
-) -> Solution:
+@takes(*FLOW, "temperature", "norm", "last_feature", "last_row")
+def solve_given_pool(tasks: ArrayLike, **given: Unpack[Given]) -> Solution:  # type: ignore[misc]
     r"""Means over data sets that share one given pool of tasks.
 
     Equations: `numerics.finite_pool`. Source: this project, notes/finite_size.md.
@@ -167,19 +143,7 @@ def solve_given_pool(
         raise ParameterError(f"tasks must be finite and have shape (K, D) with K >= 1, not {pool.shape}")
     if not pool.any():
         raise ParameterError("tasks are all zero: such a pool teaches nothing; give at least one task that is not")
-    point = Parameters(
-        task_diversity=task_diversity,
-        context_length=context_length,
-        label_noise=label_noise,
-        ridge=ridge,
-        temperature=temperature,
-        test_context_length=test_context_length,
-        dimension=pool.shape[1],
-        norm=norm,
-        last_feature=last_feature,
-        last_row=last_row,
-    )
-    return solve_finite_points(point, pool=pool)
+    return solve_finite_points(Parameters.of({**given, "dimension": pool.shape[1]}), pool=pool)
 
 
 _REAL = tuple(name for name in (*OBSERVABLES, "last_row", "residual"))

@@ -37,20 +37,17 @@ def iterate(
 ) -> Iteration:
     """Damped fixed-point iteration x <- damping x + (1 - damping) step(x), elementwise over a grid.
 
-    Args:
-        step: the map; takes and returns an array of shape (unknowns, ...).
-        start: first iterate, shape (unknowns, ...).
-        damping: 0 <= damping < 1, weight of the old value.
-        tolerance: a point has converged when max |step(x) - x|/|step(x)| is below it.
-        limit: iterations at the most.
+    step : the map; takes and returns an array of shape (unknowns, ...).
+    start : first iterate, shape (unknowns, ...).
+    damping : 0 <= damping < 1, weight of the old value.
+    tolerance : a point has converged when max |step(x) - x|/|step(x)| is below it.
+    limit : iterations at the most.
 
-    Returns:
-        `Iteration`; points that have not converged keep their last value and a status that says so.
+    Returns `Iteration`; points that have not converged keep their last value and a status that says so.
 
-    Examples:
-        >>> result = iterate(lambda x: np.cos(x), np.array([[1.0]]))
-        >>> f"{result.values[0, 0]:.10f}", Status(result.status[0]).name
-        ('0.7390851332', 'CONVERGED')
+    >>> result = iterate(lambda x: np.cos(x), np.array([[1.0]]))
+    >>> f"{result.values[0, 0]:.10f}", Status(result.status[0]).name
+    ('0.7390851332', 'CONVERGED')
     """
     values = np.array(start, dtype=np.float64)
     shape = values.shape[1:]
@@ -77,18 +74,15 @@ def bracketed_root(
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Roots between ``lower`` and ``upper``, elementwise, to the last bits of the bracket.
 
-    Args:
-        function: elementwise, called as function(x, *arguments).
-        lower, upper: ends of the brackets; the function must change sign between them.
-        arguments: further arrays, broadcast with the brackets.
+    function : elementwise, called as function(x, *arguments).
+    lower, upper : ends of the brackets; the function must change sign between them.
+    arguments : further arrays, broadcast with the brackets.
 
-    Returns:
-        Roots, and whether each bracket held a sign change and converged; NaN where not.
+    Returns roots, and whether each bracket held a sign change and converged; NaN where not.
 
-    Examples:
-        >>> root, found = bracketed_root(lambda x: x**2 - 2, np.array([0.0, 2.0]), np.array([2.0, 3.0]))
-        >>> f"{root[0]:.12f}", found.tolist()
-        ('1.414213562373', [True, False])
+    >>> root, found = bracketed_root(lambda x: x**2 - 2, np.array([0.0, 2.0]), np.array([2.0, 3.0]))
+    >>> f"{root[0]:.12f}", found.tolist()
+    ('1.414213562373', [True, False])
     """
     # scipy.optimize is slow to import and a plain solve does not need it.
     from scipy.optimize.elementwise import find_root

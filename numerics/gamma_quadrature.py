@@ -44,10 +44,9 @@ def chi_square_nodes(freedom: int, count: int) -> tuple[Array, Array]:
     ``freedom`` >= 0 degrees of freedom; 0 is the variable that is always 0. Exact for polynomials of degree
     2 ``count`` - 1 in the logarithm.
 
-    Examples:
-        >>> nodes, weights = chi_square_nodes(7, 12)
-        >>> bool(abs(weights @ nodes - 7) < 1e-10), bool(abs(weights @ (1 / nodes) - 1 / 5) < 1e-6)
-        (True, True)
+    >>> nodes, weights = chi_square_nodes(7, 12)
+    >>> bool(abs(weights @ nodes - 7) < 1e-10), bool(abs(weights @ (1 / nodes) - 1 / 5) < 1e-6)
+    (True, True)
     """
     if freedom == 0:
         return np.zeros(1), np.ones(1)
@@ -77,10 +76,9 @@ def chi_square_nodes(freedom: int, count: int) -> tuple[Array, Array]:
 def normal_nodes(count: int) -> tuple[Array, Array]:
     """Nodes and weights (sum 1) that average polynomials up to degree 2 count - 1 over N(0, 1) exactly.
 
-    Examples:
-        >>> nodes, weights = normal_nodes(3)
-        >>> bool(abs(weights @ nodes**4 - 3) < 1e-12)
-        True
+    >>> nodes, weights = normal_nodes(3)
+    >>> bool(abs(weights @ nodes**4 - 3) < 1e-12)
+    True
     """
     return _gauss(np.zeros(count), np.sqrt(np.arange(1.0, count)))
 

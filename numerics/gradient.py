@@ -37,9 +37,8 @@ _STEP = 5e-4
 def gradient(axis: str, *, tied: bool) -> Callable[[Mapping[str, Array]], Array]:
     """A function of a point (name -> array) that gives d e_icl / d axis.
 
-    Args:
-        axis: a name of `GRADIENT_AXES`.
-        tied: whether the test context length follows the pretraining one and moves with it.
+    axis : a name of `GRADIENT_AXES`.
+    tied : whether the test context length follows the pretraining one and moves with it.
     """
     letter = GRADIENT_AXES[axis]
 

@@ -25,16 +25,13 @@ LAST_FEATURES = ("unit-tokens", "scaled-tokens")
 class LastRow:
     """The weights of the mean squared label, and the size of that feature.
 
-    Attributes:
-        last_feature: one of `LAST_FEATURES`.
-        last_row: False: there are no such weights, and no last feature.
+    last_feature : one of `LAST_FEATURES`.
+    last_row : False: there are no such weights, and no last feature.
 
-    Raises:
-        ParameterError, ParameterTypeError: another value; a size given for the feature of a row that is left out.
+    Raises ParameterError, ParameterTypeError: another value; a size given for the feature of a row that is left out.
 
-    Examples:
-        >>> LastRow("scaled-tokens").scale(16), LastRow("scaled-tokens").rows(16), LastRow(last_row=False).rows(16)
-        (0.25, 17, 16)
+    >>> LastRow("scaled-tokens").scale(16), LastRow("scaled-tokens").rows(16), LastRow(last_row=False).rows(16)
+    (0.25, 17, 16)
     """
 
     last_feature: str = LAST_FEATURES[0]
@@ -76,8 +73,7 @@ UNIT_TOKENS = LastRow()
 def refuse_without_dimension(layer: LastRow) -> None:
     """Refuse a layer other than SG's where D -> infinity.
 
-    Raises:
-        ParameterError: the sentence says what to give.
+    Raises ParameterError: the sentence says what to give.
     """
     if not layer.is_default:
         option = f"last_feature = {layer.last_feature!r}" if layer.last_row else "last_row = False"

@@ -14,17 +14,19 @@ Source: this project, notes/learning_curves.md.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import doubles, is_data_array
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import is_data_array
+from iclglass.numerics.errors import ParameterTypeError
 from iclglass.numerics.fixed_point import Status
-from iclglass.numerics.learning_curve_averages import bulk_rule, deepest_scale, lower_edge
-from iclglass.numerics.parameters import Parameters, broadcast_arrays, by_name
+from iclglass.numerics.learning_curve_averages import DEEPEST, Modes
+from iclglass.numerics.memory import chunks
+from iclglass.numerics.parameters import FLOW, Flow, Parameters, broadcast_arrays, by_name, real, takes
+from iclglass.numerics.solution import Arrays
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,27 +42,31 @@ _TOLERANCE = 1e-10
 _ROUNDING = 16 * float(np.finfo(np.float64).eps)
 # Below this a value counts as 0: e_train of an interpolator falls exponentially until it underflows.
 _TINY = 1e-250
-# Smallest scale of u that leaves the rule its full range to the left.
-_DEEPEST = -180.0
 
 
 @dataclass(frozen=True, eq=False)
-class LearningCurve:
+class LearningCurve(Arrays):
     """Gradient flow at every point of a grid.
 
     All arrays have the broadcast shape of the parameters and the time. A point that failed is NaN everywhere and its
     status says why.
 
-    Attributes:
-        time: t, in units of D: W is the flow of H after time D t.
-        m, q: overlap with the ideal weights Tr W/D, and self-overlap Tr W W^T/D.
-        e_icl, e_idg, e_train: squared error on a new task, on a new prompt of the pretraining law, on the prompts
-            trained on.
-        energy: (e_train + lam q)/2, the energy H that the flow lowers.
-        error_estimate: estimate of the largest relative error of these by quadrature. From the rule with twice the
-            step: the rule converges geometrically, so halving the step squares the error. It does not contain the
-            rounding of exp(-z), of relative size 1e-16 z, in the e_train of an interpolator.
-        status: codes of `numerics.status.Status`.
+    Attributes
+    ----------
+    time
+        t, in units of D: W is the flow of H after time D t.
+    m, q
+        overlap with the ideal weights Tr W/D, and self-overlap Tr W W^T/D.
+    e_icl, e_idg, e_train
+        squared error on a new task, on a new prompt of the pretraining law, on the prompts trained on.
+    energy
+        (e_train + lam q)/2, the energy H that the flow lowers.
+    error_estimate
+        estimate of the largest relative error of these by quadrature. From the rule with twice the step: the rule
+        converges geometrically, so halving the step squares the error. It does not contain the rounding of exp(-z), of
+        relative size 1e-16 z, in the e_train of an interpolator.
+    status
+        codes of `numerics.status.Status`.
     """
 
     time: Array
@@ -72,16 +78,6 @@ class LearningCurve:
     energy: Array
     error_estimate: Array
     status: NDArray[np.int8]
-
-    @property
-    def converged(self) -> NDArray[np.bool_]:
-        """Where the status is CONVERGED."""
-        converged: NDArray[np.bool_] = self.status == Status.CONVERGED
-        return converged
-
-    def to_dict(self) -> dict[str, Any]:
-        """Name -> array, in the order of the attributes."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def to_dataset(self) -> "xr.Dataset":
         """The DataArrays of the curve along the dimensions of its parameters.
@@ -99,16 +95,8 @@ class LearningCurve:
 
 
 @by_name
-def learning_curve(
-    *,
-    time: ArrayLike,
-    task_diversity: ArrayLike,
-    context_length: ArrayLike,
-    label_noise: ArrayLike = 0.0,
-    ridge: ArrayLike = 0.1,
-    initial_overlap: ArrayLike = 0.0,
-    test_context_length: ArrayLike | None = None,
-) -> LearningCurve:
+@takes(*FLOW)
+def learning_curve(*, time: ArrayLike, initial_overlap: ArrayLike = 0.0, **given: Unpack[Flow]) -> LearningCurve:
     r"""Overlaps, errors and energy of gradient flow at time t; arrays broadcast, DataArrays by name.
 
     Equation: the module's docstring. Infinite time is exact: with ridge it is the saddle point of
@@ -118,73 +106,52 @@ def learning_curve(
     Source: this project, notes/learning_curves.md (gradient flow on the energy of SG, arXiv:2408.02288; large D with
     Gaussian equivalence, every prompt with its own task).
 
-    Args:
-        time: t = s/D >= 0, s the time of dW/ds = -dH/dW; infinity allowed.
-        task_diversity: tau = P/D^2 > 0.
-        context_length: alpha = N/D > 0.
-        label_noise: rho >= 0.
-        ridge: lam = D lambda0 >= 0.
-        initial_overlap: q0 = |W0|^2/D >= 0 of initial weights that are independent of the data and have no overlap
-            Tr W0/D with the ideal weights. Gaussian entries of variance q0/D are such.
-        test_context_length: N/D of the test prompts, for e_icl; default as in pretraining.
+    Parameters
+    ----------
+    time : array_like
+        t = s/D >= 0, s the time of dW/ds = -dH/dW; infinity allowed.
+    initial_overlap : array_like
+        q0 = |W0|^2/D >= 0 of initial weights that are independent of the data and have no overlap Tr W0/D with the
+        ideal weights. Gaussian entries of variance q0/D are such.
+    task_diversity, context_length, label_noise, ridge, test_context_length
+        As in `numerics.parameters.Parameters`.
 
-    Returns:
-        `LearningCurve`, arrays of the broadcast shape. tau = 1, lam = 0, t = inf diverges: NaN with its status.
+    Returns
+    -------
+    LearningCurve
+        Arrays of the broadcast shape. tau = 1, lam = 0, t = inf diverges: NaN with its status.
 
-    Raises:
-        ParameterError, ParameterTypeError: bad input; the message names value, range and remedy.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        Bad input; the message names value, range and remedy.
 
-    Examples:
-        >>> curve = learning_curve(time=[0, 1, np.inf], task_diversity=3, context_length=5, ridge=1)
-        >>> curve.e_icl.round(6).tolist()
-        [1.0, 0.459002, 0.409091]
-        >>> curve.energy[0] > curve.energy[1] > curve.energy[2]
-        np.True_
+    Examples
+    --------
+    >>> curve = learning_curve(time=[0, 1, np.inf], task_diversity=3, context_length=5, ridge=1)
+    >>> curve.e_icl.round(6).tolist()
+    [1.0, 0.459002, 0.409091]
+    >>> curve.energy[0] > curve.energy[1] > curve.energy[2]
+    np.True_
     """
-    parameters = flow_parameters(
-        {
-            "task_diversity": task_diversity,
-            "context_length": context_length,
-            "label_noise": label_noise,
-            "ridge": ridge,
-            "test_context_length": test_context_length,
-        },
-        {"time": time, "initial_overlap": initial_overlap},
-    )
+    parameters = flow_parameters(given, {"time": time, "initial_overlap": initial_overlap})
     shape = parameters["time"].shape
-    flat = {name: array.reshape(-1) for name, array in parameters.items()}
-    values = in_blocks(_curve, flat)
+    values = in_blocks(_curve, {name: array.reshape(-1) for name, array in parameters.items()})
     arrays: dict[str, Any] = {name: array.reshape(shape)[()] for name, array in values.items()}
     return LearningCurve(time=parameters["time"].copy()[()], **arrays)
 
 
-def flow_parameters(theory: Mapping[str, ArrayLike | None], flow: dict[str, ArrayLike]) -> dict[str, Array]:
-    """Validate the parameters of the theory and of the flow and broadcast them together.
+def flow_parameters(theory: Mapping[str, Any], flow: Mapping[str, ArrayLike]) -> dict[str, Array]:
+    """The parameters of the theory, `FLOW`, and of the flow, checked and broadcast together.
 
-    Raises:
-        ParameterTypeError, ParameterError: as `numerics.parameters.Parameters`; a time or an overlap that is negative
-            or NaN; shapes that do not broadcast.
-
-    Examples:
-        >>> flow_parameters({"task_diversity": 1, "context_length": 1}, {"time": -1})
-        Traceback (most recent call last):
-        iclglass.numerics.errors.ParameterError: time = -1.0 must be >= 0: the flow starts at time 0
+    >>> flow_parameters({"task_diversity": 1, "context_length": 1}, {"time": -1})
+    Traceback (most recent call last):
+    iclglass.numerics.errors.ParameterError: time = -1.0 must be >= 0, or infinite: the flow starts at time 0
     """
-    checked = {name: array for name, array in Parameters.of(theory).scaled.items() if name in theory}
-    checked |= {name: _flow_parameter(name, value) for name, value in flow.items()}
-    return broadcast_arrays(checked)
-
-
-def _flow_parameter(name: str, value: ArrayLike) -> Array:
-    constraint, remedy = {
-        "time": (">= 0", "the flow starts at time 0"),
-        "initial_overlap": ("finite and >= 0", "it is a sum of squares, |W0|^2/D"),
-    }[name]
-    array = doubles(name, value)
-    bad = ~(array >= 0) | (np.isinf(array) & (name != "time"))
-    if bad.any():
-        raise ParameterError(f"{name} = {float(array[bad].flat[0])} must be {constraint}: {remedy}")
-    return array
+    scaled = Parameters.of(theory).scaled
+    return broadcast_arrays(
+        {name: scaled[name] for name in FLOW} | {name: real(name, value) for name, value in flow.items()}
+    )
 
 
 def in_blocks(
@@ -194,33 +161,22 @@ def in_blocks(
     size = parameters["time"].size
     with np.errstate(all="ignore"):
         parts = [
-            function(**{name: array[start : start + _BLOCK] for name, array in parameters.items()})
-            for start in range(0, max(size, 1), _BLOCK)
+            function(**{name: array[part] for name, array in parameters.items()})
+            for part in chunks(max(size, 1), _BLOCK)
         ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _curve(
-    *,
-    time: Array,
-    task_diversity: Array,
-    context_length: Array,
-    label_noise: Array,
-    ridge: Array,
-    initial_overlap: Array,
-    test_context_length: Array,
-) -> dict[str, NDArray[Any]]:
-    tau, lam, rho, q0 = task_diversity, ridge, label_noise, initial_overlap
-    b, b_test = (1 + rho) / context_length, (1 + rho) / test_context_length
-    a = 1 + b
-    deepest = deepest_scale(tau, a, lam, time)
-    both = _errors(tau, a, b, b_test, rho, lam, q0, time, deepest)
+def _curve(**flat: Array) -> dict[str, NDArray[Any]]:
+    tau, lam, time = flat["task_diversity"], flat["ridge"], flat["time"]
+    modes = Modes(**flat)
+    both = _errors(modes)
     values = {name: pair[:, 0] for name, pair in both.items()}
     differences = [(pair[:, 1] - pair[:, 0]) / np.maximum(pair[:, 0], _TINY) for pair in both.values()]
     values["error_estimate"] = np.max(np.square(differences), axis=0, initial=0.0) + _ROUNDING
     status = np.full(tau.shape, Status.CONVERGED, dtype=np.int8)
     finite = np.all([np.isfinite(array) for array in values.values()], axis=0)
-    status[~(values["error_estimate"] <= _TOLERANCE) | ~(deepest >= _DEEPEST)] = Status.NOT_CONVERGED
+    status[~(values["error_estimate"] <= _TOLERANCE) | ~(modes.deepest[:, 0] >= DEEPEST)] = Status.NOT_CONVERGED
     status[~finite] = Status.NOT_FINITE
     status[(tau == 1) & (lam == 0) & np.isinf(time)] = Status.DIVERGES
     failed = status != Status.CONVERGED
@@ -229,46 +185,20 @@ def _curve(
     return {**values, "status": status}
 
 
-def _errors(
-    tau: Array,
-    a: Array,
-    b: Array,
-    b_test: Array,
-    rho: Array,
-    lam: Array,
-    q0: Array,
-    time: Array,
-    deepest: Array,
-) -> dict[str, Array]:
+def _errors(modes: Modes) -> dict[str, Array]:
     """All quantities, shape (points, 2): by the rule, and by the rule with twice the step."""
-    usable = deepest[np.isfinite(deepest)]
-    rule = bulk_rule(float(max(usable.min(initial=0.0), _DEEPEST)))
-
-    def average(integrand: Array) -> Array:
-        """< x integrand >; the atom at x = 0 does not count."""
-        result: Array = integrand @ rule.weights
-        return result
-
-    column = np.s_[:, None]
-    x = lower_edge(tau)[column] + (4 / np.sqrt(tau))[column] * rule.rise
-    a_x = a[column] * x
-    rate = a_x + lam[column]
-    exponent = -rate * time[column]
-    decay = np.exp(exponent)
-    gain = -np.expm1(exponent) / rate
+    average, x, rate, decay, gain = modes.average, modes.x, modes.rate, modes.decay, modes.gain
+    tau, rho, lam, q0, time, a, b = modes.tau, modes.rho, modes.lam, modes.q0, modes.time, modes.a, modes.b
     # 1 - a x gain, as a sum of positive terms.
-    miss = (lam[column] + a_x * decay) / rate
-    tau, a, b, b_test, rho, lam, q0, time = (v[column] for v in (tau, a, b, b_test, rho, lam, q0, time))
+    miss = (lam + a * x * decay) / rate
     sigma2 = rho + b / a
     atom = np.maximum(1 - tau, 0.0)
 
     gain2, miss2 = gain * gain, miss * miss
-    noise = average(gain2)
     m = average(gain)
-    spread = (a * sigma2 / tau) * noise
-    train = average(miss2)
+    spread = (a * sigma2 / tau) * average(gain2)
     miss_bulk, miss2_bulk = average(miss / x), average(miss2 / x)
-    e_train = sigma2 * (np.maximum((tau - 1) / tau, 0.0) + miss2_bulk / tau) + train / a
+    e_train = sigma2 * (np.maximum((tau - 1) / tau, 0.0) + miss2_bulk / tau) + average(miss2) / a
     if np.any(q0 > 0):
         decay2 = decay * decay
         # Flat directions keep their initial weights: no decay without ridge, even at infinite time.
@@ -276,10 +206,9 @@ def _errors(
         spread = spread + q0 * (average(decay2 / x) + kept)
         e_train = e_train + q0 * a * average(decay2)
     q = average(x * gain2) + spread
-    bulk = np.minimum(tau, 1.0)
     # < (1 - x gain)^2 >, where 1 - x gain = (b + miss)/a and miss = 1 on the atom.
-    bias = atom + (b * b * bulk + 2 * b * miss_bulk + miss2_bulk) / (a * a)
+    bias = atom + (b * b * np.minimum(tau, 1.0) + 2 * b * miss_bulk + miss2_bulk) / (a * a)
     e_idg = rho + bias + spread + b * q
-    e_icl = rho + bias + spread + b_test * q
+    e_icl = rho + bias + spread + modes.b_test * q
     energy = (e_train + lam * q) / 2
     return {"m": m, "q": q, "e_icl": e_icl, "e_idg": e_idg, "e_train": e_train, "energy": energy}

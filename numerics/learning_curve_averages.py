@@ -11,12 +11,10 @@ all integrands here are analytic and bounded for |Im u| < pi/4, so the error is 
 step 1/8. Source: this project, notes/learning_curves.md.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BulkRule", "bulk_rule", "deepest_scale", "lower_edge"]
+__all__ = ["DEEPEST", "Modes", "bulk_rule", "deepest_scale", "lower_edge"]
 
 Array = NDArray[np.float64]
 
@@ -25,27 +23,15 @@ _STEP = 1 / 8
 _LEFT, _RIGHT = 37.0, 13.0
 # exp(-3 |u|) and the x it is divided by must stay far from underflow.
 _MOST_LEFT = 220.0
-
-
-@dataclass(frozen=True, eq=False)
-class BulkRule:
-    """Nodes and weights in u.
-
-    Attributes:
-        rise: (nodes,), 1/(1 + exp(-2u)): x = x_- + 4 sqrt(c) rise.
-        weights: (nodes, 2), of the rule and of the rule with twice the step, for (2/pi) int du sech(u)^3.
-    """
-
-    rise: Array
-    weights: Array
+DEEPEST = -180.0
+"""Smallest scale of u that leaves the rule its full range to the left."""
 
 
 def lower_edge(tau: Array) -> Array:
     """x_- = (1 - sqrt(1/tau))^2 without cancellation near tau = 1.
 
-    Examples:
-        >>> lower_edge(np.array([4.0, 1.0, 0.25])).tolist()
-        [0.25, 0.0, 1.0]
+    >>> lower_edge(np.array([4.0, 1.0, 0.25])).tolist()
+    [0.25, 0.0, 1.0]
     """
     edge: Array = np.square((tau - 1) / (tau + np.sqrt(tau)))
     return edge
@@ -54,26 +40,64 @@ def lower_edge(tau: Array) -> Array:
 def deepest_scale(tau: Array, a: Array, lam: Array, time: Array) -> Array:
     """u below which nothing varies any more: there 4 a sqrt(c) exp(2u) = a x_- + lam + 1/t, or u = 0.
 
-    Examples:
-        >>> float(deepest_scale(*(np.array(v) for v in (1.0, 1.0, 4e-8, np.inf))).round(6))
-        -9.21034
+    >>> float(deepest_scale(*(np.array(v) for v in (1.0, 1.0, 4e-8, np.inf))).round(6))
+    -9.21034
     """
     scale = np.sqrt(tau) * (lower_edge(tau) + (lam + 1 / time) / a) / 4
     deepest: Array = np.minimum(np.log(scale) / 2, 0.0)
     return deepest
 
 
-def bulk_rule(deepest: float) -> BulkRule:
-    """The rule for integrands whose smallest scale is ``deepest`` (see `deepest_scale`); both steps share nodes.
+def bulk_rule(deepest: float) -> tuple[Array, Array]:
+    """Nodes and weights in u for integrands whose smallest scale is ``deepest`` (see `deepest_scale`).
 
-    Examples:
-        >>> rule = bulk_rule(0.0)
-        >>> np.allclose(rule.weights.sum(axis=0), 1, rtol=0, atol=[1e-14, 1e-8])  # int sech^3 = pi/2
-        True
+    The nodes are 1/(1 + exp(-2u)), (nodes,): x = x_- + 4 sqrt(c) times them. The weights, (nodes, 2), are those of the
+    rule and of that with twice the step, which shares nodes, for (2/pi) int du sech(u)^3.
+
+    >>> _, weights = bulk_rule(0.0)
+    >>> np.allclose(weights.sum(axis=0), 1, rtol=0, atol=[1e-14, 1e-8])  # int sech^3 = pi/2
+    True
     """
     left = int(min(_LEFT - deepest, _MOST_LEFT) / _STEP)
     numbers = np.arange(-left, int(_RIGHT / _STEP) + 1)
     u = _STEP * numbers
     weight = (2 / np.pi) * _STEP / np.cosh(u) ** 3
     coarse = np.where(numbers % 2 == 0, 2 * weight, 0.0)
-    return BulkRule(1 / (1 + np.exp(-2 * u)), np.stack([weight, coarse], axis=1))
+    return 1 / (1 + np.exp(-2 * u)), np.stack([weight, coarse], axis=1)
+
+
+class Modes:
+    """The directions of the Hessian along the flow: x and, of its rate a x + lam, e and f, (points, nodes) each.
+
+    The parameters, (points,) each, become columns; a = 1 + b; ``above`` is x less its lower edge ``low``.
+    """
+
+    def __init__(
+        self,
+        *,
+        time: Array,
+        task_diversity: Array,
+        context_length: Array,
+        label_noise: Array,
+        ridge: Array,
+        initial_overlap: Array,
+        test_context_length: Array,
+    ) -> None:
+        given = (time, task_diversity, label_noise, ridge, initial_overlap)
+        self.time, self.tau, self.rho, self.lam, self.q0 = (array[:, None] for array in given)
+        self.b, self.b_test = ((1 + self.rho) / length[:, None] for length in (context_length, test_context_length))
+        self.a = 1 + self.b
+        self.deepest = deepest_scale(self.tau, self.a, self.lam, self.time)
+        usable = self.deepest[np.isfinite(self.deepest)]
+        rise, self._weights = bulk_rule(float(max(usable.min(initial=0.0), DEEPEST)))
+        self.low, self.above = lower_edge(self.tau), 4 / np.sqrt(self.tau) * rise
+        self.x = self.low + self.above
+        self.rate = self.a * self.x + self.lam
+        exponent = -self.rate * self.time
+        self.decay = np.exp(exponent)
+        self.gain = -np.expm1(exponent) / self.rate
+
+    def average(self, integrand: Array) -> Array:
+        """< x integrand > by the rule and by that with twice the step, (points, 2); an atom at 0 does not count."""
+        result: Array = integrand @ self._weights
+        return result

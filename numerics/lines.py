@@ -55,18 +55,15 @@ def locate(
 ) -> Line:
     """Locate one line.
 
-    Args:
-        name: a kind of `LINE_KINDS`.
-        axes: parameter names of x and y.
-        grid: increasing values of x and of y.
-        fixed: values of the other parameters; ``test_context_length`` missing means: as in pretraining.
-        threshold: tau of the interpolation threshold, 1 + 1/D at finite dimension.
+    name : a kind of `LINE_KINDS`.
+    axes : parameter names of x and y.
+    grid : increasing values of x and of y.
+    fixed : values of the other parameters; ``test_context_length`` missing means: as in pretraining.
+    threshold : tau of the interpolation threshold, 1 + 1/D at finite dimension.
 
-    Returns:
-        `Line`, without parts where it does not cross the grid.
+    Returns `Line`, without parts where it does not cross the grid.
 
-    Raises:
-        ParameterError: an unknown kind, or one that needs another level or axis.
+    Raises ParameterError: an unknown kind, or one that needs another level or axis.
     """
     kind, _, value = name.partition("=")
     if kind in _ALIASES and not value:

@@ -29,11 +29,10 @@ Array = NDArray[np.float64]
 class FeatureMoments:
     """Second moments of one prompt's label and features.
 
-    Attributes:
-        label: E[y^2].
-        signal: D E[y s_ii].
-        block: D E[s_ij^2], i <= D.
-        last_row: E[s_{D+1,j}^2].
+    label : E[y^2].
+    signal : D E[y s_ii].
+    block : D E[s_ij^2], i <= D.
+    last_row : E[s_{D+1,j}^2].
     """
 
     label: float
@@ -47,18 +46,15 @@ def feature_moments(*, dimension: int, context: int, label_noise: float, norm: s
 
     Equation: stage ``disorder`` of `iclglass derive`. Source: this project, notes/derivation.md.
 
-    Args:
-        dimension: D >= 1.
-        context: N >= 1, labelled tokens.
-        label_noise: rho >= 0.
-        norm: divisor of the attention sum, "N" or "N+1".
+    dimension : D >= 1.
+    context : N >= 1, labelled tokens.
+    label_noise : rho >= 0.
+    norm : divisor of the attention sum, "N" or "N+1".
 
-    Raises:
-        ParameterError, ParameterTypeError: a count that is not whole and positive, a negative noise, another norm.
+    Raises ParameterError, ParameterTypeError: a count that is not whole and positive, a negative noise, another norm.
 
-    Examples:
-        >>> feature_moments(dimension=10, context=20, label_noise=0.0, norm="N").block
-        1.55
+    >>> feature_moments(dimension=10, context=20, label_noise=0.0, norm="N").block
+    1.55
     """
     size, tokens = check_count("dimension", dimension, minimum=1), check_count("context", context, minimum=1)
     rho = check_real("label_noise", label_noise, minimum=0)

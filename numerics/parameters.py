@@ -23,7 +23,9 @@ from iclglass.numerics.sizes import from_unscaled as scaled_from
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
 __all__ = [
+    "FLOW",
     "PARAMETERS",
+    "Flow",
     "Given",
     "Parameter",
     "Parameters",
@@ -33,6 +35,7 @@ __all__ = [
     "collected",
     "real",
     "spelled_out",
+    "takes",
     "whole_dimensions",
 ]
 
@@ -44,15 +47,14 @@ R = TypeVar("R")
 class Parameter:
     """One parameter of the theory.
 
-    Attributes:
-        name: Python keyword.
-        letter: short name on the command line and of the symbol.
-        meaning: one line for help texts and labels.
-        symbol: Unicode symbol for axis labels.
-        zero_allowed: whether 0 is in the range; no parameter is negative.
-        infinite: whether infinity is in the range.
-        default: value when not given; None means required (or another parameter's value, said in ``meaning``).
-        remedy: what to do about a value out of range.
+    name : Python keyword.
+    letter : short name on the command line and of the symbol.
+    meaning : one line for help texts and labels.
+    symbol : Unicode symbol for axis labels.
+    zero_allowed : whether 0 is in the range; no parameter is negative.
+    infinite : whether infinity is in the range.
+    default : value when not given; None means required (or another parameter's value, said in ``meaning``).
+    remedy : what to do about a value out of range.
     """
 
     name: str
@@ -75,22 +77,10 @@ PARAMETERS: dict[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
         Parameter(
-            "task_diversity",
-            "tau",
-            "task diversity P/D^2",
-            "τ",
-            False,
-            None,
-            "take P >= 1 prompts: tau = P/D^2 > 0",
+            "task_diversity", "tau", "task diversity P/D^2", "τ", False, None, "take P >= 1 prompts: tau = P/D^2 > 0"
         ),
         Parameter(
-            "context_length",
-            "alpha",
-            "context length N/D",
-            "α",
-            False,
-            None,
-            "take N >= 1 tokens: alpha = N/D > 0",
+            "context_length", "alpha", "context length N/D", "α", False, None, "take N >= 1 tokens: alpha = N/D > 0"
         ),
         Parameter(
             "distinct_tasks",
@@ -104,22 +94,10 @@ PARAMETERS: dict[str, Parameter] = {
         ),
         Parameter("label_noise", "rho", "variance of the label noise", "ρ", True, 0.0, "a variance is not negative"),
         Parameter(
-            "ridge",
-            "lam",
-            "ridge D lambda0; 0 is the ridgeless limit",
-            "λ",
-            True,
-            0.1,
-            "0 is the ridgeless limit",
+            "ridge", "lam", "ridge D lambda0; 0 is the ridgeless limit", "λ", True, 0.1, "0 is the ridgeless limit"
         ),
         Parameter(
-            "temperature",
-            "T",
-            "temperature D^2/beta; 0 is the ground state",
-            "T",
-            True,
-            0.0,
-            "0 is the ground state",
+            "temperature", "T", "temperature D^2/beta; 0 is the ground state", "T", True, 0.0, "0 is the ground state"
         ),
         Parameter(
             "test_context_length",
@@ -132,16 +110,24 @@ PARAMETERS: dict[str, Parameter] = {
         ),
     )
 }
+_OF_PATHS = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter("time", "t", "time of gradient flow", "t", True, None, "the flow starts at time 0", infinite=True),
+        Parameter("initial_overlap", "q0", "|W0|^2/D", "q_0", True, 0.0, "it is a sum of squares, |W0|^2/D"),
+        Parameter("initial_chi", "chi0", "first variance", "χ_0", True, None, "it is a variance"),
+    )
+}
+"""What gradient flow and message passing start from and go through, beside the theory's parameters."""
 
 
 def closest(name: str, known: Iterable[str]) -> str:
     """' (did you mean ...?)' for a name close to a known one, else the list of known names.
 
-    Examples:
-        >>> closest("e_ilc", ["e_icl", "chi"])
-        "; did you mean 'e_icl'?"
-        >>> closest("zzz", ["e_icl", "chi"])
-        '; known: e_icl, chi'
+    >>> closest("e_ilc", ["e_icl", "chi"])
+    "; did you mean 'e_icl'?"
+    >>> closest("zzz", ["e_icl", "chi"])
+    '; known: e_icl, chi'
     """
     names = list(known)
     match = difflib.get_close_matches(name, names, n=1)
@@ -151,18 +137,16 @@ def closest(name: str, known: Iterable[str]) -> str:
 def real(name: str, value: ArrayLike) -> NDArray[np.float64]:
     """A real array of any shape, checked against the range of the parameter ``name``.
 
-    Raises:
-        ParameterTypeError: not a real number or an array of them (`numerics.arguments.real_array`).
-        ParameterError: NaN, infinite, or out of range; the message names value, range and remedy.
+    Raises ParameterTypeError: not a real number or an array of them (`numerics.arguments.real_array`). ParameterError:
+    NaN, infinite, or out of range; the message names value, range and remedy.
 
-    Examples:
-        >>> real("ridge", [0, 1])
-        array([0., 1.])
-        >>> real("label_noise", -1)
-        Traceback (most recent call last):
-        iclglass.numerics.errors.ParameterError: label_noise = -1.0 must be finite and >= 0: a variance is not negative
+    >>> real("ridge", [0, 1])
+    array([0., 1.])
+    >>> real("label_noise", -1)
+    Traceback (most recent call last):
+    iclglass.numerics.errors.ParameterError: label_noise = -1.0 must be finite and >= 0: a variance is not negative
     """
-    parameter = PARAMETERS[name]
+    parameter = (PARAMETERS | _OF_PATHS)[name]
     array = doubles(name, value)
     low_enough = array >= 0 if parameter.zero_allowed else array > 0
     bounded = ~np.isnan(array) if parameter.infinite else np.isfinite(array)
@@ -176,12 +160,10 @@ def real(name: str, value: ArrayLike) -> NDArray[np.float64]:
 def broadcast_arrays(arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
     """Checked arrays, by name, broadcast to one shape, as read-only views.
 
-    Raises:
-        ParameterError: shapes that do not broadcast; it names them.
+    Raises ParameterError: shapes that do not broadcast; it names them.
 
-    Examples:
-        >>> {name: array.shape for name, array in broadcast_arrays({"a": np.ones(2), "b": np.ones(())}).items()}
-        {'a': (2,), 'b': (2,)}
+    >>> {name: array.shape for name, array in broadcast_arrays({"a": np.ones(2), "b": np.ones(())}).items()}
+    {'a': (2,), 'b': (2,)}
     """
     try:
         return dict(zip(arrays, np.broadcast_arrays(*arrays.values()), strict=True))
@@ -205,21 +187,29 @@ def whole_dimensions(dimension: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
-class Given(TypedDict, total=False):
-    """The fields of `Parameters` as keywords of the functions that take them; arrays of any shapes that broadcast."""
+class Flow(TypedDict, total=False):
+    """The fields of `Parameters` that gradient flow and message passing know, as keywords; arrays that broadcast."""
 
     task_diversity: ArrayLike
     context_length: ArrayLike
-    distinct_tasks: ArrayLike
     label_noise: ArrayLike
     ridge: ArrayLike
-    temperature: ArrayLike
     test_context_length: ArrayLike | None
+
+
+class Given(Flow, total=False):
+    """All fields of `Parameters` as keywords of the functions that take them."""
+
+    distinct_tasks: ArrayLike
+    temperature: ArrayLike
     tasks: TaskSpectrum
     dimension: ArrayLike | None
     norm: str
     last_feature: str
     last_row: bool
+
+
+FLOW = tuple(Flow.__annotations__)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -348,11 +338,8 @@ class Parameters:
         Traceback (most recent call last):
         iclglass.numerics.errors.ParameterTypeError: got an unexpected keyword argument 'rigde'; did you mean 'ridge'?
         """
-        known = list(Given.__annotations__)
-        for name in given:
-            if name not in known:
-                raise ParameterTypeError(f"got an unexpected keyword argument {name!r}{closest(name, known)}")
-        for name in known[:2]:
+        _refuse_unknown(given, Given.__annotations__)
+        for name in ("task_diversity", "context_length"):
             if given.get(name) is None:
                 raise ParameterTypeError(f"{name} is required: {PARAMETERS[name].meaning}")
         return cls(**given)
@@ -386,6 +373,12 @@ class Parameters:
         return found
 
 
+def _refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise ParameterTypeError(f"got an unexpected keyword argument {name!r}{closest(name, known)}")
+
+
 def collected(parameters: Parameters | None, given: Given) -> Parameters:
     """The parameters that a function was given: an object, its fields as keywords, or an object with fields replaced.
 
@@ -408,7 +401,7 @@ def collected(parameters: Parameters | None, given: Given) -> Parameters:
     return parameters.replaced(**given) if given else parameters
 
 
-_BROADCAST = (*PARAMETERS, "dimension", "time", "initial_overlap", "initial_chi")
+_BROADCAST = (*PARAMETERS, "dimension", *_OF_PATHS)
 
 
 def by_name(function: Callable[P, R]) -> Callable[P, R]:
@@ -418,15 +411,13 @@ def by_name(function: Callable[P, R]) -> Callable[P, R]:
     parameters; a result with one more axis in front has the dimension ``step``. Other parameters must be numbers, as an
     array without names would have to be paired by position.
 
-    Raises:
-        ParameterTypeError: DataArrays and other arrays together.
-        ParameterError: coordinates of one dimension that differ.
+    Raises ParameterTypeError: DataArrays and other arrays together. ParameterError: coordinates of one dimension that
+    differ.
 
-    Examples:
-        >>> import xarray as xr
-        >>> both = by_name(lambda *, ridge, time: np.asarray(ridge + time))
-        >>> both(ridge=xr.DataArray([1, 2], dims="a"), time=xr.DataArray([10, 20, 30], dims="b")).dims
-        ('a', 'b')
+    >>> import xarray as xr
+    >>> both = by_name(lambda *, ridge, time: np.asarray(ridge + time))
+    >>> both(ridge=xr.DataArray([1, 2], dims="a"), time=xr.DataArray([10, 20, 30], dims="b")).dims
+    ('a', 'b')
     """
 
     @wraps(function)
@@ -449,7 +440,7 @@ def by_name(function: Callable[P, R]) -> Callable[P, R]:
     return spelled_out(paired)
 
 
-def spelled_out(function: Callable[P, R]) -> Callable[P, R]:
+def spelled_out(function: Callable[P, R], names: Iterable[str] = tuple(Given.__annotations__)) -> Callable[P, R]:
     """The function, whose signature has the fields of `Parameters` in the place of ``**given`` for help and completion.
 
     >>> from iclglass import sweep
@@ -463,13 +454,34 @@ def spelled_out(function: Callable[P, R]) -> Callable[P, R]:
     named = [
         each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=Given.__annotations__[name])
         for name, each in inspect.signature(Parameters).parameters.items()
-        if name not in own.parameters
+        if name in names and name not in own.parameters
     ]
     first = [each for each in others if each.kind is not inspect.Parameter.KEYWORD_ONLY]
     function.__signature__ = own.replace(  # type: ignore[attr-defined]
         parameters=[*first, *named, *others[len(first) :]]
     )
     return function
+
+
+def takes(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A function that takes only these fields of `Parameters` in its ``**given``; its signature names them.
+
+    >>> function = takes("ridge")(lambda **given: given)
+    >>> list(inspect.signature(function).parameters), function(ridge=1)
+    (['ridge'], {'ridge': 1})
+    """
+
+    def restricted(function: Callable[P, R]) -> Callable[P, R]:
+        own = [each.name for each in inspect.signature(function).parameters.values() if each.kind != each.VAR_KEYWORD]
+
+        @wraps(function)
+        def checked(*args: P.args, **given: P.kwargs) -> R:
+            _refuse_unknown(given, (*names, *own))
+            return function(*args, **given)
+
+        return spelled_out(checked, names)
+
+    return restricted
 
 
 def _aligned(named: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:

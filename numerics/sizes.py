@@ -70,12 +70,10 @@ def counts(scaled: Mapping[str, Any], dimension: Any, pool: int | None = None) -
     ``scaled`` holds task_diversity and context_length; distinct_tasks, else infinite, in whose place may stand the
     number of tasks of a given ``pool``; test_context_length, else that of pretraining.
 
-    Raises:
-        ParameterError: a count of 0 or beyond computing, more tasks than prompts.
+    Raises ParameterError: a count of 0 or beyond computing, more tasks than prompts.
 
-    Examples:
-        >>> counts({"task_diversity": 0.5, "context_length": 1}, np.array([5, 7]))["prompts"]  # 12.5 and 24.5
-        array([12., 24.])
+    >>> counts({"task_diversity": 0.5, "context_length": 1}, np.array([5, 7]))["prompts"]  # 12.5 and 24.5
+    array([12., 24.])
     """
     prompts, context = (count(name, scaled[name], dimension) for name in ("task_diversity", "context_length"))
     tested, kappa = scaled.get("test_context_length"), scaled.get("distinct_tasks", math.inf)

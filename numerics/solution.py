@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +65,26 @@ SENTENCES: dict[Status, str] = {
 """What became of a point, in the words of the model, with what to do."""
 
 
+class Arrays:
+    """What every result over a grid can do: a dataclass of arrays, beside which other fields may stand."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    status: Any
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name -> array, in the order of the attributes, of those that there are."""
+        found = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: value for name, value in found.items() if value is not None and name not in _NO_ARRAYS}
+
+    @property
+    def converged(self) -> NDArray[np.bool_]:
+        """Where the status is CONVERGED."""
+        converged: NDArray[np.bool_] = self.status == Status.CONVERGED
+        return converged
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Solution:
+class Solution(Arrays):
     """The solved theory at every point of a grid.
 
     All arrays have the shape of the parameters. A point that failed is NaN everywhere and its status says why. What
@@ -128,17 +146,6 @@ class Solution:
     task_count: NDArray[np.int64] | None = None
     dimension: NDArray[np.int64] | None = None
     standard_errors: Mapping[str, Array] = field(default_factory=dict)
-
-    @property
-    def converged(self) -> NDArray[np.bool_]:
-        """Where the status is CONVERGED."""
-        converged: NDArray[np.bool_] = self.status == Status.CONVERGED
-        return converged
-
-    def to_dict(self) -> dict[str, Any]:
-        """Name -> array, in the order of the attributes, of those that there are."""
-        found = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: value for name, value in found.items() if value is not None and name not in _NO_ARRAYS}
 
     def to_dataset(self, dims: tuple[str, ...] | None = None) -> "xr.Dataset":
         """The quantities and parameters with their meanings, units and provenance.

@@ -26,12 +26,10 @@ def _ratio(ratio: float) -> float:
 def marchenko_pastur_edges(ratio: float) -> tuple[float, float]:
     """Edges (1 - sqrt(c))^2 and (1 + sqrt(c))^2 of the bulk, c = variables/samples.
 
-    Raises:
-        ParameterError: ratio not finite or <= 0.
+    Raises ParameterError: ratio not finite or <= 0.
 
-    Examples:
-        >>> marchenko_pastur_edges(0.25)
-        (0.25, 2.25)
+    >>> marchenko_pastur_edges(0.25)
+    (0.25, 2.25)
     """
     root = float(np.sqrt(_ratio(ratio)))
     return (1 - root) ** 2, (1 + root) ** 2
@@ -42,9 +40,8 @@ def marchenko_pastur_density(x: ArrayLike, *, ratio: float) -> Array:
 
     Equation: sqrt((x_+ - x)(x - x_-))/(2 pi c x).
 
-    Examples:
-        >>> float(marchenko_pastur_density(1.0, ratio=1.0).round(6))
-        0.275664
+    >>> float(marchenko_pastur_density(1.0, ratio=1.0).round(6))
+    0.275664
     """
     low, high = marchenko_pastur_edges(ratio)
     points = doubles("x", x)
@@ -60,12 +57,10 @@ def stieltjes(shift: ArrayLike, *, ratio: float) -> Array:
     Equation: the positive root of c shift M^2 + (shift + 1 - c) M - 1 = 0, M = 2/(B + sqrt(B^2 + 4 c shift)),
     B = shift + 1 - c. Then chi = <1/(a x + lam)> = M(lam/a)/a at c = 1/tau: the saddle point by a third road.
 
-    Raises:
-        ParameterError: shift <= 0 or ratio out of range.
+    Raises ParameterError: shift <= 0 or ratio out of range.
 
-    Examples:
-        >>> float(stieltjes(1.0, ratio=1.0).round(9))
-        0.618033989
+    >>> float(stieltjes(1.0, ratio=1.0).round(9))
+    0.618033989
     """
     c = _ratio(ratio)
     s = doubles("shift", shift)
@@ -82,9 +77,8 @@ def zero_eigenvalue_fraction(*, dimension: int, prompts: int, last_row: bool = T
     Equation: max(D + 1, (D+1)^2 - P)/(D+1)^2 (SG Fig. S7): the D + 1 spins of the masked column never enter, and P
     prompts fix at most P directions. Without last row max(0, D^2 - P)/D^2: no label, no masked column.
 
-    Examples:
-        >>> zero_eigenvalue_fraction(dimension=10, prompts=25)
-        0.7933884297520661
+    >>> zero_eigenvalue_fraction(dimension=10, prompts=25)
+    0.7933884297520661
     """
     size, samples = check_count("dimension", dimension, minimum=1), check_count("prompts", prompts, minimum=1)
     rows = LastRow(last_row=last_row).rows(size)

@@ -16,21 +16,22 @@ this form only: D -> infinity is the law with one node.
 Source: this project, notes/state_evolution.md.
 """
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics import generated_numpy
-from iclglass.numerics.arguments import MOST, check_count, doubles
+from iclglass.numerics.arguments import MOST, check_count
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.gamma_quadrature import prompt_nodes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.parameters import Parameters, broadcast_arrays, by_name
+from iclglass.numerics.parameters import FLOW, Given, Parameters, broadcast_arrays, by_name, real, takes
 from iclglass.numerics.saddle_point import solve_points
 from iclglass.numerics.sizes import divisor, from_unscaled, sizes_at
+from iclglass.numerics.solution import Arrays
 
 __all__ = ["StateEvolution", "state_evolution"]
 
@@ -38,25 +39,30 @@ Array = NDArray[np.float64]
 
 _KEPT = 9
 """Arrays of one number a step and point: the quantities, and one of passing use."""
-_THEORY = ("task_diversity", "context_length", "label_noise", "ridge", "test_context_length")
 
 
 @dataclass(frozen=True, eq=False)
-class StateEvolution:
+class StateEvolution(Arrays):
     """Predicted iterates at every point of a grid.
 
     All arrays but ``rate`` have the shape (steps + 1, ...), with the broadcast shape of the parameters after the axis
     of steps; entry 0 is the start, W = 0.
 
-    Attributes:
-        m, q: overlap with the ideal weights Tr W/D, and self-overlap Tr W W^T/D, of the D x D block.
-        chi: beta/D times the variance of a spin of the block.
-        e_icl, e_idg, e_train: squared error of W_t on a new task, on a new prompt of the pretraining law, on the
-            prompts trained on.
-        change: |W_t - W_{t-1}|^2/D of the block, 0 at the start.
-        last_row: squared norm of the last row of W_t, of order 1/D: 0 at D -> infinity.
-        rate: factor by which |W_t - W_{t-1}| falls per step in the end, sqrt(1 - replicon); shape of the parameters.
-            NaN without a fixed point (no ridge, and no more prompts than spins): W_t then grows.
+    Attributes
+    ----------
+    m, q
+        overlap with the ideal weights Tr W/D, and self-overlap Tr W W^T/D, of the D x D block.
+    chi
+        beta/D times the variance of a spin of the block.
+    e_icl, e_idg, e_train
+        squared error of W_t on a new task, on a new prompt of the pretraining law, on the prompts trained on.
+    change
+        |W_t - W_{t-1}|^2/D of the block, 0 at the start.
+    last_row
+        squared norm of the last row of W_t, of order 1/D: 0 at D -> infinity.
+    rate
+        factor by which |W_t - W_{t-1}| falls per step in the end, sqrt(1 - replicon); shape of the parameters. NaN
+        without a fixed point (no ridge, and no more prompts than spins): W_t then grows.
     """
 
     m: Array
@@ -68,10 +74,6 @@ class StateEvolution:
     change: Array
     last_row: Array
     rate: Array
-
-    def to_dict(self) -> dict[str, Array]:
-        """Name -> array, in the order of the attributes."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,68 +95,47 @@ class _Law:
 
 
 @by_name
-def state_evolution(
-    *,
-    task_diversity: ArrayLike,
-    context_length: ArrayLike,
-    label_noise: ArrayLike = 0.0,
-    ridge: ArrayLike = 0.1,
-    steps: int = 50,
-    initial_chi: ArrayLike | None = None,
-    test_context_length: ArrayLike | None = None,
-    dimension: ArrayLike | None = None,
-    norm: str = "N",
-    last_feature: str = "unit-tokens",
-    last_row: bool = True,
-) -> StateEvolution:
+@takes(*FLOW, "dimension", "norm", "last_feature", "last_row")
+def state_evolution(*, steps: int = 50, initial_chi: ArrayLike | None = None, **given: Unpack[Given]) -> StateEvolution:
     r"""Predict the iterates of undamped message passing on the prompts; arrays broadcast, DataArrays by name.
 
     Equation: the module's docstring. Source: this project, notes/state_evolution.md. Every prompt has its own task.
 
-    Args:
-        task_diversity: tau = P/D^2 > 0.
-        context_length: alpha = N/D > 0.
-        label_noise: rho >= 0.
-        ridge: lam = D lambda0 >= 0.
-        steps: number of steps, >= 0.
-        initial_chi: chi_0 >= 0, one for all spins: 1/lam is their prior. Default: that of `gamp`, the variance of a
-            spin when all others are known, 1/(lam + a) for the block.
-        test_context_length: N/D of the test prompts, for e_icl; default as in pretraining.
-        dimension: D, whole, >= 4: the recursion at finite dimension, with P = round(tau D^2) and N = round(alpha D);
-            default none, D -> infinity.
-        norm: divisor of the attention sum at finite D, "N" or "N+1".
-        last_feature, last_row: the layer at finite D, as in `numerics.saddle_point.solve`.
+    Parameters
+    ----------
+    steps : int
+        Number of steps, >= 0.
+    initial_chi : array_like, optional
+        chi_0 >= 0, one for all spins: 1/lam is their prior. Default: that of `gamp`, the variance of a spin when all
+        others are known, 1/(lam + a) for the block.
+    task_diversity, context_length, label_noise, ridge, test_context_length, dimension, norm, last_feature, last_row
+        As in `numerics.parameters.Parameters`; a dimension >= 4.
 
-    Returns:
-        `StateEvolution`. A prediction that grows beyond the range of numbers ends in infinity or NaN.
+    Returns
+    -------
+    StateEvolution
+        A prediction that grows beyond the range of numbers ends in infinity or NaN.
 
-    Raises:
-        ParameterError, ParameterTypeError: bad input; the message names value, range and remedy.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        Bad input; the message names value, range and remedy.
 
-    Examples:
-        >>> path = state_evolution(task_diversity=3, context_length=5, ridge=1, steps=30)
-        >>> path.e_icl[[0, 1, 2, 30]].round(6).tolist()
-        [1.0, 0.456442, 0.41282, 0.409091]
-        >>> abs(float(path.rate) ** 2 - 1 / 12) < 1e-15  # z = a m = 1/2, and rate^2 = z^2/tau
-        True
+    Examples
+    --------
+    >>> path = state_evolution(task_diversity=3, context_length=5, ridge=1, steps=30)
+    >>> path.e_icl[[0, 1, 2, 30]].round(6).tolist()
+    [1.0, 0.456442, 0.41282, 0.409091]
+    >>> abs(float(path.rate) ** 2 - 1 / 12) < 1e-15  # z = a m = 1/2, and rate^2 = z^2/tau
+    True
     """
     steps = check_count("steps", steps, minimum=0, maximum=MOST)
-    point = Parameters(
-        task_diversity=task_diversity,
-        context_length=context_length,
-        label_noise=label_noise,
-        ridge=ridge,
-        test_context_length=test_context_length,
-        dimension=dimension,
-        norm=norm,
-        last_feature=last_feature,
-        last_row=last_row,
-    )
-    parameters = {name: array for name, array in point.scaled.items() if name in _THEORY}
+    point = Parameters.of(given)
+    parameters = {name: point.scaled[name] for name in FLOW}
     if point.dimension is not None:
         parameters["dimension"] = point.dimension
     if initial_chi is not None:
-        parameters["initial_chi"] = _initial_chi(initial_chi)
+        parameters["initial_chi"] = real("initial_chi", initial_chi)
     parameters = broadcast_arrays(parameters)
     shape = parameters["ridge"].shape
     check_memory(
@@ -164,22 +145,12 @@ def state_evolution(
     )
     flat = {name: array.reshape(-1) for name, array in parameters.items()}
     # First, because it also refuses counts P or N that round to 0.
-    fixed = solve_points(
-        point.replaced(**{name: parameters[name] for name in (*_THEORY, "dimension") if name in parameters})
-    )
+    fixed = solve_points(point.replaced(**{name: parameters[name] for name in parameters if name != "initial_chi"}))
     with np.errstate(all="ignore"):
-        values = _large(flat, steps) if dimension is None else _finite(flat, steps, norm, point.layer)
+        values = _large(flat, steps) if point.dimension is None else _finite(flat, steps, point.norm, point.layer)
     # At large ridge the replicon is 1 to rounding, on either side.
     rate = np.where(np.isfinite(fixed.chi), np.sqrt(np.maximum(1 - fixed.replicon, 0.0)), np.nan)[()]
     return StateEvolution(**{name: array.reshape(steps + 1, *shape) for name, array in values.items()}, rate=rate)
-
-
-def _initial_chi(value: ArrayLike) -> Array:
-    array = doubles("initial_chi", value)
-    bad = ~((array >= 0) & np.isfinite(array))
-    if bad.any():
-        raise ParameterError(f"initial_chi = {float(array[bad].flat[0])} must be finite and >= 0: it is a variance")
-    return array
 
 
 def _large(flat: dict[str, Array], steps: int) -> dict[str, Array]:

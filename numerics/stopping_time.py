@@ -10,16 +10,17 @@ below it, and without initial weights, every direction improves until its own ti
 best time is finite. Source: this project, notes/learning_curves.md.
 """
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.fixed_point import Status, bracketed_root
 from iclglass.numerics.learning_curve import flow_parameters, in_blocks, learning_curve
-from iclglass.numerics.learning_curve_averages import bulk_rule, deepest_scale, lower_edge
-from iclglass.numerics.parameters import by_name
+from iclglass.numerics.learning_curve_averages import Modes, lower_edge
+from iclglass.numerics.parameters import FLOW, Flow, by_name, takes
+from iclglass.numerics.solution import Arrays
 
 __all__ = ["StoppingTime", "best_stopping_time"]
 
@@ -33,14 +34,19 @@ _SLOWEST = 1e-16
 
 
 @dataclass(frozen=True, eq=False)
-class StoppingTime:
+class StoppingTime(Arrays):
     """The time of least e_icl at every point of a grid; arrays of the broadcast shape of the parameters.
 
-    Attributes:
-        time: t* in units of D; infinite when no finite time is better than all later ones.
-        e_icl: the error there.
-        gain: e_icl(infinity) - e_icl(t*) >= 0; infinite where the error of the trained weights diverges.
-        status: codes of `numerics.status.Status`.
+    Attributes
+    ----------
+    time
+        t* in units of D; infinite when no finite time is better than all later ones.
+    e_icl
+        the error there.
+    gain
+        e_icl(infinity) - e_icl(t*) >= 0; infinite where the error of the trained weights diverges.
+    status
+        codes of `numerics.status.Status`.
     """
 
     time: Array
@@ -48,21 +54,10 @@ class StoppingTime:
     gain: Array
     status: NDArray[np.int8]
 
-    def to_dict(self) -> dict[str, Array]:
-        """Name -> array, in the order of the attributes."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
 
 @by_name
-def best_stopping_time(
-    *,
-    task_diversity: ArrayLike,
-    context_length: ArrayLike,
-    label_noise: ArrayLike = 0.0,
-    ridge: ArrayLike = 0.1,
-    initial_overlap: ArrayLike = 0.0,
-    test_context_length: ArrayLike | None = None,
-) -> StoppingTime:
+@takes(*FLOW)
+def best_stopping_time(*, initial_overlap: ArrayLike = 0.0, **given: Unpack[Flow]) -> StoppingTime:
     """Locate the global minimum of e_icl over all times; arrays broadcast, DataArrays by name.
 
     All sign changes of the derivative are bracketed on a logarithmic scan of 256 times, each is located to the last
@@ -71,28 +66,29 @@ def best_stopping_time(
 
     Source: this project, notes/learning_curves.md.
 
-    Args:
-        task_diversity, context_length, label_noise, ridge, initial_overlap, test_context_length: as in
-            `numerics.learning_curve.learning_curve`.
+    Parameters
+    ----------
+    initial_overlap : array_like
+        As in `numerics.learning_curve.learning_curve`.
+    task_diversity, context_length, label_noise, ridge, test_context_length
+        As in `numerics.parameters.Parameters`.
 
-    Returns:
-        `StoppingTime`. The interpolation threshold without ridge (tau = 1, lam = 0) has a finite best time.
+    Returns
+    -------
+    StoppingTime
+        The interpolation threshold without ridge (tau = 1, lam = 0) has a finite best time.
 
-    Raises:
-        ParameterError, ParameterTypeError: bad input; the message names value, range and remedy.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        Bad input; the message names value, range and remedy.
 
-    Examples:
-        >>> best = best_stopping_time(task_diversity=1, context_length=2, ridge=[0, 1e3])
-        >>> best.time.round(6).tolist(), best.e_icl.round(6).tolist()
-        ([0.845723, inf], [0.672951, 0.99801])
+    Examples
+    --------
+    >>> best = best_stopping_time(task_diversity=1, context_length=2, ridge=[0, 1e3])
+    >>> best.time.round(6).tolist(), best.e_icl.round(6).tolist()
+    ([0.845723, inf], [0.672951, 0.99801])
     """
-    given = {
-        "task_diversity": task_diversity,
-        "context_length": context_length,
-        "label_noise": label_noise,
-        "ridge": ridge,
-        "test_context_length": test_context_length,
-    }
     parameters = flow_parameters(given, {"initial_overlap": initial_overlap})
     shape = parameters["task_diversity"].shape
     flat = {name: array.reshape(-1) for name, array in parameters.items()}
@@ -155,43 +151,22 @@ def _scan(flat: dict[str, Array]) -> tuple[Array, Array]:
     return times, starts
 
 
-def _slope(
-    *,
-    time: Array,
-    task_diversity: Array,
-    context_length: Array,
-    label_noise: Array,
-    ridge: Array,
-    initial_overlap: Array,
-    test_context_length: Array,
-) -> dict[str, NDArray[Any]]:
+def _slope(**flat: Array) -> dict[str, NDArray[Any]]:
     """d e_icl/dt times exp(k t), k the rate of the slowest contribution: the sign survives at any time."""
-    column = np.s_[:, None]
-    tau, lam, rho, q0 = (v[column] for v in (task_diversity, ridge, label_noise, initial_overlap))
-    a = 1 + (1 + rho) / context_length[column]
-    a_test = 1 + (1 + rho) / test_context_length[column]
-    t = time[column]
-    deepest = deepest_scale(tau, a, lam, t)
-    rule = bulk_rule(float(deepest[np.isfinite(deepest)].min(initial=0.0)))
+    modes = Modes(**flat)
+    tau, lam, rho, q0, t, a = modes.tau, modes.lam, modes.rho, modes.q0, modes.time, modes.a
+    a_test = 1 + modes.b_test
 
     def average(integrand: Array) -> Array:
-        """< x integrand >, shape (points, 1)."""
-        result: Array = integrand @ rule.weights[:, :1]
-        return result
+        return modes.average(integrand)[:, :1]
 
-    low = lower_edge(tau)
-    above = a * (4 / np.sqrt(tau)) * rule.rise
-    x = low + above / a
-    lowest = a * low + lam
-    rate = lowest + above
+    lowest = a * modes.low + lam
     atom = np.where((q0 > 0) & (lam > 0), np.maximum(1 - tau, 0.0), 0.0)
     slow = np.where(atom > 0, np.minimum(lowest, 2 * lam), lowest)
-    scaled = np.exp(-(above + (lowest - slow)) * t)
-    decay = np.exp(-rate * t)
-    gain = -np.expm1(-rate * t) / rate
-    excess = (a_test - a) * x + a_test * (a * (1 + rho) - 1) / tau - lam
-    slope = 2 * average(scaled * (excess * gain - decay))
+    scaled = np.exp(-(a * modes.above + (lowest - slow)) * t)
+    excess = (a_test - a) * modes.x + a_test * (a * (1 + rho) - 1) / tau - lam
+    slope = 2 * average(scaled * (excess * modes.gain - modes.decay))
     if np.any(q0 > 0):
-        slope = slope - 2 * a_test * q0 * average(rate / x * scaled * decay)
+        slope = slope - 2 * a_test * q0 * average(modes.rate / modes.x * scaled * modes.decay)
         slope = slope - 2 * a_test * q0 * atom * lam * np.exp(-np.maximum(2 * lam - slow, 0.0) * t)
     return {"slope": slope[:, 0]}

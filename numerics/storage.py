@@ -33,6 +33,7 @@ __all__ = [
     "check_readable",
     "check_writable",
     "load",
+    "one_error",
     "provenance",
     "replacing",
     "save",
@@ -58,12 +59,10 @@ def provenance(
         import, and as ``source`` one digest for all.
     programs: which worked on it one after another; recorded as ``programs`` where there are several.
 
-    Raises:
-        ParameterTypeError: a parameter that JSON cannot hold exactly.
+    Raises ParameterTypeError: a parameter that JSON cannot hold exactly.
 
-    Examples:
-        >>> sorted(json.loads(provenance({"ridge": 0.1})))
-        ['git_revision', 'modules', 'parameters', 'seed', 'source', 'time', 'versions']
+    >>> sorted(json.loads(provenance({"ridge": 0.1})))
+    ['git_revision', 'modules', 'parameters', 'seed', 'source', 'time', 'versions']
     """
     packages = ("iclglass", "numpy", "scipy", "sympy", "xarray", "h5netcdf", "torch", "scikit-learn")
     here = program(*modules)
@@ -126,8 +125,8 @@ def _git(folder: Path, *command: str) -> str:
 def check_writable(path: str | Path, *, force: bool) -> Path:
     """Refuse early, before any work, a path that cannot be written.
 
-    Raises:
-        OutputError: the file exists and ``force`` is false, its folder is missing or not writable, or it is a folder.
+    Raises OutputError: the file exists and ``force`` is false, its folder is missing or not writable, or it is a
+    folder.
     """
     target = Path(path)
     if target.is_dir():
@@ -147,8 +146,7 @@ def check_writable(path: str | Path, *, force: bool) -> Path:
 def check_readable(path: str | Path) -> Path:
     """Refuse what is no file: a folder, nothing at all, or a device or pipe, reading which might never end.
 
-    Raises:
-        OutputError: it says which.
+    Raises OutputError: it says which.
     """
     source = Path(path)
     if source.is_dir():
@@ -193,37 +191,36 @@ def replacing(path: str | Path, *, force: bool = False) -> Iterator[Path]:
 
     Ctrl-C is held back until then: the file is whole, or the old one.
 
-    Raises:
-        OutputError: as `check_writable`, and when writing fails (full disk, for instance).
+    Raises OutputError: as `check_writable`, and when writing fails (full disk, for instance).
     """
-    with uninterrupted():
-        yield from _replacing(path, force=force)
-
-
-def _replacing(path: str | Path, *, force: bool) -> Iterator[Path]:
     target = check_writable(path, force=force)
-    try:
+    with uninterrupted(), one_error(f"{target} cannot be written", OSError):
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
         os.close(handle)
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error}") from error
-    temporary = Path(name)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _sync(temporary)
+            # mkstemp makes a private file; a result gets the permissions any new file would have.
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
+            temporary.replace(target)
+            with suppress(OSError):
+                _sync(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def one_error(message: str, *kinds: type[BaseException]) -> Iterator[None]:
+    """What libraries raise as one OutputError that says what it means; one that was raised on purpose stays."""
     try:
-        yield temporary
-        _sync(temporary)
-        # mkstemp makes a private file; a result gets the permissions any new file would have.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(target)
-        with suppress(OSError):
-            _sync(target.parent)
+        yield
     except OutputError:
         raise
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    except kinds as error:
+        raise OutputError(f"{message}: {error}") from error
 
 
 def _sync(path: Path) -> None:
@@ -255,15 +252,22 @@ def save(dataset: "xr.Dataset | DatasetWithLines", path: str | Path, *, force: b
     of its bytes, which `load` checks first; a program that changes the file drops it. The numbers are in
     notes/decisions/0009-checksums-of-files.md.
 
-    Args:
-        dataset: what to write; dtypes, NaN, infinities and attributes survive. A `PhaseDiagram` is written as its
-            dataset with the lines, which `load` gives back.
-        path: file to write, usually *.nc.
-        force: replace an existing file.
+    Parameters
+    ----------
+    dataset
+        what to write; dtypes, NaN, infinities and attributes survive. A `PhaseDiagram` is written as its dataset with
+        the lines, which `load` gives back.
+    path
+        file to write, usually *.nc.
+    force
+        replace an existing file.
 
-    Raises:
-        OutputError: the file exists, or cannot be written.
-        ParameterTypeError: not a dataset.
+    Raises
+    ------
+    OutputError
+        the file exists, or cannot be written.
+    ParameterTypeError
+        not a dataset.
     """
     import xarray as xr
 
@@ -290,14 +294,17 @@ def save(dataset: "xr.Dataset | DatasetWithLines", path: str | Path, *, force: b
 def load(path: str | Path) -> "xr.Dataset":
     """Read a dataset written by `save` into memory.
 
-    Raises:
-        OutputError: the file is missing, damaged, or was not written by iclglass.
+    Raises
+    ------
+    OutputError
+        the file is missing, damaged, or was not written by iclglass.
     """
     import h5py
     import xarray as xr
 
     source = check_readable(check_path("path", path))
-    try:
+    damage = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, MemoryError)
+    with one_error(f"{source} is damaged or not a netCDF-4 file", *damage):
         if not _seal_holds(source):
             raise OutputError(f"{source} is damaged: its bytes are not those that were written")
         # h5netcdf complains on stderr when it collects a file whose root it could not open: look first.
@@ -305,10 +312,6 @@ def load(path: str | Path) -> "xr.Dataset":
             file["/"]
         with uninterrupted(), xr.open_dataset(source, engine="h5netcdf") as dataset:
             result = dataset.load()
-    except OutputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, MemoryError) as error:
-        raise OutputError(f"{source} is damaged or not a netCDF-4 file: {error}") from error
     if PROVENANCE not in result.attrs:
         raise OutputError(f"{source} was not written by iclglass: it has no attribute {PROVENANCE}")
     return result

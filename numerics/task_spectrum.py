@@ -17,18 +17,25 @@ Array = NDArray[np.float64]
 class TaskSpectrum:
     """Eigenvalues of the task covariance in pretraining and in the test, in a common eigenbasis.
 
-    Attributes:
-        pretraining: eigenvalues c >= 0 of the covariance of the tasks in the pool, shape (n,).
-        test: those of the covariance of new tasks, along the same eigenvectors, shape (n,).
-        weights: fraction of the D directions each stands for, shape (n,), positive, sum 1.
+    Attributes
+    ----------
+    pretraining
+        eigenvalues c >= 0 of the covariance of the tasks in the pool, shape (n,).
+    test
+        those of the covariance of new tasks, along the same eigenvectors, shape (n,).
+    weights
+        fraction of the D directions each stands for, shape (n,), positive, sum 1.
 
-    Raises:
-        ParameterError: an empty spectrum, negative or infinite eigenvalues, no variance at all, weights that are not
-            fractions; shapes that differ.
+    Raises
+    ------
+    ParameterError
+        an empty spectrum, negative or infinite eigenvalues, no variance at all, weights that are not fractions; shapes
+        that differ.
 
-    Examples:
-        >>> TaskSpectrum.spiked(strength=4.0, fraction=0.1).pretraining.round(4).tolist()
-        [3.0769, 0.7692]
+    Examples
+    --------
+    >>> TaskSpectrum.spiked(strength=4.0, fraction=0.1).pretraining.round(4).tolist()
+    [3.0769, 0.7692]
     """
 
     pretraining: Array
@@ -64,9 +71,10 @@ class TaskSpectrum:
     def record(self) -> object:
         """The spectrum for a file, as JSON holds it exactly.
 
-        Examples:
-            >>> ISOTROPIC.record(), TaskSpectrum.from_eigenvalues([0.5, 1.5]).record()["weights"]
-            ('isotropic', [0.5, 0.5])
+        Examples
+        --------
+        >>> ISOTROPIC.record(), TaskSpectrum.from_eigenvalues([0.5, 1.5]).record()["weights"]
+        ('isotropic', [0.5, 0.5])
         """
         if np.all(self.pretraining == 1) and np.all(self.test == 1):
             return "isotropic"
@@ -78,9 +86,10 @@ class TaskSpectrum:
     ) -> "TaskSpectrum":
         """Given eigenvalues; test tasks as in pretraining and equal weights when not given.
 
-        Examples:
-            >>> TaskSpectrum.from_eigenvalues([0.5, 1.5]).strength
-            1.0
+        Examples
+        --------
+        >>> TaskSpectrum.from_eigenvalues([0.5, 1.5]).strength
+        1.0
         """
         train = _vector("pretraining", pretraining)
         return cls(
@@ -93,9 +102,10 @@ class TaskSpectrum:
     def power_law(cls, exponent: float, *, size: int = 200, test: ArrayLike | None = None) -> "TaskSpectrum":
         """Eigenvalues proportional to (k - 1/2)^-exponent, k = 1..size, scaled to mean 1; exponent >= 0.
 
-        Examples:
-            >>> round(TaskSpectrum.power_law(1.0, size=50).strength, 12)
-            1.0
+        Examples
+        --------
+        >>> round(TaskSpectrum.power_law(1.0, size=50).strength, 12)
+        1.0
         """
         power = check_real("exponent", exponent, minimum=0)
         values = (np.arange(1, check_count("size", size, minimum=1) + 1) - 0.5) ** -power

@@ -15,17 +15,16 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_count
 from iclglass.numerics.blas import pin_blas
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.data import Instance, check_instance
 
 __all__ = [
     "BLOCK_PROMPTS",
@@ -33,6 +32,7 @@ __all__ = [
     "BlockSource",
     "BlockTask",
     "InstanceBlocks",
+    "added",
     "block_sums",
     "clear_cache",
     "this_process",
@@ -87,8 +87,7 @@ class InstanceBlocks:
     block_prompts: int = BLOCK_PROMPTS
 
     def __post_init__(self) -> None:
-        if not isinstance(self.instance, Instance):
-            raise ParameterTypeError(f"instance must be an Instance, got {type(self.instance).__name__}")
+        check_instance(self.instance)
         size = check_count("block_prompts", self.block_prompts, minimum=1)
         object.__setattr__(self, "block_prompts", size)
 
@@ -145,10 +144,18 @@ def block_sums(task: BlockTask) -> Sums:
     """
     if task.driver != this_process():
         pin_blas()
-    operation = OPERATIONS[task.operation]
-    total = operation(_CACHE.block(task.source, task.first, task.cache_bytes), task.weights)
-    for index in range(task.first + 1, task.last):
-        part = operation(_CACHE.block(task.source, index, task.cache_bytes), task.weights)
+    blocks = (_CACHE.block(task.source, index, task.cache_bytes) for index in range(task.first, task.last))
+    return added(OPERATIONS[task.operation](block, task.weights) for block in blocks)
+
+
+def added(parts: Iterator[Sums]) -> Sums:
+    """Sums of sums, in their order, into the first ones.
+
+    >>> added(iter([(np.ones(1), np.zeros(1)), (np.ones(1), np.ones(1))]))
+    (array([2.]), array([1.]))
+    """
+    total = next(parts)
+    for part in parts:
         for mine, other in zip(total, part, strict=True):
             mine += other
     return total
@@ -164,29 +171,22 @@ def clear_cache() -> None:
     _CACHE.clear()
 
 
-def _survey(data: Instance, _: FloatArray | None) -> Sums:
+def _survey(data: Instance, _: None) -> Sums:
     features, count = data.features.in_double(), data.prompts
-    contexts, queries = features.second_moments()
-    signal = features.adjoint(data.label)
-    return np.array(float(count)), signal, count * contexts, count * queries, count * features.diagonal()
+    moments = (*features.second_moments(), features.diagonal())
+    return np.array(float(count)), features.adjoint(data.label), *(count * moment for moment in moments)
 
 
-def _normal(data: Instance, weights: FloatArray | None) -> Sums:
-    return (data.features.in_double().normal(_given(weights)),)
+def _normal(data: Instance, weights: FloatArray) -> Sums:
+    return (data.features.in_double().normal(weights),)
 
 
-def _squared_error(data: Instance, weights: FloatArray | None) -> Sums:
-    residual = data.label - data.features.in_double().predict(_given(weights))
+def _squared_error(data: Instance, weights: FloatArray) -> Sums:
+    residual = data.label - data.features.in_double().predict(weights)
     return (np.array(residual @ residual),)
 
 
-def _given(weights: FloatArray | None) -> FloatArray:
-    if weights is None:
-        raise ParameterError("this operation takes weights of shape (D+1, D) or (D, D), got None")
-    return weights
-
-
-OPERATIONS: dict[str, Callable[[Instance, FloatArray | None], Sums]] = {
+OPERATIONS: dict[str, Callable[[Instance, Any], Sums]] = {
     "survey": _survey,
     "normal": _normal,
     "squared_error": _squared_error,

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import check_choice, real_array
+from iclglass.numerics.arguments import check_choice, check_type, real_array
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
+from iclglass.numerics.memory import chunks
 from iclglass.numerics.resuming import digest
 from iclglass.numerics.sizes import NORMS, divisor
 
-__all__ = ["Instance"]
+__all__ = ["Instance", "check_instance"]
 
 FloatArray = NDArray[np.float64]
 
@@ -91,9 +92,7 @@ class Instance:
         points, values = arrays["tokens"], arrays["labels"]
         prompts, count, dimension = points.shape
         context = np.empty((prompts, layer.rows(dimension)), dtype=points.dtype)
-        step = max(1, _CHUNK_ELEMENTS // (count * dimension))
-        for start in range(0, prompts, step):
-            part = slice(start, start + step)
+        for part in chunks(prompts, _CHUNK_ELEMENTS // (count * dimension)):
             weight = values[part].astype(np.float64, copy=False)
             context[part, :dimension] = np.einsum("pk,pkd->pd", weight, points[part])
             if layer.last_row:
@@ -140,6 +139,11 @@ class Instance:
         """The feature matrix S as an operator."""
         return FeatureOperator(self.context, self.query)
 
+    @property
+    def fields(self) -> FloatArray:
+        """h = S^T y/P of every spin, (D+1, D), in double precision."""
+        return self.features.in_double().adjoint(self.label) / self.prompts
+
     def as_float32(self) -> Instance:
         """The same data in single precision: half the memory, every number rounded to 6e-8 of itself.
 
@@ -152,6 +156,14 @@ class Instance:
         with np.errstate(over="ignore"):  # what overflows is refused below, with its index
             single = [getattr(self, name).astype(np.float32) for name in ("context", "query", "label")]
         return Instance(*single, last_feature=self.last_feature)
+
+
+def check_instance(value: object, *, remedy: str = "") -> None:
+    """Refuse what is no data set.
+
+    >>> check_instance(Instance([[1.0, 2.0]], [[1.0]], [2.0]))
+    """
+    check_type("instance", value, Instance, "an Instance", remedy=remedy)
 
 
 _SHAPES = {

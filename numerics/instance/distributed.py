@@ -26,11 +26,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.arguments import LARGEST, MOST, check_callable, check_count, check_flag, check_path, check_real
+from iclglass.numerics.arguments import (
+    MOST,
+    check_callable,
+    check_count,
+    check_flag,
+    check_path,
+    check_solver,
+    check_type,
+)
 from iclglass.numerics.blas import one_blas_thread
-from iclglass.numerics.errors import ParameterError, ParameterTypeError, WorkerError
-from iclglass.numerics.instance.blocks import BlockSource, BlockTask, Sums, block_sums, clear_cache, this_process
+from iclglass.numerics.errors import ParameterError, WorkerError
+from iclglass.numerics.instance.blocks import BlockSource, BlockTask, Sums, added, block_sums, clear_cache, this_process
 from iclglass.numerics.instance.exact import MAX_ITERATIONS, check_probes, krylov_measure
+from iclglass.numerics.instance.features import zero_modes
 from iclglass.numerics.instance.solution import InstanceSolution
 from iclglass.numerics.instance.solve_checkpoint import SolveCheckpoint
 from iclglass.numerics.memory import check_memory
@@ -78,15 +87,11 @@ class DistributedFeatures:
     cache_bytes: int = CACHE_BYTES
 
     def __post_init__(self) -> None:
-        if not isinstance(self.source, BlockSource):
-            raise ParameterTypeError(
-                f"source must be a BlockSource, with prompts, dimension, blocks and block(index), got "
-                f"{type(self.source).__name__}; iclglass.InstanceBlocks makes one of an Instance"
-            )
-        if self.executor is not None and not isinstance(self.executor, Executor):
-            raise ParameterTypeError(
-                f"executor must be a concurrent.futures.Executor or None, got {type(self.executor).__name__}"
-            )
+        wanted = "a BlockSource, with prompts, dimension, blocks and block(index)"
+        remedy = "; iclglass.InstanceBlocks makes one of an Instance"
+        check_type("source", self.source, BlockSource, wanted, remedy=remedy)
+        if self.executor is not None:
+            check_type("executor", self.executor, Executor, "a concurrent.futures.Executor or None")
         for name, minimum in (("tasks", 1), ("cache_bytes", 0)):
             object.__setattr__(self, name, check_count(name, getattr(self, name), minimum=minimum, maximum=MOST))
         for name in ("prompts", "dimension", "blocks"):
@@ -152,13 +157,8 @@ class DistributedFeatures:
 
     def _total(self, operation: str, weights: FloatArray | None) -> Sums:
         """One pass over the data: the tasks' sums, added in the order of the blocks whenever they come."""
-        parts = self._parts(operation, weights)
         with one_blas_thread():
-            total = next(parts)
-            for part in parts:
-                for mine, other in zip(total, part, strict=True):
-                    mine += other
-        return total
+            return added(self._parts(operation, weights))
 
     def _parts(self, operation: str, weights: FloatArray | None) -> Iterator[Sums]:
         if self.executor is None:
@@ -237,10 +237,8 @@ def solve_distributed(
     >>> solution.mean.shape, solution.status.name, bool(solution.residual < 1e-12)
     ((4, 4), 'CONVERGED', True)
     """
-    ridge0 = check_real("ridge0", ridge0, minimum=0.0, maximum=LARGEST)
-    beta = check_real("beta", beta, minimum=1 / LARGEST, maximum=LARGEST)
-    tolerance = check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0)
-    limit = check_count("max_iterations", MAX_ITERATIONS if max_iterations is None else max_iterations, minimum=1)
+    steps = MAX_ITERATIONS if max_iterations is None else max_iterations
+    ridge0, beta, tolerance, limit = check_solver(ridge0, beta, tolerance, steps)
     probes = check_probes(probes, rng)
     features = DistributedFeatures(source, executor, tasks, cache_bytes)
     spins = features.shape[1]
@@ -293,13 +291,11 @@ def solve_distributed(
 
 def _start(initial: InstanceSolution, features: DistributedFeatures, ridge0: float) -> FloatArray:
     """Weights to start from, (D+1, D), checked."""
-    if not isinstance(initial, InstanceSolution):
-        raise ParameterTypeError(f"initial must be an InstanceSolution or None, got {type(initial).__name__}")
-    prompts, spins = features.shape
-    if ridge0 == 0 and prompts < spins:
+    check_type("initial", initial, InstanceSolution, "an InstanceSolution or None")
+    if cause := zero_modes(features.shape, ridge0):
         raise ParameterError(
-            f"initial with ridge0 = 0, {prompts} prompts and {spins} spins: its part along the zero modes would stay, "
-            "and the mean would not be the one of minimum norm; leave it out"
+            f"initial with {cause}: its part along the zero modes would stay, and the mean would not be the one of "
+            "minimum norm; leave it out"
         )
     weights = initial.mean[:, :-1]
     if weights.shape != features.weight_shape:

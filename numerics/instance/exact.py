@@ -25,21 +25,23 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.arguments import check_choice, check_count, check_real
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.arguments import check_choice, check_count, check_generator, check_solver
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.features import zero_modes
 from iclglass.numerics.instance.krylov import (
     KrylovSolution,
     KrylovState,
     Progress,
     ResponseFeatures,
+    dots,
     relative_residual,
     response_solve,
 )
 from iclglass.numerics.instance.linear_response import cheapest, linear_response
-from iclglass.numerics.instance.solution import InstanceSolution, with_masked_column
+from iclglass.numerics.instance.solution import InstanceSolution, pack_solution
 from iclglass.numerics.instance.spin_glass import energy
+from iclglass.numerics.memory import chunks
 
 __all__ = ["MAX_ITERATIONS", "PROBES", "check_probes", "dense_road", "exact", "krylov_measure"]
 
@@ -72,7 +74,7 @@ def exact(
     road: str = "auto",
     probes: int | None = None,
     tolerance: float = 1e-12,
-    max_iterations: int | None = None,
+    max_iterations: int = MAX_ITERATIONS,
     rng: np.random.Generator | None = None,
 ) -> InstanceSolution:
     """Means and variances of one data set by linear algebra; ridge0 and beta are SG's, unscaled.
@@ -95,21 +97,16 @@ def exact(
     >>> bool(np.allclose(dense.mean, krylov.mean, rtol=0, atol=1e-10)), krylov.status.name
     (True, 'CONVERGED')
     """
-    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
-    beta = check_real("beta", beta, minimum=0.0, above=True)
-    tolerance = check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0)
-    limit = check_count("max_iterations", MAX_ITERATIONS if max_iterations is None else max_iterations, minimum=1)
+    ridge0, beta, tolerance, limit = check_solver(ridge0, beta, tolerance, max_iterations)
     road = check_choice("road", road, ("auto", "primal", "dual", "cg"))
     count = check_probes(PROBES if probes is None else probes, rng)
     if road == "auto":
         road = dense_road(instance, ridge0) or "cg"
     if road != "cg":
         return _dense(instance, ridge0, beta, road)
-    features = instance.features
-    fields = features.in_double().adjoint(instance.label) / instance.prompts
     return krylov_measure(
-        features,
-        fields,
+        instance.features,
+        instance.fields,
         ridge0=ridge0,
         beta=beta,
         probes=count,
@@ -128,8 +125,7 @@ def check_probes(probes: object, rng: object) -> int:
     count = check_count("probes", probes, minimum=0)
     if count == 1:
         raise ParameterError("probes must be 0 or at least 2, got 1: one probe has no standard error")
-    if rng is not None and not isinstance(rng, np.random.Generator):
-        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    check_generator(rng)
     return count
 
 
@@ -148,20 +144,16 @@ def _dense(instance: Instance, ridge0: float, beta: float, road: str) -> Instanc
     residual = relative_residual(instance, response.weights, ridge0)
     good = residual <= _DIRECT_RESIDUAL
     reason = f"direct: Cholesky of {matrix}" if good else f"{matrix} is too ill-conditioned for Cholesky: raise ridge0"
-    return InstanceSolution(
-        method="exact",
+    return pack_solution(
+        "exact",
         ridge0=ridge0,
         beta=beta,
-        mean=with_masked_column(response.weights, 0.0),
-        variance=with_masked_column(response.diagonal / beta, _prior(ridge0, beta)),
-        variance_error=with_masked_column(np.zeros(response.weights.shape), 0.0),
+        mean=response.weights,
+        variance=response.diagonal / beta,
         log_partition=volume / 2 - beta * energy(instance, response.weights, ridge0),
-        iterations=0,
         residual=residual,
-        status=Status.CONVERGED if good else Status.NOT_CONVERGED,
+        converged=good,
         reason=reason + _zero_modes(instance.features, ridge0),
-        spectral_radius=math.nan,
-        history=np.zeros(0),
     )
 
 
@@ -185,7 +177,7 @@ def krylov_measure(
     initial : weights (D+1, D) to start from.    progress : see `krylov.response_solve`; of every solve in turn.
     resumed, keep : see there; of the means, not of the probes.
     """
-    singular = _is_singular(features, ridge0)
+    singular = bool(zero_modes(features.shape, ridge0))
     found = response_solve(
         features,
         fields[None],
@@ -198,27 +190,24 @@ def krylov_measure(
         keep=keep,
         progress=progress,
     )
-    if singular:
-        diagonal, error = np.full(fields.shape, math.inf), np.zeros(fields.shape)
-    elif probes == 0:
-        diagonal, error = np.full(fields.shape, math.nan), np.full(fields.shape, math.nan)
-    else:
+    diagonal, error = np.full(fields.shape, math.inf if singular else math.nan), np.zeros(fields.shape)
+    if probes == 0 and not singular:
+        error = diagonal
+    elif not singular:
         diagonal, error = _estimated_diagonal(features, ridge0, probes, max_iterations, rng, progress)
     residual = float(found.residual[0])
     reason = _reason(found, residual, tolerance, features.arithmetic.name) + _zero_modes(features, ridge0)
-    return InstanceSolution(
-        method="exact",
+    return pack_solution(
+        "exact",
         ridge0=ridge0,
         beta=beta,
-        mean=with_masked_column(found.weights[0], 0.0),
-        variance=with_masked_column(diagonal / beta, _prior(ridge0, beta)),
-        variance_error=with_masked_column(error / beta, 0.0),
+        mean=found.weights[0],
+        variance=diagonal / beta,
+        variance_error=error / beta,
         log_partition=math.inf if singular else math.nan,
-        iterations=found.iterations,
         residual=residual,
-        status=Status.CONVERGED if residual <= tolerance else Status.NOT_CONVERGED,
+        converged=residual <= tolerance,
         reason=reason,
-        spectral_radius=math.nan,
         history=found.history,
     )
 
@@ -229,11 +218,11 @@ def _reason(found: KrylovSolution, residual: float, tolerance: float, arithmetic
     if not found.stalled:
         return f"conjugate gradients stopped at max_iterations = {found.iterations} with a residual of {residual:.1e}"
     reason = f"rounding of {arithmetic} products holds the residual at {residual:.1e}, above the {tolerance:.1e} wanted"
-    remedy = (
-        "; use float64 data or a larger ridge0" if arithmetic == "float32" else "; use a larger ridge0 or tolerance"
+    reason += "; use " + (
+        "float64 data or a larger ridge0" if arithmetic == "float32" else "a larger ridge0 or tolerance"
     )
-    warnings.warn(reason + remedy, RuntimeWarning, stacklevel=4)
-    return reason + remedy
+    warnings.warn(reason, RuntimeWarning, stacklevel=4)
+    return reason
 
 
 def _estimated_diagonal(
@@ -251,17 +240,10 @@ def _estimated_diagonal(
     if not np.all(scale > 0):  # with P >= n and no ridge, a feature that is always zero
         return np.full(scale.shape, math.inf), np.zeros(scale.shape)
     plain, control = (np.empty((probes, *scale.shape)) for _ in range(2))
-    batch = max(1, _BATCH_ELEMENTS // spins)
-    for start in range(0, probes, batch):
-        part = slice(start, min(start + batch, probes))
-        signs = rng.choice([-1.0, 1.0], size=(part.stop - start, *scale.shape))
+    for part in chunks(probes, _BATCH_ELEMENTS // spins):
+        signs = rng.choice([-1.0, 1.0], size=plain[part].shape)
         solved = response_solve(
-            features,
-            signs * scale,
-            ridge0,
-            tolerance=_PROBE_TOLERANCE,
-            max_iterations=limit,
-            progress=progress,
+            features, signs * scale, ridge0, tolerance=_PROBE_TOLERANCE, max_iterations=limit, progress=progress
         )
         if np.any(solved.residual > _PROBE_TOLERANCE):  # a variance from it would have an error not in its error bar
             return np.full(scale.shape, math.nan), np.full(scale.shape, math.nan)
@@ -281,8 +263,8 @@ def _coefficients(plain: FloatArray, control: FloatArray) -> FloatArray:
     """
 
     def others(left: FloatArray, right: FloatArray) -> FloatArray:
-        each: FloatArray = np.einsum("kij,kij->k", left, right)
-        return each.sum() - each
+        each = dots(left, right)
+        return np.asarray(each.sum() - each)
 
     ones = np.ones_like(plain)
     products = others(plain, control) - others(plain, ones) * others(control, ones) / others(ones, ones)
@@ -290,21 +272,8 @@ def _coefficients(plain: FloatArray, control: FloatArray) -> FloatArray:
     return np.divide(products, squares, out=np.zeros_like(squares), where=squares > 0)
 
 
-def _is_singular(features: ResponseFeatures, ridge0: float) -> bool:
-    prompts, spins = features.shape
-    return ridge0 == 0 and prompts < spins
-
-
-def _prior(ridge0: float, beta: float) -> float:
-    """Variance of a spin that no prompt reaches."""
-    return 1 / (beta * ridge0) if ridge0 > 0 else math.inf
-
-
 def _zero_modes(features: ResponseFeatures, ridge0: float) -> str:
-    if not _is_singular(features, ridge0):
-        return ""
-    prompts, spins = features.shape
+    cause = zero_modes(features.shape, ridge0)
     return (
-        f"; ridge0 = 0 with {prompts} prompts and {spins} spins leaves zero modes: the mean is the "
-        "one of minimum norm, variances along them are infinite"
+        cause and f"; {cause} leaves zero modes: the mean is the one of minimum norm, variances along them are infinite"
     )

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -28,10 +28,7 @@ from numpy.typing import DTypeLike, NDArray
 from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError
 
-if TYPE_CHECKING:
-    from scipy.sparse.linalg import LinearOperator
-
-__all__ = ["FeatureOperator"]
+__all__ = ["FeatureOperator", "zero_modes"]
 
 FloatArray = NDArray[np.float64]
 _Block = Callable[[slice, FloatArray, FloatArray, FloatArray, FloatArray], None]
@@ -188,17 +185,6 @@ class FeatureOperator:
         outer: FloatArray = np.einsum("pi,pj->pij", context, query)
         return outer.reshape(self.shape)
 
-    def as_linear_operator(self) -> LinearOperator[np.float64]:
-        """S as a SciPy operator on vec(W), for Krylov solvers."""
-        from scipy.sparse.linalg import LinearOperator  # slow to import
-
-        return LinearOperator(
-            shape=self.shape,
-            dtype=np.float64,
-            matvec=lambda vector: self.predict(np.reshape(vector, self.weight_shape)),
-            rmatvec=lambda residual: self.adjoint(np.ravel(residual)).ravel(),
-        )
-
     def _over_blocks(self, block: _Block, count: int, total: FloatArray | None = None) -> FloatArray:
         """Prompts a block at a time on own threads: block(which, U, X, room, image), images added to total in order.
 
@@ -254,6 +240,16 @@ class FeatureOperator:
         if found[1:] != shape:
             raise ParameterError(f"{name} must have shape {shape}, or (K, ...) for K of them, got {found}")
         return True
+
+
+def zero_modes(shape: tuple[int, int], ridge0: float) -> str:
+    """What leaves zero modes, for (P, n): no ridge and fewer prompts than spins, in words; "" where there are none.
+
+    >>> zero_modes((5, 6), 0.0), zero_modes((5, 6), 0.1)
+    ('ridge0 = 0 with 5 prompts and 6 spins', '')
+    """
+    prompts, spins = shape
+    return f"ridge0 = 0 with {prompts} prompts and {spins} spins" if ridge0 == 0 and prompts < spins else ""
 
 
 def _predicted(context: FloatArray, query: FloatArray, columns: FloatArray, products: FloatArray) -> FloatArray:

@@ -22,16 +22,16 @@ notes/message_passing.md), with v_i = beta Var(sigma_i), (S*S)_{mu i} = s_{mu i}
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.arguments import check_count, check_real
+from iclglass.numerics.arguments import check_real, check_solver
 from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.features import zero_modes
 from iclglass.numerics.instance.solution import InstanceSolution, diverged_solution, pack_solution
 from iclglass.numerics.instance.spin_glass import energy
 from iclglass.numerics.instance.stability import gamp_radius, reactions
@@ -68,28 +68,20 @@ def gamp(
 ) -> InstanceSolution:
     """Means and variances of the spins by generalised AMP; equations in the module's docstring. Matrix free.
 
-    Args:
-        instance: the data set.
-        ridge0: lambda0 >= 0, unscaled; 0 needs at least as many prompts as spins.
-        beta: inverse temperature > 0, unscaled.
-        tolerance: converged when |h - A m|/|h|, computed from m alone, and the change of every variance, relative, are
-            at most this.
-        max_iterations: steps at the most.
-        damping: weight of the old state (m, z) in [0, 1), kept fixed; 0 is the plain iteration that state evolution
-            describes. Default: start at 0; when the largest residual of a block of steps is ten times that of the best
-            block, go back to the best state and raise the damping by 15 % of what is missing to 1. Some damping below 1
-            always works (notes/message_passing.md), and at D -> infinity none is needed.
-        callback: called as callback(step, mean, scaled_variance) after each step, step = 1, 2, ..; arrays (D+1, D) not
-            to be written to; scaled_variance is beta times the variance. The start (step 0) is mean 0, z = 0 and scaled
-            variance 1/(lambda0 + mean of s^2). The adaptive damping may repeat steps from an earlier state.
+    ridge0, beta : lambda0 >= 0 and beta > 0, unscaled; ridge0 = 0 needs at least as many prompts as spins.
+    tolerance : converged when |h - A m|/|h|, computed from m alone, and the change of every variance, relative, are at
+        most this.    max_iterations : steps at the most.
+    damping : weight of the old state (m, z) in [0, 1), kept fixed; 0 is the plain iteration that state evolution
+        describes. Default: start at 0; when the largest residual of a block of steps is ten times that of the best
+        block, go back to the best state and raise the damping by 15 % of what is missing to 1. Some damping below 1
+        always works (notes/message_passing.md), and at D -> infinity none is needed.
+    callback : called as callback(step, mean, scaled_variance) after each step, step = 1, 2, ..; arrays (D+1, D) not to
+        be written to; scaled_variance is beta times the variance. The start (step 0) is mean 0, z = 0 and scaled
+        variance 1/(lambda0 + mean of s^2). The adaptive damping may repeat steps from an earlier state.
 
-    Returns:
-        `InstanceSolution`, method "gamp": log_partition is Bethe's; history is |S^T z/P - lambda0 m|/|h| at each step,
-        which costs nothing and is |h - A m|/|h| with the messages z for y - S m; residual is the true one;
-        spectral_radius is computed when the iteration diverges.
-
-    Raises:
-        ParameterError, ParameterTypeError: a value out of range.
+    Of the result, log_partition is Bethe's; history is |S^T z/P - lambda0 m|/|h| at each step, which costs nothing and
+    is |h - A m|/|h| with the messages z for y - S m; residual is the true one; spectral_radius is computed when the
+    iteration diverges. Raises ParameterError or ParameterTypeError for a value out of range.
 
     >>> rng = np.random.default_rng(1)
     >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
@@ -97,21 +89,15 @@ def gamp(
     >>> solution.status.name, solution.residual < 1e-12
     ('CONVERGED', True)
     """
-    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
-    beta = check_real("beta", beta, minimum=0.0, above=True)
-    tolerance = check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0)
-    limit = check_count("max_iterations", max_iterations, minimum=1)
+    ridge0, beta, tolerance, limit = check_solver(ridge0, beta, tolerance, max_iterations)
     weight = 0.0 if damping is None else check_real("damping", damping, minimum=0.0, maximum=1.0)
-    count = instance.prompts
-    if ridge0 == 0 and count < instance.spins:
+    features, label, count = instance.features.in_double(), instance.label, instance.prompts
+    if cause := zero_modes(features.shape, ridge0):
         raise ParameterError(
-            f"ridge0 = 0 with {count} prompts and {instance.spins} spins: the measure cannot be normalised; "
-            "use ridge0 > 0, or method 'exact' for the mean of minimum norm"
+            f"{cause}: the measure cannot be normalised; use ridge0 > 0, or method 'exact' for the mean of minimum norm"
         )
-    features, label = instance.features.in_double(), instance.label
     squares = features.squares()
-    fields = features.adjoint(label) / count
-    scale = float(np.linalg.norm(fields)) or 1.0
+    scale = float(np.linalg.norm(instance.fields)) or 1.0
     mean, message, predicted = np.zeros(features.weight_shape), np.zeros(count), np.zeros(count)
     variance = 1 / (ridge0 + features.diagonal())
     response = drag = np.zeros(0)
@@ -159,36 +145,26 @@ def gamp(
     ended = residual <= tolerance and change <= tolerance
     steps = f"residual {residual:.1e} and last change of the variances {change:.1e} after {len(history)} steps"
     steps += f" with damping {weight:.2g}"
+    point: dict[str, Any] = {"ridge0": ridge0, "beta": beta, "history": history}
     if ended or residual <= _LOST:
-        status = Status.CONVERGED if ended else Status.NOT_CONVERGED
         return pack_solution(
             "gamp",
-            ridge0=ridge0,
-            beta=beta,
             mean=mean,
             variance=variance / beta,
-            masked_variance=1 / (beta * ridge0) if ridge0 > 0 else math.inf,
             log_partition=_bethe_log_partition(instance, ridge0, beta, mean, variance, response),
             residual=residual,
-            status=status,
+            converged=ended,
             reason=steps if ended else f"{steps}: allow more steps, or use method 'exact'",
-            history=history,
+            **point,
         )
-    if not (math.isfinite(residual) and np.isfinite(variance).all()):
-        return diverged_solution(
-            "gamp",
-            features.weight_shape,
-            ridge0=ridge0,
-            beta=beta,
-            reason="numbers beyond floating-point range: rescale the data, whose features are far from order one",
-            radius=math.nan,
-            history=history,
-        )
-    radius = gamp_radius(instance, ridge0=ridge0, scaled_variance=variance, damping=weight)
-    reason = f"the linearised iteration has spectral radius {radius:.3f} at damping {weight:.2g}: use damping=None"
-    return diverged_solution(
-        "gamp", features.weight_shape, ridge0=ridge0, beta=beta, reason=reason, radius=radius, history=history
+    radius, reason = (
+        math.nan,
+        "numbers beyond floating-point range: rescale the data, whose features are far from order one",
     )
+    if math.isfinite(residual) and np.isfinite(variance).all():
+        radius = gamp_radius(instance, ridge0=ridge0, scaled_variance=variance, damping=weight)
+        reason = f"the linearised iteration has spectral radius {radius:.3f} at damping {weight:.2g}: use damping=None"
+    return diverged_solution("gamp", features.weight_shape, reason=reason, radius=radius, **point)
 
 
 def _bethe_log_partition(

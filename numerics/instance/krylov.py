@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from iclglass.numerics.blas import own_threads
 from iclglass.numerics.instance.data import Instance
 
-__all__ = ["KrylovSolution", "KrylovState", "ResponseFeatures", "relative_residual", "response_solve"]
+__all__ = ["KrylovSolution", "KrylovState", "ResponseFeatures", "dots", "relative_residual", "response_solve"]
 
 FloatArray = NDArray[np.float64]
 Map = Callable[[FloatArray], FloatArray]
@@ -181,19 +181,16 @@ def response_solve(
         relative_anew = _norms(residual_anew) / scale
         worse = relative_anew > relative
         attempt[worse], residual_anew[worse], relative_anew[worse] = weights[worse], residual[worse], relative[worse]
-        open_ones = relative > tolerance
-        stalled = bool(np.any(relative_anew[open_ones] > _STALLED * relative[open_ones]))
-        stalled &= len(history) < max_iterations
+        stuck = (relative > tolerance) & (relative_anew > _STALLED * relative)
         weights, residual, relative = attempt, residual_anew, relative_anew
-        stalled &= bool(np.any(relative > tolerance))
+        stalled = bool(np.any(stuck) and np.any(relative > tolerance)) and len(history) < max_iterations
     return KrylovSolution(weights, relative, len(history), history, stalled)
 
 
 def relative_residual(instance: Instance, weights: FloatArray, ridge0: float) -> float:
     """|h - A W|/|h| of weights (D+1, D), h = S^T y/P, in double precision whatever the data are; |A W| for h = 0."""
-    features = instance.features.in_double()
-    fields = features.adjoint(instance.label) / instance.prompts
-    difference = fields - features.normal(weights) / instance.prompts - ridge0 * weights
+    fields = instance.fields
+    difference = fields - instance.features.in_double().normal(weights) / instance.prompts - ridge0 * weights
     scale = float(np.linalg.norm(fields))
     return float(np.linalg.norm(difference)) / (scale if scale > 0 else 1.0)
 
@@ -205,35 +202,29 @@ def _begin(
     active = np.flatnonzero(_norms(residual) > target)
     remainder = residual[active]
     direction = precondition(remainder)
-    product = _dots(remainder, direction)
-    correction = np.zeros(residual.shape)
+    product, correction = dots(remainder, direction), np.zeros(residual.shape)
     return KrylovState(weights, residual, correction, direction, remainder, active, product, target, history)
 
 
 def _step(state: KrylovState, apply: Map, precondition: Map, scale: FloatArray) -> KrylovState:
     """One step of preconditioned conjugate gradients."""
     image = apply(state.direction)
-    length = (state.product / _dots(state.direction, image))[:, None, None]
+    length = (state.product / dots(state.direction, image))[:, None, None]
     correction = state.correction.copy()
     correction[state.active] += length * state.direction
     remainder = state.remainder - length * image
     norms = _norms(remainder)
     largest = np.max(norms / scale[state.active])
     left = norms > state.target[state.active]
-    active, remainder, direction, previous = (
-        state.active[left],
-        remainder[left],
-        state.direction[left],
-        state.product[left],
-    )
+    remainder = remainder[left]
     conditioned = precondition(remainder)
-    product = _dots(remainder, conditioned)
+    product = dots(remainder, conditioned)
     return replace(
         state,
         correction=correction,
-        direction=conditioned + (product / previous)[:, None, None] * direction,
+        direction=conditioned + (product / state.product[left])[:, None, None] * state.direction[left],
         remainder=remainder,
-        active=active,
+        active=state.active[left],
         product=product,
         history=np.append(state.history, largest),
     )
@@ -268,11 +259,12 @@ def _identity(weights: FloatArray) -> FloatArray:
     return weights
 
 
-def _dots(left: FloatArray, right: FloatArray) -> FloatArray:
+def dots(left: FloatArray, right: FloatArray) -> FloatArray:
+    """Inner products of two stacks, matrix by matrix, (K,)."""
     products: FloatArray = np.einsum("kij,kij->k", left, right)
     return products
 
 
 def _norms(stack: FloatArray) -> FloatArray:
-    norms: FloatArray = np.sqrt(_dots(stack, stack))
+    norms: FloatArray = np.sqrt(dots(stack, stack))
     return norms

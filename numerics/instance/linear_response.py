@@ -26,9 +26,10 @@ from scipy.linalg import lapack
 from iclglass.numerics.arguments import check_choice, check_count, check_real
 from iclglass.numerics.errors import ConvergenceError, ParameterError
 from iclglass.numerics.instance.data import Instance
-from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.instance.features import FeatureOperator, zero_modes
 from iclglass.numerics.instance.krylov import response_solve
 from iclglass.numerics.instance.spin_glass import hessian
+from iclglass.numerics.memory import chunks
 
 __all__ = ["LinearResponse", "cheapest", "ground_state", "linear_response", "quadratic_forms"]
 
@@ -88,20 +89,29 @@ def ground_state(
     >>> bool(np.allclose(direct, krylov, rtol=0, atol=1e-8))
     True
     """
-    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
-    method = check_choice("method", method, ("auto", "primal", "dual", "cg"))
-    if method == "auto":
-        method = cheapest(prompts.dimension, prompts.prompts, ridge0, last_row=prompts.last_row)
-    _refuse_singular(prompts, ridge0, method)
-    features = prompts.features
+    ridge0, method = _road(prompts, ridge0, method, "cg")
     if method == "primal":
         return _primal_solve(_primal_factor(prompts, ridge0), prompts)
     if method == "dual":
-        return features.in_double().adjoint(_dual_solve(_dual_factor(features, ridge0), prompts.label))
+        return _dual_solve(_dual_factor(prompts, ridge0), prompts)
     tolerance = check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0)
-    limit = 10 * prompts.spins if max_iterations is None else max_iterations
-    limit = check_count("max_iterations", limit, minimum=1)
-    return _conjugate_gradients(features, prompts.label, ridge0, tolerance, limit)
+    limit = check_count("max_iterations", 10 * prompts.spins if max_iterations is None else max_iterations, minimum=1)
+    singular = bool(zero_modes(prompts.features.shape, ridge0))
+    found = response_solve(
+        prompts.features,
+        prompts.fields[None],
+        ridge0,
+        tolerance=tolerance,
+        max_iterations=limit,
+        minimum_norm=singular,
+    )
+    if not found.residual[0] <= tolerance:
+        raise ConvergenceError(
+            f"conjugate gradients reached a relative residual of {found.residual[0]:.2e} after at most {limit} "
+            f"iterations, wanted {tolerance:.2e}; allow more iterations, a larger ridge0 or tolerance, or use method "
+            "'auto'"
+        )
+    return np.asarray(found.weights[0])
 
 
 def linear_response(
@@ -117,11 +127,7 @@ def linear_response(
     >>> bool(np.allclose(one.diagonal, two.diagonal))
     True
     """
-    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
-    method = check_choice("method", method, ("auto", "primal", "dual"))
-    if method == "auto":
-        method = cheapest(prompts.dimension, prompts.prompts, ridge0, last_row=prompts.last_row)
-    _refuse_singular(prompts, ridge0, method)
+    ridge0, method = _road(prompts, ridge0, method)
     return _primal_response(prompts, ridge0) if method == "primal" else _dual_response(prompts, ridge0, diagonal)
 
 
@@ -138,24 +144,17 @@ def quadratic_forms(
     >>> bool(np.allclose(one, two))
     True
     """
-    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
-    method = check_choice("method", method, ("auto", "primal", "dual"))
-    if method == "auto":
-        method = cheapest(prompts.dimension, prompts.prompts, ridge0, last_row=prompts.last_row)
-    _refuse_singular(prompts, ridge0, method)
-    features = FeatureOperator(context, query)  # checks the shapes
-    result = np.empty(features.shape[0])
-    factor = _primal_factor(prompts, ridge0) if method == "primal" else _dual_factor(prompts.features, ridge0)
-    step = max(1, _FORM_ELEMENTS // factor.shape[0])
-    for start in range(0, result.size, step):
-        u, x = (array[start : start + step].astype(np.float64, copy=False) for array in (context, query))
+    ridge0, method = _road(prompts, ridge0, method)
+    result = np.empty(FeatureOperator(context, query).shape[0])  # checks the shapes
+    factor = _primal_factor(prompts, ridge0) if method == "primal" else _dual_factor(prompts, ridge0)
+    for part in chunks(result.size, _FORM_ELEMENTS // factor.shape[0]):
+        u, x = (array[part].astype(np.float64, copy=False) for array in (context, query))
         if method == "primal":
             whitened, _ = lapack.dtrtrs(factor, FeatureOperator(u, x).dense().T, lower=1)
-            result[start : start + step] = _column_squares(whitened)
+            result[part] = _column_squares(whitened)
         else:
             overlaps = (prompts.context @ u.T) * (prompts.query @ x.T)
-            squares = np.einsum("md,md->m", u, u) * np.einsum("md,md->m", x, x)
-            result[start : start + step] = _dual_forms(factor, overlaps, squares, ridge0)
+            result[part] = _dual_forms(factor, overlaps, _column_squares(u.T) * _column_squares(x.T), ridge0)
     return result
 
 
@@ -169,19 +168,23 @@ def cheapest(dimension: int, prompts: int, ridge0: float, *, last_row: bool = Tr
     return "primal" if primal < dual else "dual"
 
 
-def _refuse_singular(prompts: Instance, ridge0: float, method: str) -> None:
-    count, spins = prompts.prompts, prompts.spins
-    if ridge0 > 0:
-        return
-    if method == "primal" and count < spins:
+def _road(prompts: Instance, ridge0: float, method: str, *others: str) -> tuple[float, str]:
+    """The ridge and the method, checked; "auto" is the cheaper one, and one whose matrix is singular is refused."""
+    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
+    method = check_choice("method", method, ("auto", "primal", "dual", *others))
+    if method == "auto":
+        method = cheapest(prompts.dimension, prompts.prompts, ridge0, last_row=prompts.last_row)
+    count, spins = prompts.features.shape
+    if method == "primal" and (cause := zero_modes((count, spins), ridge0)):
         raise ParameterError(
-            f"ridge0 = 0 with {count} prompts and {spins} spins leaves A singular for method {method!r}; "
-            "use ridge0 > 0, at least as many prompts as spins, or method 'dual' or 'cg' for the minimum norm"
+            f"{cause} leaves A singular for method {method!r}; use ridge0 > 0, at least as many prompts as spins, or "
+            "method 'dual' or 'cg' for the minimum norm"
         )
-    if method == "dual" and count > spins:
+    if method == "dual" and ridge0 == 0 and count > spins:
         raise ParameterError(
             f"ridge0 = 0 with {count} prompts and {spins} spins leaves S S^T singular; use method 'primal'"
         )
+    return ridge0, method
 
 
 def _cholesky(matrix: FloatArray, name: str) -> FloatArray:
@@ -210,7 +213,7 @@ def _primal_factor(prompts: Instance, ridge0: float) -> FloatArray:
 
 
 def _primal_solve(factor: FloatArray, prompts: Instance) -> FloatArray:
-    fields = prompts.features.in_double().adjoint(prompts.label) / prompts.prompts
+    fields = prompts.fields
     solution, _ = lapack.dpotrs(factor, fields.ravel(), lower=1)
     return np.asarray(solution).reshape(fields.shape)
 
@@ -221,25 +224,19 @@ def _primal_response(prompts: Instance, ridge0: float) -> LinearResponse:
     log_determinant = _log_determinant(factor)
     diagonal = _inverse_factor_squares(factor)
     block = prompts.dimension**2  # vec(W) runs row by row, so the last row comes last
-    return LinearResponse(
-        weights,
-        "primal",
-        log_determinant,
-        float(np.sum(diagonal[:block])),
-        float(np.sum(diagonal[block:])),
-        diagonal.reshape(weights.shape),
-    )
+    traces = float(np.sum(diagonal[:block])), float(np.sum(diagonal[block:]))
+    return LinearResponse(weights, "primal", log_determinant, *traces, diagonal.reshape(weights.shape))
 
 
-def _dual_factor(features: FeatureOperator, ridge0: float) -> FloatArray:
-    matrix = features.in_double().gram()
+def _dual_factor(prompts: Instance, ridge0: float) -> FloatArray:
+    matrix = prompts.features.in_double().gram()
     matrix.flat[:: matrix.shape[0] + 1] += ridge0 * matrix.shape[0]
     return _cholesky(matrix, "S S^T + P ridge0")
 
 
-def _dual_solve(factor: FloatArray, label: FloatArray) -> FloatArray:
-    solution, _ = lapack.dpotrs(factor, label, lower=1)  # converts a label in single precision
-    return np.asarray(solution).ravel()
+def _dual_solve(factor: FloatArray, prompts: Instance) -> FloatArray:
+    solution, _ = lapack.dpotrs(factor, prompts.label, lower=1)  # converts a label in single precision
+    return prompts.features.in_double().adjoint(np.ravel(solution))
 
 
 def _dual_response(prompts: Instance, ridge0: float, diagonal: bool) -> LinearResponse:
@@ -248,11 +245,10 @@ def _dual_response(prompts: Instance, ridge0: float, diagonal: bool) -> LinearRe
     ln det A = ln det K - P ln P + (n - P) ln lambda0,   Tr_2 A^{-1} = (D - Tr K^{-1} S_2 S_2^T)/lambda0,
     Tr A^{-1} = (n - P)/lambda0 + P Tr K^{-1}            (Woodbury)
     """
-    features = prompts.features.in_double()
-    count, spins = features.shape
-    factor = _dual_factor(features, ridge0)
-    weights = features.adjoint(_dual_solve(factor, prompts.label))
-    singular = ridge0 == 0 and count < spins  # n - P zero modes; they reach both groups of spins
+    count, spins = prompts.features.shape
+    factor = _dual_factor(prompts, ridge0)
+    weights = _dual_solve(factor, prompts)
+    singular = zero_modes((count, spins), ridge0)  # n - P of them; they reach both groups of spins
     if ridge0 == 0 and not singular:  # P = n: A^{-1} is P times the pseudo-inverse; there is no ridge to divide by
         raise ParameterError(f"ridge0 = 0 with as many prompts as spins ({count}): use method 'primal'")
     rows = prompts.context.shape[1]
@@ -294,21 +290,3 @@ def _dual_forms(factor: FloatArray, overlaps: FloatArray, squares: FloatArray, r
 def _column_squares(columns: FloatArray) -> FloatArray:
     squares: FloatArray = np.einsum("pm,pm->m", columns, columns)
     return squares
-
-
-def _conjugate_gradients(
-    features: FeatureOperator, label: FloatArray, ridge0: float, tolerance: float, max_iterations: int
-) -> FloatArray:
-    fields = features.in_double().adjoint(label) / features.shape[0]
-    singular = ridge0 == 0 and features.shape[0] < features.shape[1]
-    found = response_solve(
-        features, fields[None], ridge0, tolerance=tolerance, max_iterations=max_iterations, minimum_norm=singular
-    )
-    if not found.residual[0] <= tolerance:
-        raise ConvergenceError(
-            f"conjugate gradients reached a relative residual of {found.residual[0]:.2e} after at most "
-            f"{max_iterations} iterations, wanted {tolerance:.2e}; allow more iterations, a larger ridge0 or "
-            "tolerance, or use method 'auto'"
-        )
-    weights: FloatArray = found.weights[0]
-    return weights

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import check_choice, real_array
-from iclglass.numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
-from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.arguments import check_choice, check_type, real_array
+from iclglass.numerics.errors import ConvergenceError, ParameterError
+from iclglass.numerics.instance.data import Instance, check_instance
 from iclglass.numerics.instance.exact import dense_road
-from iclglass.numerics.instance.features import FeatureOperator
-from iclglass.numerics.instance.krylov import response_solve
+from iclglass.numerics.instance.features import FeatureOperator, zero_modes
+from iclglass.numerics.instance.krylov import dots, response_solve
 from iclglass.numerics.instance.linear_response import quadratic_forms
 from iclglass.numerics.instance.solution import InstanceSolution
+from iclglass.numerics.memory import chunks
 from iclglass.numerics.solution import Solution
 
 __all__ = [
@@ -106,9 +107,11 @@ def predict(
     True
     """
     kind = check_choice("kind", kind, ("exact", "diagonal"))
-    _check_solution(solution)
-    if not isinstance(instance, Instance | None):
-        raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
+    _check_kind(solution)
+    if not np.isfinite(solution.mean).all():
+        raise ParameterError(f"the solution has no finite means to predict with: {solution.reason}")
+    if instance is not None:
+        check_instance(instance)
     dimension = solution.mean.shape[1] - 1
     prompts = Instance(context, query, np.zeros(real_array("query", query).shape[:1]))  # type: ignore[arg-type]
     if prompts.dimension != dimension:
@@ -142,17 +145,9 @@ def predict(
 
 
 def _check_kind(solution: InstanceSolution) -> None:
-    if not isinstance(solution, InstanceSolution):
-        raise ParameterTypeError(
-            f"solution must be an InstanceSolution, as solve_instance returns it, got {type(solution).__name__}"
-            + "; m, q and q_self of the theory are attributes of its Solution" * isinstance(solution, Solution)
-        )
-
-
-def _check_solution(solution: InstanceSolution) -> None:
-    _check_kind(solution)
-    if not np.isfinite(solution.mean).all():
-        raise ParameterError(f"the solution has no finite means to predict with: {solution.reason}")
+    remedy = "; m, q and q_self of the theory are attributes of its Solution" * isinstance(solution, Solution)
+    wanted = "an InstanceSolution, as solve_instance returns it"
+    check_type("solution", solution, InstanceSolution, wanted, remedy=remedy)
 
 
 def overlaps(solution: InstanceSolution) -> Overlaps:
@@ -215,23 +210,20 @@ def contrast_ratio(weights: FloatArray) -> float:
 
 def _forms_by_solves(instance: Instance, features: FeatureOperator, ridge0: float) -> FloatArray:
     """s^T A^{-1} s for M prompts, (M,), by conjugate gradients."""
-    count, spins = features.shape
-    if ridge0 == 0 and instance.prompts < spins:
+    if cause := zero_modes(instance.features.shape, ridge0):
         raise ParameterError(
-            f"ridge0 = 0 with {instance.prompts} prompts and {spins} spins: new prompts meet zero modes, where the "
-            "standard deviation is infinite; use ridge0 > 0"
+            f"{cause}: new prompts meet zero modes, where the standard deviation is infinite; use ridge0 > 0"
         )
+    count, spins = features.shape
     result = np.empty(count)
-    step = max(1, _BATCH_ELEMENTS // spins)
-    for start in range(0, count, step):
-        part = slice(start, start + step)
-        context, query = features.context[part].astype(np.float64), features.query[part].astype(np.float64)
-        tensors = context[:, :, None] * query[:, None, :]
+    for part in chunks(count, _BATCH_ELEMENTS // spins):
+        batch = FeatureOperator(features.context[part], features.query[part]).in_double()
+        tensors = batch.dense().reshape(-1, *batch.weight_shape)
         found = response_solve(instance.features, tensors, ridge0, tolerance=_TOLERANCE, max_iterations=10_000)
         if np.any(found.residual > _TOLERANCE):
             raise ConvergenceError(
                 f"the solves for the error bars stopped at a relative residual of {np.max(found.residual):.1e}, wanted "
                 f"{_TOLERANCE:.0e}; use a larger ridge0, or kind='diagonal'"
             )
-        result[part] = np.einsum("kij,kij->k", tensors, found.weights)
+        result[part] = dots(tensors, found.weights)
     return result

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from iclglass.numerics.resuming import Program
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["InstanceSolution", "diverged_solution", "pack_solution", "with_masked_column"]
+__all__ = ["InstanceSolution", "diverged_solution", "pack_solution"]
 
 FloatArray = NDArray[np.float64]
 
@@ -88,15 +88,6 @@ class InstanceSolution:
         return xr.Dataset(variables, attrs={**text, "last_feature": self.last_feature})
 
 
-def with_masked_column(active: FloatArray, value: float) -> FloatArray:
-    """The (D+1, D+1) matrix of the active spins (D+1, D), its masked last column filled with a value.
-
-    >>> with_masked_column(np.ones((2, 1)), 0.0).tolist()
-    [[1.0, 0.0], [1.0, 0.0]]
-    """
-    return np.column_stack([active, np.full(active.shape[0], value)])
-
-
 def pack_solution(
     method: str,
     *,
@@ -104,57 +95,39 @@ def pack_solution(
     beta: float,
     mean: FloatArray,
     variance: FloatArray,
-    masked_variance: float,
-    log_partition: float,
     residual: float,
-    status: Status,
+    converged: bool,
     reason: str,
-    history: list[float],
+    history: Sequence[float] | FloatArray = (),
+    variance_error: FloatArray | float = 0.0,
+    log_partition: float = math.nan,
     radius: float = math.nan,
 ) -> InstanceSolution:
-    """The common result from means and variances (D+1, D) of the active spins."""
-    rows = mean.shape[0]
+    """The common result from means and variances (D+1, D) of the active spins; masked ones have their prior."""
+    masked = np.zeros((mean.shape[0], 1))
+    prior = 1 / (beta * ridge0) if ridge0 > 0 else math.inf
     return InstanceSolution(
         method=method,
         ridge0=ridge0,
         beta=beta,
-        mean=with_masked_column(mean, 0.0),
-        variance=with_masked_column(variance, masked_variance),
-        variance_error=np.zeros((rows, mean.shape[1] + 1)),
+        mean=np.hstack([mean, masked]),
+        variance=np.hstack([variance, masked + prior]),
+        variance_error=np.hstack([np.broadcast_to(variance_error, mean.shape), masked]),
         log_partition=log_partition,
         iterations=len(history),
         residual=residual,
-        status=status,
+        status=Status.CONVERGED if converged else Status.NOT_CONVERGED,
         reason=reason,
         spectral_radius=radius,
-        history=np.array(history),
+        history=np.array(history, dtype=np.float64),
     )
 
 
-def diverged_solution(
-    method: str,
-    weight_shape: tuple[int, int],
-    *,
-    ridge0: float,
-    beta: float,
-    reason: str,
-    radius: float,
-    history: list[float],
-) -> InstanceSolution:
-    """The result that holds no number but the predicted spectral radius."""
-    nothing = with_masked_column(np.full(weight_shape, math.nan), math.nan)
-    return InstanceSolution(
-        method=method,
-        ridge0=ridge0,
-        beta=beta,
-        mean=nothing,
-        variance=nothing.copy(),
-        variance_error=nothing.copy(),
-        log_partition=math.nan,
-        iterations=len(history),
-        residual=math.nan,
-        status=Status.DIVERGES,
-        reason=reason,
-        spectral_radius=radius,
-        history=np.array(history),
-    )
+def diverged_solution(method: str, weight_shape: tuple[int, int], **given: Any) -> InstanceSolution:
+    """The result that holds no number but the predicted spectral radius; given: others of `pack_solution`."""
+    nothing = np.full(weight_shape, math.nan)
+    found = pack_solution(method, mean=nothing, variance=nothing, residual=math.nan, converged=False, **given)
+    matrices: dict[str, Any] = {
+        name: np.full_like(found.mean, math.nan) for name in ("mean", "variance", "variance_error")
+    }
+    return replace(found, **matrices, status=Status.DIVERGES)

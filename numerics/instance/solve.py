@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from iclglass.numerics.arguments import LARGEST, check_beta, check_choice, check_real
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.arguments import LARGEST, check_beta, check_choice, check_generator, check_real
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.instance.data import Instance, check_instance
 from iclglass.numerics.instance.solution import InstanceSolution
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.resuming import generator_digest
@@ -64,11 +64,7 @@ def solve_instance(
     >>> solution.mean.shape, solution.status.name, bool(solution.residual < 1e-12)
     ((4, 4), 'CONVERGED', True)
     """
-    if not isinstance(instance, Instance):
-        raise ParameterTypeError(
-            f"instance must be an Instance, got {type(instance).__name__}; build one with Instance(context, query, "
-            "label) or Instance.from_tokens(...)"
-        )
+    check_instance(instance, remedy="; build one with Instance(context, query, label) or Instance.from_tokens(...)")
     ridge0 = check_real("ridge0", ridge0, minimum=0.0, maximum=LARGEST)
     beta = check_beta(beta)
     check_memory(
@@ -77,21 +73,15 @@ def solve_instance(
         remedy="take a smaller dimension",
     )
     method = check_choice("method", method, METHODS)
-    options = {
-        "tolerance": tolerance,
-        "max_iterations": max_iterations,
-        "damping": damping,
-        "probes": probes,
-        "rng": rng,
-    }
+    named = (tolerance, max_iterations, damping, probes, rng)
+    options = dict(zip(("tolerance", "max_iterations", "damping", "probes", "rng"), named, strict=True))
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     unknown = [name for name in given if name not in _OPTIONS[method]]
     if unknown:
         raise ParameterError(
             f"method {method!r} takes no {' or '.join(unknown)}; its options are {', '.join(_OPTIONS[method])}"
         )
-    if rng is not None and not isinstance(rng, np.random.Generator):
-        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    check_generator(rng)
     plain = {"instance": instance.digest, "ridge0": ridge0, "beta": beta, "method": method, **options}
     plain["rng"] = generator_digest(rng)  # before it is used
     solution = _solver(method)(instance, ridge0=ridge0, beta=beta, **given)

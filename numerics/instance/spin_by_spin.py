@@ -17,13 +17,13 @@ free.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.arguments import check_count, check_real
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.arguments import check_generator, check_real, check_solver
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.krylov import relative_residual
 from iclglass.numerics.instance.solution import InstanceSolution, diverged_solution, pack_solution
@@ -57,20 +57,14 @@ def tap(
 ) -> InstanceSolution:
     """Means and variances by spin-by-spin message passing with the reaction term; module's docstring for equations.
 
-    Args:
-        instance: the data set, of at most 5000 spins (D <= 70).
-        ridge0, beta: lambda0 >= 0 and beta > 0, unscaled.
-        tolerance: converged when |h - A m|/|h| is at most this.
-        max_iterations: steps of the means at the most.
-        damping: weight of the old means in [0, 1). Default: the one of least spectral radius, from the extreme
-            eigenvalues of the iteration; it always converges where the variances exist.
+    instance : of at most 5000 spins (D <= 70).    ridge0, beta : lambda0 >= 0 and beta > 0, unscaled.
+    tolerance : converged when |h - A m|/|h| is at most this.    max_iterations : steps of the means at the most.
+    damping : weight of the old means in [0, 1). Default: the one of least spectral radius, from the extreme eigenvalues
+        of the iteration; it always converges where the variances exist.
 
-    Returns:
-        `InstanceSolution`, method "tap"; log_partition is that of Thouless, Anderson and Palmer, to second order in J;
-        spectral_radius always computed; DIVERGES where there are no variances, or the damping given is too small.
-
-    Raises:
-        ParameterError, ParameterTypeError: a value out of range, too many spins.
+    log_partition is that of Thouless, Anderson and Palmer, to second order in J; spectral_radius is always computed;
+    DIVERGES where there are no variances, or the damping given is too small. Raises ParameterError or
+    ParameterTypeError for a value out of range or too many spins.
 
     >>> rng = np.random.default_rng(1)
     >>> data = Instance(rng.normal(size=(200, 4)), rng.normal(size=(200, 3)), rng.normal(size=200))
@@ -78,32 +72,25 @@ def tap(
     >>> solution.status.name, solution.residual < 1e-12
     ('CONVERGED', True)
     """
-    ridge0 = check_real("ridge0", ridge0, minimum=0.0)
-    beta = check_real("beta", beta, minimum=0.0, above=True)
-    tolerance = check_real("tolerance", tolerance, minimum=0.0, above=True, maximum=1.0)
-    limit = check_count("max_iterations", max_iterations, minimum=1)
+    ridge0, beta, tolerance, limit = check_solver(ridge0, beta, tolerance, max_iterations)
     if damping is not None:
         damping = check_real("damping", damping, minimum=0.0, maximum=1.0)
     squared = squared_couplings(instance)
     features, count = instance.features.in_double(), instance.prompts
     onsite = ridge0 + features.diagonal()
     variance = spin_by_spin_variances(squared, onsite)
+    point: dict[str, Any] = {"ridge0": ridge0, "beta": beta}
     if variance is None:
-        return diverged_solution(
-            "tap", features.weight_shape, ridge0=ridge0, beta=beta, reason=_NO_VARIANCES, radius=math.nan, history=[]
-        )
+        return diverged_solution("tap", onsite.shape, reason=_NO_VARIANCES, **point)
     low, high = spin_by_spin_edges(instance, ridge0=ridge0, scaled_variance=variance, reaction=True)
     weight = best_damping(low, high) if damping is None else damping
     radius = damped_radius(low, high, weight)
-    history: list[float] = []
     if radius >= 1:
         reason = f"spectral radius {radius:.4f} at damping {weight:.2g}: use damping=None, or a larger one"
-        return diverged_solution(
-            "tap", features.weight_shape, ridge0=ridge0, beta=beta, reason=reason, radius=radius, history=history
-        )
-    fields = features.adjoint(instance.label) / count
-    scale = float(np.linalg.norm(fields)) or 1.0
-    mean = np.zeros_like(fields)
+        return diverged_solution("tap", onsite.shape, reason=reason, radius=radius, **point)
+    history: list[float] = []
+    scale = float(np.linalg.norm(instance.fields)) or 1.0
+    mean = np.zeros_like(onsite)
     for _ in range(limit):
         force = features.adjoint(instance.label - features.predict(mean)) / count - ridge0 * mean
         # v (h + J m - V m) - m = v (h - A m): the undamped step is the residual
@@ -118,17 +105,15 @@ def tap(
     logs = np.sum(np.log(2 * math.pi * variance / beta) + 1 - onsite * variance)
     return pack_solution(
         "tap",
-        ridge0=ridge0,
-        beta=beta,
         mean=mean,
         variance=variance / beta,
-        masked_variance=1 / (beta * ridge0) if ridge0 > 0 else math.inf,
         log_partition=float(logs) / 2 + pairs / 4 - beta * energy(instance, mean, ridge0),
         residual=residual,
-        status=Status.CONVERGED if ended else Status.NOT_CONVERGED,
+        converged=ended,
         reason=steps if ended else f"{steps}: allow more steps, or use method 'gamp'",
         history=history,
         radius=radius,
+        **point,
     )
 
 
@@ -149,23 +134,14 @@ def published(
     less, or after max_iterations. The masked spins have no couplings: they are returned at their limits, 0 and
     1/(beta lambda0).
 
-    Args:
-        instance: the data set, of at most 5000 spins (D <= 70).
-        ridge0, beta: lambda0 > 0 and beta > 0, unscaled.
-        damping: weight of the old state in [0, 1), 0.9 in the published code.
-        tolerance: of the mean squared changes, 1e-6 in the published code.
-        max_iterations: steps at the most, 100 in the published code.
-        rng: draws the start, all means and variances standard normal as in the published code (variances may start
-            negative). Default: means 0, v = 1/lambda_i, and no randomness.
+    instance : of at most 5000 spins (D <= 70).    ridge0, beta : lambda0 > 0 and beta > 0, unscaled.
+    damping : weight of the old state in [0, 1).    Defaults of damping, tolerance and max_iterations are SG's.
+    rng : draws the start, all means and variances standard normal as in the published code (variances may start
+        negative). Default: means 0, v = 1/lambda_i, and no randomness.
 
-    Returns:
-        `InstanceSolution`, method "published". residual is |h - A m|/|h|, which stays finite at its fixed point: it
-        shows the bias. history is the sum of mean squared changes. spectral_radius is that of the means at the
-        variances' fixed point: DIVERGES where it is >= 1 or the variances have no fixed point, unless SG's rule
-        stopped it before.
-
-    Raises:
-        ParameterError, ParameterTypeError: a value out of range, too many spins.
+    residual is |h - A m|/|h|, which stays finite at its fixed point: it shows the bias. history is the sum of mean
+    squared changes. spectral_radius is that of the means at the variances' fixed point: DIVERGES where it is >= 1 or
+    the variances have no fixed point, unless SG's rule stopped it before. Raises as `tap`.
 
     >>> rng = np.random.default_rng(1)
     >>> data = Instance(rng.normal(size=(300, 4)), rng.normal(size=(300, 3)), rng.normal(size=300))
@@ -173,13 +149,10 @@ def published(
     >>> solution.status.name, solution.residual > 1e-3
     ('CONVERGED', True)
     """
-    ridge0 = check_real("ridge0", ridge0, minimum=0.0, above=True)
-    beta = check_real("beta", beta, minimum=0.0, above=True)
+    ridge0, beta, tolerance, limit = check_solver(ridge0, beta, tolerance, max_iterations)
+    check_real("ridge0", ridge0, minimum=0.0, above=True)
     damping = check_real("damping", damping, minimum=0.0, maximum=1.0)
-    tolerance = check_real("tolerance", tolerance, minimum=0.0, above=True)
-    limit = check_count("max_iterations", max_iterations, minimum=1)
-    if rng is not None and not isinstance(rng, np.random.Generator):
-        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    check_generator(rng)
     squared = squared_couplings(instance)
     features, count = instance.features.in_double(), instance.prompts
     diagonal = features.diagonal()
@@ -214,23 +187,17 @@ def published(
         reason += ", an eigenvalue above 1 that no damping moves: use method 'gamp'" if high >= 1 else ""
     ended = history[-1] <= tolerance
     sound = bool(np.all(np.isfinite(state)) and np.all(variance > 0))
+    point: dict[str, Any] = {"ridge0": ridge0, "beta": beta, "radius": radius, "history": history}
     if not sound or not (ended or radius < 1):
-        return diverged_solution(
-            "published", features.weight_shape, ridge0=ridge0, beta=beta, reason=reason, radius=radius, history=history
-        )
+        return diverged_solution("published", onsite.shape, reason=reason, **point)
     return pack_solution(
         "published",
-        ridge0=ridge0,
-        beta=beta,
         mean=mean,
         variance=variance / beta,
-        masked_variance=1 / (beta * ridge0),
-        log_partition=math.nan,
         residual=relative_residual(instance, mean, ridge0),
-        status=Status.CONVERGED if ended else Status.NOT_CONVERGED,
+        converged=ended,
         reason=f"last mean squared change {history[-1]:.1e} after {len(history)} steps; {reason}",
-        history=history,
-        radius=radius,
+        **point,
     )
 
 

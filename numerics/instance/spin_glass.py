@@ -23,16 +23,10 @@ from numpy.typing import NDArray
 from iclglass.numerics.arguments import check_real
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.features import zero_modes
+from iclglass.numerics.memory import chunks
 
-__all__ = [
-    "BoltzmannMeasure",
-    "SpinGlass",
-    "boltzmann",
-    "energy",
-    "hessian",
-    "hessian_eigenvalues",
-    "spin_glass",
-]
+__all__ = ["BoltzmannMeasure", "SpinGlass", "boltzmann", "energy", "hessian", "hessian_eigenvalues", "spin_glass"]
 
 FloatArray = NDArray[np.float64]
 
@@ -87,12 +81,10 @@ def spin_glass(prompts: Instance, ridge0: float) -> SpinGlass:
     (-2.0, 2.0)
     """
     ridge0 = check_real("ridge0", ridge0, minimum=0.0)
-    features = prompts.features.in_double()
     couplings = -hessian(prompts)
     onsite = ridge0 - np.diagonal(couplings)
     np.fill_diagonal(couplings, 0.0)
-    fields = features.adjoint(prompts.label).ravel() / prompts.prompts
-    return SpinGlass(couplings, fields, onsite, float(np.mean(prompts.label**2)) / 2)
+    return SpinGlass(couplings, prompts.fields.ravel(), onsite, float(np.mean(prompts.label**2)) / 2)
 
 
 def energy(prompts: Instance, weights: FloatArray, ridge0: float) -> float:
@@ -108,14 +100,17 @@ def hessian(prompts: Instance) -> FloatArray:
     distinct products of pairs are multiplied, (n/2) x (n/2) instead of n x n, and the full matrix is
     gathered from them. Raises ParameterError where n x n numbers would take more than 4 GB.
     """
-    _refuse_large(prompts.spins)
-    rows, columns = prompts.context.shape[1], prompts.dimension
+    needed = 8 * prompts.spins**2
+    if needed > DENSE_BYTES:
+        raise ParameterError(
+            f"n = {prompts.spins} spins: one n x n matrix takes {needed / 1e9:.1f} GB, above the limit of "
+            f"{DENSE_BYTES / 1e9:.0f} GB; use `Instance.features`, which needs no matrix, or the matrix-free solvers"
+        )
+    rows, columns = prompts.features.weight_shape
     i, k = np.triu_indices(rows)
     j, m = np.triu_indices(columns)
     products = np.zeros((i.size, j.size))
-    step = max(1, _CHUNK_ELEMENTS // (i.size + j.size))
-    for start in range(0, prompts.prompts, step):
-        part = slice(start, start + step)
+    for part in chunks(prompts.prompts, _CHUNK_ELEMENTS // (i.size + j.size)):
         context, query = (array[part].astype(np.float64, copy=False) for array in (prompts.context, prompts.query))
         products += (context[:, i] * context[:, k]).T @ (query[:, j] * query[:, m])
     products /= prompts.prompts
@@ -125,15 +120,6 @@ def hessian(prompts: Instance) -> FloatArray:
     inner[j, m] = inner[m, j] = np.arange(j.size)
     gathered = products[outer[:, None, :, None], inner[None, :, None, :]]
     return gathered.reshape(rows * columns, rows * columns)
-
-
-def _refuse_large(spins: int) -> None:
-    needed = 8 * spins**2
-    if needed > DENSE_BYTES:
-        raise ParameterError(
-            f"n = {spins} spins: one n x n matrix takes {needed / 1e9:.1f} GB, above the limit of "
-            f"{DENSE_BYTES / 1e9:.0f} GB; use `Instance.features`, which needs no matrix, or the matrix-free solvers"
-        )
 
 
 def hessian_eigenvalues(prompts: Instance) -> FloatArray:
@@ -151,24 +137,20 @@ def hessian_eigenvalues(prompts: Instance) -> FloatArray:
 def boltzmann(prompts: Instance, *, ridge0: float, beta: float) -> BoltzmannMeasure:
     """The exact measure of one data set, by dense linear algebra: mean, covariance and ln Z.
 
-    ridge0 >= 0 and beta > 0 are SG's unscaled lambda0 and inverse temperature. With ridge0 = 0 there must
-    be at least
-    n prompts: else A has zero modes and the measure cannot be normalised (ParameterError).
+    ridge0 >= 0 and beta > 0 are SG's unscaled lambda0 and inverse temperature. With ridge0 = 0 there must be at least n
+    prompts: else A has zero modes and the measure cannot be normalised (ParameterError).
 
         ln Z = -beta H(mean) + (n/2) ln(2 pi/beta) - (1/2) ln det A
     """
     ridge0 = check_real("ridge0", ridge0, minimum=0.0)
     beta = check_real("beta", beta, minimum=0.0, above=True)
     count = prompts.spins
-    if ridge0 == 0 and prompts.prompts < count:
-        raise ParameterError(
-            f"ridge0 = 0 with {prompts.prompts} prompts and {count} spins: the measure cannot be normalised; "
-            "use ridge0 > 0 or more prompts"
-        )
+    if cause := zero_modes(prompts.features.shape, ridge0):
+        raise ParameterError(f"{cause}: the measure cannot be normalised; use ridge0 > 0 or more prompts")
     matrix = hessian(prompts)
     matrix.flat[:: count + 1] += ridge0
     inverse = np.linalg.inv(matrix)
-    fields = prompts.features.in_double().adjoint(prompts.label) / prompts.prompts
+    fields = prompts.fields
     mean = (inverse @ fields.ravel()).reshape(fields.shape)
     log_determinant = float(np.linalg.slogdet(matrix)[1])
     log_partition = -beta * energy(prompts, mean, ridge0) + 0.5 * (count * np.log(2 * np.pi / beta) - log_determinant)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,6 @@ from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.spectrum import marchenko_pastur_edges, stieltjes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from scipy.sparse.linalg import LinearOperator
 
 __all__ = [
     "SpinBySpinLimit",
@@ -104,17 +99,11 @@ def spin_by_spin_edges(
     if instance.spins <= _KRYLOV:  # Lanczos needs room between the edges
         values = np.linalg.eigvalsh(np.array([apply(unit) for unit in np.eye(instance.spins)]))
         return float(values[0]), float(values[-1])
-    from scipy.sparse.linalg import eigsh  # here: the limit needs no linear algebra
+    from scipy.sparse.linalg import LinearOperator, eigsh  # here: the limit needs no linear algebra
 
-    values = eigsh(
-        _operator(apply, instance.spins),
-        k=2,
-        which="BE",
-        ncv=_KRYLOV,
-        tol=_EDGE_TOLERANCE,
-        v0=_start(instance.spins),
-        return_eigenvectors=False,
-    )
+    matrix = LinearOperator(shape=(instance.spins,) * 2, dtype=np.float64, matvec=apply)
+    options: dict[str, Any] = {"ncv": _KRYLOV, "tol": _EDGE_TOLERANCE, "v0": _start(instance.spins)}
+    values = eigsh(matrix, k=2, which="BE", return_eigenvectors=False, **options)
     return float(np.min(values)), float(np.max(values))
 
 
@@ -239,12 +228,6 @@ def _bias(tau: float, a: float, rho: float, lam: float, reaction: float) -> floa
     exact = power / (a * x + lam) ** 2
     difference = exact * (reaction / (a * x + lam - reaction)) ** 2
     return math.sqrt(float(np.sum(difference) / np.sum(exact)))
-
-
-def _operator(apply: Callable[[FloatArray], FloatArray], size: int) -> LinearOperator[np.float64]:
-    from scipy.sparse.linalg import LinearOperator
-
-    return LinearOperator(shape=(size, size), dtype=np.float64, matvec=apply)
 
 
 def _start(size: int) -> FloatArray:

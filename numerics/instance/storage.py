@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.archive import read_arrays
-from iclglass.numerics.arguments import check_choice, check_count, check_flag, check_path
+from iclglass.numerics.arguments import check_choice, check_count, check_flag, check_path, check_type
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
 from iclglass.numerics.fixed_point import Status
-from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.data import Instance, check_instance
 from iclglass.numerics.instance.solution import InstanceSolution
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.resuming import Program
@@ -32,6 +32,11 @@ _REDUCED = ("context", "query", "label")
 _TOKENS = ("tokens", "labels", "query", "label")
 
 _SOLVERS = ("iclglass.numerics.instance.solve", "iclglass.numerics.instance.distributed")
+
+_MATRICES = ("mean", "variance", "variance_error")
+_NUMBERS = ("ridge0", "beta", "log_partition", "residual", "spectral_radius")
+_TEXTS = ("method", "reason", "last_feature")
+"""Fields of `InstanceSolution` that a file holds under their names."""
 
 _DIMENSIONS = {"context": ("prompt", "row"), "query": ("prompt", "column"), "label": ("prompt",)}
 
@@ -52,8 +57,7 @@ def save_instance(
     """
     import xarray as xr
 
-    if not isinstance(instance, Instance):
-        raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
+    check_instance(instance)
     variables = {name: (dimensions, getattr(instance, name)) for name, dimensions in _DIMENSIONS.items()}
     sizes = {"prompts": instance.prompts, "dimension": instance.dimension}
     dataset = xr.Dataset(variables, attrs={"last_feature": instance.last_feature})
@@ -75,8 +79,7 @@ def save_solution(
 
     Raises OutputError: the file exists or cannot be written; ParameterError: another suffix.
     """
-    if not isinstance(solution, InstanceSolution):
-        raise ParameterTypeError(f"solution must be an InstanceSolution, got {type(solution).__name__}")
+    check_type("solution", solution, InstanceSolution, "an InstanceSolution")
     record = _record(solution.parameters, parameters, seed, modules=_SOLVERS, programs=solution.programs)
     _write(path, solution.to_dataset(), record, force)
 
@@ -94,23 +97,15 @@ def load_solution(path: str | Path) -> InstanceSolution:
         )
     try:
         origin = json.loads(dataset.attrs[PROVENANCE])
-        numbers: dict[str, Any] = {
-            name: float(dataset[name]) for name in ("ridge0", "beta", "log_partition", "residual")
-        }
+        found: dict[str, Any] = {name: dataset[name].values for name in (*_MATRICES, "history")}
+        found |= {name: float(dataset[name]) for name in _NUMBERS}
+        found |= {name: str(dataset.attrs[name]) for name in _TEXTS}
         return InstanceSolution(
-            method=str(dataset.attrs["method"]),
-            mean=dataset["mean"].values,
-            variance=dataset["variance"].values,
-            variance_error=dataset["variance_error"].values,
             iterations=int(dataset["iterations"]),
             status=Status[dataset.attrs["status"]],
-            reason=str(dataset.attrs["reason"]),
-            spectral_radius=float(dataset["spectral_radius"]),
-            history=dataset["history"].values,
-            last_feature=str(dataset.attrs["last_feature"]),
             parameters=origin.get("parameters", {}),
             programs=tuple(origin.get("programs", ())),
-            **numbers,
+            **found,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise OutputError(f"{path} holds no solution of a data set: {error}") from error
@@ -125,8 +120,8 @@ def _record(
     programs: Sequence[Program] = (),
 ) -> str:
     """Provenance of what is written."""
-    if not isinstance(parameters, Mapping | None):
-        raise ParameterTypeError(f"parameters must map names to values, got {type(parameters).__name__}")
+    if parameters is not None:
+        check_type("parameters", parameters, Mapping, "a mapping from names to values")
     seed = None if seed is None else check_count("seed", seed, minimum=0)
     return provenance({**known, **(parameters or {})}, seed=seed, modules=modules, programs=programs)
 
@@ -166,12 +161,9 @@ def read_instance(
 ) -> tuple[Instance, dict[str, Any]]:
     """`load_instance`, and what is known of how contexts were built: last_row, of tokens norm and last_feature, too."""
     source = check_path("path", path)
-    if norm is not None:
-        norm = check_choice("norm", norm, NORMS)
-    layer = LastRow(
-        UNIT_TOKENS.last_feature if last_feature is None else last_feature,
-        UNIT_TOKENS.last_row if last_row is None else last_row,
-    )
+    options = {"norm": norm, "last_feature": last_feature, "last_row": last_row}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    built = {"norm": check_choice("norm", given.pop("norm", NORMS[0]), NORMS), **LastRow(**given).to_dict()}
     if _suffix(source) == ".nc":
         dataset = load(source)
         arrays = {str(name): np.asarray(variable.values) for name, variable in dataset.variables.items()}
@@ -190,9 +182,6 @@ def read_instance(
         raise ParameterError(
             f"{source} holds contexts, which are divided by their norm already: leave norm = {norm!r} out"
         )
-    given = {
-        name: value for name, value in (("last_feature", last_feature), ("last_row", last_row)) if value is not None
-    }
     if names is _REDUCED and given:
         raise ParameterError(
             f"{source} holds contexts, whose last feature is built already: leave {' and '.join(given)} out; contexts "
@@ -203,7 +192,6 @@ def read_instance(
             feature = UNIT_TOKENS.last_feature if kept is None else str(kept)
             instance = Instance(*(arrays[name] for name in names), last_feature=feature)
             return instance, {"last_row": instance.last_row} | ({} if kept is None else {"last_feature": feature})
-        built = {"norm": norm or "N", **layer.to_dict()}
         return Instance.from_tokens(*(arrays[name] for name in names), **built), built
     except (ParameterError, ParameterTypeError) as error:
         raise OutputError(f"{source} holds no data set: {error}") from error

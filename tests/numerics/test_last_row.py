@@ -9,6 +9,7 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import solve_finite
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow, refuse_without_dimension
+from iclglass.numerics.parameters import Parameters
 from iclglass.numerics.phase_diagram import phase_diagram
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.spectrum import zero_eigenvalue_fraction
@@ -19,50 +20,10 @@ from iclglass.numerics.sweep import sweep
 SCALED = {"last_feature": "scaled-tokens"}
 ABSENT = {"last_row": False}
 POINT = {"task_diversity": 2.0, "context_length": 1.0, "ridge": 0.1, "label_noise": 0.25, "temperature": 0.5}
-NAMES = ("m", "q", "q_self", "chi", "e_icl", "e_icl_gibbs", "e_idg", "e_train", "contrast", "free_energy", "energy",
-         "entropy", "replicon")  # fmt: skip
-# A polynomial of degree 4 in 1/D through D = 100 .. 1600: what is left is of order (1/100)^5 times its condition, 50.
-EXTRAPOLATION = 2e-8
 # Central differences with a relative step of 1e-4: (1e-4)^2 times a third derivative of order 10.
 DIFFERENCE = 1e-6
 # Solvers iterate to 1e-15; sums of a thousand nodes and differences of numbers of order one.
 ROUNDING = 1e-11
-
-
-@pytest.mark.parametrize("layer", [SCALED, ABSENT])
-@pytest.mark.parametrize("changes", [{}, {"task_diversity": 0.5, "context_length": 2.0, "label_noise": 0.0}])
-def test_every_layer_becomes_the_one_asymptotic_theory(layer, changes):
-    sizes = np.array([100, 200, 400, 800, 1600])
-    point = POINT | changes
-    finite, limit = solve_finite(dimension=sizes, **point, **layer), solve(**point)
-    for name in NAMES:
-        coefficients = np.linalg.solve(np.vander(100 / sizes, 5, increasing=True), getattr(finite, name))
-        expected = float(getattr(limit, name))
-        assert abs(coefficients[0] - expected) < EXTRAPOLATION * max(1, abs(expected)), name
-
-
-@pytest.mark.parametrize("layer", [{}, SCALED, ABSENT])
-def test_energies_are_derivatives_of_the_free_energy(layer):
-    """d F/d lam = <|W|^2>/(2 D) and d F/d T = -S, the last row and its measure included."""
-    step = 1e-4
-    point = POINT | {"dimension": 9, **layer}
-    here = solve_finite(**point)
-
-    def slope(name):
-        up, down = (solve_finite(**(point | {name: point[name] * (1 + sign * step)})) for sign in (1, -1))
-        return (up.free_energy - down.free_energy) / (2 * step * point[name])
-
-    assert abs(slope("temperature") + here.entropy) < DIFFERENCE * abs(here.entropy)
-    spins = 9 * (9 + (layer != ABSENT))
-    # Equipartition: <H> is known, and e_train at T = 0 is not changed by T.
-    ground = solve_finite(**(point | {"temperature": 0.0}))
-    assert abs(here.energy - ground.energy - spins * 0.5 / (2 * 81)) < ROUNDING
-    warm_square = 2 * slope("ridge")
-    block = float(here.q_self)
-    if layer == ABSENT:
-        assert abs(warm_square - block) < DIFFERENCE * block
-    else:
-        assert warm_square > block + float(here.last_row) / 9
 
 
 @pytest.mark.parametrize("task_diversity", [0.6, 3.0])
@@ -131,18 +92,6 @@ def test_below_the_threshold_the_layers_differ_in_order_one_over_d():
         assert abs(gap[2] / gap[0] - 1) < 0.1
 
 
-@pytest.mark.parametrize("layer", [SCALED, ABSENT])
-@pytest.mark.parametrize("ridge", [0.1, 0.0])
-def test_state_evolution_ends_at_the_theory_of_its_layer(layer, ridge):
-    point = {"task_diversity": 3.0, "context_length": 2.0, "label_noise": 0.1, "ridge": ridge, "dimension": 12}
-    path, end = state_evolution(**point, steps=150, **layer), solve_finite(**point, **layer)
-    for name in ("m", "q", "chi", "e_icl", "e_idg", "e_train", "last_row"):
-        assert abs(getattr(path, name)[-1] - getattr(end, name)) < 1e-9, name
-    assert path.rate == np.sqrt(1 - end.replicon)
-    if layer == ABSENT:
-        assert not path.last_row.any()
-
-
 def test_a_sweep_reports_its_layer():
     for layer in ({}, SCALED, ABSENT):
         found = sweep(task_diversity=[1.5, 2.0], context_length=1.0, dimension=8, **layer)
@@ -153,27 +102,24 @@ def test_a_sweep_reports_its_layer():
         assert abs(found.e_icl.values[1] - direct.e_icl) < ROUNDING
 
 
-BAD = [
-    (
-        {"last_feature": "tokens"},
-        ParameterError,
-        "last_feature must be one of unit-tokens, scaled-tokens, got 'tokens'",
-    ),
-    ({"last_feature": None}, ParameterTypeError, "last_feature must be one of"),
-    ({"last_row": None}, ParameterTypeError, "last_row must be True or False, got NoneType None"),
-    ({"last_row": 1}, ParameterTypeError, "last_row must be True or False, got"),
-    ({"last_feature": "scaled-tokens", "last_row": False}, ParameterError, "without the last row has no last feature"),
-]
-
-
-@pytest.mark.parametrize(("layer", "error", "message"), BAD)
+@pytest.mark.parametrize(
+    ("layer", "error", "message"),
+    [
+        (
+            {"last_feature": "tokens"},
+            ParameterError,
+            "last_feature must be one of unit-tokens, scaled-tokens, got 'tok",
+        ),
+        ({"last_feature": None}, ParameterTypeError, "last_feature must be one of"),
+        ({"last_row": None}, ParameterTypeError, "last_row must be True or False, got NoneType None"),
+        ({"last_row": 1}, ParameterTypeError, "last_row must be True or False, got"),
+        ({**SCALED, **ABSENT}, ParameterError, "without the last row has no last feature"),
+    ],
+)
 def test_a_layer_without_meaning_is_refused(layer, error, message):
-    point = {"task_diversity": 2.0, "context_length": 1.0, "dimension": 8}
-    for function in (solve, solve_finite, state_evolution, sweep):
+    for make in (LastRow, lambda **layer: Parameters(**POINT, dimension=8, **layer)):
         with pytest.raises(error, match=message):
-            function(**point, **layer)
-    with pytest.raises(error, match=message):
-        LastRow(**layer)
+            make(**layer)
 
 
 def test_without_dimension_a_layer_has_no_meaning():

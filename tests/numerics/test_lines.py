@@ -4,6 +4,8 @@ import mpmath
 import numpy as np
 import pytest
 
+from iclglass.numerics.best_ridge import best_ridge
+from iclglass.numerics.gradient import gradient
 from iclglass.numerics.phase_diagram import phase_diagram
 from tests.numerics.pool_reference import saddle_point
 
@@ -83,16 +85,19 @@ def test_context_saturation_is_the_minimum_along_context_length():
     assert changes_sign(slope(lambda alpha: error(2, alpha, 0.2, 0.01, 0.1)), on_row[0, 0])
 
 
-def test_best_ridge_is_the_minimum_along_the_ridge():
-    line, other = phase_diagram(
-        task_diversity=[1.0, 2.0],
-        context_length=2.0,
-        distinct_tasks=2.0,
-        ridge=np.geomspace(0.01, 10, 9),
-        lines=["best-ridge", "minimum=ridge"],
-    ).lines
-    assert np.concatenate(line.parts).size
-    np.testing.assert_array_equal(np.concatenate(line.parts), np.concatenate(other.parts))
+@pytest.mark.parametrize("kappa", [2.0, np.inf])
+def test_best_ridge_is_the_minimum_along_the_ridge(kappa):
+    """As `best_ridge` finds it, by another scan; it is compared with its closed form where there is one."""
+    tau = np.linspace(0.5, 4, 8)
+    point = {"task_diversity": tau, "context_length": 2.0, "distinct_tasks": kappa, "label_noise": 0.5}
+    names = ["best-ridge", "minimum=ridge", "peak=lam"]
+    line, other, peak = phase_diagram(**point, ridge=np.geomspace(0.05, 50, 12), lines=names).lines
+    vertices = np.concatenate(line.parts)
+    np.testing.assert_array_equal(vertices, np.concatenate(other.parts))
+    assert set(tau) <= set(vertices[:, 0])
+    found = best_ridge(**(point | {"task_diversity": vertices[:, 0]}))
+    np.testing.assert_allclose(vertices[:, 1], found, rtol=LOCATED)
+    assert peak.parts == ()
 
 
 def test_the_memorisation_threshold_is_min_of_tau_and_one():
@@ -115,8 +120,6 @@ def test_the_memorisation_threshold_is_min_of_tau_and_one():
 
 def test_the_derivative_along_the_pool_is_that_of_many_digits():
     """d e_icl / d p of numerics.gradient against differences with 50 digits, every parameter, at random points."""
-    from iclglass.numerics.gradient import gradient
-
     rng = np.random.default_rng(5)
     names = ("task_diversity", "context_length", "test_context_length", "label_noise", "ridge", "distinct_tasks")
     for _ in range(12):

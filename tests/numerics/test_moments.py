@@ -92,16 +92,9 @@ def test_prompts_of_given_tasks_are_those_of_the_symbolic_layer(given_a_task, si
     ("change", "error", "message"),
     [
         ({"dimension": 0}, ParameterError, "dimension must be at least 1, got 0"),
-        ({"dimension": 2.5}, ParameterError, "dimension must be a whole number, got 2.5"),
-        ({"dimension": "3"}, ParameterTypeError, "dimension must be an integer, got str '3'"),
-        ({"context": -1}, ParameterError, "context must be at least 1, got -1"),
         ({"context": True}, ParameterTypeError, "context must be an integer, got bool True"),
         ({"label_noise": -0.1}, ParameterError, r"label_noise .*-0\.1"),
-        ({"label_noise": math.nan}, ParameterError, r"label_noise .*nan"),
-        ({"label_noise": "0"}, ParameterTypeError, r"label_noise .*'0'"),
-        ({"label_noise": [0.1, 0.2]}, (ParameterError, ParameterTypeError), "label_noise"),
         ({"norm": "n"}, ParameterError, "norm must be one of N, N\\+1, got 'n'"),
-        ({"norm": 3}, ParameterTypeError, "norm must be one of N, N\\+1, got int 3"),
     ],
 )
 def test_bad_input(change, error, message):

@@ -90,16 +90,17 @@ def test_smallest_usable_dimension_is_the_smallest():
         ({"context_length": 0.05}, r"context_length = 0.05 gives N = round\(alpha D\) = 0 at dimension 6; .* is 11$"),
         ({"context_length": 1e200}, r"N = round\(alpha D\) = 6e\+200 at dimension 6, beyond 1e\+15$"),
         ({"task_diversity": 1e307}, r"P = round\(tau D\^2\) = inf at dimension 6, beyond 1e\+15$"),
+        ({"distinct_tasks": 0.01}, r"distinct_tasks = 0.01 gives K = round\(kappa D\) = 0 at dimension 6"),
         ({"test_context_length": 0.01}, r"test_context_length = 0.01 gives round\(alpha_test D\) = 0 at dimension 6"),
     ],
 )
 def test_one_wording_for_theory_and_simulation(change, message):
-    with pytest.raises(ParameterError, match=message):
-        solve_finite(**{**POINT, **change}, dimension=[[6], [40]])
-    with pytest.raises(ParameterError, match=message):
-        state_evolution(**{**POINT, **change}, dimension=6)
-    with pytest.raises(ParameterError, match=message):
-        simulate(**{**POINT, **change}, dimensions=[6, 40])
+    calls = [(solve_finite, {"dimension": [[6], [40]]}), (simulate, {"dimensions": [6, 40]})]
+    if "distinct_tasks" not in change:
+        calls.append((state_evolution, {"dimension": 6}))
+    for function, sizes in calls:
+        with pytest.raises(ParameterError, match=message):
+            function(**{**POINT, **change}, **sizes)
 
 
 @pytest.mark.parametrize(("kappa", "tasks"), [(50.0, "300"), (1e308, "inf")])
@@ -122,12 +123,7 @@ def test_scaling_is_that_of_the_symbolic_layer():
     one = sizes_at(dimension, {"task_diversity": 3.0, "context_length": 2.0})
     assert (one.prompts, one.context) == (scaling[S.P], scaling[S.N])
     back = from_unscaled(
-        dimension,
-        prompts=one.prompts,
-        context=one.context,
-        **unscaled,
-        task_count=14,
-        test_context=21,
+        dimension, prompts=one.prompts, context=one.context, **unscaled, task_count=14, test_context=21
     )
     expected = {"task_diversity": 3, "context_length": 2, "distinct_tasks": 2, "test_context_length": 3}
     assert back == expected | {"ridge": 0.25, "temperature": 0.25}
@@ -215,28 +211,19 @@ def test_the_formulas_stand_in_one_place():
     assert {key: number for key, number in found.items() if key not in here} == EXCEPTIONS
 
 
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("round(tau * dimension**2)", "rounding"),
-        ("int(np.rint(point[n][0] * size))", "rounding"),
-        ("round(kappa * data.dimension) if finite else 0", "rounding"),
-        ("(alpha * dimension).round()", "rounding"),
-        ("np.rint(flat['ridge'] * flat['dimension'])", "rounding"),
-        ("tokens if norm == 'N' else tokens + 1", "divisor"),
-        ("context + (self.norm == 'N+1')", "divisor"),
-        ("sizes = task_diversity * dimension * dimension, 1", "product"),
-        ("instance.prompts / size**2", "count"),
-        ("samples.prompts[row] / dimension**2", "count"),
-        ("law['context'] / dimension", "count"),
-        ("_CONTEXT / _DIMENSION", "count"),
-        ("point.ridge / data.dimension", "ridge"),
-        ("flat['ridge'] / flat['dimension']", "ridge"),
-        ("dimension * values['ridge0']", "ridge"),
-        ("dimension**2 / values['beta']", "temperature"),
-        ("dimension**2 / (point.temperature or 1.0)", "temperature"),
-    ],
-)
+ELSEWHERE = {
+    "rounding": ["round(tau * dimension**2)", "int(np.rint(point[n][0] * size))", "(alpha * dimension).round()",
+                 "round(kappa * data.dimension) if finite else 0", "np.rint(flat['ridge'] * flat['dimension'])"],
+    "divisor": ["tokens if norm == 'N' else tokens + 1", "context + (self.norm == 'N+1')"],
+    "product": ["sizes = task_diversity * dimension * dimension, 1"],
+    "count": ["instance.prompts / size**2", "samples.prompts[row] / dimension**2", "law['context'] / dimension",
+              "_CONTEXT / _DIMENSION"],
+    "ridge": ["point.ridge / data.dimension", "flat['ridge'] / flat['dimension']", "dimension * values['ridge0']"],
+    "temperature": ["dimension**2 / values['beta']", "dimension**2 / (point.temperature or 1.0)"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in ELSEWHERE.items() for text in texts])
 def test_a_formula_elsewhere_would_be_seen(text, kind):
     assert kind in {found for node in ast.walk(ast.parse(text)) for found in kinds(node)}
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.spectrum import (
     marchenko_pastur_density,
@@ -23,7 +23,6 @@ RATIOS = [0.01, 0.25, 0.9, 1.0, 1.7, 20.0]
 QUADRATURE = 1e-9
 # A closed form of ten operations without cancellation.
 ROUNDING = 1e-13
-BAD_RATIOS = [0, -1, math.nan, math.inf]
 
 
 def average(function, ratio):
@@ -39,14 +38,9 @@ def average(function, ratio):
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
-def test_the_continuous_part_has_what_the_atom_leaves(ratio):
-    assert average(lambda x: 1, ratio) == pytest.approx(min(1, 1 / ratio), rel=QUADRATURE)
-
-
-@pytest.mark.parametrize("ratio", RATIOS)
 def test_moments_are_the_known_ones(ratio):
-    """1, 1 + c, 1 + 3c + c^2: the Narayana polynomials; an atom at 0 adds nothing."""
-    for power, known in ((1, 1), (2, 1 + ratio), (3, 1 + 3 * ratio + ratio**2)):
+    """1, 1 + c, 1 + 3c + c^2: the Narayana polynomials; an atom at 0 adds nothing, but takes 1 - 1/c of the weight."""
+    for power, known in ((0, min(1, 1 / ratio)), (1, 1), (2, 1 + ratio), (3, 1 + 3 * ratio + ratio**2)):
         assert average(lambda x, k=power: x**k, ratio) == pytest.approx(known, rel=QUADRATURE)
 
 
@@ -89,27 +83,11 @@ def test_the_saddle_point_by_a_third_road(tau, alpha, ridge, noise):
     assert float(solved.chi) == pytest.approx(chi, rel=1e-10)
 
 
-def test_the_transform_takes_arrays():
-    found = stieltjes(np.array([[0.5, 1.0], [2.0, 3.0]]), ratio=1.0)
-    assert found.shape == (2, 2)
-    assert found[0, 1] == pytest.approx((math.sqrt(5) - 1) / 2, rel=ROUNDING)
-
-
-@pytest.mark.parametrize("ratio", BAD_RATIOS)
+@pytest.mark.parametrize("ratio", [0, -1, math.nan, math.inf])
 def test_a_bad_ratio_is_refused(ratio):
-    for call in (
-        lambda: marchenko_pastur_edges(ratio),
-        lambda: marchenko_pastur_density(1.0, ratio=ratio),
-        lambda: stieltjes(1.0, ratio=ratio),
-    ):
+    for function in (marchenko_pastur_density, stieltjes):
         with pytest.raises(ParameterError, match=r"ratio = .* must be finite and > 0: it is variables over samples"):
-            call()
-
-
-@pytest.mark.parametrize("ratio", ["1", None, [0.5, 1.0], 1j])
-def test_a_ratio_of_the_wrong_type_is_a_type_or_value_error(ratio):
-    with pytest.raises((TypeError, ValueError)):
-        marchenko_pastur_edges(ratio)
+            function(1.0, ratio=ratio)
 
 
 @pytest.mark.parametrize("shift", [0, -1, [1.0, 0.0], math.nan])
@@ -128,20 +106,8 @@ def test_zero_eigenvalues_are_counted(dimension, prompts, zeros):
     assert zero_eigenvalue_fraction(dimension=dimension, prompts=prompts) == zeros / spins
 
 
-@given(st.integers(1, 200), st.integers(1, 10**6))
-def test_the_zero_fraction_is_a_count_of_eigenvalues(dimension, prompts):
-    spins = (dimension + 1) ** 2
-    zeros = zero_eigenvalue_fraction(dimension=dimension, prompts=prompts) * spins
-    assert zeros == pytest.approx(round(zeros), abs=1e-6)
-    assert dimension + 1 <= round(zeros) < spins
-    assert spins - round(zeros) <= prompts
-
-
-@pytest.mark.parametrize("bad", [0, -1, 2.5, math.nan])
-def test_bad_counts_are_refused(bad):
-    with pytest.raises(ParameterError, match="dimension"):
-        zero_eigenvalue_fraction(dimension=bad, prompts=10)
-    with pytest.raises(ParameterError, match="prompts"):
-        zero_eigenvalue_fraction(dimension=10, prompts=bad)
-    with pytest.raises(ParameterTypeError):
-        zero_eigenvalue_fraction(dimension="10", prompts=10)
+@pytest.mark.parametrize("name", ["dimension", "prompts"])
+def test_bad_counts_are_refused(name):
+    for bad in (0, 2.5):
+        with pytest.raises(ParameterError, match=name):
+            zero_eigenvalue_fraction(**({"dimension": 10, "prompts": 10} | {name: bad}))

@@ -80,19 +80,6 @@ def test_infinite_exactly_from_the_best_ridge_on():
         assert np.all(best.status == Status.CONVERGED)
 
 
-def test_between_the_times_of_the_fastest_and_the_slowest_direction():
-    """A direction of rate s is best at ln((a x + lam*)/(lam* - lam))/s."""
-    points = {n: v for n, v in random_points(60, seed=4).items() if n not in ("test_context_length", "initial_overlap")}
-    tau, optimum = points["task_diversity"], best_ridge(points)
-    points["ridge"] = 0.5 * optimum
-    a = 1 + (1 + points["label_noise"]) / points["context_length"]
-    x = (1 - 1 / np.sqrt(tau)) ** 2 + np.linspace(0, 1, 1001)[:, None] * 4 / np.sqrt(tau)
-    own = np.log((a * x + optimum) / (optimum - points["ridge"])) / (a * x + points["ridge"])
-    best = best_stopping_time(**points)
-    assert np.all((own.min(axis=0) < best.time) & (best.time < own.max(axis=0)))
-    assert np.all(best.gain > 0)
-
-
 def test_the_global_minimum_when_there_is_a_local_one():
     """Below tau = 1 flat directions forget W0 at the rate of the ridge alone: a local minimum at a finite time, and
     the least error in the end. Without ridge the same point is never to be trained to the end."""
@@ -124,5 +111,3 @@ def test_shapes_and_bad_input():
     assert best_stopping_time(task_diversity=[], context_length=1).time.shape == (0,)
     with pytest.raises(ParameterError, match="initial_overlap"):
         best_stopping_time(task_diversity=1, context_length=1, initial_overlap=-1)
-    with pytest.raises(ParameterError, match="task_diversity"):
-        best_stopping_time(task_diversity=0, context_length=1)

@@ -11,39 +11,28 @@ RTOL = 1e-13  # two orders of summation in double precision
 SINGLE = 1e-6  # of single precision
 
 
-def arrays(prompts: int = 4, dimension: int = 3, dtype: type = np.float64) -> dict[str, np.ndarray]:
+def normal(**shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    shapes = {"context": (prompts, dimension + 1), "query": (prompts, dimension), "label": (prompts,)}
-    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
-
-
-def tokens(prompts: int = 5, context: int = 4, dimension: int = 3) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(1)
-    shapes = {
-        "tokens": (prompts, context, dimension),
-        "labels": (prompts, context),
-        "query": (prompts, dimension),
-        "label": (prompts,),
-    }
     return {name: rng.standard_normal(shape) for name, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_right_arrays_are_kept_without_a_copy(dtype):
-    given = arrays(dtype=dtype)
-    instance = Instance(**given)
-    for name, array in given.items():
-        assert getattr(instance, name) is array
+def arrays(prompts: int = 4, dimension: int = 3, dtype: type = np.float64) -> dict[str, np.ndarray]:
+    given = normal(context=(prompts, dimension + 1), query=(prompts, dimension), label=(prompts,))
+    return {name: array.astype(dtype) for name, array in given.items()}
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.uint64, np.float16, np.longdouble])
-def test_other_real_numbers_become_float64(dtype):
+def tokens() -> dict[str, np.ndarray]:
+    return normal(tokens=(5, 4, 3), labels=(5, 4), query=(5, 3), label=(5,))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8, np.uint64, np.float16, np.longdouble])
+def test_right_arrays_are_kept_without_a_copy_and_others_become_float64(dtype):
     given = {name: np.abs(3 * array).astype(dtype) for name, array in arrays().items()}
     instance = Instance(**given)
     for name, array in given.items():
         found = getattr(instance, name)
-        assert found.dtype == np.float64
         np.testing.assert_array_equal(found, array)
+        assert found is array if dtype in (np.float32, np.float64) else found.dtype == np.float64
 
 
 def test_one_precision_for_all_and_contiguous():
@@ -79,22 +68,16 @@ def test_entries_that_are_not_finite_are_named(name, index, value, message):
 @pytest.mark.parametrize(
     "shapes",
     [
-        ((4, 2), (4, 3), (4,)),
-        ((4, 5), (4, 3), (4,)),
-        ((5, 4), (4, 3), (4,)),
-        ((4, 4), (4, 3), (4, 1)),
-        ((4, 4), (4, 3), (3,)),
+        *[(context, (4, 3), (4,)) for context in ((4, 2), (4, 5), (5, 4), (4, 4, 1))],
+        *[((4, 4), (4, 3), label) for label in ((4, 1), (3,))],
         ((4,), (4,), (4,)),
-        ((4, 4, 1), (4, 3), (4,)),
         ((), (), ()),
     ],
 )
 def test_shapes_that_do_not_fit_are_named(shapes):
-    context, query, label = (np.zeros(shape) for shape in shapes)
-    with pytest.raises(
-        ParameterError, match=r"shapes of prompts do not fit: context \(.*want context \(P, D\+1 or D\)"
-    ):
-        Instance(context, query, label)
+    message = r"shapes of prompts do not fit: context \(.*want context \(P, D\+1 or D\)"
+    with pytest.raises(ParameterError, match=message):
+        Instance(*map(np.zeros, shapes))
 
 
 @pytest.mark.parametrize(("prompts", "dimension", "letter"), [(0, 3, "P"), (4, 0, "D"), (0, 0, "P")])
@@ -125,10 +108,9 @@ def test_what_is_no_real_array_is_refused(value, message):
 def test_tokens_are_summed_as_their_definition(monkeypatch):
     given = tokens()
     slow = np.zeros((5, 4))
-    for prompt in range(5):
-        for k in range(4):
-            slow[prompt, :3] += given["labels"][prompt, k] * given["tokens"][prompt, k]
-            slow[prompt, 3] += given["labels"][prompt, k] ** 2
+    for prompt, k in np.ndindex(5, 4):
+        slow[prompt, :3] += given["labels"][prompt, k] * given["tokens"][prompt, k]
+        slow[prompt, 3] += given["labels"][prompt, k] ** 2
     np.testing.assert_allclose(Instance.from_tokens(**given).context, slow / 4, RTOL)
     np.testing.assert_allclose(Instance.from_tokens(**given, norm="N+1").context, slow / 5, RTOL)
     monkeypatch.setattr(data_module, "_CHUNK_ELEMENTS", 2 * 4 * 3)  # two prompts a chunk, then one

@@ -1,15 +1,14 @@
 """The exact measure of one data set: every road against the matrix written out, estimated variances by z-scores."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
 import iclglass.numerics.instance.exact as exact_module
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
@@ -18,8 +17,8 @@ from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.exact import dense_road, exact
 from iclglass.numerics.instance.krylov import relative_residual
 from iclglass.numerics.instance.spin_glass import boltzmann
-from iclglass.validation.prompts import Prompts, draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold
+from tests.numerics.instance.drawn import draw
 
 ROOT = Path(__file__).resolve().parents[3]
 RTOL = 1e-9  # well-conditioned solves in double precision
@@ -29,29 +28,20 @@ SLOPE = 0.15  # of measured times, log against log
 ROADS = ("primal", "dual", "cg")
 
 
-def draw(dimension: int, prompts: int, seed: int = 0, context: int | None = None) -> Prompts:
-    return draw_prompts(
-        dimension=dimension,
-        context=context or 2 * dimension,
-        prompts=prompts,
-        label_noise=0.2,
-        rng=np.random.default_rng(seed),
-    )
-
-
-@pytest.mark.parametrize("prompts", [1, 12, 30, 80])
-@pytest.mark.parametrize("ridge0", [1e-3, 1.0])
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize(
+    ("road", "ridge0", "prompts"),
+    [*itertools.product(ROADS, (1e-3, 1.0), (1, 12, 30, 80)), ("primal", 0.0, 100), ("cg", 0.0, 100)],
+)
 def test_every_road_gives_the_measure(road, ridge0, prompts):
     data = draw(5, prompts)
     slow = boltzmann(data, ridge0=ridge0, beta=3.0)
     found = exact(data, ridge0=ridge0, beta=3.0, road=road, rng=np.random.default_rng(1))
     assert (found.method, found.status) == ("exact", Status.CONVERGED)
     # |A^{-1} r| <= |r|/ridge0 for the residual that "cg" is certified to
-    certified = 1e-12 / ridge0 if road == "cg" else 0.0
+    certified = 1e-12 / ridge0 if road == "cg" and ridge0 else 0.0
     np.testing.assert_allclose(found.mean[:, :5], slow.mean, rtol=0, atol=MEANS + certified)
     assert not np.any(found.mean[:, 5])
-    np.testing.assert_array_equal(found.variance[:, 5], 1 / (3 * ridge0))
+    np.testing.assert_array_equal(found.variance[:, 5], 1 / (3 * ridge0) if ridge0 else np.inf)
     assert not np.any(found.variance_error[:, 5])
     assert found.residual == pytest.approx(relative_residual(data, found.mean[:, :5], ridge0), rel=0.1, abs=1e-15)
     assert found.residual < 1e-12
@@ -140,15 +130,6 @@ def test_without_ridge_and_few_prompts_the_mean_is_of_minimum_norm(road):
     assert exact(data, ridge0=0.0, beta=1.0).mean == pytest.approx(found.mean, abs=1e-8)
 
 
-def test_without_ridge_and_many_prompts_least_squares():
-    data = draw(4, 100)
-    slow = boltzmann(data, ridge0=0.0, beta=2.0)
-    for road in ("primal", "cg"):
-        found = exact(data, ridge0=0.0, beta=2.0, road=road)
-        np.testing.assert_allclose(found.mean[:, :4], slow.mean, rtol=0, atol=MEANS)
-        assert np.all(found.variance[:, 4] == np.inf)
-
-
 def test_labels_of_zero_and_one_dimension():
     data = Instance(np.ones((2, 2)), np.ones((2, 1)), np.zeros(2))
     for road in ROADS:
@@ -181,24 +162,17 @@ def test_an_iteration_cut_short_says_so():
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "message"),
+    ("change", "message"),
     [
-        ({"beta": 0.0}, ParameterError, "beta must be finite and > 0, got 0.0"),
-        ({"beta": -1}, ParameterError, "beta must be finite and > 0"),
-        ({"ridge0": -0.1}, ParameterError, "ridge0 must be finite and >= 0"),
-        ({"ridge0": np.nan}, ParameterError, "ridge0 must be finite"),
-        ({"ridge0": "1"}, ParameterTypeError, "ridge0 must be a real number"),
-        ({"road": "qr"}, ParameterError, "road must be one of"),
-        ({"probes": 1}, ParameterError, "one probe has no standard error"),
-        ({"probes": -2}, ParameterError, "probes must be at least 0"),
-        ({"tolerance": 0}, ParameterError, "tolerance must be finite and > 0"),
-        ({"max_iterations": 0}, ParameterError, "max_iterations must be at least 1"),
-        ({"rng": 3}, ParameterTypeError, "rng must be a numpy.random.Generator"),
-        ({"ridge0": 0.0, "road": "primal"}, ParameterError, "leaves A singular"),
+        ({"road": "qr"}, "road must be one of"),
+        ({"probes": 1}, "one probe has no standard error"),
+        ({"probes": -2}, "probes must be at least 0"),
+        ({"rng": 3}, "rng must be a numpy.random.Generator"),
+        ({"ridge0": 0.0, "road": "primal"}, "leaves A singular"),
     ],
 )
-def test_bad_options_are_refused(change, error, message):
-    with pytest.raises(error, match=message):
+def test_bad_options_are_refused(change, message):
+    with pytest.raises((ParameterError, ParameterTypeError), match=message):
         exact(draw(4, 10), **{"ridge0": 0.1, "beta": 1.0, **change})
 
 
@@ -263,28 +237,3 @@ def test_forty_thousand_spins():
     assert found["seconds"] < 40
     assert found["bytes"] < 1.2e9
     assert np.median(found["ratios"]) > 0.5
-
-
-@pytest.mark.slow
-def test_cost_is_linear_in_prompts_and_quadratic_in_dimension():
-    """From D = 200 on: below, matrix products still gain speed with D, and the cost grows as D^1.8."""
-
-    def seconds(dimension: int, prompts: int) -> float:
-        features = draw(dimension, prompts).features
-        weights = np.ones(features.weight_shape)
-        times = []
-        for _ in range(7):
-            start = time.process_time()
-            features.normal(weights)
-            times.append(time.process_time() - start)
-        return min(times)
-
-    def slope(sizes: list[int], times: list[float]) -> float:
-        return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
-
-    prompts, dimensions = [10_000, 20_000, 40_000, 80_000], [200, 280, 400, 560]
-    with threadpool_limits(1):
-        by_prompts = slope(prompts, [seconds(100, count) for count in prompts])
-        by_dimension = slope(dimensions, [seconds(size, 10_000) for size in dimensions])
-    assert by_prompts == pytest.approx(1, abs=SLOPE)
-    assert by_dimension == pytest.approx(2, abs=SLOPE)

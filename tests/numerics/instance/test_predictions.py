@@ -3,30 +3,20 @@
 import numpy as np
 import pytest
 
-import iclglass.numerics.instance.exact as exact_module
 import iclglass.numerics.instance.predictions as predictions
 from iclglass.numerics.errors import ConvergenceError, ParameterError
 from iclglass.numerics.instance.exact import exact
 from iclglass.numerics.instance.predictions import contrast, overlaps, predict
 from iclglass.numerics.instance.spin_glass import boltzmann
 from iclglass.validation.observables import measure
-from iclglass.validation.prompts import Prompts, draw_prompts
+from iclglass.validation.prompts import Prompts
 from iclglass.validation.statistics import bonferroni_threshold
+from tests.numerics.instance.drawn import draw
 
 RTOL = 1e-9  # well-conditioned solves in double precision
 SOLVES = 1e-6  # error bars by solves to a relative residual of 1e-8
 FALSE_ALARM = 0.01  # of each statistical test
 RIDGE0, BETA = 0.05, 40.0
-
-
-def draw(dimension: int, prompts: int, seed: int = 0) -> Prompts:
-    return draw_prompts(
-        dimension=dimension,
-        context=2 * dimension,
-        prompts=prompts,
-        label_noise=0.2,
-        rng=np.random.default_rng(seed),
-    )
 
 
 @pytest.mark.parametrize("road", ["primal", "dual", "cg"])
@@ -81,40 +71,26 @@ def test_without_correlations_bars_are_too_long_on_the_data_and_right_on_average
 def test_without_ridge_the_data_fix_their_own_predictions_only():
     data, fresh = draw(4, 12), draw(4, 3, seed=1)
     solution = exact(data, ridge0=0.0, beta=BETA)
-    options = {"instance": data}
-    np.testing.assert_allclose(
-        predict(solution, data.context, data.query, **options).deviation ** 2, 12 / BETA, 1e-6
-    )  # P = rank: S (S^T S/P)^+ S^T = P
-    assert np.all(predict(solution, fresh.context, fresh.query, **options).deviation == np.inf)
+    own = predict(solution, data.context, data.query, instance=data).deviation
+    np.testing.assert_allclose(own**2, 12 / BETA, 1e-6)  # P = rank: S (S^T S/P)^+ S^T = P
+    assert np.all(predict(solution, fresh.context, fresh.query, instance=data).deviation == np.inf)
     assert np.all(predict(solution, fresh.context, fresh.query, kind="diagonal").deviation == np.inf)
 
 
-def test_overlaps_and_contrast_are_their_definitions():
+def test_overlaps_and_contrast_are_their_definitions_and_those_of_the_simulation():
     data = draw(4, 60)
-    slow = boltzmann(data, ridge0=RIDGE0, beta=BETA)
-    solution = exact(data, ridge0=RIDGE0, beta=BETA)
+    slow, solution = boltzmann(data, ridge0=RIDGE0, beta=BETA), exact(data, ridge0=RIDGE0, beta=BETA)
+    seen = measure(data, ridge=4 * RIDGE0, temperature=16 / BETA)
+    block, variance, ideal = slow.mean[:4], np.diagonal(slow.covariance)[:16], np.eye(5)
+    q = np.sum(block**2) / 4
+    expected = {"m": np.mean(np.diagonal(block)), "q": q, "q_self": q + variance.sum() / 4}
     found = overlaps(solution)
-    block = slow.mean[:4]
-    variance = np.diagonal(slow.covariance).reshape(5, 4)[:4]
-    np.testing.assert_allclose(found.m, np.mean(np.diagonal(block)), RTOL)
-    np.testing.assert_allclose(found.q, np.sum(block**2) / 4, RTOL)
-    np.testing.assert_allclose(found.q_self, (np.sum(block**2) + variance.sum()) / 4, RTOL)
-    np.testing.assert_allclose(found.uniqueness, found.q / found.q_self, RTOL)
+    for name, value in expected.items():
+        np.testing.assert_allclose([getattr(found, name), getattr(seen, name)], value, RTOL, err_msg=name)
+    assert found.uniqueness == pytest.approx(found.q / found.q_self, RTOL)
     assert found.q_self_error == 0
-    full = solution.mean
-    np.testing.assert_allclose(
-        contrast(solution), np.sum(full * np.eye(5)) / (np.linalg.norm(full) * np.linalg.norm(np.eye(5))), RTOL
-    )
-
-
-def test_overlaps_are_the_observables_of_the_simulation():
-    data = draw(5, 50)
-    seen = measure(data, ridge=5 * RIDGE0, temperature=25 / BETA)
-    solution = exact(data, ridge0=RIDGE0, beta=BETA)
-    found = overlaps(solution)
-    for name in ("m", "q", "q_self"):
-        np.testing.assert_allclose(getattr(found, name), getattr(seen, name), RTOL, err_msg=name)
-    np.testing.assert_allclose(contrast(solution), seen.contrast, RTOL)
+    ratio = np.sum(solution.mean * ideal) / (np.linalg.norm(solution.mean) * np.linalg.norm(ideal))
+    np.testing.assert_allclose([contrast(solution), seen.contrast], ratio, RTOL)
 
 
 def test_two_replicas_sampled_have_these_overlaps():
@@ -135,26 +111,19 @@ def test_the_solution_becomes_unique_as_task_diversity_grows():
     assert uniqueness[-1] > 0.95
 
 
-def test_estimated_variances_give_the_self_overlap_an_error_bar(monkeypatch):
+def test_estimated_variances_give_the_self_overlap_an_error_bar():
     data = draw(6, 300)
     dense = overlaps(exact(data, ridge0=RIDGE0, beta=BETA)).q_self
     found = overlaps(exact(data, ridge0=RIDGE0, beta=BETA, road="cg", probes=32, rng=np.random.default_rng(1)))
     assert 0 < found.q_self_error < 0.1 * dense
     assert abs(found.q_self - dense) < 4 * found.q_self_error
-    monkeypatch.setattr(exact_module, "_DENSE", 0)
-    fresh = draw(6, 2, seed=1)
-    with pytest.raises(ParameterError, match="new prompts meet zero modes"):
-        predict(
-            exact(draw(6, 10), ridge0=0.0, beta=1.0),
-            fresh.context,
-            fresh.query,
-            instance=draw(6, 10),
-        )
 
 
 def test_solves_that_fail_are_an_error(monkeypatch):
     data = draw(5, 20)
     monkeypatch.setattr(predictions, "dense_road", lambda instance, ridge0: None)
+    with pytest.raises(ParameterError, match="ridge0 = 0 with 20 prompts and 30 spins: new prompts meet zero modes"):
+        predict(exact(data, ridge0=0.0, beta=1.0), data.context, data.query, instance=data)
     monkeypatch.setattr(predictions, "_TOLERANCE", 1e-30)
     with pytest.raises(ConvergenceError, match=r"stopped at a relative residual of .* or kind='diagonal'"):
         predict(exact(data, ridge0=RIDGE0, beta=BETA), data.context, data.query, instance=data)
@@ -179,12 +148,6 @@ def test_solves_that_fail_are_an_error(monkeypatch):
 )
 def test_bad_input_is_refused(change, error, message):
     data = draw(3, 20)
-    arguments = {
-        "context": data.context[:2],
-        "query": data.query[:2],
-        "instance": data,
-        **change,
-    }
-    context, query = arguments.pop("context"), arguments.pop("query")
+    given = {"context": data.context[:2], "query": data.query[:2], "instance": data} | change
     with pytest.raises(error, match=message):
-        predict(exact(data, ridge0=RIDGE0, beta=BETA), context, query, **arguments)
+        predict(exact(data, ridge0=RIDGE0, beta=BETA), **given)

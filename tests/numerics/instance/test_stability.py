@@ -19,7 +19,8 @@ from iclglass.numerics.instance.stability import (
     spin_by_spin_limit,
 )
 from iclglass.numerics.saddle_point import solve
-from iclglass.validation.prompts import Prompts, draw_prompts
+from iclglass.validation.prompts import Prompts
+from tests.numerics.instance.drawn import draw
 
 EDGE = 1e-5  # asked of Lanczos: 1e-6
 RADIUS = 5e-3  # power iteration on spectra that lie on a circle: 1e-3 promised, bulk eigenvectors not normal
@@ -30,12 +31,6 @@ UNDECIDED = 0.008
 QUIET = 1e-14
 # A random matrix of 400 spins against its limit: fluctuations of relative order 1/400, with a factor of four.
 RANDOM_MATRIX = 0.01
-
-
-def draw(dimension: int, prompts: int, *, context: int = 20, seed: int = 0) -> Prompts:
-    return draw_prompts(
-        dimension=dimension, context=context, prompts=prompts, rng=np.random.default_rng((dimension, prompts, seed))
-    )
 
 
 def gamp_matrix(data: Prompts, variance: np.ndarray) -> np.ndarray:
@@ -131,7 +126,7 @@ def test_published_converges_where_predicted_and_nowhere_else():
     seen = set()
     for prompts in (150, 300, 350, 400, 450, 500, 700):
         for seed in range(3):
-            data, ridge0 = draw(6, prompts, seed=seed), 0.01
+            data, ridge0 = draw(6, prompts, seed=seed, context=20), 0.01
             run = published(data, ridge0=ridge0, beta=1.0, tolerance=QUIET, max_iterations=2500)
             variance = spin_by_spin_variances(squared_couplings(data), ridge0 + data.features.diagonal())
             radius = math.inf
@@ -233,5 +228,7 @@ def test_radii_reach_their_limits():
 def test_bad_input_is_refused():
     with pytest.raises(ParameterError, match="scaled_variance must be > 0"):
         spin_by_spin_edges(draw(3, 20), ridge0=0.1, scaled_variance=-np.ones((4, 3)), reaction=True)
-    with pytest.raises(ParameterError, match="task_diversity"):
-        spin_by_spin_limit(task_diversity=0, context_length=1, ridge=1)
+    for name in ("task_diversity", "context_length", "ridge", "label_noise"):
+        point = {"task_diversity": 1, "context_length": 1, "ridge": 1, name: -1}
+        with pytest.raises(ParameterError, match=name):
+            spin_by_spin_limit(**point)
