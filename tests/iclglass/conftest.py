@@ -1,6 +1,7 @@
 """What tests of the command line and of the package as installed share."""
 
 import importlib.metadata
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +16,14 @@ SOURCES = ("pyproject.toml", "README.md", "LICENSE", "tests", "iclglass", "repli
 
 @pytest.fixture
 def run(capsys, tmp_path, monkeypatch):
-    """Run in this process, in an empty folder: (exit code, stdout, stderr). No colour and no traceback, ever."""
+    """Run in this process, in an empty folder: (exit code, stdout, stderr). No colour and no traceback, ever.
+
+    The command line is one text, or its words.
+    """
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments):
-        code = main(arguments)
+        code = main(shlex.split(arguments[0]) if len(arguments) == 1 else arguments)
         out, err = capsys.readouterr()
         assert "\x1b" not in out + err
         assert "Traceback" not in err, err

@@ -132,7 +132,7 @@ def test_a_killed_worker_costs_a_task_on_dask_and_a_second_start_on_processes(ru
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--blocks", *LAW[2:], *MEASURE), "--dimension is required with --blocks"),
+        (("--blocks", *LAW[2:], *MEASURE), "--dimension is required"),
         (("--blocks", *LAW, *MEASURE, "--float32"), "--float32 needs the data set in memory"),
         (("--blocks", *LAW, *MEASURE, "--data", "x.npz"), "--data needs the data set in memory"),
         (("--blocks", *LAW, *MEASURE, "--method", "tap"), "solves by conjugate gradients"),

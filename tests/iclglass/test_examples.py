@@ -1,18 +1,14 @@
 """What the README shows works: its Python runs, its commands parse, its links and its promises hold."""
 
-import argparse
-import io
 import re
 import shlex
 import subprocess
 import sys
-from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
 
-from iclglass.options import add_options, resolve
-from iclglass.table import COMMANDS
+from iclglass.cli.program import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -54,18 +50,8 @@ def test_every_command_of_the_readme_parses(line):
     assert program == "iclglass"
     if name in ("--help", "--version"):
         return
-    (command,) = [command for command in COMMANDS if command.name == name]
-    parser = argparse.ArgumentParser(prog=line, allow_abbrev=False)
-    if command.argument is not None:
-        parser.add_argument(command.argument[0])
-    add_options(parser, command.options)
-    parser.add_argument("--config")
-    with redirect_stderr(io.StringIO()) as complaints:
-        try:
-            given = vars(parser.parse_args(arguments))
-        except SystemExit:
-            pytest.fail(f"{line}: {complaints.getvalue()}")
-    resolve(given, command.options, None)
+    with COMMANDS.commands[name].make_context(name, arguments):
+        pass
 
 
 @pytest.mark.slow
@@ -123,9 +109,8 @@ def test_every_link_within_the_page_leads_to_a_heading():
 
 
 def test_every_option_named_in_the_readme_exists():
-    known = {f"--{name}" for command in COMMANDS for option in command.options for name in option.names}
-    known |= {f"--no-{option.names[0]}" for command in COMMANDS for option in command.options if option.negatable}
-    known |= {"--config", "--help", "--version"}
+    known = {name for command in COMMANDS.commands.values() for option in command.params for name in option.opts}
+    known |= {"--no-last-row", "--help", "--version"}
     shown = {
         option
         for line in [*commands(), *re.findall(r"`(--[^`]+)`", text())]

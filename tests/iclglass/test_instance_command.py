@@ -141,7 +141,7 @@ def test_a_divergence_is_named_and_has_no_numbers(run):
             "memory",
         ),
         ([*SOLVED, "--plot", "a.xyz"], USAGE, "a.xyz"),
-        ([*SOLVED, "--save-data", "a.nc", "--out", "a.nc"], USAGE, "different files"),
+        ([*SOLVED, "--save-data", "a.nc", "--out", "a.nc"], USAGE, "--out and --save-data both name a.nc"),
         ([*SOLVED, "--data", "a.npz"], USAGE, "leave out --dimension, --context, --prompts"),
         (["instance", "--data", "a.npz", "--ridge0", "1", "--beta", "1"], FILE, "a.npz"),
         (["instance", "--data", "a.txt", "--ridge0", "1", "--beta", "1"], USAGE, ".npz"),

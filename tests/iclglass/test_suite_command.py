@@ -72,8 +72,8 @@ def test_disagreement_has_its_exit_code(run, monkeypatch):
         (["--suite", "standard", "--tau", "2"], "leave out --task-diversity"),
         (["--suite", "standard", "--samples", "5"], "leave out --samples"),
         (["--suite", "standard", "--seed", "-1"], "seed"),
-        (["--tau", "2"], "--alpha is required, or --suite standard"),
-        ([], "--tau is required, or --suite standard"),
+        (["--tau", "2"], "--alpha is required, or --suite: context"),
+        ([], "--tau is required, or --suite: task"),
     ],
 )
 def test_bad_input(run, arguments, words):

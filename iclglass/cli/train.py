@@ -1,16 +1,25 @@
 """``iclglass train``: the linear attention layer trained on one data set, drawn or the user's own."""
 
 import math
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iclglass.instance_command import finite_theory
-from iclglass.numerics.errors import ConvergenceError, ParameterError
-from iclglass.output import DONE, NOT_CONVERGED, print_json
+from iclglass.cli.data_set import DATA_SET, RIDGE0, data_set, finite_theory
+from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
+from iclglass.cli.options import ANYWAY, FORCE, JSON, command, option
+from iclglass.cli.output import (
+    EXIT_DONE,
+    EXIT_NOT_CONVERGED,
+    check_outputs,
+    keeping,
+    print_json,
+    print_parameters,
+    say_written,
+)
+from iclglass.cli.progress import bar
+from iclglass.numerics.errors import ConvergenceError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +28,7 @@ if TYPE_CHECKING:
     from iclglass.validation.population import PromptMoments
     from iclglass.validation.training.run import TrainingRun
 
-__all__ = ["run"]
+__all__ = ["train"]
 
 _TRAINED = ("parametrisation", "optimiser", "steps", "learning_rate", "ridge0", "batch", "tolerance", "backend")
 
@@ -34,31 +43,50 @@ class _Source:
     theory: Mapping[str, float]
 
 
-def run(values: Mapping[str, Any]) -> int:
-    """Draw or read the data set, train, print and write what was asked for."""
+@command(
+    *DATA_SET,
+    RIDGE0,
+    option("--parametrisation", TEXT, "merged: W; separate: W_k and W_q", metavar="merged|separate", default="merged"),
+    option("--optimiser", TEXT, "gd, sgd (with --batch) or adam", metavar="gd|sgd|adam", default="gd"),
+    option("--steps", INTEGER, "updates, >= 1", required=True),
+    option("--learning-rate", NUMBER, "step size, > 0", required=True),
+    option("--batch", INTEGER, "prompts at a step, for sgd and adam (default for adam: all)"),
+    option("--tolerance", NUMBER, "stop at this relative gradient; exit code 3 if not reached"),
+    option("--backend", TEXT, "numpy, or torch (extra iclglass[torch])", metavar="numpy|torch", default="numpy"),
+    option("--out", FILE, "file of the run: the same command resumes it", metavar="FILE.npz"),
+    option("--plot", FILE, "picture to write: energy and test error against the step", metavar="FILE.png"),
+    FORCE,
+    ANYWAY,
+    JSON,
+    example="iclglass train --dimension 20 --context 100 --prompts 800 --ridge0 0.001 --steps 3000 --learning-rate 0.3",
+)
+def train(**values: Any) -> int:
+    """The linear attention layer trained on one data set.
+
+    In SG's unscaled parameters; beside it the theory of gradient flow, and of where training ends.
+    """
     import numpy as np
 
     from iclglass.numerics.arguments import check_count, check_real
-    from iclglass.progress import bar
     from iclglass.validation.training import Outcome, train
 
     # What is bad is named before anything is drawn.
     check_count("steps", values["steps"], minimum=1)
     check_real("learning_rate", values["learning_rate"], minimum=0.0, above=True)
     check_real("ridge0", values["ridge0"], minimum=0.0)
-    _check_outputs(values)
+    check_outputs(values, {"out": (".npz",)}, resumed=("out",))  # a run that is there goes on
     seed = check_count("seed", values["seed"], minimum=0)
     rng = np.random.default_rng(seed)
     source = _source(values, rng)
     options = {name: values[name] for name in _TRAINED}
-    with bar("training") as advance:
+    with keeping(values["out"]), bar("training") as advance:
         result = train(
             source.instance,
             **options,
             test=source.law,
             checkpoint=values["out"],
-            fresh=values["force"] or False,
-            resume_anyway=values["resume_anyway"] or False,
+            fresh=values["force"],
+            resume_anyway=values["resume_anyway"],
             rng=rng,
             progress=advance,
         )
@@ -81,28 +109,13 @@ def run(values: Mapping[str, Any]) -> int:
     else:
         _print_text(parameters, quantities, {"finite-size theory": source.theory, "gradient flow": last}, result)
     _write(result, quantities["ground_energy"], source.theory.get("e_icl"), flow, values)
-    return DONE if result.outcome in (Outcome.COMPLETED, Outcome.CONVERGED) else NOT_CONVERGED
-
-
-def _check_outputs(values: Mapping[str, Any]) -> None:
-    """Refuse unwritable outputs before any work."""
-    from iclglass.numerics.plotting import check_picture
-    from iclglass.numerics.storage import check_writable
-
-    if values["plot"] is not None:
-        check_picture(values["plot"])
-        check_writable(values["plot"], force=values["force"] or False)
-    if values["out"] is not None:
-        if Path(values["out"]).suffix != ".npz":
-            raise ParameterError(f"--out {values['out']} is the file of the run: its name must end in .npz")
-        check_writable(values["out"], force=True)  # a run that is there goes on
+    return EXIT_DONE if result.outcome in (Outcome.COMPLETED, Outcome.CONVERGED) else EXIT_NOT_CONVERGED
 
 
 def _source(values: Mapping[str, Any], rng: "np.random.Generator") -> _Source:
     """The data set; its moments and the theory of its ground state where its law is known."""
     import numpy as np
 
-    from iclglass.data_set import data_set
     from iclglass.validation.population import gaussian_moments
 
     found = data_set(values, rng)
@@ -159,8 +172,7 @@ def _print_text(
     theories: Mapping[str, Mapping[str, float]],
     result: "TrainingRun",
 ) -> None:
-    for name, value in parameters.items():
-        print(f"{name:16s} {value if isinstance(value, (str, bool)) else format(value, '.12g')}")
+    print_parameters(parameters)
     shown = {heading: theory for heading, theory in theories.items() if theory}
     print(f"\n{'':16s} {'this run':20s} {''.join(f'{heading:20s}' for heading in shown)}".rstrip())
     for name, value in quantities.items():
@@ -180,7 +192,7 @@ def _write(
 ) -> None:
     from iclglass.validation.training import Outcome
 
-    written = [] if values["out"] is None or result.outcome is Outcome.DIVERGES else [values["out"]]
+    written = [None if result.outcome is Outcome.DIVERGES else values["out"]]
     if values["plot"] is not None and result.steps[-1] > 0:
         from iclglass.numerics.plotting import save_figure
         from iclglass.validation.training.plotting import draw_training
@@ -188,7 +200,6 @@ def _write(
         steps = None if flow is None else flow["steps"]
         ends = {"ground_energy": ground_energy, "final_error": final_error}
         figure = draw_training(result, **ends, flow_steps=steps, flow=flow)
-        save_figure(figure, values["plot"], force=values["force"] or False)
+        save_figure(figure, values["plot"], force=values["force"])
         written.append(values["plot"])
-    if written:
-        print(f"wrote {', '.join(written)}", file=sys.stderr)
+    say_written(*written)

@@ -1,17 +1,18 @@
 """``iclglass demo``: derive, solve across task diversity, phase diagram, cross-check; pictures and one report."""
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iclglass import __version__
+from iclglass.cli.agreement import agreement_rows, validation_outputs, write_validation
+from iclglass.cli.kinds import DIR
+from iclglass.cli.options import FORCE, command, option
+from iclglass.cli.output import judged, say
+from iclglass.cli.progress import bar
 from iclglass.numerics.errors import OutputError
-from iclglass.output import judged
-from iclglass.progress import bar
-from iclglass.validate_command import agreement_rows, validation_outputs, write_validation
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,8 +33,17 @@ _VALIDATION: dict[str, Any] = {
 }
 
 
-def demo(folder: Path, *, force: bool) -> int:
-    """Run the whole chain on defaults into a folder; returns the exit code of the cross-check."""
+@command(
+    option("--out", DIR, "folder to write", default="iclglass-demo"),
+    FORCE,
+    example="iclglass demo --out results",
+)
+def demo(out: str, force: bool) -> int:
+    """Derive, solve, map and cross-check: pictures and a report.
+
+    The whole chain on defaults, in under a minute; the exit code is that of the cross-check.
+    """
+    folder = Path(out)
     started = time.perf_counter()
     files = {
         name: folder / name
@@ -49,7 +59,7 @@ def demo(folder: Path, *, force: bool) -> int:
     outputs = validation_outputs(folder)
     _make_folder(folder, [*files.values(), *outputs.values()], force=force)
 
-    _say("deriving the saddle-point equations (SymPy)")
+    say("deriving the saddle-point equations (SymPy)")
     from iclglass.numerics.storage import replacing, save
     from iclglass.replica.derivation import derive
     from iclglass.replica.render import to_latex
@@ -58,7 +68,7 @@ def demo(folder: Path, *, force: bool) -> int:
     with replacing(files["derivation.tex"], force=force) as temporary:
         temporary.write_text(to_latex(derivation.stages), encoding="utf-8")
 
-    _say("solving across task diversity")
+    say("solving across task diversity")
     import numpy as np
 
     from iclglass.numerics.phase_diagram import phase_diagram
@@ -69,7 +79,7 @@ def demo(folder: Path, *, force: bool) -> int:
     save(curves, files["sweep.nc"], force=force)
     save_figure(draw_family(curves, observables=("e_icl", "contrast")), files["sweep.png"], force=force)
 
-    _say("mapping the phase diagram")
+    say("mapping the phase diagram")
     diagram = phase_diagram(
         task_diversity=np.linspace(0.05, 4, 200),
         context_length=np.geomspace(0.2, 20, 150),
@@ -79,7 +89,7 @@ def demo(folder: Path, *, force: bool) -> int:
     save(diagram.to_dataset(), files["phase-diagram.nc"], force=force)
     save_figure(draw_phase_diagram(diagram), files["phase-diagram.png"], force=force)
 
-    _say("checking against finite-size Monte Carlo")
+    say("checking against finite-size Monte Carlo")
     from iclglass.validation.crosscheck import validate
     from iclglass.validation.verdict import word
 
@@ -88,14 +98,10 @@ def demo(folder: Path, *, force: bool) -> int:
     write_validation(agreement, outputs)
 
     _report(files, outputs, derivation, curves, agreement, force=force)
-    _say(f"wrote {folder}: report.html, " + ", ".join(name for name in files if name != "report.html"))
+    say(f"wrote {folder}: report.html, " + ", ".join(name for name in files if name != "report.html"))
     print(f"{word(agreement.passed)}: {agreement.sentence}")
     print(f"open {files['report.html']}   ({time.perf_counter() - started:.0f} s)")
     return judged(agreement.passed)
-
-
-def _say(what: str) -> None:
-    print(f"iclglass: {what}", file=sys.stderr, flush=True)
 
 
 def _make_folder(folder: Path, files: Sequence[Path], *, force: bool) -> None:

@@ -1,0 +1,165 @@
+"""``iclglass instance``: the Boltzmann measure of one data set, drawn or the user's own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from iclglass.cli.blocks import solve_blocks
+from iclglass.cli.data_set import BETA, DATA_SET, RIDGE0, data_set, finite_theory
+from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
+from iclglass.cli.options import ANYWAY, FORCE, JSON, command, given, option, switch
+from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, check_outputs, print_json, say, say_written
+from iclglass.cli.solution import named, print_solution
+from iclglass.numerics.errors import ParameterError
+
+if TYPE_CHECKING:
+    from iclglass.numerics.instance.data import Instance
+    from iclglass.numerics.instance.solution import InstanceSolution
+
+__all__ = ["instance"]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A data set, the parameters to report, and the finite-size theory of its law where there is one."""
+
+    instance: "Instance"
+    parameters: Mapping[str, Any]
+    theory: Mapping[str, float]
+    error: Any
+
+
+@command(
+    *DATA_SET,
+    RIDGE0,
+    BETA,
+    option("--method", TEXT, "gamp, exact, tap or published", metavar="METHOD", default="gamp"),
+    option("--tolerance", NUMBER, "largest relative residual (default: the method's)"),
+    option("--max-iterations", INTEGER, "most steps (default: the method's)"),
+    option("--damping", NUMBER, "part of the old message kept, 0 <= d < 1 (default: the method's)"),
+    option(
+        "--probes",
+        INTEGER,
+        "random probes for the variances of method exact at more than 4000 spins; 0: means only (default: 16)",
+    ),
+    switch("--float32", "hold the data in single precision: half the memory while solving"),
+    switch("--blocks", "draw the prompts in blocks where they are used, so that no machine holds them all; means only"),
+    option("--workers", INTEGER, "with --blocks: processes; the result does not depend on it"),
+    option(
+        "--dask", TEXT, "with --blocks: a Dask cluster on this machine, or that of a scheduler", metavar="local|ADDRESS"
+    ),
+    option("--start", FILE, "with --blocks: a solution written before, to go on from", metavar="FILE.nc"),
+    switch("--resume-anyway", f"with --blocks: {ANYWAY.help}"),
+    option(
+        "--out",
+        FILE,
+        "netCDF file of means and variances to write; with --blocks an unfinished solve is kept beside it",
+        metavar="FILE.nc",
+    ),
+    option("--plot", FILE, "picture to write: means, variances, convergence", metavar="FILE.png"),
+    option("--save-data", FILE, "file to write the data set to", metavar="FILE.npz|.nc"),
+    FORCE,
+    JSON,
+    example="iclglass instance --dimension 20 --context 100 --prompts 10000 --ridge0 0.01 --beta 100",
+)
+def instance(**values: Any) -> int:
+    """One data set: means and variances of its Boltzmann measure.
+
+    In SG's unscaled parameters; drawn, or your own, and beside it the finite-size theory of what was drawn.
+    """
+    if values["blocks"]:
+        return solve_blocks(values)
+    if unused := given("workers", "dask", "start", "resume_anyway"):
+        raise ParameterError(f"{', '.join(unused)} needs --blocks: in memory a data set is solved by one process")
+    import numpy as np
+
+    from iclglass.numerics.arguments import check_real
+    from iclglass.numerics.fixed_point import Status
+    from iclglass.numerics.instance.predictions import contrast, overlaps, train_error
+    from iclglass.numerics.instance.solve import solve_instance
+
+    check_real("ridge0", values["ridge0"], minimum=0.0)
+    check_real("beta", values["beta"], minimum=0.0, above=True)
+    check_outputs(values, {"out": (".nc",), "save_data": (".npz", ".nc")})
+    source = _source(values)
+    if values["float32"]:
+        source = replace(source, instance=source.instance.as_float32())
+    instance = source.instance
+    options = {name: values[name] for name in ("ridge0", "beta", "tolerance", "max_iterations", "damping", "probes")}
+    options["method"] = values["method"]
+    # Not the stream the data were drawn from: starts and probes must be independent of them.
+    rng = np.random.default_rng([values["seed"], 1]) if options["method"] in ("exact", "published") else None
+    solution = solve_instance(instance, **options, rng=rng)
+
+    weights = solution.mean[:, :-1]
+    order = overlaps(solution)
+    quantities = {
+        "m": order.m,
+        "q": order.q,
+        "q_self": order.q_self,
+        "uniqueness": order.uniqueness,
+        "contrast": contrast(solution),
+        "e_train": train_error(instance, weights),
+        "e_icl": source.error(weights),
+        "free_energy": solution.free_energy,
+        "log_partition": solution.log_partition,
+    }
+    diagnostics = {
+        "iterations": solution.iterations,
+        "residual": solution.residual,
+        "spectral_radius": solution.spectral_radius,
+    }
+    parameters = {
+        **source.parameters,
+        **{name: value for name, value in options.items() if value is not None},
+        "precision": "float32" if values["float32"] else "float64",
+    }
+    status = Status(int(solution.status))
+    if values["json"]:
+        record = {"parameters": parameters, **quantities, "theory": dict(source.theory), **diagnostics}
+        print_json({**record, "status": named(status), "reason": solution.reason})
+    else:
+        print_solution(parameters, quantities, source.theory, diagnostics, status, solution.reason)
+    _write(instance, solution, parameters, values)
+    return EXIT_DONE if status == Status.CONVERGED else EXIT_NOT_CONVERGED
+
+
+def _source(values: Mapping[str, Any]) -> _Source:
+    """The data set; the theory and the error on new prompts where its law is known, as it is not for a user's."""
+    import numpy as np
+
+    from iclglass.validation.population import gaussian_moments, population_error
+
+    found = data_set(values)
+    if found.law is None:
+        return _Source(found.instance, found.parameters, {}, lambda weights: float("nan"))
+    size = found.instance.dimension
+    theory = finite_theory(size, found.instance.prompts, found.law, values)
+    moments = gaussian_moments(np.ones(size), **found.law)
+    return _Source(found.instance, found.parameters, theory, lambda weights: population_error(weights, moments))
+
+
+def _write(
+    instance: "Instance", solution: "InstanceSolution", parameters: Mapping[str, Any], values: Mapping[str, Any]
+) -> None:
+    import numpy as np
+
+    more: dict[str, Any] = {"parameters": parameters, "seed": parameters.get("seed"), "force": values["force"]}
+    if values["save_data"] is not None:
+        from iclglass.numerics.instance.storage import save_instance
+
+        save_instance(instance, values["save_data"], **more)
+    if values["out"] is not None:
+        from iclglass.numerics.instance.storage import save_solution
+
+        save_solution(solution, values["out"], **more)
+    picture = values["plot"]
+    if picture is not None and not np.isfinite(solution.mean).all():
+        say(f"no picture: {solution.reason}")
+        picture = None
+    if picture is not None:
+        from iclglass.numerics.instance.plotting import draw_solution
+        from iclglass.numerics.plotting import save_figure
+
+        save_figure(draw_solution(solution), picture, force=values["force"])
+    say_written(values["save_data"], values["out"], picture)
