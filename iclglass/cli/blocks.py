@@ -66,7 +66,7 @@ def solve_blocks(values: Mapping[str, Any]) -> int:
     quantities.pop("e_idg")  # tasks of their own: it is e_icl
     parameters = {**sizes, **law, "seed": values["seed"], **options, **limits, "blocks": source.blocks}
     status = Status(int(solution.status))
-    theory = finite_theory(source.dimension, source.prompts, law, values)
+    theory = finite_theory(source.dimension, source.prompts, law, **options)
     diagnostics = {"iterations": solution.iterations, "residual": solution.residual}
     if values["json"]:
         record = {"parameters": parameters, **quantities, "theory": theory, **diagnostics}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from iclglass.numerics.instance.data import Instance
+    from iclglass.validation.population import PromptMoments
 
 __all__ = ["BETA", "DATA_SET", "RIDGE0", "DataSet", "data_set", "drawn", "finite_theory"]
 
@@ -19,27 +20,17 @@ _SIZES = ("dimension", "context", "prompts")
 _BUILT = ("norm", "last_feature", "last_row")
 
 DATA_SET = (
-    option(
-        "--dimension",
-        INTEGER,
-        "token dimension D of a data set to draw, >= 2",
-        metavar="D",
-        required=True,
-        waived_by="data",
-    ),
-    option("--context", INTEGER, "labelled tokens N in a prompt, >= 1", metavar="N", required=True, waived_by="data"),
-    option(
-        "--prompts", INTEGER, "prompts P, each with its own task, >= 1", metavar="P", required=True, waived_by="data"
-    ),
+    option("--dimension D", INTEGER, "token dimension D of a data set to draw, >= 2", required=True, waived_by="data"),
+    option("--context N", INTEGER, "labelled tokens N in a prompt, >= 1", required=True, waived_by="data"),
+    option("--prompts P", INTEGER, "prompts P, each with its own task, >= 1", required=True, waived_by="data"),
     option("--label-noise --rho", NUMBER, "variance of the label noise, >= 0", default="0"),
     NORM,
     *LAYER,
     SEED,
     option(
-        "--data",
+        "--data FILE.npz|.nc",
         FILE,
         "a data set of your own instead: arrays context, query, label, or tokens, labels, query, label",
-        metavar="FILE.npz|.nc",
         is_eager=True,
     ),
 )
@@ -49,12 +40,25 @@ BETA = option("--beta", NUMBER, "inverse temperature, > 0, not scaled with D", r
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """A data set, the parameters to report, and its law: context, label_noise, norm, last_feature
-    and last_row; None for a user's prompts."""
+    """A data set, the parameters to report, and its law: arguments of `gaussian_moments`, or None for a user's."""
 
     instance: "Instance"
     parameters: Mapping[str, Any]
     law: Mapping[str, Any] | None
+
+    def moments(self) -> "PromptMoments | None":
+        """Return the moments of new prompts where the law is known."""
+        import numpy as np
+
+        from iclglass.validation.population import gaussian_moments
+
+        return None if self.law is None else gaussian_moments(np.ones(self.instance.dimension), **self.law)
+
+    def theory(self, *, ridge0: float, beta: float) -> dict[str, float]:
+        """Return the finite-size theory of the law, by quantity; nothing where there is no law or no theory."""
+        if self.law is None:
+            return {}
+        return finite_theory(self.instance.dimension, self.instance.prompts, self.law, ridge0=ridge0, beta=beta)
 
 
 def data_set(values: Mapping[str, Any], rng: "np.random.Generator | None" = None) -> DataSet:
@@ -103,15 +107,17 @@ def _read(values: Mapping[str, Any]) -> DataSet:
     return DataSet(instance, {"data": values["data"], **size, **built, "seed": values["seed"]}, None)
 
 
-def finite_theory(dimension: int, prompts: int, law: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, float]:
-    """The finite-size theory of a data set whose law is known, by quantity; nothing where there is no theory."""
+def finite_theory(
+    dimension: int, prompts: int, law: Mapping[str, Any], *, ridge0: float, beta: float
+) -> dict[str, float]:
+    """Return the finite-size theory of data sets of a law, by quantity; nothing below its least dimension."""
     from iclglass.numerics.finite_size import MINIMUM_DIMENSION, solve_finite
     from iclglass.numerics.sizes import from_unscaled
 
     if dimension < MINIMUM_DIMENSION:
         return {}
-    unscaled = {"prompts": prompts, "context": law["context"], "ridge0": values["ridge0"], "beta": values["beta"]}
-    options = {name: value for name, value in law.items() if name != "context"}
+    options = dict(law)
+    unscaled = {"prompts": prompts, "context": options.pop("context"), "ridge0": ridge0, "beta": beta}
     solution = solve_finite(dimension=dimension, **from_unscaled(dimension, **unscaled), **options)
     names = ("m", "q", "q_self", "contrast", "e_train", "e_icl", "free_energy")
     theory = {name: float(getattr(solution, name)) for name in names}

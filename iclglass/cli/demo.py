@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,8 @@ from iclglass import __version__
 from iclglass.cli.agreement import agreement_rows, validation_outputs, write_validation
 from iclglass.cli.kinds import DIR
 from iclglass.cli.options import FORCE, command, option
-from iclglass.cli.output import judged, say
+from iclglass.cli.output import judged, made, refuse_existing, say
 from iclglass.cli.progress import bar
-from iclglass.numerics.errors import OutputError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,32 +31,24 @@ _VALIDATION: dict[str, Any] = {
 }
 
 
-@command(
-    option("--out", DIR, "folder to write", default="iclglass-demo"),
-    FORCE,
-    example="iclglass demo --out results",
-)
+@command(option("--out", DIR, "folder to write", default="iclglass-demo"), FORCE, example="iclglass demo --out results")
 def demo(out: str, force: bool) -> int:
     """Derive, solve, map and cross-check: pictures and a report.
 
     The whole chain on defaults, in under a minute; the exit code is that of the cross-check.
     """
     folder = Path(out)
-    started = time.perf_counter()
-    files = {
-        name: folder / name
-        for name in (
-            "derivation.tex",
-            "sweep.nc",
-            "sweep.png",
-            "phase-diagram.nc",
-            "phase-diagram.png",
-            "report.html",
-        )
-    }
+    names = ("derivation.tex", "sweep.nc", "sweep.png", "phase-diagram.nc", "phase-diagram.png", "report.html")
+    files = {name: folder / name for name in names}
     outputs = validation_outputs(folder)
-    _make_folder(folder, [*files.values(), *outputs.values()], force=force)
+    if not force:
+        refuse_existing([*files.values(), *outputs.values()])
+    with made(folder):
+        return _run(folder, files, outputs, force=force)
 
+
+def _run(folder: Path, files: dict[str, Path], outputs: dict[str, Path], *, force: bool) -> int:
+    started = time.perf_counter()
     say("deriving the saddle-point equations (SymPy)")
     from iclglass.numerics.storage import replacing, save
     from iclglass.replica.derivation import derive
@@ -102,16 +92,6 @@ def demo(out: str, force: bool) -> int:
     print(f"{word(agreement.passed)}: {agreement.sentence}")
     print(f"open {files['report.html']}   ({time.perf_counter() - started:.0f} s)")
     return judged(agreement.passed)
-
-
-def _make_folder(folder: Path, files: Sequence[Path], *, force: bool) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be used as a folder: {error.strerror or error}") from error
-    existing = [path for path in files if path.exists()]
-    if existing and not force:
-        raise OutputError(f"{existing[0]} exists: choose another folder with --out, or --force to replace its files")
 
 
 def _report(

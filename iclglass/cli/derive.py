@@ -11,8 +11,8 @@ __all__ = ["derive"]
 
 
 @command(
-    option("--stage", TEXT, "one stage by name; all when not given", metavar="NAME"),
-    option("--format", TEXT, "text or latex", metavar="text|latex", default="text"),
+    option("--stage NAME", TEXT, "one stage by name; all when not given"),
+    option("--format text|latex", TEXT, "text or latex", default="text"),
     example="iclglass derive --stage saddle-point",
 )
 def derive(**values: Any) -> int:

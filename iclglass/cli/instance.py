@@ -1,13 +1,13 @@
 """``iclglass instance``: the Boltzmann measure of one data set, drawn or the user's own."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from iclglass.cli.blocks import solve_blocks
-from iclglass.cli.data_set import BETA, DATA_SET, RIDGE0, data_set, finite_theory
+from iclglass.cli.data_set import BETA, DATA_SET, RIDGE0, data_set
 from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
-from iclglass.cli.options import ANYWAY, FORCE, JSON, command, given, option, switch
+from iclglass.cli.options import ANYWAY, FORCE, JSON, command, given, option, some, switch
 from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, check_outputs, print_json, say, say_written
 from iclglass.cli.solution import named, print_solution
 from iclglass.numerics.errors import ParameterError
@@ -19,21 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["instance"]
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A data set, the parameters to report, and the finite-size theory of its law where there is one."""
-
-    instance: "Instance"
-    parameters: Mapping[str, Any]
-    theory: Mapping[str, float]
-    error: Any
-
-
 @command(
     *DATA_SET,
     RIDGE0,
     BETA,
-    option("--method", TEXT, "gamp, exact, tap or published", metavar="METHOD", default="gamp"),
+    option("--method METHOD", TEXT, "gamp, exact, tap or published", default="gamp"),
     option("--tolerance", NUMBER, "largest relative residual (default: the method's)"),
     option("--max-iterations", INTEGER, "most steps (default: the method's)"),
     option("--damping", NUMBER, "part of the old message kept, 0 <= d < 1 (default: the method's)"),
@@ -45,19 +35,16 @@ class _Source:
     switch("--float32", "hold the data in single precision: half the memory while solving"),
     switch("--blocks", "draw the prompts in blocks where they are used, so that no machine holds them all; means only"),
     option("--workers", INTEGER, "with --blocks: processes; the result does not depend on it"),
-    option(
-        "--dask", TEXT, "with --blocks: a Dask cluster on this machine, or that of a scheduler", metavar="local|ADDRESS"
-    ),
-    option("--start", FILE, "with --blocks: a solution written before, to go on from", metavar="FILE.nc"),
+    option("--dask local|ADDRESS", TEXT, "with --blocks: a Dask cluster on this machine, or that of a scheduler"),
+    option("--start FILE.nc", FILE, "with --blocks: a solution written before, to go on from"),
     switch("--resume-anyway", f"with --blocks: {ANYWAY.help}"),
     option(
-        "--out",
+        "--out FILE.nc",
         FILE,
         "netCDF file of means and variances to write; with --blocks an unfinished solve is kept beside it",
-        metavar="FILE.nc",
     ),
-    option("--plot", FILE, "picture to write: means, variances, convergence", metavar="FILE.png"),
-    option("--save-data", FILE, "file to write the data set to", metavar="FILE.npz|.nc"),
+    option("--plot FILE.png", FILE, "picture to write: means, variances, convergence"),
+    option("--save-data FILE.npz|.nc", FILE, "file to write the data set to"),
     FORCE,
     JSON,
     example="iclglass instance --dimension 20 --context 100 --prompts 10000 --ridge0 0.01 --beta 100",
@@ -77,16 +64,15 @@ def instance(**values: Any) -> int:
     from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.instance.predictions import contrast, overlaps, train_error
     from iclglass.numerics.instance.solve import solve_instance
+    from iclglass.validation.population import population_error
 
     check_real("ridge0", values["ridge0"], minimum=0.0)
     check_real("beta", values["beta"], minimum=0.0, above=True)
     check_outputs(values, {"out": (".nc",), "save_data": (".npz", ".nc")})
-    source = _source(values)
-    if values["float32"]:
-        source = replace(source, instance=source.instance.as_float32())
-    instance = source.instance
-    options = {name: values[name] for name in ("ridge0", "beta", "tolerance", "max_iterations", "damping", "probes")}
-    options["method"] = values["method"]
+    source = data_set(values)
+    moments = source.moments()
+    instance = source.instance.as_float32() if values["float32"] else source.instance
+    options = some(values, ("ridge0", "beta", "tolerance", "max_iterations", "damping", "probes", "method"))
     # Not the stream the data were drawn from: starts and probes must be independent of them.
     rng = np.random.default_rng([values["seed"], 1]) if options["method"] in ("exact", "published") else None
     solution = solve_instance(instance, **options, rng=rng)
@@ -94,49 +80,24 @@ def instance(**values: Any) -> int:
     weights = solution.mean[:, :-1]
     order = overlaps(solution)
     quantities = {
-        "m": order.m,
-        "q": order.q,
-        "q_self": order.q_self,
-        "uniqueness": order.uniqueness,
+        **{name: getattr(order, name) for name in ("m", "q", "q_self", "uniqueness")},
         "contrast": contrast(solution),
         "e_train": train_error(instance, weights),
-        "e_icl": source.error(weights),
+        "e_icl": math.nan if moments is None else population_error(weights, moments),
         "free_energy": solution.free_energy,
         "log_partition": solution.log_partition,
     }
-    diagnostics = {
-        "iterations": solution.iterations,
-        "residual": solution.residual,
-        "spectral_radius": solution.spectral_radius,
-    }
-    parameters = {
-        **source.parameters,
-        **{name: value for name, value in options.items() if value is not None},
-        "precision": "float32" if values["float32"] else "float64",
-    }
+    diagnostics = {name: getattr(solution, name) for name in ("iterations", "residual", "spectral_radius")}
+    parameters = {**source.parameters, **options, "precision": "float32" if values["float32"] else "float64"}
+    theory = source.theory(ridge0=values["ridge0"], beta=values["beta"])
     status = Status(int(solution.status))
     if values["json"]:
-        record = {"parameters": parameters, **quantities, "theory": dict(source.theory), **diagnostics}
+        record = {"parameters": parameters, **quantities, "theory": theory, **diagnostics}
         print_json({**record, "status": named(status), "reason": solution.reason})
     else:
-        print_solution(parameters, quantities, source.theory, diagnostics, status, solution.reason)
+        print_solution(parameters, quantities, theory, diagnostics, status, solution.reason)
     _write(instance, solution, parameters, values)
     return EXIT_DONE if status == Status.CONVERGED else EXIT_NOT_CONVERGED
-
-
-def _source(values: Mapping[str, Any]) -> _Source:
-    """The data set; the theory and the error on new prompts where its law is known, as it is not for a user's."""
-    import numpy as np
-
-    from iclglass.validation.population import gaussian_moments, population_error
-
-    found = data_set(values)
-    if found.law is None:
-        return _Source(found.instance, found.parameters, {}, lambda weights: float("nan"))
-    size = found.instance.dimension
-    theory = finite_theory(size, found.instance.prompts, found.law, values)
-    moments = gaussian_moments(np.ones(size), **found.law)
-    return _Source(found.instance, found.parameters, theory, lambda weights: population_error(weights, moments))
 
 
 def _write(

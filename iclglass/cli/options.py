@@ -14,22 +14,26 @@ from iclglass.numerics.errors import ParameterError
 def option(
     names: str, kind: Kind, meaning: str, *, required: bool = False, waived_by: str = "", **more: Any
 ) -> click.Option:
-    """Return an option; a required one must be given, unless another one is that waives it."""
-    if not required:
-        return click.Option(names.split(), type=kind, help=meaning, **more)
+    """Return an option; `names` may end with what its value is called in the help.
+
+    A required one must be given, unless another one is that waives it.
+    """
+    flags = [name for name in names.split() if name.startswith("-")]
+    metavar = names.split()[-1] if len(flags) < len(names.split()) else None
 
     def demand(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-        if value is None and not (waived_by and given(waived_by)):
+        if required and value is None and not (waived_by and given(waived_by)):
             other = f", or --{waived_by}" if waived_by else ""
             raise ParameterError(f"{param.opts[-1]} is required{other}: {meaning}")
         return value
 
-    return click.Option(names.split(), type=kind, help=f"{meaning} (required)", callback=demand, **more)
+    shown = f"{meaning} (required)" if required else meaning
+    return click.Option(flags, type=kind, help=shown, metavar=metavar, callback=demand, **more)
 
 
 def switch(names: str, meaning: str, **more: Any) -> click.Option:
     """Return an option without a value."""
-    return click.Option(names.split(), is_flag=True, help=meaning, **more)
+    return click.Option([names], is_flag=True, help=meaning, **more)
 
 
 def command(*options: click.Parameter, example: str) -> Callable[[Callable[..., int]], click.Command]:
@@ -60,21 +64,18 @@ def parameters(kind: Kind, **waived: str) -> tuple[click.Option, ...]:
         option("--ridge --lam", kind, "ridge D lambda0, >= 0; 0 is the ridgeless limit", default="0.1"),
         option("--temperature", kind, "temperature D^2/beta, >= 0; 0 is the ground state", default="0"),
         option(
-            "--test-context-length",
-            kind,
-            "context length N/D of test prompts, > 0; as in pretraining when not given",
+            "--test-context-length", kind, "context length N/D of test prompts, > 0; as in pretraining when not given"
         ),
     )
 
 
-NORM = option("--norm", TEXT, "divisor of the attention sum at finite D: N or N+1", metavar="N|N+1", default="N")
+NORM = option("--norm N|N+1", TEXT, "divisor of the attention sum at finite D: N or N+1", default="N")
 LAYER = (
     option(
-        "--last-feature",
+        "--last-feature unit-tokens|scaled-tokens",
         TEXT,
         "size of the mean squared label at finite D (SG: unit-tokens; LU, tokens of variance 1/D: "
         "scaled-tokens, 1/sqrt(D) smaller)",
-        metavar="unit-tokens|scaled-tokens",
         default="unit-tokens",
     ),
     switch(
@@ -84,13 +85,12 @@ LAYER = (
     ),
 )
 UNSEEN = option(
-    "--largest-unseen-bias",
+    "--largest-unseen-bias SHARE",
     NUMBER,
     "relative bias that must have been seen, or the verdict is inconclusive (exit code 6)",
-    metavar="SHARE",
     default=0.25,
 )
-SEED = option("--seed", INTEGER, "seed of all random numbers, >= 0", metavar="SEED", default=0)
+SEED = option("--seed SEED", INTEGER, "seed of all random numbers, >= 0", default=0)
 JSON = switch("--json", "print one JSON object")
 FORCE = switch("--force", "replace existing files")
 ANYWAY = switch(
@@ -100,9 +100,9 @@ ANYWAY = switch(
 
 def finite_size(kind: Kind) -> tuple[click.Option, ...]:
     """Return the options of the finite-size theory."""
-    metavar = "D|START:STOP:COUNT" if kind is GRID else "D"
+    names = "--dimension D|START:STOP:COUNT" if kind is GRID else "--dimension D"
     meaning = "token dimension D >= 4: finite-size theory; D -> infinity when not given"
-    return option("--dimension", kind, meaning, metavar=metavar), NORM, *LAYER
+    return option(names, kind, meaning), NORM, *LAYER
 
 
 def swept(**waived: str) -> tuple[click.Option, ...]:
@@ -110,9 +110,9 @@ def swept(**waived: str) -> tuple[click.Option, ...]:
     return (
         *parameters(GRID, **waived),
         *finite_size(GRID),
-        option("--out", FILE, "netCDF file to write", metavar="FILE.nc", required=True, **waived),
-        option("--plot", FILE, "picture to write: one or two axes", metavar="FILE.png"),
-        option("--observable", TEXT, "quantity the picture shows", metavar="NAME", default="e_icl"),
+        option("--out FILE.nc", FILE, "netCDF file to write", required=True, **waived),
+        option("--plot FILE.png", FILE, "picture to write: one or two axes"),
+        option("--observable NAME", TEXT, "quantity the picture shows", default="e_icl"),
         FORCE,
     )
 

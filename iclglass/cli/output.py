@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def judged(passed: bool | None) -> int:
 
 @contextmanager
 def made(folder: Path) -> Iterator[None]:
-    """Make the folder for work that keeps what it finishes; if the block fails before anything is in it, remove it.
+    """Make the folder for a block of work; if that fails before anything is in it, remove it.
 
     Raises
     ------
@@ -43,14 +43,13 @@ def made(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be used as a folder: {error.strerror or error}") from error
-    with keeping(folder):
-        try:
-            yield
-        except BaseException:
-            if new:
-                with suppress(OSError):
-                    folder.rmdir()
-            raise
+    try:
+        yield
+    except BaseException:
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 @contextmanager
@@ -93,6 +92,12 @@ def check_outputs(
     for name, ends in forms.items():
         if name in paths and Path(paths[name]).suffix not in ends:
             raise ParameterError(f"{_typed(name)} {paths[name]} must end in {' or '.join(ends)}, as what is written")
+
+
+def refuse_existing(paths: Iterable[Path]) -> None:
+    """Refuse to write into a folder where some of these files are."""
+    if existing := [path for path in paths if path.exists()]:
+        raise OutputError(f"{existing[0]} exists: choose another folder with --out, or --force to replace it")
 
 
 def _typed(key: str) -> str:

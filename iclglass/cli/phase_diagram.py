@@ -14,12 +14,11 @@ __all__ = ["phase_diagram"]
 @command(
     *swept(),
     option(
-        "--line",
+        "--line LINE",
         TEXT,
         "line to locate, repeatable: interpolation-threshold, contrast=LEVEL, minimum=AXIS, "
         "peak=AXIS, best-ridge, context-saturation, crossover, memorisation-threshold (default: "
         "interpolation-threshold and contrast=0.8)",
-        metavar="LINE",
         multiple=True,
     ),
     example="iclglass phase-diagram --tau 0.1:4:200 --alpha 0.2:20:100:log --line peak=tau --out phases.nc",

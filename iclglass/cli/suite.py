@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from iclglass.cli.options import given
-from iclglass.cli.output import judged, made, print_json, to_json
+from iclglass.cli.output import judged, keeping, made, print_json, to_json
 from iclglass.cli.progress import bar
 from iclglass.numerics.errors import ParameterError
 
@@ -30,7 +30,7 @@ def run_suite_command(values: Mapping[str, Any]) -> int:
     for path in (record, page):
         if path.exists():
             check_writable(path, force=force)
-    with made(folder), bar("simulating") as advance:
+    with keeping(folder), made(folder), bar("simulating") as advance:
         result = run_suite(
             values["suite"],
             seed=values["seed"],

@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
 from iclglass.cli.options import ANYWAY, JSON, command, given, option, some, swept, switch, theory
-from iclglass.cli.output import (
-    EXIT_DONE,
-    EXIT_NOT_CONVERGED,
-    check_outputs,
-    keeping,
-    print_json,
-    say,
-    say_written,
-)
+from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, check_outputs, keeping, print_json, say, say_written
 from iclglass.cli.progress import bar
 from iclglass.numerics.errors import ParameterError
 
@@ -35,33 +27,29 @@ _ONLY_SIMULATED = (*_OF_DATA_SETS, *_OPTIONS, "workers", "dask", "mpi", "resume_
 @command(
     *swept(waived_by="status"),
     option(
-        "--simulate",
+        "--simulate [ROAD]",
         TEXT,
         "at every point: simulation (data sets drawn, exact linear algebra; when no ROAD is given), "
         "message-passing, sampling, training, or theory (nothing drawn, but resumable and on any "
         "engine)",
-        metavar="[ROAD]",
         is_flag=False,
         flag_value="simulation",
     ),
     option("--samples", INTEGER, "independent data sets at each point, >= 1 (default: 8)"),
-    option("--seed", INTEGER, "seed of all random numbers, >= 0 (default: 0)", metavar="SEED"),
+    option("--seed SEED", INTEGER, "seed of all random numbers, >= 0 (default: 0)"),
     switch("--without-theory", "do not solve the theory beside what is simulated"),
     option(
-        "--method",
+        "--method METHOD",
         TEXT,
         "message-passing: gamp, exact, tap or published; sampling: exact, heat-bath, langevin, mala "
         "or hmc (default: the first)",
-        metavar="METHOD",
     ),
     option("--draws", INTEGER, "sampling: draws of each of two chains (default: 200)"),
     option("--steps", INTEGER, "training, message-passing: most steps (default: 100000; the method's)"),
     option("--learning-rate", NUMBER, "training: step size (default: half the largest stable one)"),
     option("--tolerance", NUMBER, "training, message-passing: relative residual to reach"),
     option("--workers", INTEGER, "processes; the result does not depend on it (default: 1)"),
-    option(
-        "--dask", TEXT, "compute on Dask: a cluster on this machine, or that of a scheduler", metavar="local|ADDRESS"
-    ),
+    option("--dask local|ADDRESS", TEXT, "compute on Dask: a cluster on this machine, or that of a scheduler"),
     switch("--mpi", "compute on the processes of an MPI job (mpiexec ... -m mpi4py.futures)"),
     ANYWAY,
     option("--status", FILE, "say how far the sweep with this output is, and nothing else", is_eager=True),
@@ -165,27 +153,7 @@ def _simulate(values: Mapping[str, Any]) -> int:
         figure = draw_simulated(dataset, observable=values["observable"])
         save_figure(figure, values["plot"], force=True)
     say_written(out, values["plot"])
-    return _print_json(dataset, out) if values["json"] else _print_summary(dataset)
-
-
-def _print_json(dataset: "xr.Dataset", out: Path) -> int:
-    import json
-    from dataclasses import asdict
-
-    from iclglass.validation.sweeping.results import DIGEST, FAILURES, compare
-
-    failures = json.loads(dataset.attrs[FAILURES])
-    print_json(
-        {
-            "out": str(out),
-            "points": dataset["status"].size,
-            "status": _status_counts(dataset),
-            "comparisons": [asdict(found) for found in compare(dataset)],
-            "failures": failures,
-            "digest": dataset.attrs[DIGEST],
-        }
-    )
-    return EXIT_NOT_CONVERGED if failures else EXIT_DONE
+    return _finish_simulated(dataset, values)
 
 
 def _engine(values: Mapping[str, Any]) -> str | None:
@@ -196,13 +164,20 @@ def _engine(values: Mapping[str, Any]) -> str | None:
     return "mpi" if values["mpi"] else engine_name(values["dask"])
 
 
-def _print_summary(dataset: "xr.Dataset") -> int:
+def _finish_simulated(dataset: "xr.Dataset", values: Mapping[str, Any]) -> int:
     """Theory against simulation over all points, the failures, the digest; returns the exit code."""
     import json
+    from dataclasses import asdict
 
     from iclglass.validation.sweeping.results import DIGEST, FAILURES, compare
 
-    compared = compare(dataset)
+    points, counts, compared = dataset["status"].size, _status_counts(dataset), compare(dataset)
+    failures, digest = json.loads(dataset.attrs[FAILURES]), dataset.attrs[DIGEST]
+    code = EXIT_NOT_CONVERGED if failures else EXIT_DONE
+    if values["json"]:
+        record = {"comparisons": [asdict(found) for found in compared], "failures": failures, "digest": digest}
+        print_json({"out": values["out"], "points": points, "status": counts, **record})
+        return code
     for found in compared:
         print(
             f"{found.quantity:12s} against the theory: |z| < 2 at {100 * found.within_two:.0f} % of {found.points} "
@@ -213,15 +188,14 @@ def _print_summary(dataset: "xr.Dataset") -> int:
             f"(were means normal and the theory exact, a quantity had |z| above {compared[0].limit:.1f} once in 100 "
             "sweeps; few data sets and small D have neither: iclglass validate judges)"
         )
-    failures = json.loads(dataset.attrs[FAILURES])
     for failure in failures[:_SHOWN]:
         print(f"point {failure['index']} {failure['status']}: {failure['message']}", file=sys.stderr)
     if len(failures) > _SHOWN:
         print(f"and {len(failures) - _SHOWN} more, in the attribute {FAILURES} of the output", file=sys.stderr)
-    for name, count in _status_counts(dataset).items():
-        print(f"{count} of {dataset['status'].size} points: {name.replace('_', ' ')}")
-    print(f"digest {dataset.attrs[DIGEST]}")
-    return EXIT_NOT_CONVERGED if failures else EXIT_DONE
+    for name, count in counts.items():
+        print(f"{count} of {points} points: {name.replace('_', ' ')}")
+    print(f"digest {digest}")
+    return code
 
 
 def _status(values: Mapping[str, Any]) -> int:

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from iclglass.cli.data_set import DATA_SET, RIDGE0, data_set, finite_theory
+from iclglass.cli.data_set import DATA_SET, RIDGE0, DataSet, data_set
 from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
-from iclglass.cli.options import ANYWAY, FORCE, JSON, command, option
+from iclglass.cli.options import ANYWAY, FORCE, JSON, command, option, some
 from iclglass.cli.output import (
     EXIT_DONE,
     EXIT_NOT_CONVERGED,
@@ -22,10 +21,7 @@ from iclglass.cli.progress import bar
 from iclglass.numerics.errors import ConvergenceError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from iclglass.numerics.instance.data import Instance
-    from iclglass.validation.population import PromptMoments
     from iclglass.validation.training.run import TrainingRun
 
 __all__ = ["train"]
@@ -33,28 +29,18 @@ __all__ = ["train"]
 _TRAINED = ("parametrisation", "optimiser", "steps", "learning_rate", "ridge0", "batch", "tolerance", "backend")
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A data set, the parameters to report; and where its law is known that, and the theory of its ground state."""
-
-    instance: "Instance"
-    parameters: Mapping[str, Any]
-    law: "PromptMoments | None"
-    theory: Mapping[str, float]
-
-
 @command(
     *DATA_SET,
     RIDGE0,
-    option("--parametrisation", TEXT, "merged: W; separate: W_k and W_q", metavar="merged|separate", default="merged"),
-    option("--optimiser", TEXT, "gd, sgd (with --batch) or adam", metavar="gd|sgd|adam", default="gd"),
+    option("--parametrisation merged|separate", TEXT, "merged: W; separate: W_k and W_q", default="merged"),
+    option("--optimiser gd|sgd|adam", TEXT, "gd, sgd (with --batch) or adam", default="gd"),
     option("--steps", INTEGER, "updates, >= 1", required=True),
     option("--learning-rate", NUMBER, "step size, > 0", required=True),
     option("--batch", INTEGER, "prompts at a step, for sgd and adam (default for adam: all)"),
     option("--tolerance", NUMBER, "stop at this relative gradient; exit code 3 if not reached"),
-    option("--backend", TEXT, "numpy, or torch (extra iclglass[torch])", metavar="numpy|torch", default="numpy"),
-    option("--out", FILE, "file of the run: the same command resumes it", metavar="FILE.npz"),
-    option("--plot", FILE, "picture to write: energy and test error against the step", metavar="FILE.png"),
+    option("--backend numpy|torch", TEXT, "numpy, or torch (extra iclglass[torch])", default="numpy"),
+    option("--out FILE.npz", FILE, "file of the run: the same command resumes it"),
+    option("--plot FILE.png", FILE, "picture to write: energy and test error against the step"),
     FORCE,
     ANYWAY,
     JSON,
@@ -77,20 +63,21 @@ def train(**values: Any) -> int:
     check_outputs(values, {"out": (".npz",)}, resumed=("out",))  # a run that is there goes on
     seed = check_count("seed", values["seed"], minimum=0)
     rng = np.random.default_rng(seed)
-    source = _source(values, rng)
-    options = {name: values[name] for name in _TRAINED}
+    source = data_set(values, rng)
+    theory = _ground_state_theory(source, values)
+    options = some(values, _TRAINED)
     with keeping(values["out"]), bar("training") as advance:
         result = train(
             source.instance,
             **options,
-            test=source.law,
+            test=source.moments(),
             checkpoint=values["out"],
             fresh=values["force"],
             resume_anyway=values["resume_anyway"],
             rng=rng,
             progress=advance,
         )
-    parameters = {**source.parameters, **{k: v for k, v in options.items() if v is not None}}
+    parameters = {**source.parameters, **options}
     quantities = {
         "step": int(result.steps[-1]),
         "energy": float(result.energy[-1]),
@@ -104,34 +91,21 @@ def train(**values: Any) -> int:
     last = {} if flow is None else {name: float(flow[name][-1]) for name in ("energy", "e_train", "e_icl")}
     if values["json"]:
         history = {name: getattr(result, name).tolist() for name in ("steps", "energy", "train_error", "test_error")}
-        record = {"parameters": parameters, **quantities, "gradient_flow": last, "theory": dict(source.theory)}
+        record = {"parameters": parameters, **quantities, "gradient_flow": last, "theory": theory}
         print_json({**record, "history": history, "status": result.outcome.value, "reason": result.reason})
     else:
-        _print_text(parameters, quantities, {"finite-size theory": source.theory, "gradient flow": last}, result)
-    _write(result, quantities["ground_energy"], source.theory.get("e_icl"), flow, values)
+        _print_text(parameters, quantities, {"finite-size theory": theory, "gradient flow": last}, result)
+    _write(result, quantities["ground_energy"], theory.get("e_icl"), flow, values)
     return EXIT_DONE if result.outcome in (Outcome.COMPLETED, Outcome.CONVERGED) else EXIT_NOT_CONVERGED
 
 
-def _source(values: Mapping[str, Any], rng: "np.random.Generator") -> _Source:
-    """The data set; its moments and the theory of its ground state where its law is known."""
-    import numpy as np
-
-    from iclglass.validation.population import gaussian_moments
-
-    found = data_set(values, rng)
-    if found.law is None:
-        return _Source(found.instance, found.parameters, None, {})
-    moments = gaussian_moments(np.ones(found.instance.dimension), **found.law)
-    theory = _ground_state_theory(found.instance, found.law, values)
-    return _Source(found.instance, found.parameters, moments, theory)
-
-
-def _ground_state_theory(instance: "Instance", given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, float]:
+def _ground_state_theory(found: DataSet, values: Mapping[str, Any]) -> dict[str, float]:
     """Errors of the ground state by the finite-size theory, where training ends there whatever it starts from."""
-    cold = {"ridge0": values["ridge0"], "beta": math.inf}
-    unique = instance.prompts > instance.spins if cold["ridge0"] == 0 else values["parametrisation"] == "merged"
-    found = finite_theory(instance.dimension, instance.prompts, given, cold) if unique else {}
-    return {name: found[name] for name in ("e_train", "e_icl") if found}
+    few = found.instance.prompts <= found.instance.spins
+    if few if values["ridge0"] == 0 else values["parametrisation"] != "merged":
+        return {}
+    theory = found.theory(ridge0=values["ridge0"], beta=math.inf)
+    return {name: theory[name] for name in ("e_train", "e_icl") if theory}
 
 
 def _ground_energy(instance: "Instance", values: Mapping[str, Any]) -> float:
@@ -146,7 +120,7 @@ def _ground_energy(instance: "Instance", values: Mapping[str, Any]) -> float:
     return float("nan")
 
 
-def _flow(source: _Source, values: Mapping[str, Any], result: "TrainingRun") -> dict[str, Any] | None:
+def _flow(source: DataSet, values: Mapping[str, Any], result: "TrainingRun") -> dict[str, Any] | None:
     """The theory of gradient flow at the steps recorded, for descent on a data set whose law is known."""
     from iclglass.numerics.learning_curve import learning_curve
     from iclglass.numerics.sizes import from_unscaled
@@ -154,13 +128,11 @@ def _flow(source: _Source, values: Mapping[str, Any], result: "TrainingRun") -> 
     later = result.steps[result.steps > 0]
     if source.law is None or values["optimiser"] != "gd" or values["parametrisation"] != "merged" or not later.size:
         return None
-    size = source.instance.dimension
+    size, sizes = source.instance.dimension, {name: values[name] for name in ("prompts", "context", "ridge0")}
     curve = learning_curve(
         time=later * values["learning_rate"] / size,
-        **from_unscaled(
-            size, prompts=source.instance.prompts, context=source.parameters["context"], ridge0=values["ridge0"]
-        ),
-        label_noise=source.parameters["label_noise"],
+        **from_unscaled(size, **sizes),
+        label_noise=values["label_noise"],
         initial_overlap=1.0,  # entries of variance 1/(D+1)
     )
     return {"steps": later, **curve.to_dict()}

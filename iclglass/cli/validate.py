@@ -6,10 +6,9 @@ from typing import Any
 from iclglass.cli.agreement import agreement_text, validation_outputs, write_validation
 from iclglass.cli.kinds import DIR, INTEGER, INTEGERS, NUMBER, TEXT
 from iclglass.cli.options import ANYWAY, FORCE, JSON, LAYER, NORM, SEED, UNSEEN, command, option, parameters, theory
-from iclglass.cli.output import judged, made, print_json, say_written
+from iclglass.cli.output import judged, keeping, made, print_json, refuse_existing, say_written
 from iclglass.cli.progress import bar
 from iclglass.cli.suite import run_suite_command
-from iclglass.numerics.errors import OutputError
 
 __all__ = ["validate"]
 
@@ -18,26 +17,19 @@ _PASSED_ON = ("samples", "seed", "false_alarm", "largest_unseen_bias", "workers"
 
 @command(
     *parameters(NUMBER, waived_by="suite"),
-    option(
-        "--dimension",
-        INTEGERS,
-        "token dimensions D to simulate, at least two",
-        metavar="D1,D2,..",
-        default="8,12,20,32",
-    ),
+    option("--dimension D1,D2,..", INTEGERS, "token dimensions D to simulate, at least two", default="8,12,20,32"),
     option("--samples", INTEGER, "independent data sets at each dimension, >= 2", default=32),
     SEED,
     NORM,
     *LAYER,
-    option("--false-alarm", NUMBER, "probability, at most, that a correct theory fails", metavar="RATE", default=0.01),
+    option("--false-alarm RATE", NUMBER, "probability, at most, that a correct theory fails", default=0.01),
     UNSEEN,
     option("--workers", INTEGER, "threads; the result does not depend on it (default: one a core)"),
     option(
-        "--suite",
+        "--suite standard|full",
         TEXT,
         "instead of one point the pre-registered points, coverage and negative controls, with a page:"
         " standard (2 minutes) or full (10)",
-        metavar="standard|full",
         is_eager=True,
     ),
     option(
@@ -60,8 +52,12 @@ def validate(**values: Any) -> int:
         return run_suite_command(values)
     from iclglass.validation.crosscheck import validate
 
-    outputs = _outputs(Path(values["out"]), force=values["force"])
-    with made(Path(values["out"])), bar("simulating") as advance:
+    folder = Path(values["out"])
+    outputs = validation_outputs(folder)
+    # Results follow from the samples beside them; without samples they are someone else's.
+    if not values["force"] and not outputs["samples"].exists():
+        refuse_existing(outputs.values())
+    with keeping(folder), made(folder), bar("simulating") as advance:
         agreement = validate(
             **theory(values, *_PASSED_ON), progress=advance, checkpoint=outputs["samples"], fresh=values["force"]
         )
@@ -72,14 +68,3 @@ def validate(**values: Any) -> int:
         print(agreement_text(agreement))
     say_written(outputs["table"], outputs["text"], outputs["picture"])
     return judged(agreement.passed)
-
-
-def _outputs(folder: Path, *, force: bool) -> dict[str, Path]:
-    """Names of the outputs, refused if they would replace files that no samples beside them account for."""
-    outputs = validation_outputs(folder)
-    # Results follow from the samples beside them; without samples they are someone else's.
-    if not force and not outputs["samples"].exists():
-        existing = [path for path in outputs.values() if path.exists()]
-        if existing:
-            raise OutputError(f"{existing[0]} exists: choose another folder with --out, or --force to replace it")
-    return outputs
