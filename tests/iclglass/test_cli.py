@@ -29,6 +29,7 @@ from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.solution import OBSERVABLES
 from iclglass.numerics.storage import PROVENANCE, load
 from iclglass.validation import crosscheck, simulation
+from tests.iclglass.conftest import process, refused
 
 DONE, INTERNAL, USAGE, NOT_CONVERGED, DISAGREE, FILE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 POINT = "--tau 2 --alpha 1"
@@ -391,7 +392,7 @@ def test_progress_on_a_terminal_does_not_touch_the_data():
     reader = threading.Thread(target=read)
     reader.start()
     streams = {"capture_output": False, "stdout": subprocess.PIPE, "stderr": follower, "text": False}
-    done = process(f"{SMALL} --json", **streams, env={**os.environ, "TERM": "xterm"})
+    done = iclglass_process(f"{SMALL} --json", **streams, env={**os.environ, "TERM": "xterm"})
     os.close(follower)
     reader.join(timeout=10)
     os.close(leader)
@@ -521,7 +522,7 @@ def test_control_c_of_a_real_process_keeps_its_samples_and_resumes():
     assert kept.endswith("\n")
     assert files() == ["v/samples.jsonl"]
     for folder in ("v", "whole"):
-        done = process(f"{line} {folder}")
+        done = iclglass_process(f"{line} {folder}")
         assert done.returncode == DONE, done.stderr
     assert samples.read_text().startswith(kept)
     assert Path("v/validation.json").read_bytes() == Path("whole/validation.json").read_bytes()
@@ -562,18 +563,6 @@ BASES = {
     "phase-diagram": f"phase-diagram {POINT} --out a.nc",
     "validate": f"validate {POINT}",
 }
-
-
-def refused(run, line, code, *messages):
-    """One line on stderr, nothing on stdout, no file."""
-    before = sorted(str(path) for path in Path().rglob("*"))
-    found, out, err = run(line)
-    assert (found, out) == (code, ""), (found, out, err)
-    assert err.startswith("iclglass: error: ")
-    assert err.count("\n") == 1
-    for message in messages:
-        assert message in err
-    assert sorted(str(path) for path in Path().rglob("*")) == before
 
 
 @pytest.mark.parametrize("option", ALL)
@@ -721,21 +710,18 @@ def test_an_internal_error_exits_1_with_a_traceback_and_a_request(monkeypatch, c
     assert err.endswith("iclglass: internal error, please report it with the lines above\n")
 
 
-def process(line, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "iclglass", *shlex.split(line)],
-        **{"capture_output": True, "text": True, "timeout": 120, "check": False, **options},
-    )
+def iclglass_process(line, **options):
+    return process("-m", "iclglass", *shlex.split(line), **options)
 
 
 def test_the_installed_script_is_the_same_command(run):
     assert SCRIPT.exists()
-    done = subprocess.run([SCRIPT, *SOLVE.split(), "--json"], capture_output=True, text=True, timeout=60, check=False)
+    done = process(SCRIPT, *SOLVE.split(), "--json")
     assert (done.returncode, done.stdout, done.stderr) == run(f"{SOLVE} --json")
 
 
 def test_the_exit_code_is_that_of_the_process():
-    done = process("solve --tau nan --alpha 1")
+    done = iclglass_process("solve --tau nan --alpha 1")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (USAGE, "", 1)
 
 
@@ -752,7 +738,7 @@ def test_a_reader_that_leaves_is_no_error(command):
 
 def test_a_full_disk_behind_stdout_is_a_file_error():
     with open("/dev/full", "w") as full:
-        done = process(SOLVE, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+        done = iclglass_process(SOLVE, capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == FILE
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
@@ -770,7 +756,7 @@ def test_a_closed_stdout_is_no_internal_error():
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_a_terminal_that_knows_no_greek_still_gets_the_derivation(encoding):
     """LANG=C with a strict encoding: letters may be replaced, but no traceback."""
-    done = process("derive --stage model", env={**os.environ, "PYTHONIOENCODING": encoding}, text=False)
+    done = iclglass_process("derive --stage model", env={**os.environ, "PYTHONIOENCODING": encoding}, text=False)
     assert done.returncode == DONE, done.stderr.decode()
     assert b"Traceback" not in done.stderr
 
@@ -780,7 +766,7 @@ def best_time(line):
     times = []
     for _ in range(3):
         before, started = os.times(), time.perf_counter()
-        assert process(line).returncode == DONE
+        assert iclglass_process(line).returncode == DONE
         after, elapsed = os.times(), time.perf_counter() - started
         used = after.children_user + after.children_system - before.children_user - before.children_system
         times.append(min(elapsed, used))
@@ -812,6 +798,6 @@ HEAVY = {"numpy", "scipy", "sympy", "mpmath", "matplotlib", "xarray", "h5netcdf"
 def test_a_command_imports_only_what_it_needs(lines, allowed):
     code = f"import sys\nfrom iclglass.cli import main\nfor line in {lines!r}:\n    assert main(line.split()) == 0\n"
     code += f"sys.stderr.write(' '.join(set(sys.modules) & set({sorted(HEAVY)!r})))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = process("-c", code)
     assert done.returncode == 0, done.stderr
     assert set(done.stderr.split()) <= allowed

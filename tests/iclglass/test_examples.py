@@ -2,13 +2,12 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from iclglass.cli.program import COMMANDS
+from tests.iclglass.conftest import process
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -57,14 +56,7 @@ def test_every_command_of_the_readme_parses(line):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(blocks("python")) if README.is_file() else 1))
 def test_every_python_block_of_the_readme_runs_without_a_warning(number, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", blocks("python")[number]],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = process("-W", "error", "-c", blocks("python")[number], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -80,14 +72,7 @@ LONG = ("demo", "--suite", "reproduce all", "--status")
 def test_every_command_of_the_readme_runs_without_a_warning(line, tmp_path):
     if "--config" in line or "..." in line:
         pytest.fail(f"{line}: not a command that can be run")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", *shlex.split(line, comments=True)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = process("-W", "error", "-m", *shlex.split(line, comments=True), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 

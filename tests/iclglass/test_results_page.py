@@ -2,13 +2,12 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from iclglass.numerics.fixed_point import Status
+from tests.iclglass.conftest import process
 
 PAGE = Path(__file__).resolve().parents[2] / "notes" / "results.md"
 
@@ -16,15 +15,8 @@ PAGE = Path(__file__).resolve().parents[2] / "notes" / "results.md"
 @pytest.mark.slow
 def test_the_code_of_the_page_runs_without_a_warning(tmp_path):
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", "\n".join(blocks)],
-        cwd=tmp_path,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    code = "\n".join(blocks)
+    done = process("-W", "error", "-c", code, cwd=tmp_path, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "mine.png").stat().st_size > 1000
     lines = (tmp_path / "simulated.csv").read_text(encoding="utf-8").splitlines()

@@ -2,8 +2,6 @@
 
 import dataclasses
 import inspect
-import subprocess
-import sys
 import types
 
 import numpy as np
@@ -14,6 +12,7 @@ import xarray as xr
 import iclglass
 from iclglass import Instance, InstanceBlocks, PromptBlocks, TaskSpectrum
 from iclglass.validation.observables import QUANTITIES
+from tests.iclglass.conftest import process, refused
 
 POINT = {"task_diversity": 2.0, "context_length": 1.0}
 GRID = {"task_diversity": [0.5, 2.0], "context_length": [1.0, 2.0]}
@@ -249,16 +248,14 @@ def test_text_for_a_model_says_how_to_ask_for_a_stage():
         iclglass.derive("saddle-point")
 
 
-def test_an_unknown_stage_is_refused_before_anything_is_derived(monkeypatch, capsys):
-    from iclglass.cli import main
+def test_an_unknown_stage_is_refused_before_anything_is_derived(run, monkeypatch):
     from iclglass.replica import derivation
 
     def derived(*_):
         raise AssertionError("derived before the stage was looked at")
 
     monkeypatch.setattr(derivation, "derive", derived)
-    assert main(["derive", "--stage", "nope"]) == 2
-    assert "--stage 'nope' must be one of model, disorder" in capsys.readouterr().err
+    refused(run, "derive --stage nope", 2, "--stage 'nope' must be one of model, disorder")
 
 
 def test_numbers_are_looked_at_without_importing_xarray_or_pandas():
@@ -267,5 +264,5 @@ def test_numbers_are_looked_at_without_importing_xarray_or_pandas():
         "iclglass.solve(task_diversity=[1, 2], context_length=1)\n"
         "assert not {'xarray', 'pandas', 'sympy'} & set(sys.modules), sorted(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = process("-c", code)
     assert done.returncode == 0, done.stderr
