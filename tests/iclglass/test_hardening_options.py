@@ -5,8 +5,8 @@ value passes them all and real work would begin, the work is cut off (`Accepted`
 """
 
 import contextlib
-import functools
 import importlib
+import inspect
 import io
 import math
 import os
@@ -27,7 +27,8 @@ import iclglass
 from iclglass.cli import main
 from iclglass.cli.program import COMMANDS
 from iclglass.numerics.fixed_point import Status
-from iclglass.numerics.task_spectrum import ISOTROPIC
+from iclglass.numerics.parameters import PARAMETERS
+from tests.iclglass.calls import CALLS
 
 DONE, USAGE, NOT_CONVERGED, DISAGREE, FILE, INCONCLUSIVE = 0, 2, 3, 4, 5, 6
 QUICK = settings(
@@ -284,7 +285,6 @@ def test_every_command_has_a_base_that_works(without_work):
         code = checked(command_line(command, SWITCHES[0][1]))
         assert code in (None, DONE, USAGE, NOT_CONVERGED, DISAGREE, INCONCLUSIVE)
     assert set(BESIDE) <= {(command, typed(option)[0]) for command, option in OPTIONS}
-    assert list(calls()) == CALLED
 
 
 FIXED = [*NUMBERS, *GRIDS, *WORDS, *PATHS]
@@ -402,75 +402,13 @@ OBJECTS = [
 ]
 
 
-def data():
-    return iclglass.draw_prompts(dimension=3, context=4, prompts=20, rng=np.random.default_rng(0))
-
-
-@functools.cache
-def calls():
-    """Name -> function, and small valid values of the arguments tested."""
-    point = {"task_diversity": 2.0, "context_length": 1.0}
-    theory = {**point, "distinct_tasks": math.inf, "label_noise": 0.1, "ridge": 0.1, "temperature": 0.5}
-    theory |= {"test_context_length": None}
-    axes = {**theory, "task_diversity": [0.5, 2.0], "context_length": [1.0, 2.0]}
-    flow = {"time": 1.0, **point, "label_noise": 0.0, "ridge": 0.1, "initial_overlap": 0.5, "test_context_length": None}
-    measure = {"instance": data(), "ridge0": 0.1, "beta": 10.0}
-    drawn = {"dimension": 3, "context": 4, "prompts": 5, "label_noise": 0.1, "norm": "N", "method": "reduced"}
-    drawn |= {"tasks": None, "spectrum": None, "token_covariance": None, "rng": np.random.default_rng(1)}
-    rng = np.random.default_rng(2)
-    return {
-        "solve": (iclglass.solve, theory),
-        "sweep": (iclglass.sweep, {**axes, "dimension": None, "norm": "N"}),
-        "phase_diagram": (iclglass.phase_diagram, {**axes, "lines": ["contrast=0.5"], "dimension": None, "norm": "N"}),
-        "solve_digits": (iclglass.solve_digits, {**point, "digits": 10, "label_noise": 0, "ridge": 0.1}),
-        "validate": (
-            iclglass.validate,
-            {**theory, "dimension": (6, 8), "samples": 2, "seed": 0, "norm": "N", "false_alarm": 0.01, "workers": 1}
-            | {"largest_unseen_bias": 0.25, "checkpoint": None, "tasks": ISOTROPIC},
-        ),
-        "draw_prompts": (iclglass.draw_prompts, drawn),
-        "solve_instance": (
-            iclglass.solve_instance,
-            {**measure, "method": "gamp", "tolerance": 1e-8, "max_iterations": 50, "damping": 0.1, "probes": None},
-        ),
-        "solve_instance, exact": (
-            iclglass.solve_instance,
-            {**measure, "method": "exact", "tolerance": None, "max_iterations": None, "probes": 4, "rng": rng},
-        ),
-        "sample": (
-            iclglass.sample,
-            {**measure, "method": "hmc", "draws": 4, "chains": 2, "warmup": 1, "step": None, "trajectory": 2}
-            | {"thin": 1, "keep_weights": None, "matrix_free": None, "rng": rng},
-        ),
-        "train": (
-            iclglass.train,
-            {"instance": data(), "parametrisation": "merged", "optimiser": "gd", "steps": 3, "learning_rate": 0.1}
-            | {"ridge0": 0.1, "batch": None, "start": None, "test": None, "tolerance": None, "record": None}
-            | {"backend": "numpy", "checkpoint": None, "fresh": False, "rng": rng},
-        ),
-        "learning_curve": (iclglass.learning_curve, flow),
-        "best_stopping_time": (
-            iclglass.best_stopping_time,
-            {**point, "label_noise": 0.5, "ridge": 0.0, "initial_overlap": 0.0},
-        ),
-        "state_evolution": (
-            iclglass.state_evolution,
-            {**point, "label_noise": 0.1, "ridge": 0.1, "steps": 3, "dimension": None, "norm": "N"},
-        ),
-        "Instance": (
-            iclglass.Instance,
-            {"context": np.ones((2, 3)), "query": np.ones((2, 2)), "label": np.ones(2)},
-        ),
-        "load": (iclglass.load, {"path": "none.nc"}),
-        "load_instance": (iclglass.load_instance, {"path": "none.npz", "norm": None}),
-    }
-
-
 CALLED = [
-    *("solve", "sweep", "phase_diagram", "solve_digits", "validate", "draw_prompts", "solve_instance"),
-    *("solve_instance, exact", "sample", "train", "learning_curve", "best_stopping_time", "state_evolution"),
-    *("Instance", "load", "load_instance"),
+    *("solve", "solve.dimension", "sweep", "phase_diagram", "solve_digits", "validate", "draw_prompts", "sample"),
+    *("draw_prompts.tokens", "solve_instance", "solve_instance.exact", "train", "train.sgd", "learning_curve"),
+    *("best_stopping_time", "state_evolution", "Instance", "load", "load_instance"),
 ]
+"""Of `tests.iclglass.calls`, those that take numbers."""
+ARGUMENTS = [(name, argument) for name in CALLED for argument in inspect.signature(CALLS[name][0]).parameters]
 
 
 def numbers_of(found):
@@ -494,7 +432,7 @@ def no_number_failed(found, what):
 
 def check_call(name, argument, value):
     """A result, a ValueError, a TypeError, or a file error; never a finite number with a failed status."""
-    function, given_ = calls()[name]
+    function, given_ = CALLS[name]
     try:
         found = function(**{**given_, argument: value})
     except Accepted:
@@ -514,18 +452,16 @@ def check_call(name, argument, value):
 
 @pytest.mark.parametrize("name", CALLED)
 def test_some_object_for_every_argument(without_work, name):
-    arguments = [(owner, argument) for owner, (_, given_) in calls().items() for argument in given_]
-    for owner, argument, value in dealt(OBJECTS, arguments):
+    for owner, argument, value in dealt(OBJECTS, ARGUMENTS):
         if owner == name:
             check_call(name, argument, value)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CALLED)
-def test_every_awkward_object_for_every_argument(without_work, name):
-    for argument in calls()[name][1]:
-        for value in OBJECTS:
-            check_call(name, argument, value)
+@pytest.mark.parametrize(("name", "argument"), ARGUMENTS)
+def test_every_awkward_object_for_every_argument(without_work, name, argument):
+    for value in OBJECTS:
+        check_call(name, argument, value)
 
 
 @pytest.mark.slow
@@ -533,9 +469,10 @@ def test_every_awkward_object_for_every_argument(without_work, name):
 @DEEP
 @given(st.data())
 def test_any_numbers_for_the_parameters_of_the_theory(name, data):
-    function, given_ = calls()[name]
+    function, given_ = CALLS[name]
     extreme = st.one_of(st.floats(), st.sampled_from([0.0, 1.0, 1e-300, 1e300, 5e-324, math.inf]))
-    values = {word: data.draw(extreme) for word, value in given_.items() if isinstance(value, float)}
+    numbers = [word for word in inspect.signature(function).parameters if word in (*PARAMETERS, "time")]
+    values = {word: data.draw(extreme) for word in numbers}
     try:
         found = function(**{**given_, **values})
     except (ValueError, TypeError, iclglass.ConvergenceError):
