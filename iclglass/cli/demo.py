@@ -21,14 +21,26 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 _RIDGES = (0.001, 0.01, 0.1, 1.0)
-_VALIDATION: dict[str, Any] = {
-    "task_diversity": 2.0,
-    "context_length": 1.0,
-    "ridge": 0.1,
-    "dimension": (16, 24, 32, 48),
-    "samples": 48,
-    "seed": 0,
-}
+_POINT = {"task_diversity": 2.0, "context_length": 1.0, "ridge": 0.1}
+_VALIDATION: dict[str, Any] = _POINT | {"dimension": (16, 24, 32, 48), "samples": 48, "seed": 0}
+_DERIVED = (
+    "A linear-attention layer trained on linear-regression prompts is a glass of real-valued spins: the weights are "
+    "the spins, the prompts the quenched disorder (Li, Bai and Huang, arXiv:2408.02288). The replica-symmetric "
+    "free-entropy functional, the variance of a feature, and the saddle-point equations, as SymPy derived them in this "
+    "run; the cavity method gave the same equations."
+)
+_SOLVED = (
+    "Error on a new task and contrast ratio against task diversity, for four ridges. Near tau = 1 the number of "
+    "prompts equals the number of weights: without ridge the error diverges there."
+)
+_MAPPED = "Error on a new task over task diversity and context length, with located lines."
+_CHECKED = "Simulated means against 1/D, their extrapolation, and the theory at 1/D = 0."
+_TABLE = (
+    "Every data set has P = tau D^2 prompts and is solved exactly; error bars are over independent data sets. z: "
+    "extrapolated gap in standard errors. limit: |z| from which the quantity disagrees, plus what truncation of the "
+    "polynomial is allowed. smallest bias seen: an error of the theory of this size would have failed with 90 % "
+    "probability."
+)
 
 
 @command(option("--out", DIR, "folder to write", default="iclglass-demo"), FORCE, example="iclglass demo --out results")
@@ -111,72 +123,24 @@ def _report(
     formulas = [functional, derivation.system.a_definition, *derivation.saddle_point]
     header, rows = agreement_rows(agreement)
     origin = json.loads(str(curves.attrs[PROVENANCE]))
-    write_page(
-        files["report.html"],
-        title="When does in-context learning emerge? Theory, phase diagram, check",
-        sections=[
-            (
-                "Derived",
-                [
-                    paragraph(
-                        "A linear-attention layer trained on linear-regression prompts is a glass of real-valued "
-                        "spins: the weights are the spins, the prompts the quenched disorder (Li, Bai and Huang, "
-                        "arXiv:2408.02288). The replica-symmetric free-entropy functional, the variance of a feature, "
-                        "and the saddle-point equations, as SymPy derived them in this run; the cavity method gave the "
-                        "same equations."
-                    ),
-                    *(equation(equation_latex(formula), str(formula)) for formula in formulas),
-                    paragraph("The whole chain: derivation.tex, or the command iclglass derive.", note=True),
-                ],
-            ),
-            (
-                "Solved across task diversity",
-                [
-                    picture(
-                        files["sweep.png"],
-                        "Error on a new task and contrast ratio against task diversity, for four ridges. Near tau = 1 "
-                        "the number of prompts equals the number of weights: without ridge the error diverges there.",
-                        panels=True,
-                    )
-                ],
-            ),
-            (
-                "Phase diagram",
-                [
-                    picture(
-                        files["phase-diagram.png"],
-                        "Error on a new task over task diversity and context length, with located lines.",
-                    )
-                ],
-            ),
-            (
-                "Checked against finite-size Monte Carlo",
-                [
-                    verdict(agreement.sentence, passed=agreement.passed),
-                    table(header, rows),
-                    picture(
-                        outputs["picture"],
-                        "Simulated means against 1/D, their extrapolation, and the theory at 1/D = 0.",
-                        panels=True,
-                    ),
-                    paragraph(
-                        "Every data set has P = tau D^2 prompts and is solved exactly; error bars are over independent "
-                        "data sets. z: extrapolated gap in standard errors. limit: |z| from which the quantity "
-                        "disagrees, plus what truncation of the polynomial is allowed. smallest bias seen: an error of "
-                        "the theory of this size would have failed with 90 % probability.",
-                        note=True,
-                    ),
-                ],
-            ),
-            (
-                "Made with",
-                [
-                    preformatted(
-                        "\n".join(f"{name} {version}" for name, version in sorted(origin["versions"].items()))
-                        + f"\niclglass {__version__}, seed {agreement.seed}, {origin['time']}"
-                    )
-                ],
-            ),
+    versions = "\n".join(f"{name} {version}" for name, version in sorted(origin["versions"].items()))
+    sections = {
+        "Derived": [
+            paragraph(_DERIVED),
+            *(equation(equation_latex(formula), str(formula)) for formula in formulas),
+            paragraph("The whole chain: derivation.tex, or the command iclglass derive.", note=True),
         ],
-        force=force,
-    )
+        "Solved across task diversity": [picture(files["sweep.png"], _SOLVED, panels=True)],
+        "Phase diagram": [picture(files["phase-diagram.png"], _MAPPED)],
+        "Checked against finite-size Monte Carlo": [
+            verdict(agreement.sentence, passed=agreement.passed),
+            table(header, rows),
+            picture(outputs["picture"], _CHECKED, panels=True),
+            paragraph(_TABLE, note=True),
+        ],
+        "Made with": [
+            preformatted(f"{versions}\niclglass {__version__}, seed {agreement.seed}, {origin['time']}"),
+        ],
+    }
+    title = "When does in-context learning emerge? Theory, phase diagram, check"
+    write_page(files["report.html"], title=title, sections=list(sections.items()), force=force)

@@ -11,16 +11,11 @@ if TYPE_CHECKING:
 __all__ = ["named", "print_solution"]
 
 _MEANINGS = {
-    "m": "magnetization Tr W / D",
-    "q": "overlap of two replicas",
-    "q_self": "self-overlap",
     "uniqueness": "q/q_self: 1 when all weights are the same solution",
-    "contrast": "contrast ratio",
-    "e_train": "squared error on the prompts given",
-    "e_icl": "squared error on a new task",
     "free_energy": "-T ln Z/D^2 as in solve, T = D^2/beta",
     "log_partition": "ln Z, flat measure of the active weights",
 }
+"""Beside those of the saddle point."""
 
 
 def print_solution(
@@ -32,12 +27,15 @@ def print_solution(
     reason: str,
 ) -> None:
     """Print parameters, quantities beside their theory, diagnostics, what became of it."""
+    from iclglass.numerics.solution import OBSERVABLES
+
+    meanings = OBSERVABLES | _MEANINGS
     print_parameters(parameters)
     heading = "finite-size theory" if theory else ""
     print(f"\n{'':16s} {'this data set':20s} {heading}".rstrip())
     for name, value in quantities.items():
         expected = f"{theory[name]:.6g}" if name in theory else ""
-        print(f"{name:16s} {_number(value, '.10g'):20s} {expected:20s} {_MEANINGS[name]}")
+        print(f"{name:16s} {_number(value, '.10g'):20s} {expected:20s} {meanings[name]}")
     print()
     for name, value in diagnostics.items():
         print(f"{name:16s} {_number(value, '.3g')}")

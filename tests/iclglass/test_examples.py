@@ -1,5 +1,6 @@
 """What the README shows works: its Python runs, its commands parse, its links and its promises hold."""
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -7,19 +8,21 @@ from pathlib import Path
 import pytest
 
 from iclglass.cli.program import COMMANDS
+from iclglass.numerics.fixed_point import Status
 from tests.iclglass.conftest import process
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+RESULTS = ROOT / "notes/results.md"
 
 
 def text():
     return README.read_text(encoding="utf-8")
 
 
-def blocks(language):
+def blocks(language, page=None):
     """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text(), re.M | re.S)
+    return re.findall(rf"^```{language}\n(.*?)^```", page or text(), re.M | re.S)
 
 
 def commands():
@@ -102,3 +105,19 @@ def test_every_option_named_in_the_readme_exists():
         for option in re.findall(r"--[a-z][a-z-]*", line)
     }
     assert shown <= known
+
+
+@pytest.mark.slow
+def test_the_code_of_the_page_on_results_runs_without_a_warning(tmp_path):
+    code = "\n".join(blocks("python", RESULTS.read_text(encoding="utf-8")))
+    done = process("-W", "error", "-c", code, cwd=tmp_path, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mine.png").stat().st_size > 1000
+    lines = (tmp_path / "simulated.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("task_diversity,context_length,e_icl,e_icl_standard_error,e_icl_theory,status,")
+    assert len(lines) == 1 + 5 * 2
+
+
+def test_the_table_of_statuses_is_complete():
+    rows = re.findall(r"^\| (\d) \| (\w+) \|", RESULTS.read_text(encoding="utf-8"), re.M)
+    assert rows == [(str(status.value), status.name.lower()) for status in Status]
