@@ -135,9 +135,8 @@ def _axis(name: str, value: str, axes: tuple[str, str]) -> str:
     by_letter = {parameter.letter: key for key, parameter in PARAMETERS.items()}
     axis = by_letter.get(value, value.replace("-", "_"))
     if axis not in axes or axis not in GRADIENT_AXES:
-        here = " or ".join(key for key in axes if key in GRADIENT_AXES)
-        known = f"one of this diagram's: {here}" if here else f"an axis of it, {', '.join(GRADIENT_AXES)}"
-        raise ParameterError(f"line {name!r}: AXIS must be {known}")
+        possible = [key for key in axes if key in GRADIENT_AXES]
+        raise ParameterError(f"line {name!r}: the axis must be one of the diagram's, {' or '.join(possible)}")
     return axis
 
 
