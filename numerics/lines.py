@@ -5,6 +5,7 @@ the pieces connect (marching squares, `contourpy`); every vertex is then located
 to the last bits. So refining the grid adds vertices and moves none.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -71,6 +72,8 @@ def locate(
     if name == "interpolation-threshold":
         parts = _curve(axes, grid, "task_diversity", lambda other: np.full_like(other, threshold))
     elif name == "memorisation-threshold":
+        if "distinct_tasks" not in axes:
+            raise ParameterError(f"line {name!r} needs distinct_tasks (--kappa) as an axis")
         tau = fixed.get("task_diversity", np.nan)
         parts = _curve(
             axes,
@@ -79,6 +82,8 @@ def locate(
             lambda other: np.minimum(other if "task_diversity" in axes else np.full_like(other, tau), 1.0),
         )
     elif name == "crossover":
+        if "distinct_tasks" not in axes and math.isinf(fixed["distinct_tasks"]):
+            raise ParameterError(f"line {name!r} needs a finite distinct_tasks (--kappa), as a number or an axis")
         parts = _zero_set(_half_gap, axes, grid, fixed)
     elif kind == "contrast":
         parts = _zero_set(_contrast(name, value), axes, grid, fixed)

@@ -1,6 +1,7 @@
 """What tests of the command line and of the package as installed share."""
 
 import importlib.metadata
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,17 +16,38 @@ SOURCES = ("pyproject.toml", "README.md", "LICENSE", "tests", "iclglass", "repli
 
 @pytest.fixture
 def run(capsys, tmp_path, monkeypatch):
-    """Run in this process, in an empty folder: (exit code, stdout, stderr). No colour and no traceback, ever."""
+    """Run in this process, in an empty folder: (exit code, stdout, stderr). No colour and no traceback, ever.
+
+    The command line is one text, or its words.
+    """
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments):
-        code = main(arguments)
+        code = main(shlex.split(arguments[0]) if len(arguments) == 1 else arguments)
         out, err = capsys.readouterr()
         assert "\x1b" not in out + err
         assert "Traceback" not in err, err
         return code, out, err
 
     return command
+
+
+def refused(run, line, code, *messages):
+    """The command line ends with the code and one line on stderr that holds the messages; it writes nothing."""
+    before = sorted(str(path) for path in Path().rglob("*"))
+    found, out, err = run(line)
+    assert (found, out) == (code, ""), (found, out, err)
+    assert err.startswith("iclglass: error: ")
+    assert err.count("\n") == 1
+    for message in messages:
+        assert message in err
+    assert sorted(str(path) for path in Path().rglob("*")) == before
+
+
+def process(*words, **options):
+    """A process of this Python with its output; what it is given is looked at nowhere else."""
+    given = {"capture_output": True, "text": True, "timeout": 300, "check": False} | options
+    return subprocess.run([sys.executable, *map(str, words)], **given)
 
 
 def copy_of_sources(folder):
@@ -50,13 +72,7 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     source = copy_of_sources(folder / "source")
     isolation = ["--no-isolation"] if builds_here() else []
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", str(folder / "dist"), str(source)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = process("-m", "build", "--wheel", *isolation, "--outdir", folder / "dist", source)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (built,) = (folder / "dist").iterdir()
     return built

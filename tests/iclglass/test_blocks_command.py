@@ -11,15 +11,16 @@ import pytest
 from iclglass import load_solution, solve_instance
 from iclglass.numerics.instance.solve_checkpoint import SolveCheckpoint
 from iclglass.validation.prompt_blocks import PromptBlocks
+from tests.iclglass.conftest import refused
 
-LAW = ("--dimension", "6", "--context", "12", "--prompts", "90", "--rho", "0.2", "--norm", "N+1", "--seed", "3")
-MEASURE = ("--ridge0", "0.02", "--beta", "50")
+LAW = "--dimension 6 --context 12 --prompts 90 --rho 0.2 --norm N+1 --seed 3 --ridge0 0.02 --beta 50"
+BLOCKS = f"instance --blocks {LAW}"
 AGREEMENT = 1e-11
 """Both solves stop at a relative residual of 1e-12; A is well conditioned here."""
 
 
 def test_means_are_those_of_the_whole_data_set_in_memory(run):
-    code, out, _ = run("instance", "--blocks", *LAW, *MEASURE, "--out", "b.nc", "--json")
+    code, out, _ = run(f"{BLOCKS} --out b.nc --json")
     record = json.loads(out)
     assert code == 0
     assert record["status"] == "converged"
@@ -31,13 +32,13 @@ def test_means_are_those_of_the_whole_data_set_in_memory(run):
 
 
 def test_a_solve_that_was_cut_short_goes_on_from_its_file(run):
-    code, _, _ = run("instance", "--blocks", *LAW, *MEASURE, "--max-iterations", "20", "--out", "cut.nc")
+    code, _, _ = run(f"{BLOCKS} --max-iterations 20 --out cut.nc")
     assert code == 3
     first = load_solution("cut.nc")
     assert first.status.name == "NOT_CONVERGED"
-    code, out, _ = run("instance", "--blocks", *LAW, *MEASURE, "--start", "cut.nc", "--json")
+    code, out, _ = run(f"{BLOCKS} --start cut.nc --json")
     assert code == 0
-    _, whole, _ = run("instance", "--blocks", *LAW, *MEASURE, "--json")
+    _, whole, _ = run(f"{BLOCKS} --json")
     again, anew = json.loads(out), json.loads(whole)
     assert again["iterations"] < anew["iterations"]
     assert again["e_icl"] == pytest.approx(anew["e_icl"], abs=AGREEMENT)
@@ -46,7 +47,7 @@ def test_a_solve_that_was_cut_short_goes_on_from_its_file(run):
 @pytest.mark.parametrize("way", [KeyboardInterrupt, SystemExit])
 def test_an_interrupted_solve_goes_on_with_the_same_command(run, monkeypatch, way):
     """Ctrl-C keeps the last step; a kill what was last saved."""
-    whole = run("instance", "--blocks", *LAW, *MEASURE, "--json")[1]
+    whole = run(f"{BLOCKS} --json")[1]
     calls = []
 
     def stops(self, state):
@@ -63,18 +64,18 @@ def test_an_interrupted_solve_goes_on_with_the_same_command(run, monkeypatch, wa
         patched.setattr(SolveCheckpoint, "keep", stops)
         if way is SystemExit:
             with pytest.raises(SystemExit):
-                run("instance", "--blocks", *LAW, *MEASURE, "--out", "b.nc")
+                run(f"{BLOCKS} --out b.nc")
         else:
-            code, _, err = run("instance", "--blocks", *LAW, *MEASURE, "--out", "b.nc")
+            code, _, err = run(f"{BLOCKS} --out b.nc")
             assert code == 130
             assert "what was finished is kept" in err
     assert sorted(path.name for path in Path().iterdir()) == ["b.nc.checkpoint"]
-    code, _, err = run("instance", "--blocks", *LAW, *MEASURE, "--ridge0", "0.03", "--out", "b.nc")
+    code, _, err = run(f"{BLOCKS} --ridge0 0.03 --out b.nc")
     assert code == 2
     assert "b.nc.checkpoint is an unfinished solve of other parameters: ridge0 is 0.02 there and 0.03 here" in err
     with monkeypatch.context() as patched:
         patched.setattr(SolveCheckpoint, "keep", lambda self, state: calls.append(len(state.history)))
-        code, out, err = run("instance", "--blocks", *LAW, *MEASURE, "--out", "b.nc", "--json")
+        code, out, err = run(f"{BLOCKS} --out b.nc --json")
     assert (code, out) == (0, whole)
     assert "going on from b.nc.checkpoint" in err
     assert calls == list(range(1, len(calls) + 1))  # no step was done twice
@@ -83,29 +84,29 @@ def test_an_interrupted_solve_goes_on_with_the_same_command(run, monkeypatch, wa
 
 def test_force_begins_anew(run):
     Path("b.nc.checkpoint").write_text("something else")
-    code, _, err = run("instance", "--blocks", *LAW, *MEASURE, "--out", "b.nc")
+    code, _, err = run(f"{BLOCKS} --out b.nc")
     assert code == 5
     assert "b.nc.checkpoint is damaged or not" in err
-    assert run("instance", "--blocks", *LAW, *MEASURE, "--out", "b.nc", "--force")[0] == 0
+    assert run(f"{BLOCKS} --out b.nc --force")[0] == 0
 
 
 def test_workers_change_nothing(run):
-    outputs = [run("instance", "--blocks", *LAW, *MEASURE, *more)[1] for more in ((), ("--workers", "1"))]
+    outputs = [run(f"{BLOCKS} {more}")[1] for more in ("", "--workers 1")]
     assert outputs[0] == outputs[1]
 
 
 @pytest.mark.slow
 def test_two_processes_change_nothing(run):
-    outputs = [run("instance", "--blocks", *LAW, *MEASURE, *more)[1] for more in ((), ("--workers", "2"))]
+    outputs = [run(f"{BLOCKS} {more}")[1] for more in ("", "--workers 2")]
     assert outputs[0] == outputs[1]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", [("--dask", "local"), ()], ids=["dask", "processes"])
+@pytest.mark.parametrize("engine", ["--dask local", ""], ids=["dask", "processes"])
 def test_a_killed_worker_costs_a_task_on_dask_and_a_second_start_on_processes(run, monkeypatch, engine):
     if engine:
         pytest.importorskip("distributed")
-    whole = run("instance", "--blocks", *LAW, *MEASURE, "--json")[1]
+    whole = run(f"{BLOCKS} --json")[1]
     killed = []
 
     def kills(self, state):
@@ -117,44 +118,41 @@ def test_a_killed_worker_costs_a_task_on_dask_and_a_second_start_on_processes(ru
 
     keep = SolveCheckpoint.keep
     monkeypatch.setattr(SolveCheckpoint, "keep", kills)
-    command = ("instance", "--blocks", *LAW, *MEASURE, "--workers", "2", *engine, "--out", "b.nc", "--json")
-    code, out, err = run(*command)
+    command = f"{BLOCKS} --workers 2 {engine} --out b.nc --json"
+    code, out, err = run(command)
     assert killed
     if not engine:
         assert code == 3
         assert "a worker died during a pass" in err
         assert Path("b.nc.checkpoint").exists()
-        code, out, err = run(*command)
+        code, out, err = run(command)
         assert "going on from b.nc.checkpoint" in err
     assert (code, out) == (0, whole), err
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("line", "message"),
     [
-        (("--blocks", *LAW[2:], *MEASURE), "--dimension is required with --blocks"),
-        (("--blocks", *LAW, *MEASURE, "--float32"), "--float32 needs the data set in memory"),
-        (("--blocks", *LAW, *MEASURE, "--data", "x.npz"), "--data needs the data set in memory"),
-        (("--blocks", *LAW, *MEASURE, "--method", "tap"), "solves by conjugate gradients"),
-        (("--blocks", *LAW, *MEASURE, "--workers", "0"), "workers must be at least 1"),
-        (("--blocks", *LAW, *MEASURE, "--out", "b.txt"), "must end in .nc"),
-        (("--blocks", *LAW, *MEASURE, "--probes", "1"), "probes"),
-        ((*LAW, *MEASURE, "--workers", "2"), "--workers needs --blocks"),
-        ((*LAW, *MEASURE, "--start", "b.nc"), "--start needs --blocks"),
+        ("instance --blocks --context 12 --prompts 90 --ridge0 0.02 --beta 50", "--dimension is required"),
+        (f"{BLOCKS} --float32", "--float32 needs the data set in memory"),
+        (f"{BLOCKS} --data x.npz", "--data needs the data set in memory"),
+        (f"{BLOCKS} --method tap", "solves by conjugate gradients"),
+        (f"{BLOCKS} --workers 0", "workers must be at least 1"),
+        (f"{BLOCKS} --out b.txt", "must end in .nc"),
+        (f"{BLOCKS} --probes 1", "probes"),
+        (f"instance {LAW} --workers 2", "--workers needs --blocks"),
+        (f"instance {LAW} --start b.nc", "--start needs --blocks"),
     ],
 )
-def test_what_does_not_go_with_it_is_refused(run, options, message):
-    code, out, err = run("instance", *options)
-    assert code == 2, err
-    assert message in err
-    assert not out
+def test_what_does_not_go_with_it_is_refused(run, line, message):
+    refused(run, line, 2, message)
 
 
 def test_a_start_that_is_no_solution_is_refused(run, tmp_path):
     (tmp_path / "no.nc").write_text("no")
-    assert run("instance", "--blocks", *LAW, *MEASURE, "--start", "no.nc")[0] == 5
-    assert run("instance", "--blocks", *LAW, *MEASURE, "--start", "absent.nc")[0] == 5
+    assert run(f"{BLOCKS} --start no.nc")[0] == 5
+    assert run(f"{BLOCKS} --start absent.nc")[0] == 5
     run("sweep", "--tau", "1", "--alpha", "1", "--out", "sweep.nc")
-    code, _, err = run("instance", "--blocks", *LAW, *MEASURE, "--start", "sweep.nc")
+    code, _, err = run(f"{BLOCKS} --start sweep.nc")
     assert code == 5
     assert "holds no solution" in err

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from html.parser import HTMLParser
 
@@ -12,33 +10,18 @@ import numpy as np
 import pytest
 
 from iclglass.numerics.storage import PROVENANCE, load
+from tests.iclglass.conftest import process
 
 pytestmark = pytest.mark.slow
 
 PICTURES = ["extrapolation.png", "phase-diagram.png", "sweep.png"]
-FILES = sorted(
-    [
-        *PICTURES,
-        "derivation.tex",
-        "phase-diagram.nc",
-        "report.html",
-        "samples.jsonl",
-        "sweep.nc",
-        "validation.json",
-        "validation.txt",
-    ]
-)
+FILES = sorted([*PICTURES, *["derivation.tex", "phase-diagram.nc", "report.html", "samples.jsonl", "sweep.nc"]])
+FILES += ["validation.json", "validation.txt"]
 
 
 def run(folder, *arguments):
     before, started = os.times(), time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "iclglass", "demo", "--out", str(folder), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = process("-W", "error", "-m", "iclglass", "demo", "--out", folder, *arguments)
     after, elapsed = os.times(), time.perf_counter() - started
     used = after.children_user + after.children_system - before.children_user - before.children_system
     # Processor time, which a busy machine does not stretch; the demo hardly ever waits.

@@ -1,30 +1,28 @@
 """What the README shows works: its Python runs, its commands parse, its links and its promises hold."""
 
-import argparse
-import io
+import os
 import re
 import shlex
-import subprocess
-import sys
-from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
 
-from iclglass.options import add_options, resolve
-from iclglass.table import COMMANDS
+from iclglass.cli.program import COMMANDS
+from iclglass.numerics.fixed_point import Status
+from tests.iclglass.conftest import process
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+RESULTS = ROOT / "notes/results.md"
 
 
 def text():
     return README.read_text(encoding="utf-8")
 
 
-def blocks(language):
+def blocks(language, page=None):
     """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text(), re.M | re.S)
+    return re.findall(rf"^```{language}\n(.*?)^```", page or text(), re.M | re.S)
 
 
 def commands():
@@ -54,31 +52,14 @@ def test_every_command_of_the_readme_parses(line):
     assert program == "iclglass"
     if name in ("--help", "--version"):
         return
-    (command,) = [command for command in COMMANDS if command.name == name]
-    parser = argparse.ArgumentParser(prog=line, allow_abbrev=False)
-    if command.argument is not None:
-        parser.add_argument(command.argument[0])
-    add_options(parser, command.options)
-    parser.add_argument("--config")
-    with redirect_stderr(io.StringIO()) as complaints:
-        try:
-            given = vars(parser.parse_args(arguments))
-        except SystemExit:
-            pytest.fail(f"{line}: {complaints.getvalue()}")
-    resolve(given, command.options, None)
+    with COMMANDS.commands[name].make_context(name, arguments):
+        pass
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(blocks("python")) if README.is_file() else 1))
 def test_every_python_block_of_the_readme_runs_without_a_warning(number, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", blocks("python")[number]],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = process("-W", "error", "-c", blocks("python")[number], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -94,14 +75,7 @@ LONG = ("demo", "--suite", "reproduce all", "--status")
 def test_every_command_of_the_readme_runs_without_a_warning(line, tmp_path):
     if "--config" in line or "..." in line:
         pytest.fail(f"{line}: not a command that can be run")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", *shlex.split(line, comments=True)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = process("-W", "error", "-m", *shlex.split(line, comments=True), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
@@ -123,12 +97,27 @@ def test_every_link_within_the_page_leads_to_a_heading():
 
 
 def test_every_option_named_in_the_readme_exists():
-    known = {f"--{name}" for command in COMMANDS for option in command.options for name in option.names}
-    known |= {f"--no-{option.names[0]}" for command in COMMANDS for option in command.options if option.negatable}
-    known |= {"--config", "--help", "--version"}
+    known = {name for command in COMMANDS.commands.values() for option in command.params for name in option.opts}
+    known |= {"--no-last-row", "--help", "--version"}
     shown = {
         option
         for line in [*commands(), *re.findall(r"`(--[^`]+)`", text())]
         for option in re.findall(r"--[a-z][a-z-]*", line)
     }
     assert shown <= known
+
+
+@pytest.mark.slow
+def test_the_code_of_the_page_on_results_runs_without_a_warning(tmp_path):
+    code = "\n".join(blocks("python", RESULTS.read_text(encoding="utf-8")))
+    done = process("-W", "error", "-c", code, cwd=tmp_path, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mine.png").stat().st_size > 1000
+    lines = (tmp_path / "simulated.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("task_diversity,context_length,e_icl,e_icl_standard_error,e_icl_theory,status,")
+    assert len(lines) == 1 + 5 * 2
+
+
+def test_the_table_of_statuses_is_complete():
+    rows = re.findall(r"^\| (\d) \| (\w+) \|", RESULTS.read_text(encoding="utf-8"), re.M)
+    assert rows == [(str(status.value), status.name.lower()) for status in Status]

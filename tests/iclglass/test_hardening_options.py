@@ -5,8 +5,8 @@ value passes them all and real work would begin, the work is cut off (`Accepted`
 """
 
 import contextlib
-import functools
 import importlib
+import inspect
 import io
 import math
 import os
@@ -17,16 +17,18 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import iclglass
-from iclglass import cli
+from iclglass.cli import main
+from iclglass.cli.program import COMMANDS
 from iclglass.numerics.fixed_point import Status
-from iclglass.numerics.task_spectrum import ISOTROPIC
-from iclglass.table import COMMANDS
+from iclglass.numerics.parameters import PARAMETERS
+from tests.iclglass.calls import CALLS
 
 DONE, USAGE, NOT_CONVERGED, DISAGREE, FILE, INCONCLUSIVE = 0, 2, 3, 4, 5, 6
 QUICK = settings(
@@ -90,8 +92,15 @@ FURTHER = {
     ],
     "validate": [{**POINT, "dimension": "6,8", "samples": "2", "kappa": "0.5", "temperature": "1"}],
 }
-OPTIONS = [(command, option) for command in COMMANDS for option in command.options if not option.switch]
-SWITCHES = [(command, option) for command in COMMANDS for option in command.options if option.switch]
+NAMES = list(COMMANDS.commands)
+ALL = [
+    (name, option)
+    for name, command in COMMANDS.commands.items()
+    for option in command.params
+    if isinstance(option, click.Option) and option.name != "config"
+]
+OPTIONS = [(name, option) for name, option in ALL if not option.is_flag]
+SWITCHES = [(name, option) for name, option in ALL if option.is_flag]
 
 NUMBERS = [
     *("nan", "-nan", "inf", "-inf", "Infinity", "1e400", "-1e400", "1e-400", "1e308", "-1e308", "1e300", "1e-300"),
@@ -132,10 +141,6 @@ TOML = [
 ]
 
 
-# Built once: half the time of a refusal.
-PARSER = functools.cache(cli._parser)
-
-
 class Accepted(BaseException):
     """The value has passed every check: here the work would begin. Not an Exception, so that nothing handles it."""
 
@@ -161,8 +166,9 @@ def without_work(monkeypatch):
     import matplotlib.figure
 
     # Whoever imports a cut function while it is cut would keep it for good: they have to be there before.
-    for module in ("iclglass.demo", "iclglass.numerics.plotting", *iclglass._HOME.values()):
-        importlib.import_module(module)
+    importlib.import_module("iclglass.numerics.plotting")
+    for name in iclglass.__all__:
+        getattr(iclglass, name)
     from iclglass.numerics import finite_size, precision, saddle_point, sweep
     from iclglass.validation import prompts, simulation
     from iclglass.validation.paper import reproduce
@@ -189,9 +195,8 @@ def without_work(monkeypatch):
         def stage(self, name):
             raise Accepted
 
-    monkeypatch.setattr(cli, "_parser", PARSER)
     monkeypatch.setattr("iclglass.replica.derivation.derive", Stages)
-    monkeypatch.setattr("iclglass.demo._say", cut)
+    monkeypatch.setattr("iclglass.cli.demo.say", cut)
     monkeypatch.setattr("iclglass.numerics.plotting.draw_extrapolation", cut)
     monkeypatch.setattr("iclglass.numerics.plotting.sweeps.draw_map", cut)
     monkeypatch.setattr(suite, "_run", cut)
@@ -242,7 +247,7 @@ def checked(arguments):
     out, err = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = cli.main(arguments)
+            code = main(arguments)
     except Accepted:
         return None
     finally:
@@ -255,35 +260,31 @@ def checked(arguments):
     if code in (USAGE, FILE):
         assert left == [], what
         assert out == "", what
-        usage = code == USAGE and err.startswith("usage: iclglass")
+        usage = code == USAGE and err.startswith("Usage: iclglass")
         assert usage or (err.startswith("iclglass: error: ") and err.count("\n") == 1), what
         assert "\x1b" not in err, what
         assert "\x00" not in err, what
     return code
 
 
+def typed(option):
+    return [name.lstrip("-") for name in option.opts]
+
+
 def command_line(command, option, value=None, base=None):
     """The command with small valid options beside the one tested, whose value comes last."""
-    base = dict(base or BESIDE.get((command.name, option.names[0]), BASES[command.name]))
-    start = [command.name, *([base.pop("")] if "" in base else [])]
-    others = [f"--{name}={text}" for name, text in base.items() if name not in option.names]
-    return [*start, *others, *([] if value is None else [f"--{option.names[-1]}={value}"])]
-
-
-def option_id(value):
-    return getattr(value, "name", None) or getattr(value, "names", [str(value)])[0]
+    base = dict(base or BESIDE.get((command, typed(option)[0]), BASES[command]))
+    start = [command, *([base.pop("")] if "" in base else [])]
+    others = [f"--{name}={text}" for name, text in base.items() if name not in typed(option)]
+    return [*start, *others, *([] if value is None else [f"--{typed(option)[-1]}={value}"])]
 
 
 def test_every_command_has_a_base_that_works(without_work):
-    assert {command.name for command in COMMANDS} == set(BASES)
-    for command in COMMANDS:
-        assert checked(command_line(command, command.options[-1])) in (
-            *(None, DONE, USAGE, NOT_CONVERGED),
-            *(DISAGREE, INCONCLUSIVE),
-        )
-    known = {(command.name, option.names[0]) for command, option in OPTIONS}
-    assert set(BESIDE) <= known
-    assert list(calls()) == CALLED
+    assert list(BASES) == NAMES
+    for command in NAMES:
+        code = checked(command_line(command, SWITCHES[0][1]))
+        assert code in (None, DONE, USAGE, NOT_CONVERGED, DISAGREE, INCONCLUSIVE)
+    assert set(BESIDE) <= {(command, typed(option)[0]) for command, option in OPTIONS}
 
 
 FIXED = [*NUMBERS, *GRIDS, *WORDS, *PATHS]
@@ -295,11 +296,11 @@ def dealt(values, pairs):
     return [(*pairs[n % len(pairs)], values[7 * n % len(values)]) for n in range(count)]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=option_id)
+@pytest.mark.parametrize("command", NAMES)
 def test_some_awkward_text_for_every_option(without_work, command):
     """One or more of the fixed texts for each option, and all of them over the commands."""
     for owner, option, value in dealt(FIXED, OPTIONS):
-        if owner is command:
+        if owner == command:
             checked(command_line(command, option, value))
 
 
@@ -321,7 +322,7 @@ def test_some_awkward_text_for_every_option(without_work, command):
     ],
 )
 def test_what_once_ended_in_a_traceback_is_one_line(without_work, command, name, value):
-    command, option = next((c, o) for c, o in OPTIONS if c.name == command and o.names[0] == name)
+    command, option = next((c, o) for c, o in OPTIONS if c == command and typed(o)[0] == name)
     base = {**BASES["sample"], "method": "hmc"} if name == "step" else None
     assert checked(command_line(command, option, value, base)) in (USAGE, FILE, NOT_CONVERGED, None)
 
@@ -334,36 +335,36 @@ def test_any_text_for_any_option(without_work, pair, value):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", COMMANDS, ids=option_id)
+@pytest.mark.parametrize("command", NAMES)
 @DEEP
 @given(st.data())
 def test_much_more_text_for_any_option(without_work, command, data):
-    option = data.draw(st.sampled_from([option for owner, option in OPTIONS if owner is command]))
-    base = data.draw(st.sampled_from([None, *FURTHER.get(command.name, [])]))
+    option = data.draw(st.sampled_from([option for owner, option in OPTIONS if owner == command]))
+    base = data.draw(st.sampled_from([None, *FURTHER.get(command, [])]))
     checked(command_line(command, option, data.draw(TEXTS), base))
 
 
 def with_file(command, option, fragment):
     """The command with the option from a configuration file."""
     with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
-        file.write(f"{option.names[-1]} = {fragment}\n")
+        file.write(f"{typed(option)[-1]} = {fragment}\n")
         file.flush()
         checked([*command_line(command, option), "--config", file.name])
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=option_id)
+@pytest.mark.parametrize("command", NAMES)
 def test_some_value_for_every_option_in_a_configuration_file(without_work, command):
     for owner, option, fragment in dealt(TOML, [*OPTIONS, *SWITCHES]):
-        if owner is command:
+        if owner == command:
             with_file(command, option, fragment)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", COMMANDS, ids=option_id)
+@pytest.mark.parametrize("command", NAMES)
 @DEEP
 @given(st.data())
 def test_any_value_for_any_option_in_a_configuration_file(without_work, command, data):
-    option = data.draw(st.sampled_from(command.options))
+    option = data.draw(st.sampled_from([option for owner, option in ALL if owner == command]))
     with_file(command, option, data.draw(st.sampled_from(TOML)))
 
 
@@ -375,9 +376,9 @@ def test_any_name_of_a_configuration_file(name):
     assert code in (USAGE, FILE)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=option_id)
+@pytest.mark.parametrize("command", NAMES)
 def test_arguments_that_are_no_options(without_work, command):
-    base = command_line(command, command.options[0])
+    base = command_line(command, SWITCHES[0][1])
     for word in ("x", "--", "-x", "--=", "\ud800", "--config", "-" * 5000):
         checked([*base, word])
 
@@ -401,75 +402,13 @@ OBJECTS = [
 ]
 
 
-def data():
-    return iclglass.draw_prompts(dimension=3, context=4, prompts=20, rng=np.random.default_rng(0))
-
-
-@functools.cache
-def calls():
-    """Name -> function, and small valid values of the arguments tested."""
-    point = {"task_diversity": 2.0, "context_length": 1.0}
-    theory = {**point, "distinct_tasks": math.inf, "label_noise": 0.1, "ridge": 0.1, "temperature": 0.5}
-    theory |= {"test_context_length": None}
-    axes = {**theory, "task_diversity": [0.5, 2.0], "context_length": [1.0, 2.0]}
-    flow = {"time": 1.0, **point, "label_noise": 0.0, "ridge": 0.1, "initial_overlap": 0.5, "test_context_length": None}
-    measure = {"instance": data(), "ridge0": 0.1, "beta": 10.0}
-    drawn = {"dimension": 3, "context": 4, "prompts": 5, "label_noise": 0.1, "norm": "N", "method": "reduced"}
-    drawn |= {"tasks": None, "spectrum": None, "token_covariance": None, "rng": np.random.default_rng(1)}
-    rng = np.random.default_rng(2)
-    return {
-        "solve": (iclglass.solve, theory),
-        "sweep": (iclglass.sweep, {**axes, "dimension": None, "norm": "N"}),
-        "phase_diagram": (iclglass.phase_diagram, {**axes, "lines": ["contrast=0.5"], "dimension": None, "norm": "N"}),
-        "solve_digits": (iclglass.solve_digits, {**point, "digits": 10, "label_noise": 0, "ridge": 0.1}),
-        "validate": (
-            iclglass.validate,
-            {**theory, "dimension": (6, 8), "samples": 2, "seed": 0, "norm": "N", "false_alarm": 0.01, "workers": 1}
-            | {"largest_unseen_bias": 0.25, "checkpoint": None, "tasks": ISOTROPIC},
-        ),
-        "draw_prompts": (iclglass.draw_prompts, drawn),
-        "solve_instance": (
-            iclglass.solve_instance,
-            {**measure, "method": "gamp", "tolerance": 1e-8, "max_iterations": 50, "damping": 0.1, "probes": None},
-        ),
-        "solve_instance, exact": (
-            iclglass.solve_instance,
-            {**measure, "method": "exact", "tolerance": None, "max_iterations": None, "probes": 4, "rng": rng},
-        ),
-        "sample": (
-            iclglass.sample,
-            {**measure, "method": "hmc", "draws": 4, "chains": 2, "warmup": 1, "step": None, "trajectory": 2}
-            | {"thin": 1, "keep_weights": None, "matrix_free": None, "rng": rng},
-        ),
-        "train": (
-            iclglass.train,
-            {"instance": data(), "parametrisation": "merged", "optimiser": "gd", "steps": 3, "learning_rate": 0.1}
-            | {"ridge0": 0.1, "batch": None, "start": None, "test": None, "tolerance": None, "record": None}
-            | {"backend": "numpy", "checkpoint": None, "fresh": False, "rng": rng},
-        ),
-        "learning_curve": (iclglass.learning_curve, flow),
-        "best_stopping_time": (
-            iclglass.best_stopping_time,
-            {**point, "label_noise": 0.5, "ridge": 0.0, "initial_overlap": 0.0},
-        ),
-        "state_evolution": (
-            iclglass.state_evolution,
-            {**point, "label_noise": 0.1, "ridge": 0.1, "steps": 3, "dimension": None, "norm": "N"},
-        ),
-        "Instance": (
-            iclglass.Instance,
-            {"context": np.ones((2, 3)), "query": np.ones((2, 2)), "label": np.ones(2)},
-        ),
-        "load": (iclglass.load, {"path": "none.nc"}),
-        "load_instance": (iclglass.load_instance, {"path": "none.npz", "norm": None}),
-    }
-
-
 CALLED = [
-    *("solve", "sweep", "phase_diagram", "solve_digits", "validate", "draw_prompts", "solve_instance"),
-    *("solve_instance, exact", "sample", "train", "learning_curve", "best_stopping_time", "state_evolution"),
-    *("Instance", "load", "load_instance"),
+    *("solve", "solve.dimension", "sweep", "phase_diagram", "solve_digits", "validate", "draw_prompts", "sample"),
+    *("draw_prompts.tokens", "solve_instance", "solve_instance.exact", "train", "train.sgd", "learning_curve"),
+    *("best_stopping_time", "state_evolution", "Instance", "load", "load_instance"),
 ]
+"""Of `tests.iclglass.calls`, those that take numbers."""
+ARGUMENTS = [(name, argument) for name in CALLED for argument in inspect.signature(CALLS[name][0]).parameters]
 
 
 def numbers_of(found):
@@ -493,7 +432,7 @@ def no_number_failed(found, what):
 
 def check_call(name, argument, value):
     """A result, a ValueError, a TypeError, or a file error; never a finite number with a failed status."""
-    function, given_ = calls()[name]
+    function, given_ = CALLS[name]
     try:
         found = function(**{**given_, argument: value})
     except Accepted:
@@ -513,18 +452,16 @@ def check_call(name, argument, value):
 
 @pytest.mark.parametrize("name", CALLED)
 def test_some_object_for_every_argument(without_work, name):
-    arguments = [(owner, argument) for owner, (_, given_) in calls().items() for argument in given_]
-    for owner, argument, value in dealt(OBJECTS, arguments):
+    for owner, argument, value in dealt(OBJECTS, ARGUMENTS):
         if owner == name:
             check_call(name, argument, value)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CALLED)
-def test_every_awkward_object_for_every_argument(without_work, name):
-    for argument in calls()[name][1]:
-        for value in OBJECTS:
-            check_call(name, argument, value)
+@pytest.mark.parametrize(("name", "argument"), ARGUMENTS)
+def test_every_awkward_object_for_every_argument(without_work, name, argument):
+    for value in OBJECTS:
+        check_call(name, argument, value)
 
 
 @pytest.mark.slow
@@ -532,9 +469,10 @@ def test_every_awkward_object_for_every_argument(without_work, name):
 @DEEP
 @given(st.data())
 def test_any_numbers_for_the_parameters_of_the_theory(name, data):
-    function, given_ = calls()[name]
+    function, given_ = CALLS[name]
     extreme = st.one_of(st.floats(), st.sampled_from([0.0, 1.0, 1e-300, 1e300, 5e-324, math.inf]))
-    values = {word: data.draw(extreme) for word, value in given_.items() if isinstance(value, float)}
+    numbers = [word for word in inspect.signature(function).parameters if word in (*PARAMETERS, "time")]
+    values = {word: data.draw(extreme) for word in numbers}
     try:
         found = function(**{**given_, **values})
     except (ValueError, TypeError, iclglass.ConvergenceError):

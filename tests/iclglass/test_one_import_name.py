@@ -27,20 +27,7 @@ STOLEN = sorted({*LAYERS, "tests", "benchmarks", "examples", *(OURS - OTHERS)})
 
 E_ICL = 9 / 22  # tau 3, alpha 5, ridge 1
 SOLVE = ("solve", "--tau", "3", "--alpha", "5", "--lam", "1", "--json")
-SWEEP = (
-    "sweep",
-    "--simulate",
-    "--tau",
-    "1:2:2",
-    "--alpha",
-    "1",
-    "--dimension",
-    "6",
-    "--samples",
-    "2",
-    "--workers",
-    "2",
-)
+SWEEP = ("sweep", "--simulate", "--tau=1:2:2", "--alpha=1", "--dimension=6", "--samples=2", "--workers=2")
 CODE = """
 import iclglass
 print(float(iclglass.solve(task_diversity=3, context_length=5, ridge=1).e_icl))

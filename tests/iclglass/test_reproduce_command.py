@@ -5,7 +5,6 @@ import json
 import pytest
 
 import iclglass.validation.paper.reproduce as module
-from iclglass.cli import main
 from iclglass.numerics.errors import MissingExtraError
 from iclglass.validation.paper.catalogue import FIGURES
 from iclglass.validation.paper.figure import Judged, Verdict, compared
@@ -20,8 +19,8 @@ def unseen():
 
 
 @pytest.fixture
-def run(capsys, tmp_path, monkeypatch, unseen):
-    monkeypatch.chdir(tmp_path)
+def reproduce(run, monkeypatch, unseen):
+    """The command with a stand-in for the work: (exit code, stdout, stderr, what was asked for)."""
     asked = []
 
     def stand_in(name, **options):
@@ -36,18 +35,15 @@ def run(capsys, tmp_path, monkeypatch, unseen):
 
     monkeypatch.setattr(module, "reproduce", stand_in)
 
-    def command(*arguments):
+    def command(line):
         asked.clear()
-        code = main(["reproduce", *arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err, err
-        return code, out, err, list(asked)
+        return *run(f"reproduce {line}"), list(asked)
 
     return command
 
 
-def test_one_line_of_verdict(run):
-    code, out, err, asked = run("fig-s1", "--seed", "3", "--scale", "full")
+def test_one_line_of_verdict(reproduce):
+    code, out, err, asked = reproduce("fig-s1 --seed 3 --scale full")
     assert code == DONE
     assert out == "fig-S1  agrees    found fig-S1\n"
     assert "a remark" in err
@@ -55,23 +51,23 @@ def test_one_line_of_verdict(run):
     assert (asked[0][1]["scale"], asked[0][1]["seed"]) == ("full", 3)
 
 
-def test_a_figure_that_could_not_have_seen_an_error_is_inconclusive(run, unseen):
+def test_a_figure_that_could_not_have_seen_an_error_is_inconclusive(reproduce, unseen):
     unseen["fig-3"] = 0.4
-    code, out, _, _ = run("fig-3")
+    code, out, _, _ = reproduce("fig-3")
     assert code == INCONCLUSIVE
     assert out.startswith(
         "fig-3   ?         Inconclusive: a bias of more than 25 % could have stayed unseen in m (40 %); "
     )
-    code, out, _, _ = run("fig-3", "--json")
+    code, out, _, _ = reproduce("fig-3 --json")
     assert json.loads(out)["figures"]["fig-3"]["agrees"] is None
-    assert run("fig-3", "--largest-unseen-bias", "0.5")[0] == DONE
+    assert reproduce("fig-3 --largest-unseen-bias 0.5")[0] == DONE
     # one that disagrees outweighs it
-    assert run("all", "--out", "o")[0] == DISAGREE
-    assert run("fig-3", "--largest-unseen-bias", "0")[0] == USAGE
+    assert reproduce("all --out o")[0] == DISAGREE
+    assert reproduce("fig-3 --largest-unseen-bias 0")[0] == USAGE
 
 
-def test_all_with_a_disagreement(run, tmp_path):
-    code, out, _, asked = run("all", "--json", "--out", "o")
+def test_all_with_a_disagreement(reproduce, tmp_path):
+    code, out, _, asked = reproduce("all --json --out o")
     record = json.loads(out)
     assert code == DISAGREE
     assert [name for name, _ in asked] == list(FIGURES) == list(record["figures"])
@@ -84,11 +80,11 @@ def test_all_with_a_disagreement(run, tmp_path):
     assert account.count("| m | 1 | 2 | 0.5 | -2.0 |") == len(FIGURES)
     assert account.count("- a remark") == len(FIGURES)
     # one figure leaves the account of all alone
-    assert run("fig-1", "--out", "o")[0] == DONE
+    assert reproduce("fig-1 --out o")[0] == DONE
     assert (tmp_path / "o/reproduction.md").read_text(encoding="utf-8") == account
 
 
-def test_a_missing_package_skips_its_figure_of_all_only(run, tmp_path, monkeypatch):
+def test_a_missing_package_skips_its_figure_of_all_only(reproduce, tmp_path, monkeypatch):
     usual = module.reproduce
 
     def without_torch(name, **options):
@@ -97,7 +93,7 @@ def test_a_missing_package_skips_its_figure_of_all_only(run, tmp_path, monkeypat
         return Verdict("", (), (Judged("m", False, 0.1),)) if name == "fig-2" else usual(name, **options)
 
     monkeypatch.setattr(module, "reproduce", without_torch)
-    code, out, err, _ = run("all", "--json", "--out", "o")
+    code, out, err, _ = reproduce("all --json --out o")
     record = json.loads(out)
     assert code == DONE
     assert [*record["figures"], "fig-S8"] == list(FIGURES)
@@ -106,25 +102,23 @@ def test_a_missing_package_skips_its_figure_of_all_only(run, tmp_path, monkeypat
     account = (tmp_path / "o/reproduction.md").read_text(encoding="utf-8")
     assert account.count("pip install 'iclglass[torch]'") == 1
     assert "\n## fig-S8: " not in account
-    code, _, err, _ = run("fig-S8", "--out", "p")
+    code, _, err, _ = reproduce("fig-S8 --out p")
     assert code == USAGE
     assert err.count("pip install 'iclglass[torch]'") == 1
     assert not (tmp_path / "p").exists()
 
 
-def test_refusals_before_any_work(run, tmp_path):
-    code, _, err, asked = run("fig-9")
-    assert (code, asked) == (USAGE, [])
-    assert "fig-1" in err
-    assert "fig-S8" in err
-    code, _, err, asked = run("fig-1", "--scale", "huge")
-    assert (code, asked) == (USAGE, [])
-    assert "quick" in err
-    code, _, err, asked = run("fig-1", "--seed", "-1")
-    assert (code, asked) == (USAGE, [])
-    assert "seed must be" in err
-    (tmp_path / "empty").mkdir()
-    code, _, err, asked = run("fig-1", "--published", "empty")
-    assert (code, asked) == (FILE, [])
-    assert "fig-S1/data-a/alphas.npy" in err
-    assert not (tmp_path / "iclglass-figures").exists()
+@pytest.mark.parametrize(
+    ("line", "wanted", "words"),
+    [
+        ("fig-9", USAGE, ("fig-1", "fig-S8")),
+        ("fig-1 --scale huge", USAGE, ("quick",)),
+        ("fig-1 --seed -1", USAGE, ("seed must be",)),
+        ("fig-1 --published .", FILE, ("fig-S1/data-a/alphas.npy",)),
+    ],
+)
+def test_refusals_before_any_work(reproduce, tmp_path, line, wanted, words):
+    code, _, err, asked = reproduce(line)
+    assert (code, asked) == (wanted, [])
+    assert all(word in err for word in words)
+    assert list(tmp_path.iterdir()) == []

@@ -5,61 +5,49 @@ import json
 import pytest
 
 import iclglass.validation.suite.suite as suite
-from iclglass.cli import main
 from iclglass.validation.suite.controls import Detection
 from iclglass.validation.suite.points import SCALES, Point, Scale
 from iclglass.validation.suite.sampled import SampledRow
+from tests.iclglass.conftest import refused
 
 DONE, USAGE, DISAGREE, FILE, INCONCLUSIVE = 0, 2, 4, 5, 6
 # Too little is simulated here to judge by: what is not refused passes.
-STANDARD = ["--suite", "standard", "--out", "v", "--largest-unseen-bias", "100"]
+STANDARD = "validate --suite standard --out v --largest-unseen-bias 100"
 POINT = Point(2.0, 1.0, float("inf"), 0.1, 0.3, 0.0, "N")
 
 
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
     monkeypatch.setitem(SCALES, "standard", Scale((6, 8, 12, 16), 16, 200, 8, 5, 500))
     monkeypatch.setattr(suite, "points", lambda: (POINT,))
     monkeypatch.setattr(suite, "detections", lambda *, seed: (Detection("nothing", "none", 2.0, 1.0, 0.0),))
-
     monkeypatch.setattr(suite, "sampler_detections", lambda *, seed, draws: ())
     row = SampledRow("exact", "m", 1.0, 1.1, 0.1, -1.0, 4.0)
     monkeypatch.setattr(suite, "sampled_rows", lambda *, seed, draws: (row,))
 
-    def command(*arguments):
-        code = main(["validate", *arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err, err
-        return code, out, err
-
-    return command
-
 
 def test_verdict_page_and_resume(run, tmp_path):
-    code, out, _ = run(*STANDARD)
+    code, out, _ = run(STANDARD)
     assert code == DONE
     assert "PASS: " in out
     assert "open v/validation.html" in out
     assert out.count("pass  ") >= 8
     assert json.loads((tmp_path / "v/suite.json").read_text())["passed"] is True
-    code, out, _ = run(*STANDARD[:-1], "0.001")
+    code, out, _ = run(f"{STANDARD} --largest-unseen-bias 0.001")
     assert code == INCONCLUSIVE
     assert "INCONCLUSIVE: Inconclusive: " in out
-    code, out, _ = run(*STANDARD, "--json")
+    code, out, _ = run(f"{STANDARD} --json")
     record = json.loads(out)
     assert code == DONE
     assert record["schema_version"] == 1
     assert {check["passed"] for check in record["checks"]} == {True}
-    code, _, err = run("--suite", "standard", "--out", "v", "--seed", "3")
-    assert code == USAGE
-    assert "seed 0, not 3" in err
+    refused(run, "validate --suite standard --out v --seed 3", USAGE, "seed 0, not 3")
 
 
 @pytest.mark.slow
 def test_disagreement_has_its_exit_code(run, monkeypatch):
     monkeypatch.setattr(suite, "detections", lambda *, seed: (Detection("nothing", "none", 0.5, 1.0, 0.0),))
-    code, out, _ = run(*STANDARD)
+    code, out, _ = run(STANDARD)
     assert code == DISAGREE
     assert "FAIL  negative controls caught" in out
     assert "missed: nothing" in out
@@ -68,24 +56,20 @@ def test_disagreement_has_its_exit_code(run, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--suite", "half"], "standard, full"),
-        (["--suite", "standard", "--tau", "2"], "leave out --task-diversity"),
-        (["--suite", "standard", "--samples", "5"], "leave out --samples"),
-        (["--suite", "standard", "--seed", "-1"], "seed"),
-        (["--tau", "2"], "--alpha is required, or --suite standard"),
-        ([], "--tau is required, or --suite standard"),
+        ("--suite half", "standard, full"),
+        ("--suite standard --tau 2", "leave out --task-diversity"),
+        ("--suite standard --samples 5", "leave out --samples"),
+        ("--suite standard --seed -1", "seed"),
+        ("--tau 2", "--alpha is required, or --suite: context length"),
+        ("", "--tau is required, or --suite: task diversity"),
     ],
 )
 def test_bad_input(run, arguments, words):
-    code, out, err = run(*arguments)
-    assert (code, out) == (USAGE, "")
-    assert words in err
+    refused(run, f"validate {arguments}", USAGE, words)
 
 
 def test_files_of_others_are_not_replaced(run, tmp_path):
     (tmp_path / "v").mkdir()
     (tmp_path / "v/validation.html").write_text("mine")
-    code, _, err = run("--suite", "standard", "--out", "v")
-    assert code == FILE
-    assert "validation.html" in err
+    refused(run, "validate --suite standard --out v", FILE, "validation.html")
     assert (tmp_path / "v/validation.html").read_text() == "mine"

@@ -18,11 +18,12 @@ from iclglass.numerics.storage import load
 from iclglass.validation.sweeping.evaluation import PointResult, evaluate
 from iclglass.validation.sweeping.results import DIGEST, FAILURES
 from iclglass.validation.sweeping.sweep import sweep_simulated
+from tests.iclglass.conftest import refused
 from tests.validation.sweeping.killing import rows, sweeping, wait_for
 
 DONE, USAGE, NOT_CONVERGED, FILE, INTERRUPTED = 0, 2, 3, 5, 130
-GRID = ("--tau", "0.5:2:3", "--alpha", "1", "--dimension", "5", "--samples", "2")
-SIMULATED = ("sweep", "--simulate", *GRID, "--out", "a.nc")
+GRID = "--tau 0.5:2:3 --alpha 1 --dimension 5 --samples 2"
+SIMULATED = f"sweep --simulate {GRID} --out a.nc"
 SAME = {"task_diversity": np.linspace(0.5, 2, 3), "context_length": 1.0, "dimension": 5, "samples": 2}
 
 MANY = ("--simulate", "--tau", "0.3:3:20", "--alpha", "0.5:8:15:log", "--dimension", "10", "--samples", "16")
@@ -44,7 +45,7 @@ def files():
 
 
 def test_a_sweep_is_that_of_python_and_says_what_it_found(run):
-    code, out, err = run(*SIMULATED)
+    code, out, err = run(SIMULATED)
     assert code == DONE, err
     assert "wrote a.nc" in err
     assert "3 of 3 points: converged" in out
@@ -57,38 +58,38 @@ def test_a_sweep_is_that_of_python_and_says_what_it_found(run):
 @pytest.mark.parametrize(
     ("options", "same"),
     [
-        (("--seed", "3", "--samples", "4", "--without-theory"), {"seed": 3, "samples": 4, "theory": False}),
+        ("--seed 3 --samples 4 --without-theory", {"seed": 3, "samples": 4, "theory": False}),
         (
-            ("--rho", "0.2", "--kappa", "1", "--norm", "N+1", "--without-theory"),
+            "--rho 0.2 --kappa 1 --norm N+1 --without-theory",
             {"label_noise": 0.2, "distinct_tasks": 1.0, "norm": "N+1", "theory": False},
         ),
-        (("--test-context-length", "3", "--lam", "0.5"), {"test_context_length": 3.0, "ridge": 0.5}),
+        ("--test-context-length 3 --lam 0.5", {"test_context_length": 3.0, "ridge": 0.5}),
     ],
 )
 def test_options_are_passed_on(run, options, same):
-    assert run(*SIMULATED, *options)[0] == DONE
+    assert run(f"{SIMULATED} {options}")[0] == DONE
     assert digest_of("a.nc") == sweep_simulated(**SAME | same).attrs[DIGEST]
 
 
 @pytest.mark.parametrize(
     ("road", "options", "same"),
     [
-        ("message-passing", ("--method", "exact", "--tolerance", "1e-8"), {"method": "exact", "tolerance": 1e-8}),
-        ("sampling", ("--temperature", "0.2", "--draws", "20"), {"temperature": 0.2, "draws": 20}),
+        ("message-passing", "--method exact --tolerance 1e-8", {"method": "exact", "tolerance": 1e-8}),
+        ("sampling", "--temperature 0.2 --draws 20", {"temperature": 0.2, "draws": 20}),
         (
             "training",
-            ("--steps", "20000", "--tolerance", "1e-3", "--learning-rate", "0.05"),
+            "--steps 20000 --tolerance 1e-3 --learning-rate 0.05",
             {"steps": 20000, "tolerance": 1e-3, "learning_rate": 0.05},
         ),
     ],
 )
 def test_every_road_with_its_options(run, road, options, same):
-    assert run("sweep", "--simulate", road, *GRID, "--out", "a.nc", *options)[0] == DONE
+    assert run(f"sweep --simulate {road} {GRID} --out a.nc {options}")[0] == DONE
     assert digest_of("a.nc") == sweep_simulated(**SAME | same, road=road).attrs[DIGEST]
 
 
 def test_theory_alone_needs_no_dimension(run):
-    code, out, _ = run("sweep", "--simulate", "theory", "--tau", "0.5:2:3", "--alpha", "1", "--out", "a.nc")
+    code, out, _ = run("sweep --simulate theory --tau 0.5:2:3 --alpha 1 --out a.nc")
     assert code == DONE
     assert "against the theory" not in out
     assert (load("a.nc").status == 0).all()
@@ -98,17 +99,17 @@ def test_theory_alone_needs_no_dimension(run):
 def test_a_configuration_file_chooses_the_road(run, value, road):
     text = f'simulate = {value}\ntau = "0.5:2:3"\nalpha = 1\ndimension = 5\nout = "a.nc"\n'
     Path("run.toml").write_text(text + ("samples = 2\n" if road else ""))
-    code, _, err = run("sweep", "--config", "run.toml")
+    code, _, err = run("sweep --config run.toml")
     assert code == DONE, err
     assert load("a.nc").attrs["title"] == ("iclglass sweep" if road is None else f"iclglass sweep: {road}")
-    assert run("sweep", "--config", "run.toml", "--force", "--simulate", "message-passing")[0] == DONE
+    assert run("sweep --config run.toml --force --simulate message-passing")[0] == DONE
     assert load("a.nc").attrs["title"] == "iclglass sweep: message-passing"
 
 
 def test_pictures(run):
-    assert run(*SIMULATED, "--plot", "a.png")[0] == DONE
-    two = ("sweep", "--simulate", "--tau", "0.5:2:2", "--alpha", "1:2:2", "--dimension", "5", "--samples", "2")
-    assert run(*two, "--out", "b.nc", "--plot", "b.pdf", "--observable", "q")[0] == DONE
+    assert run(f"{SIMULATED} --plot a.png")[0] == DONE
+    two = "sweep --simulate --tau 0.5:2:2 --alpha 1:2:2 --dimension 5 --samples 2"
+    assert run(f"{two} --out b.nc --plot b.pdf --observable q")[0] == DONE
     assert files() == ["a.nc", "a.png", "b.nc", "b.pdf"]
 
 
@@ -118,94 +119,73 @@ def test_pictures(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--simulate", "guess"), "guess"),
-        (("--samples", "0"), "samples"),
-        (("--samples", "many"), "--samples 'many' is not a whole number"),
-        (("--samples", "nan"), "not a whole number"),
-        (("--seed", "-1"), "seed"),
-        (("--seed", "1.5"), "not a whole number"),
-        (("--dimension", "1"), "dimension"),
-        (("--dimension", "0"), "dimension"),
-        (("--workers", "0"), "workers"),
-        (("--workers", "-3"), "workers"),
-        (("--method", "gamp"), "has one method"),
-        (("--draws", "10"), "takes no draws"),
-        (("--steps", "10"), "takes no steps"),
-        (("--learning-rate", "0.1"), "takes no learning_rate"),
-        (("--tolerance", "0.1"), "takes no tolerance"),
-        (("--simulate", "training", "--steps", "0"), "steps"),
-        (("--simulate", "training", "--tolerance", "nan"), "tolerance"),
-        (("--simulate", "training", "--learning-rate", "inf"), "learning_rate"),
-        (("--simulate", "training", "--learning-rate", "-1"), "learning_rate"),
-        (("--simulate", "sampling"), "temperature = 0 must be > 0"),
-        (("--simulate", "sampling", "--temperature", "0.1", "--method", "gamp"), "gamp"),
-        (
-            ("--simulate", "theory", "--draws", "3", "--samples", "2"),
-            "--simulate theory draws no data sets: leave out --samples",
-        ),
-        (("--dask", "local", "--mpi"), "--dask and --mpi are two engines"),
-        (("--mpi", "--workers", "2"), "does not go with mpi"),
-        (("--observable", "nothing"), "nothing"),
-        (("--plot", "a.png", "--observable", "entropy", "--simulate", "training"), "gives no 'entropy'"),
-        (("--plot", "a.nc"), "a.nc"),
-        (("--plot", "a.txt"), "a.txt"),
-        (("--tau", "0.5", "--plot", "a.png"), "one or two axes"),
-        (("--norm", "D"), "norm"),
-        (("--lam", "-1"), "ridge"),
-        (("--kappa", "1000"), "more than its P"),
-        (("--simulate=",), "road"),
+        ("--simulate guess", "guess"),
+        ("--samples 0", "samples"),
+        ("--samples many", "--samples 'many' is not a whole number"),
+        ("--samples nan", "not a whole number"),
+        ("--seed -1", "seed"),
+        ("--seed 1.5", "not a whole number"),
+        ("--dimension 1", "dimension"),
+        ("--dimension 0", "dimension"),
+        ("--workers 0", "workers"),
+        ("--workers -3", "workers"),
+        ("--method gamp", "has one method"),
+        ("--draws 10", "takes no draws"),
+        ("--steps 10", "takes no steps"),
+        ("--learning-rate 0.1", "takes no learning_rate"),
+        ("--tolerance 0.1", "takes no tolerance"),
+        ("--simulate training --steps 0", "steps"),
+        ("--simulate training --tolerance nan", "tolerance"),
+        ("--simulate training --learning-rate inf", "learning_rate"),
+        ("--simulate training --learning-rate -1", "learning_rate"),
+        ("--simulate sampling", "temperature = 0 must be > 0"),
+        ("--simulate sampling --temperature 0.1 --method gamp", "gamp"),
+        ("--simulate theory --draws 3 --samples 2", "--simulate theory draws no data sets: leave out --samples"),
+        ("--dask local --mpi", "--dask and --mpi are two engines"),
+        ("--mpi --workers 2", "does not go with mpi"),
+        ("--observable nothing", "nothing"),
+        ("--plot a.png --observable entropy --simulate training", "gives no 'entropy'"),
+        ("--plot a.nc", "a.nc"),
+        ("--plot a.txt", "a.txt"),
+        ("--tau 0.5 --plot a.png", "one or two axes"),
+        ("--norm D", "norm"),
+        ("--lam -1", "ridge"),
+        ("--kappa 1000", "more than its P"),
+        ("--simulate=", "road"),
     ],
 )
 def test_bad_values_are_usage_errors_and_nothing_is_written(run, arguments, message):
-    code, out, err = run(*SIMULATED, *arguments)
-    assert code == USAGE, err
-    assert out == ""
-    assert message in err
-    assert err.count("\n") == 1
-    assert files() == []
+    refused(run, f"{SIMULATED} {arguments}", USAGE, message)
 
 
 def test_a_dimension_is_needed_where_data_sets_are_drawn(run):
-    code, _, err = run("sweep", "--simulate", "--tau", "1", "--alpha", "1", "--out", "a.nc")
-    assert code == USAGE
-    assert "give it a dimension D" in err
+    refused(run, "sweep --simulate --tau 1 --alpha 1 --out a.nc", USAGE, "give it a dimension D")
 
 
 @pytest.mark.parametrize(
     "option",
     [
-        ("--samples", "8"),
-        ("--seed", "0"),
-        ("--without-theory",),
-        ("--method", "gamp"),
-        ("--draws", "3"),
-        ("--steps", "3"),
-        ("--learning-rate", "0.1"),
-        ("--tolerance", "1e-3"),
-        ("--workers", "2"),
-        ("--dask", "local"),
-        ("--mpi",),
+        *("--samples 8", "--seed 0", "--without-theory", "--method gamp", "--draws 3", "--steps 3", "--mpi"),
+        *("--learning-rate 0.1", "--tolerance 1e-3", "--workers 2", "--dask local"),
     ],
 )
-def test_options_of_simulated_sweeps_need_simulate(run, option):
-    code, _, err = run("sweep", "--tau", "1", "--alpha", "1", "--out", "a.nc", *option)
-    assert code == USAGE
-    assert f"{option[0]} needs --simulate" in err
-    assert files() == []
+def test_options_of_simulated_sweeps_need_simulate_and_status_goes_alone(run, option):
+    name = option.split()[0]
+    refused(run, f"sweep --tau 1 --alpha 1 --out a.nc {option}", USAGE, f"{name} needs --simulate")
+    refused(run, f"sweep --status a.nc {option}", USAGE, f"leave out {name}")
+    refused(run, "sweep --status a.nc --simulate", USAGE, "leave out --simulate")
 
 
 def test_an_existing_output_is_refused_without_force(run):
     Path("a.nc").write_text("precious")
-    code, _, err = run(*SIMULATED)
-    assert code == FILE
-    assert "a.nc exists: choose another name, or --force" in err
+    refused(run, SIMULATED, FILE, "a.nc exists: choose another name, or --force")
     assert Path("a.nc").read_text() == "precious"
-    assert run(*SIMULATED, "--force")[0] == DONE
+    assert run(f"{SIMULATED} --force")[0] == DONE
 
 
 @pytest.mark.parametrize("out", ["missing/a.nc", "."])
 def test_outputs_that_cannot_be_written_are_refused(run, out):
-    assert run("sweep", "--simulate", *GRID, "--out", out)[0] == FILE
+    assert run(f"sweep --simulate {GRID} --out {out}")[0] == FILE
 
 
 def begin(points=2):
@@ -223,11 +203,11 @@ def test_a_begun_sweep_goes_on_and_others_are_refused(run):
     begin()
     before = rows("a.nc")
     assert len(before) == 2
-    code, _, err = run(*SIMULATED, "--seed", "5")
+    code, _, err = run(f"{SIMULATED} --seed 5")
     assert code == USAGE
     assert "holds an unfinished sweep of other parameters: seed is 0 there and 5 here" in err
     assert rows("a.nc") == before
-    code, out, _ = run(*SIMULATED)
+    code, out, _ = run(SIMULATED)
     assert code == DONE
     assert f"digest {sweep_simulated(**SAME).attrs[DIGEST]}" in out
     assert files() == ["a.nc"]
@@ -235,12 +215,12 @@ def test_a_begun_sweep_goes_on_and_others_are_refused(run):
 
 def test_a_damaged_checkpoint_is_refused_and_force_begins_anew(run):
     Path("a.nc.checkpoint").write_bytes(b"not a database, " * 100)
-    for command in (SIMULATED, ("sweep", "--status", "a.nc")):
-        code, _, err = run(*command)
+    for command in (SIMULATED, "sweep --status a.nc"):
+        code, _, err = run(command)
         assert code == FILE
         assert "is damaged, or not a checkpoint of a sweep" in err
         assert "--force" in err
-    assert run(*SIMULATED, "--force")[0] == DONE
+    assert run(f"{SIMULATED} --force")[0] == DONE
 
 
 def test_points_that_fail_have_an_exit_code_and_are_tried_again(run, monkeypatch):
@@ -251,27 +231,27 @@ def test_points_that_fail_have_an_exit_code_and_are_tried_again(run, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "evaluate", fails)
-        code, out, err = run(*SIMULATED)
+        code, out, err = run(SIMULATED)
     assert code == NOT_CONVERGED
     assert "point 2 lost: its worker died" in err
     assert "2 of 3 points: converged" in out
     assert "1 of 3 points: lost" in out
     assert len(json.loads(load("a.nc").attrs[FAILURES])) == 1
-    assert "1 failed" in run("sweep", "--status", "a.nc")[1]
-    assert run(*SIMULATED)[0] == DONE
+    assert "1 failed" in run("sweep --status a.nc")[1]
+    assert run(SIMULATED)[0] == DONE
     assert files() == ["a.nc"]
 
 
 def test_json_of_a_simulated_sweep_a_plain_one_and_a_status(run):
-    code, out, _ = run(*SIMULATED, "--json")
+    code, out, _ = run(f"{SIMULATED} --json")
     found = json.loads(out)
     assert (code, found["schema_version"], found["points"], found["status"]) == (DONE, 1, 3, {"converged": 3})
     assert found["digest"] == digest_of("a.nc")
     assert found["failures"] == []
     assert {row["quantity"] for row in found["comparisons"]} >= {"m", "e_icl"}
-    plain = json.loads(run("sweep", "--tau", "0.5:2:4", "--alpha", "1", "--lam", "0.1", "--out", "b.nc", "--json")[1])
+    plain = json.loads(run("sweep --tau 0.5:2:4 --alpha 1 --lam 0.1 --out b.nc --json")[1])
     assert plain == {"schema_version": 1, "out": "b.nc", "points": 4, "status": {"converged": 4}}
-    status = json.loads(run("sweep", "--status", "a.nc", "--json")[1])
+    status = json.loads(run("sweep --status a.nc --json")[1])
     assert (status["finished"], status["points"], status["running"], status["writer"]) == (3, 3, False, None)
 
 
@@ -279,16 +259,16 @@ def test_the_same_command_goes_on_with_its_picture(run, monkeypatch):
     def fails(point):
         return PointResult((np.nan,) * 36, int(Status.LOST), "its worker died", 0.0)
 
-    command = (*SIMULATED, "--plot", "a.png")
+    command = f"{SIMULATED} --plot a.png"
     with monkeypatch.context() as patch:
         patch.setattr(module, "evaluate", fails)
-        assert run(*command)[0] == NOT_CONVERGED
-    assert run(*command)[0] == DONE
-    code, _, err = run(*command)
+        assert run(command)[0] == NOT_CONVERGED
+    assert run(command)[0] == DONE
+    code, _, err = run(command)
     assert (code, files()) == (DONE, ["a.nc", "a.png"])
     assert "a.nc is finished: it is read, not computed again" in err
     Path("a.nc").unlink()
-    assert run(*command)[0] == FILE  # a picture without its data is someone else's
+    assert run(command)[0] == FILE  # a picture without its data is someone else's
 
 
 def test_an_engine_that_is_not_there_costs_nothing_that_was_finished(run, monkeypatch):
@@ -299,10 +279,10 @@ def test_an_engine_that_is_not_there_costs_nothing_that_was_finished(run, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "evaluate", interrupted)
-        assert run(*SIMULATED)[0] == INTERRUPTED
+        assert run(SIMULATED)[0] == INTERRUPTED
     before = rows(Path("a.nc"))
     assert before
-    code, _, err = run(*SIMULATED, "--force", "--mpi")
+    code, _, err = run(f"{SIMULATED} --force --mpi")
     assert code == USAGE, err
     assert rows(Path("a.nc")) == before
 
@@ -310,15 +290,8 @@ def test_an_engine_that_is_not_there_costs_nothing_that_was_finished(run, monkey
 # --- status ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("option", [("--simulate",), ("--workers", "7"), ("--seed", "1")])
-def test_status_goes_alone(run, option):
-    code, _, err = run("sweep", "--status", "a.nc", *option)
-    assert code == USAGE
-    assert f"leave out {option[0]}" in err
-
-
 def test_status_of_nothing_a_begun_and_a_finished_sweep(run):
-    code, _, err = run("sweep", "--status", "a.nc")
+    code, _, err = run("sweep --status a.nc")
     assert code == FILE
     assert "no sweep was begun there" in err
     begin()
@@ -328,16 +301,10 @@ def test_status_of_nothing_a_begun_and_a_finished_sweep(run):
         assert f"not running (process {os.getpid()} on" in out
         assert "2 of 3 points, 0 failed" in out
         assert "the same command goes on from there" in out
-    run(*SIMULATED)
-    code, out, _ = run("sweep", "--status", "a.nc")
+    run(SIMULATED)
+    code, out, _ = run("sweep --status a.nc")
     assert code == DONE
     assert out == "finished: 3 of 3 points, 0 failed\n"
-
-
-def test_status_alone_needs_no_other_option(run):
-    code, _, err = run("sweep", "--tau", "1", "--alpha", "1")
-    assert code == USAGE
-    assert "--out is required" in err
 
 
 # --- real processes --------------------------------------------------------------------------------------------
@@ -469,7 +436,7 @@ def test_a_full_disk_is_one_clear_error_and_the_sweep_goes_on_when_there_is_room
 @pytest.mark.slow
 def test_an_absent_scheduler_is_one_clear_error_soon(tmp_path):
     pytest.importorskip("distributed")
-    with sweeping("--simulate", *GRID, "--out", "a.nc", "--dask", "127.0.0.1:1", folder=tmp_path) as sweep:
+    with sweeping("--simulate", *GRID.split(), "--out", "a.nc", "--dask", "127.0.0.1:1", folder=tmp_path) as sweep:
         code, _, err = sweep.finish(60)
     assert code == FILE
     assert "no Dask scheduler answers at 127.0.0.1:1 within 5 s" in err
@@ -516,7 +483,7 @@ def test_under_mpi_what_was_finished_outlives_ctrl_c_and_dead_processes(tmp_path
 @pytest.mark.slow
 def test_mpi_gives_the_same_digest_and_needs_mpiexec(tmp_path):
     pytest.importorskip("mpi4py")
-    arguments = ("--simulate", *GRID, "--out", "a.nc", "--mpi")
+    arguments = ("--simulate", *GRID.split(), "--out", "a.nc", "--mpi")
     with sweeping(*arguments, folder=tmp_path) as sweep:
         code, _, err = sweep.finish()
     assert code == USAGE

@@ -60,7 +60,7 @@ def copied(folder, *, inside=False, link=False):
     """The packages of a checkout, side by side or as they are installed; as files or as links to them."""
     for layer in LAYERS:
         target = folder / "iclglass" / layer if inside and layer != "iclglass" else folder / layer
-        for file in (ROOT / layer).rglob("*.py"):
+        for file in (ROOT / layer).rglob("*.py*"):
             place = target / file.relative_to(ROOT / layer)
             place.parent.mkdir(parents=True, exist_ok=True)
             if link:

@@ -1,25 +1,46 @@
 """``iclglass reproduce``: figures of the paper, one or all, each with its data, pictures and a line of verdict."""
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from iclglass.output import judged, made, print_json
+import click
 
-__all__ = ["run"]
+from iclglass.cli.kinds import DIR, TEXT
+from iclglass.cli.options import ANYWAY, FORCE, JSON, SEED, UNSEEN, command, option
+from iclglass.cli.output import judged, keeping, made, print_json
+from iclglass.cli.progress import bar
+
+__all__ = ["reproduce"]
 
 
-def run(values: Mapping[str, Any]) -> int:
-    """Reproduce the figures asked for; exit code 4 where our simulation disagrees with our own theory, 6
-    where none does but one could not have seen an error.
+@command(
+    click.Argument(["figure"], type=TEXT, metavar="FIGURE"),
+    option("--scale quick|full", TEXT, "quick (seconds a figure) or full (the paper's)", default="quick"),
+    option("--published", DIR, "root of your copy of the authors' repository, to overlay its data"),
+    option(
+        "--out",
+        DIR,
+        "folder for data (.nc) and pictures (.png, .pdf); the same command resumes",
+        default="iclglass-figures",
+    ),
+    SEED,
+    UNSEEN,
+    FORCE,
+    ANYWAY,
+    JSON,
+    example="iclglass reproduce fig-S1 --out figures    (fig-1 .. fig-4, fig-S1 .. fig-S8, or all)",
+)
+def reproduce(**values: Any) -> int:
+    """Figures of the paper (SG), each with a line of verdict.
 
-    Of all figures, one that needs a package that is not installed is named and skipped.
+    FIGURE is fig-1 .. fig-4, fig-S1 .. fig-S8, or all: simulated, theory over them, published data overlaid. Exit code
+    4 where our simulation disagrees with our own theory, 6 where none does but one could not have seen an error. Of
+    all figures, one that needs a package that is not installed is named and skipped.
     """
     from iclglass.numerics.arguments import check_choice, check_count
     from iclglass.numerics.errors import MissingExtraError
     from iclglass.numerics.storage import replacing
-    from iclglass.progress import bar
     from iclglass.validation.paper.catalogue import FIGURES, get
     from iclglass.validation.paper.figure import SCALES
     from iclglass.validation.paper.notes import to_markdown
@@ -38,7 +59,7 @@ def run(values: Mapping[str, Any]) -> int:
     folder = Path(values["out"])
     verdicts = {}
     skipped: dict[str, str] = {}
-    with made(folder):
+    with keeping(folder), made(folder):
         for number, name in enumerate(names, start=1):
             print(f"{name} ({number} of {len(names)}): {get(name).title}", file=sys.stderr)
             try:
@@ -50,8 +71,8 @@ def run(values: Mapping[str, Any]) -> int:
                         out=folder,
                         seed=values["seed"],
                         largest_unseen_bias=largest,
-                        force=bool(values["force"]),
-                        resume_anyway=bool(values["resume_anyway"]),
+                        force=values["force"],
+                        resume_anyway=values["resume_anyway"],
                         progress=advance,
                     )
             except MissingExtraError as error:

@@ -1,30 +1,50 @@
 """``iclglass sample``: draws from the Boltzmann measure of one data set, beside what is known of it exactly."""
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iclglass.numerics.errors import ParameterError
-from iclglass.output import DONE, NOT_CONVERGED, print_json
+from iclglass.cli.data_set import BETA, DATA_SET, RIDGE0, data_set
+from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
+from iclglass.cli.options import FORCE, JSON, command, option, some
+from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, check_outputs, print_json, print_parameters, say_written
+from iclglass.cli.progress import bar
 
 if TYPE_CHECKING:
     from iclglass.validation.samplers.checks import Check
     from iclglass.validation.samplers.diagnostics import Diagnostic
     from iclglass.validation.samplers.sampling import Samples
 
-__all__ = ["run"]
+__all__ = ["sample"]
+
+_SAMPLED = ("ridge0", "beta", "method", "draws", "chains", "warmup", "step", "thin")
 
 
-def run(values: Mapping[str, Any]) -> int:
-    """Draw or read the data set, sample its measure, print diagnostics and comparisons, write what was asked for."""
+@command(
+    *DATA_SET,
+    RIDGE0,
+    BETA,
+    option("--method METHOD", TEXT, "exact, heat-bath, langevin, mala or hmc", default="exact"),
+    option("--draws", INTEGER, "draws of each chain, >= 4", default=1000),
+    option("--chains", INTEGER, "independent chains, >= 2", default=4),
+    option("--warmup", INTEGER, "steps before the first draw (default: from the spectrum)"),
+    option("--thin", INTEGER, "steps from one draw to the next (default: from the spectrum)"),
+    option("--step", NUMBER, "step of langevin, mala, hmc (default: from the spectrum)"),
+    option("--out FILE.nc", FILE, "netCDF file of the draws to write"),
+    option("--plot FILE.png", FILE, "picture to write: energies and their exact law, overlaps"),
+    FORCE,
+    JSON,
+    example="iclglass sample --dimension 10 --context 50 --prompts 200 --ridge0 0.01 --beta 1000 --method hmc",
+)
+def sample(**values: Any) -> int:
+    """Draws from the Boltzmann measure of one data set.
+
+    Beside what is known of it exactly; exit code 3 where the chains disagree with each other or with that.
+    """
     import numpy as np
 
-    from iclglass.data_set import data_set
     from iclglass.numerics.arguments import check_count, check_real
-    from iclglass.progress import bar
     from iclglass.validation.samplers.checks import check_law
     from iclglass.validation.samplers.diagnostics import diagnose
     from iclglass.validation.samplers.law import boltzmann_law
@@ -34,10 +54,10 @@ def run(values: Mapping[str, Any]) -> int:
     check_real("beta", values["beta"], minimum=0.0, above=True)
     check_count("chains", values["chains"], minimum=2, reason="R-hat compares chains")
     check_count("draws", values["draws"], minimum=4, reason="R-hat compares halves of chains")
-    _check_outputs(values)
+    check_outputs(values, {"out": (".nc",)})
     found = data_set(values)
     instance = found.instance
-    options = {name: values[name] for name in ("ridge0", "beta", "method", "draws", "chains", "warmup", "step", "thin")}
+    options = some(values, _SAMPLED)
     # Another stream than that of the data set, which is drawn from the seed itself.
     rng = np.random.default_rng([values["seed"], 1])
     with bar("sampling") as progress:
@@ -46,7 +66,7 @@ def run(values: Mapping[str, Any]) -> int:
     law = boltzmann_law(instance, ridge0=values["ridge0"], beta=values["beta"])
     checks = check_law(samples, law)
     reasons = _reasons(samples, diagnostics, checks)
-    parameters = {**found.parameters, **{name: value for name, value in options.items() if value is not None}}
+    parameters = {**found.parameters, **options}
     parameters |= {"warmup": samples.warmup, "thin": samples.thin}
     for name in ("step", "bound"):
         if math.isfinite(getattr(samples, name)):
@@ -72,7 +92,7 @@ def run(values: Mapping[str, Any]) -> int:
         for reason in reasons or ["the chains agree with each other and with the exact law"]:
             print(reason)
     _write(samples, law, parameters, values)
-    return NOT_CONVERGED if reasons else DONE
+    return EXIT_NOT_CONVERGED if reasons else EXIT_DONE
 
 
 def _reasons(samples: "Samples", diagnostics: Sequence["Diagnostic"], checks: Sequence["Check"]) -> list[str]:
@@ -99,25 +119,10 @@ def _reasons(samples: "Samples", diagnostics: Sequence["Diagnostic"], checks: Se
     return reasons
 
 
-def _check_outputs(values: Mapping[str, Any]) -> None:
-    """Refuse unwritable outputs before any work."""
-    from iclglass.numerics.plotting import check_picture
-    from iclglass.numerics.storage import check_writable
-
-    if values["plot"] is not None:
-        check_picture(values["plot"])
-    if values["out"] is not None and Path(values["out"]).suffix != ".nc":
-        raise ParameterError(f"--out {values['out']} is the netCDF file of the draws: its name must end in .nc")
-    for name in ("out", "plot"):
-        if values[name] is not None:
-            check_writable(values[name], force=values["force"] or False)
-
-
 def _print_text(
     parameters: Mapping[str, Any], acceptance: float, diagnostics: Sequence["Diagnostic"], checks: Sequence["Check"]
 ) -> None:
-    for name, value in parameters.items():
-        print(f"{name:16s} {value if isinstance(value, (str, bool)) else format(value, '.12g')}")
+    print_parameters(parameters)
     print(f"{'acceptance':16s} {acceptance:.3f}\n")
     print(f"{'chains':34s} {'mean':>12s} {'mcse':>10s} {'R-hat':>8s} {'ESS bulk':>9s} {'ESS tail':>9s}")
     for row in diagnostics:
@@ -133,7 +138,7 @@ def _print_text(
 
 
 def _write(samples: "Samples", law: Any, parameters: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    force = values["force"] or False
+    force = values["force"]
     if values["out"] is not None:
         import xarray as xr
 
@@ -150,6 +155,4 @@ def _write(samples: "Samples", law: Any, parameters: Mapping[str, Any], values: 
         from iclglass.numerics.plotting import draw_samples, save_figure
 
         save_figure(draw_samples(samples, law), values["plot"], force=force)
-    written = [str(values[name]) for name in ("out", "plot") if values[name] is not None]
-    if written:
-        print(f"wrote {', '.join(written)}", file=sys.stderr)
+    say_written(values["out"], values["plot"])

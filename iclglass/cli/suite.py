@@ -4,37 +4,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from iclglass.cli.options import given
+from iclglass.cli.output import judged, keeping, made, print_json, to_json
+from iclglass.cli.progress import bar
 from iclglass.numerics.errors import ParameterError
-from iclglass.output import judged, made, print_json, to_json
 
-__all__ = ["run"]
+__all__ = ["run_suite_command"]
 
 _TAKEN = ("suite", "seed", "largest_unseen_bias", "workers", "out", "force", "resume_anyway", "json")
 
 
-def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
+def run_suite_command(values: Mapping[str, Any]) -> int:
     """Run or resume the suite; writes suite.json and validation.html beside the finished samples."""
     from iclglass.numerics.storage import check_writable, replacing
-    from iclglass.progress import bar
     from iclglass.validation.suite.page import SAID, write_suite_page
     from iclglass.validation.suite.suite import run_suite
     from iclglass.validation.verdict import word
 
-    other = [
-        f"--{name.replace('_', '-')}"
-        for name, value in values.items()
-        if name not in _TAKEN and value != defaults[name]
-    ]
-    if other:
+    if other := given(*(name for name in values if name not in _TAKEN)):
         raise ParameterError(f"--suite fixes points, sizes and samples beforehand: leave out {', '.join(other)}")
     folder = Path(values["out"])
     record, page = folder / "suite.json", folder / "validation.html"
     # Results follow from the samples beside them; without samples they are someone else's.
-    force = bool(values["force"]) or (folder / "point-01.jsonl").exists()
+    force = values["force"] or (folder / "point-01.jsonl").exists()
     for path in (record, page):
         if path.exists():
             check_writable(path, force=force)
-    with made(folder), bar("simulating") as advance:
+    with keeping(folder), made(folder), bar("simulating") as advance:
         result = run_suite(
             values["suite"],
             seed=values["seed"],
@@ -42,7 +38,7 @@ def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
             folder=folder,
             workers=values["workers"],
             progress=advance,
-            resume_anyway=bool(values["resume_anyway"]),
+            resume_anyway=values["resume_anyway"],
         )
     with replacing(record, force=True) as temporary:
         temporary.write_text(to_json(result.to_dict()) + "\n", encoding="utf-8")

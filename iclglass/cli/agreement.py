@@ -1,68 +1,16 @@
-"""``iclglass validate``: the theory of one point against simulations, its table and its picture."""
+"""The outcome of a validation: its table, its text, its files."""
 
 import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from iclglass.numerics.errors import OutputError, ParameterError
-from iclglass.options import grid_parameters
-from iclglass.output import judged, made, print_json, to_json
+from iclglass.cli.output import to_json
 
 if TYPE_CHECKING:
     from iclglass.validation.agreement import Agreement
 
-__all__ = ["agreement_rows", "agreement_text", "run", "validation_outputs", "write_validation"]
-
-
-def run(values: Mapping[str, Any]) -> int:
-    """Hold the theory against simulations; writes table, text and picture beside the finished samples."""
-    if values["suite"] is not None:
-        from iclglass import suite_command
-        from iclglass.table import COMMANDS
-
-        options = next(command.options for command in COMMANDS if command.name == "validate")
-        return suite_command.run(values, {option.key: option.default for option in options})
-    for name, letter in (("task_diversity", "tau"), ("context_length", "alpha")):
-        if values[name] is None:
-            raise ParameterError(f"--{letter} is required, or --suite standard for the pre-registered points")
-    from iclglass.progress import bar
-    from iclglass.validation.crosscheck import validate
-
-    folder = Path(values["out"])
-    outputs = _validation_outputs(folder, force=values["force"] or False)
-    with made(folder), bar("simulating") as advance:
-        agreement = validate(
-            **grid_parameters(values),
-            samples=values["samples"],
-            seed=values["seed"],
-            false_alarm=values["false_alarm"],
-            largest_unseen_bias=values["largest_unseen_bias"],
-            workers=values["workers"],
-            progress=advance,
-            checkpoint=outputs["samples"],
-            fresh=values["force"] or False,
-            resume_anyway=values["resume_anyway"] or False,
-        )
-    write_validation(agreement, outputs)
-    if values["json"]:
-        print_json(agreement.to_dict())
-    else:
-        print(agreement_text(agreement))
-    print(f"wrote {outputs['table']}, {outputs['text']} and {outputs['picture']}", file=sys.stderr)
-    return judged(agreement.passed)
-
-
-def _validation_outputs(folder: Path, *, force: bool) -> dict[str, Path]:
-    """Names of the outputs, refused if they would replace files that no samples beside them account for."""
-    outputs = validation_outputs(folder)
-    # Results follow from the samples beside them; without samples they are someone else's.
-    if not force and not outputs["samples"].exists():
-        existing = [path for path in outputs.values() if path.exists()]
-        if existing:
-            raise OutputError(f"{existing[0]} exists: choose another folder with --out, or --force to replace it")
-    return outputs
+__all__ = ["agreement_rows", "agreement_text", "validation_outputs", "write_validation"]
 
 
 def validation_outputs(folder: Path) -> dict[str, Path]:

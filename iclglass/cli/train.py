@@ -1,68 +1,83 @@
 """``iclglass train``: the linear attention layer trained on one data set, drawn or the user's own."""
 
 import math
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iclglass.instance_command import finite_theory
-from iclglass.numerics.errors import ConvergenceError, ParameterError
-from iclglass.output import DONE, NOT_CONVERGED, print_json
+from iclglass.cli.data_set import DATA_SET, RIDGE0, DataSet, data_set
+from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
+from iclglass.cli.options import ANYWAY, FORCE, JSON, command, option, some
+from iclglass.cli.output import (
+    EXIT_DONE,
+    EXIT_NOT_CONVERGED,
+    check_outputs,
+    keeping,
+    print_json,
+    print_parameters,
+    say_written,
+)
+from iclglass.cli.progress import bar
+from iclglass.numerics.errors import ConvergenceError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from iclglass.numerics.instance.data import Instance
-    from iclglass.validation.population import PromptMoments
     from iclglass.validation.training.run import TrainingRun
 
-__all__ = ["run"]
+__all__ = ["train"]
 
 _TRAINED = ("parametrisation", "optimiser", "steps", "learning_rate", "ridge0", "batch", "tolerance", "backend")
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A data set, the parameters to report; and where its law is known that, and the theory of its ground state."""
+@command(
+    *DATA_SET,
+    RIDGE0,
+    option("--parametrisation merged|separate", TEXT, "merged: W; separate: W_k and W_q", default="merged"),
+    option("--optimiser gd|sgd|adam", TEXT, "gd, sgd (with --batch) or adam", default="gd"),
+    option("--steps", INTEGER, "updates, >= 1", required=True),
+    option("--learning-rate", NUMBER, "step size, > 0", required=True),
+    option("--batch", INTEGER, "prompts at a step, for sgd and adam (default for adam: all)"),
+    option("--tolerance", NUMBER, "stop at this relative gradient; exit code 3 if not reached"),
+    option("--backend numpy|torch", TEXT, "numpy, or torch (extra iclglass[torch])", default="numpy"),
+    option("--out FILE.npz", FILE, "file of the run: the same command resumes it"),
+    option("--plot FILE.png", FILE, "picture to write: energy and test error against the step"),
+    FORCE,
+    ANYWAY,
+    JSON,
+    example="iclglass train --dimension 20 --context 100 --prompts 800 --ridge0 0.001 --steps 3000 --learning-rate 0.3",
+)
+def train(**values: Any) -> int:
+    """The linear attention layer trained on one data set.
 
-    instance: "Instance"
-    parameters: Mapping[str, Any]
-    law: "PromptMoments | None"
-    theory: Mapping[str, float]
-
-
-def run(values: Mapping[str, Any]) -> int:
-    """Draw or read the data set, train, print and write what was asked for."""
+    In SG's unscaled parameters; beside it the theory of gradient flow, and of where training ends.
+    """
     import numpy as np
 
     from iclglass.numerics.arguments import check_count, check_real
-    from iclglass.progress import bar
     from iclglass.validation.training import Outcome, train
 
     # What is bad is named before anything is drawn.
     check_count("steps", values["steps"], minimum=1)
     check_real("learning_rate", values["learning_rate"], minimum=0.0, above=True)
     check_real("ridge0", values["ridge0"], minimum=0.0)
-    _check_outputs(values)
+    check_outputs(values, {"out": (".npz",)}, resumed=("out",))  # a run that is there goes on
     seed = check_count("seed", values["seed"], minimum=0)
     rng = np.random.default_rng(seed)
-    source = _source(values, rng)
-    options = {name: values[name] for name in _TRAINED}
-    with bar("training") as advance:
+    source = data_set(values, rng)
+    theory = _ground_state_theory(source, values)
+    options = some(values, _TRAINED)
+    with keeping(values["out"]), bar("training") as advance:
         result = train(
             source.instance,
             **options,
-            test=source.law,
+            test=source.moments(),
             checkpoint=values["out"],
-            fresh=values["force"] or False,
-            resume_anyway=values["resume_anyway"] or False,
+            fresh=values["force"],
+            resume_anyway=values["resume_anyway"],
             rng=rng,
             progress=advance,
         )
-    parameters = {**source.parameters, **{k: v for k, v in options.items() if v is not None}}
+    parameters = {**source.parameters, **options}
     quantities = {
         "step": int(result.steps[-1]),
         "energy": float(result.energy[-1]),
@@ -76,49 +91,21 @@ def run(values: Mapping[str, Any]) -> int:
     last = {} if flow is None else {name: float(flow[name][-1]) for name in ("energy", "e_train", "e_icl")}
     if values["json"]:
         history = {name: getattr(result, name).tolist() for name in ("steps", "energy", "train_error", "test_error")}
-        record = {"parameters": parameters, **quantities, "gradient_flow": last, "theory": dict(source.theory)}
+        record = {"parameters": parameters, **quantities, "gradient_flow": last, "theory": theory}
         print_json({**record, "history": history, "status": result.outcome.value, "reason": result.reason})
     else:
-        _print_text(parameters, quantities, {"finite-size theory": source.theory, "gradient flow": last}, result)
-    _write(result, quantities["ground_energy"], source.theory.get("e_icl"), flow, values)
-    return DONE if result.outcome in (Outcome.COMPLETED, Outcome.CONVERGED) else NOT_CONVERGED
+        _print_text(parameters, quantities, {"finite-size theory": theory, "gradient flow": last}, result)
+    _write(result, quantities["ground_energy"], theory.get("e_icl"), flow, values)
+    return EXIT_DONE if result.outcome in (Outcome.COMPLETED, Outcome.CONVERGED) else EXIT_NOT_CONVERGED
 
 
-def _check_outputs(values: Mapping[str, Any]) -> None:
-    """Refuse unwritable outputs before any work."""
-    from iclglass.numerics.plotting import check_picture
-    from iclglass.numerics.storage import check_writable
-
-    if values["plot"] is not None:
-        check_picture(values["plot"])
-        check_writable(values["plot"], force=values["force"] or False)
-    if values["out"] is not None:
-        if Path(values["out"]).suffix != ".npz":
-            raise ParameterError(f"--out {values['out']} is the file of the run: its name must end in .npz")
-        check_writable(values["out"], force=True)  # a run that is there goes on
-
-
-def _source(values: Mapping[str, Any], rng: "np.random.Generator") -> _Source:
-    """The data set; its moments and the theory of its ground state where its law is known."""
-    import numpy as np
-
-    from iclglass.data_set import data_set
-    from iclglass.validation.population import gaussian_moments
-
-    found = data_set(values, rng)
-    if found.law is None:
-        return _Source(found.instance, found.parameters, None, {})
-    moments = gaussian_moments(np.ones(found.instance.dimension), **found.law)
-    theory = _ground_state_theory(found.instance, found.law, values)
-    return _Source(found.instance, found.parameters, moments, theory)
-
-
-def _ground_state_theory(instance: "Instance", given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, float]:
+def _ground_state_theory(found: DataSet, values: Mapping[str, Any]) -> dict[str, float]:
     """Errors of the ground state by the finite-size theory, where training ends there whatever it starts from."""
-    cold = {"ridge0": values["ridge0"], "beta": math.inf}
-    unique = instance.prompts > instance.spins if cold["ridge0"] == 0 else values["parametrisation"] == "merged"
-    found = finite_theory(instance.dimension, instance.prompts, given, cold) if unique else {}
-    return {name: found[name] for name in ("e_train", "e_icl") if found}
+    few = found.instance.prompts <= found.instance.spins
+    if few if values["ridge0"] == 0 else values["parametrisation"] != "merged":
+        return {}
+    theory = found.theory(ridge0=values["ridge0"], beta=math.inf)
+    return {name: theory[name] for name in ("e_train", "e_icl") if theory}
 
 
 def _ground_energy(instance: "Instance", values: Mapping[str, Any]) -> float:
@@ -133,7 +120,7 @@ def _ground_energy(instance: "Instance", values: Mapping[str, Any]) -> float:
     return float("nan")
 
 
-def _flow(source: _Source, values: Mapping[str, Any], result: "TrainingRun") -> dict[str, Any] | None:
+def _flow(source: DataSet, values: Mapping[str, Any], result: "TrainingRun") -> dict[str, Any] | None:
     """The theory of gradient flow at the steps recorded, for descent on a data set whose law is known."""
     from iclglass.numerics.learning_curve import learning_curve
     from iclglass.numerics.sizes import from_unscaled
@@ -141,13 +128,11 @@ def _flow(source: _Source, values: Mapping[str, Any], result: "TrainingRun") -> 
     later = result.steps[result.steps > 0]
     if source.law is None or values["optimiser"] != "gd" or values["parametrisation"] != "merged" or not later.size:
         return None
-    size = source.instance.dimension
+    size, sizes = source.instance.dimension, {name: values[name] for name in ("prompts", "context", "ridge0")}
     curve = learning_curve(
         time=later * values["learning_rate"] / size,
-        **from_unscaled(
-            size, prompts=source.instance.prompts, context=source.parameters["context"], ridge0=values["ridge0"]
-        ),
-        label_noise=source.parameters["label_noise"],
+        **from_unscaled(size, **sizes),
+        label_noise=values["label_noise"],
         initial_overlap=1.0,  # entries of variance 1/(D+1)
     )
     return {"steps": later, **curve.to_dict()}
@@ -159,8 +144,7 @@ def _print_text(
     theories: Mapping[str, Mapping[str, float]],
     result: "TrainingRun",
 ) -> None:
-    for name, value in parameters.items():
-        print(f"{name:16s} {value if isinstance(value, (str, bool)) else format(value, '.12g')}")
+    print_parameters(parameters)
     shown = {heading: theory for heading, theory in theories.items() if theory}
     print(f"\n{'':16s} {'this run':20s} {''.join(f'{heading:20s}' for heading in shown)}".rstrip())
     for name, value in quantities.items():
@@ -180,14 +164,13 @@ def _write(
 ) -> None:
     from iclglass.validation.training import Outcome
 
-    written = [] if values["out"] is None or result.outcome is Outcome.DIVERGES else [values["out"]]
+    written = [None if result.outcome is Outcome.DIVERGES else values["out"]]
     if values["plot"] is not None and result.steps[-1] > 0:
         from iclglass.numerics.plotting import draw_training, save_figure
 
         steps = None if flow is None else flow["steps"]
         ends = {"ground_energy": ground_energy, "final_error": final_error}
         figure = draw_training(result, **ends, flow_steps=steps, flow=flow)
-        save_figure(figure, values["plot"], force=values["force"] or False)
+        save_figure(figure, values["plot"], force=values["force"])
         written.append(values["plot"])
-    if written:
-        print(f"wrote {', '.join(written)}", file=sys.stderr)
+    say_written(*written)

@@ -1,58 +1,50 @@
 """``iclglass instance --blocks``: means of one data set whose prompts no machine holds."""
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from iclglass.instance_command import finite_theory, named, print_text
+from iclglass.cli.data_set import drawn, finite_theory
+from iclglass.cli.options import given, some
+from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, check_outputs, keeping, print_json, say, say_written
+from iclglass.cli.progress import bar
+from iclglass.cli.solution import named, print_solution
 from iclglass.numerics.errors import ParameterError
-from iclglass.output import DONE, NOT_CONVERGED, print_json, say
 
-__all__ = ["run"]
+__all__ = ["solve_blocks"]
 
-_NEEDED = ("dimension", "context", "prompts")
 _TRIES = 4
 """Of a task whose worker died: a block is small, and no block kills."""
 _IN_MEMORY = ("data", "save_data", "float32", "damping", "plot")
 
 
-def run(values: Mapping[str, Any]) -> int:
+def solve_blocks(values: Mapping[str, Any]) -> int:
     """Solve for the means by map-reduce over blocks of prompts; print and write what was asked for."""
     import numpy as np
 
-    from iclglass.data_set import drawn_layer
     from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.instance.distributed import solve_distributed
     from iclglass.numerics.instance.storage import load_solution, save_solution
-    from iclglass.numerics.storage import check_writable
-    from iclglass.progress import bar
     from iclglass.validation.prompt_blocks import PromptBlocks, measure_blocks
     from iclglass.validation.sweeping.checkpoint import checkpoint_path
     from iclglass.validation.sweeping.engine_executor import EngineExecutor
     from iclglass.validation.sweeping.engines import engine_name, make_engine
 
-    _check(values)
-    checkpoint = None
-    if values["out"] is not None:
-        check_writable(values["out"], force=values["force"] or False)
-        checkpoint = checkpoint_path(values["out"])
-        if checkpoint.exists() and not values["force"]:
-            say(f"going on from {checkpoint}")
-    law = {
-        "context": values["context"],
-        "label_noise": values["label_noise"] or 0.0,
-        "norm": values["norm"] or "N",
-        **drawn_layer(values).to_dict(),
-    }
-    sizes = {name: values[name] for name in ("dimension", "prompts")}
-    source = PromptBlocks(**sizes, **law, seed=values["seed"])
+    if unused := given(*_IN_MEMORY):
+        raise ParameterError(f"{', '.join(unused)} needs the data set in memory: leave it out with --blocks")
+    if given("method") and values["method"] != "exact":
+        raise ParameterError("--blocks solves by conjugate gradients (method exact): leave --method out")
+    check_outputs(values, {"out": (".nc",)})
+    checkpoint = None if values["out"] is None else checkpoint_path(values["out"])
+    if checkpoint is not None and checkpoint.exists() and not values["force"]:
+        say(f"going on from {checkpoint}")
+    sizes, law = drawn(values)
+    source = PromptBlocks(**sizes | law, seed=values["seed"])
     options = {name: values[name] for name in ("ridge0", "beta")}
-    limits = {name: values[name] for name in ("tolerance", "max_iterations") if values[name] is not None}
+    limits = some(values, ("tolerance", "max_iterations"))
     probes = values["probes"] or 0
     initial = None if values["start"] is None else load_solution(values["start"])
     engine_of = make_engine(engine_name(values["dask"]), workers=values["workers"], tries=_TRIES)
-    with engine_of as engine, bar("steps") as advance:
+    with engine_of as engine, keeping(checkpoint), bar("steps") as advance:
         workers = EngineExecutor(engine, say)
         total = limits.get("max_iterations")
         solution = solve_distributed(
@@ -65,8 +57,8 @@ def run(values: Mapping[str, Any]) -> int:
             initial=initial,
             executor=workers,
             checkpoint=checkpoint,
-            fresh=values["force"] or False,
-            resume_anyway=values["resume_anyway"] or False,
+            fresh=values["force"],
+            resume_anyway=values["resume_anyway"],
             progress=lambda done, residual: advance(done, total or done),
         )
         # Means that did not converge are kept too: the same command goes on from them with --start.
@@ -74,33 +66,16 @@ def run(values: Mapping[str, Any]) -> int:
     quantities.pop("e_idg")  # tasks of their own: it is e_icl
     parameters = {**sizes, **law, "seed": values["seed"], **options, **limits, "blocks": source.blocks}
     status = Status(int(solution.status))
-    theory = finite_theory(source.dimension, source.prompts, law, values)
+    theory = finite_theory(source.dimension, source.prompts, law, **options)
     diagnostics = {"iterations": solution.iterations, "residual": solution.residual}
     if values["json"]:
         record = {"parameters": parameters, **quantities, "theory": theory, **diagnostics}
         print_json({**record, "status": named(status), "reason": solution.reason})
     else:
-        print_text(parameters, quantities, theory, diagnostics)
-        print(f"{'status':16s} {named(status)}")
-        print(f"{'reason':16s} {solution.reason}")
+        print_solution(parameters, quantities, theory, diagnostics, status, solution.reason)
     if values["out"] is not None:
-        save_solution(
-            solution, values["out"], parameters=parameters, seed=values["seed"], force=values["force"] or False
-        )
+        save_solution(solution, values["out"], parameters=parameters, seed=values["seed"], force=values["force"])
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
-        print(f"wrote {values['out']}", file=sys.stderr)
-    return DONE if status == Status.CONVERGED else NOT_CONVERGED
-
-
-def _check(values: Mapping[str, Any]) -> None:
-    unused = [f"--{name.replace('_', '-')}" for name in _IN_MEMORY if values[name] not in (None, False)]
-    if unused:
-        raise ParameterError(f"{', '.join(unused)} needs the data set in memory: leave it out with --blocks")
-    for name in _NEEDED:
-        if values[name] is None:
-            raise ParameterError(f"--{name} is required with --blocks, which draws its prompts")
-    if values["method"] not in (None, "exact"):
-        raise ParameterError("--blocks solves by conjugate gradients (method exact): leave --method out")
-    if values["out"] is not None and Path(values["out"]).suffix != ".nc":
-        raise ParameterError(f"--out {values['out']} is the netCDF file of the solution: its name must end in .nc")
+    say_written(values["out"])
+    return EXIT_DONE if status == Status.CONVERGED else EXIT_NOT_CONVERGED

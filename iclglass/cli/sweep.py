@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
+from iclglass.cli.options import ANYWAY, JSON, command, given, option, some, swept, switch, theory
+from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, check_outputs, keeping, print_json, say, say_written
+from iclglass.cli.progress import bar
 from iclglass.numerics.errors import ParameterError
-from iclglass.options import grid_parameters
-from iclglass.output import DONE, NOT_CONVERGED, print_json, say
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["check_outputs", "finish", "run"]
+__all__ = ["check_files", "finish", "sweep"]
 
 _OPTIONS = ("method", "draws", "steps", "learning_rate", "tolerance")
 _SHOWN = 5
@@ -22,50 +24,74 @@ _OF_DATA_SETS = ("samples", "seed", "without_theory")
 _ONLY_SIMULATED = (*_OF_DATA_SETS, *_OPTIONS, "workers", "dask", "mpi", "resume_anyway")
 
 
-def run(values: Mapping[str, Any]) -> int:
-    """Run a sweep of the theory, or what --simulate or --status asks for."""
+@command(
+    *swept(waived_by="status"),
+    option(
+        "--simulate [ROAD]",
+        TEXT,
+        "at every point: simulation (data sets drawn, exact linear algebra; when no ROAD is given), "
+        "message-passing, sampling, training, or theory (nothing drawn, but resumable and on any "
+        "engine)",
+        is_flag=False,
+        flag_value="simulation",
+    ),
+    option("--samples", INTEGER, "independent data sets at each point, >= 1 (default: 8)"),
+    option("--seed SEED", INTEGER, "seed of all random numbers, >= 0 (default: 0)"),
+    switch("--without-theory", "do not solve the theory beside what is simulated"),
+    option(
+        "--method METHOD",
+        TEXT,
+        "message-passing: gamp, exact, tap or published; sampling: exact, heat-bath, langevin, mala "
+        "or hmc (default: the first)",
+    ),
+    option("--draws", INTEGER, "sampling: draws of each of two chains (default: 200)"),
+    option("--steps", INTEGER, "training, message-passing: most steps (default: 100000; the method's)"),
+    option("--learning-rate", NUMBER, "training: step size (default: half the largest stable one)"),
+    option("--tolerance", NUMBER, "training, message-passing: relative residual to reach"),
+    option("--workers", INTEGER, "processes; the result does not depend on it (default: 1)"),
+    option("--dask local|ADDRESS", TEXT, "compute on Dask: a cluster on this machine, or that of a scheduler"),
+    switch("--mpi", "compute on the processes of an MPI job (mpiexec ... -m mpi4py.futures)"),
+    ANYWAY,
+    option("--status", FILE, "say how far the sweep with this output is, and nothing else", is_eager=True),
+    JSON,
+    example="iclglass sweep --tau 0.1:4:200 --alpha 0.2:20:100:log --lam 0.1 --out sweep.nc --plot sweep.png\n"
+    "iclglass sweep --simulate --tau 0.2:4:20 --alpha 0.5:4:10 --dimension 16 --workers 2 --out simulated.nc\n"
+    "iclglass sweep --status simulated.nc\n"
+    "(grids: START:STOP:COUNT, both ends included; :log for logarithmic)",
+)
+def sweep(**values: Any) -> int:
+    """Solve, or simulate, over a grid, into a netCDF file.
+
+    With --simulate data sets are drawn at every point, beside the theory; the same command goes on with an unfinished
+    sweep. --status says how far it is.
+    """
     if values["status"] is not None:
         return _status(values)
     if values["simulate"] is not None:
         return _simulate(values)
-    _refuse_simulated(values)
+    if unused := given(*_ONLY_SIMULATED):
+        raise ParameterError(f"{', '.join(unused)} needs --simulate (--simulate theory solves without drawing)")
     from iclglass.numerics.plotting import draw_sweep, save_figure
     from iclglass.numerics.storage import save
     from iclglass.numerics.sweep import sweep
-    from iclglass.progress import bar
 
-    check_outputs(values)
+    check_files(values)
     with bar("solving") as advance:
-        dataset = sweep(**grid_parameters(values), progress=advance)
+        dataset = sweep(**theory(values), progress=advance)
     # Drawn before anything is written: a grid that cannot be drawn leaves no half of the output behind.
     figure = draw_sweep(dataset, observable=values["observable"]) if values["plot"] is not None else None
-    save(dataset, values["out"], force=values["force"] or False)
+    save(dataset, values["out"], force=values["force"])
     if figure is not None:
-        save_figure(figure, values["plot"], force=values["force"] or False)
+        save_figure(figure, values["plot"], force=values["force"])
     return finish(dataset, values)
 
 
-def check_outputs(values: Mapping[str, Any], *, resumed: bool = False) -> None:
-    """Refuse bad names and unwritable outputs before any work; ``resumed``: they may be there already, unfinished."""
-    from iclglass.numerics.plotting import check_observable, check_picture
-    from iclglass.numerics.storage import check_writable
+def check_files(values: Mapping[str, Any], **more: Any) -> None:
+    """Refuse an unknown quantity to draw, bad names and unwritable outputs before any work."""
+    from iclglass.numerics.plotting import check_observable
 
     check_observable(values["observable"])
-    if values["plot"] is not None:
-        check_picture(values["plot"])
-    # A picture follows from the data beside it.
-    replaced = values["force"] or (resumed and (Path(values["out"]).exists() or _unfinished(values["out"])))
-    for path in (values["out"], values["plot"]):
-        if path is not None:
-            check_writable(path, force=(resumed and path is values["out"]) or bool(replaced))
-    if values["plot"] is not None and Path(values["plot"]).resolve() == Path(values["out"]).resolve():
-        raise ParameterError(f"--plot and --out both name {values['out']}: choose two names")
-
-
-def _unfinished(out: str) -> bool:
-    from iclglass.validation.sweeping.checkpoint import checkpoint_path
-
-    return checkpoint_path(out).exists()
+    check_outputs(values, {"out": (".nc",)}, **more)
 
 
 def finish(dataset: "xr.Dataset", values: Mapping[str, Any]) -> int:
@@ -73,14 +99,14 @@ def finish(dataset: "xr.Dataset", values: Mapping[str, Any]) -> int:
     from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.solution import SENTENCES
 
-    print(f"wrote {values['out']}" + (f" and {values['plot']}" if values["plot"] is not None else ""), file=sys.stderr)
+    say_written(values["out"], values["plot"])
     counts = _status_counts(dataset)
     if values.get("json"):
         print_json({"out": values["out"], "points": dataset["status"].size, "status": counts})
     else:
         for name, count in counts.items():
             print(f"{count} of {dataset['status'].size} points: {SENTENCES[Status[name.upper()]]}")
-    return DONE if set(counts) <= {"converged"} else NOT_CONVERGED
+    return EXIT_DONE if set(counts) <= {"converged"} else EXIT_NOT_CONVERGED
 
 
 def _status_counts(dataset: "xr.Dataset") -> dict[str, int]:
@@ -93,70 +119,42 @@ def _status_counts(dataset: "xr.Dataset") -> dict[str, int]:
     return {Status(code).name.lower(): count for code, count in zip(codes.tolist(), counts.tolist(), strict=True)}
 
 
-def _refuse_simulated(values: Mapping[str, Any]) -> None:
-    """Options that mean nothing without --simulate."""
-    given = [f"--{name.replace('_', '-')}" for name in _ONLY_SIMULATED if values[name] is not None]
-    if given:
-        raise ParameterError(f"{', '.join(given)} needs --simulate (--simulate theory solves without drawing)")
-
-
 def _simulate(values: Mapping[str, Any]) -> int:
     """Run or resume a simulated sweep; writes its netCDF file and picture."""
-    from iclglass.numerics.plotting import draw_sweep as draw_simulated
-    from iclglass.numerics.plotting import save_figure
-    from iclglass.progress import bar
+    from iclglass.numerics.plotting import draw_sweep, save_figure
+    from iclglass.validation.sweeping.checkpoint import checkpoint_path
     from iclglass.validation.sweeping.evaluation import refuse_undrawable
     from iclglass.validation.sweeping.sweep import sweep_simulated
 
     out = Path(values["out"])
-    check_outputs(values, resumed=True)
-    if values["simulate"] == "theory":
-        unused = [f"--{name.replace('_', '-')}" for name in _OF_DATA_SETS if values[name] is not None]
-        if unused:
-            raise ParameterError(f"--simulate theory draws no data sets: leave out {', '.join(unused)}")
+    begun = out.exists() or checkpoint_path(out).exists()
+    # A picture follows from the data beside it.
+    check_files(values, resumed=("out", "plot") if begun else ("out",))
+    if values["simulate"] == "theory" and (unused := given(*_OF_DATA_SETS)):
+        raise ParameterError(f"--simulate theory draws no data sets: leave out {', '.join(unused)}")
+    law = theory(values)
     if values["plot"] is not None:
-        refuse_undrawable(values["simulate"], values["observable"], grid_parameters(values))
-    given = {name: values[name] for name in ("samples", "seed") if values[name] is not None}
-    with bar("points") as advance:
+        refuse_undrawable(values["simulate"], values["observable"], law)
+    with keeping(checkpoint_path(out)), bar("points") as advance:
         dataset = sweep_simulated(
-            **grid_parameters(values),
-            **given,
+            **law,
+            **some(values, ("samples", "seed")),
             **{name: values[name] for name in _OPTIONS},
             road=values["simulate"],
             theory=not values["without_theory"],
             executor=_engine(values),
             workers=values["workers"],
             out=out,
-            force=values["force"] or False,
-            resume_anyway=values["resume_anyway"] or False,
+            force=values["force"],
+            resume_anyway=values["resume_anyway"],
             progress=advance,
             say=say,
         )
     if values["plot"] is not None:
-        figure = draw_simulated(dataset, observable=values["observable"])
+        figure = draw_sweep(dataset, observable=values["observable"])
         save_figure(figure, values["plot"], force=True)
-    print(f"wrote {out}" + (f" and {values['plot']}" if values["plot"] is not None else ""), file=sys.stderr)
-    return _print_json(dataset, out) if values["json"] else _print_summary(dataset)
-
-
-def _print_json(dataset: "xr.Dataset", out: Path) -> int:
-    import json
-    from dataclasses import asdict
-
-    from iclglass.validation.sweeping.results import DIGEST, FAILURES, compare
-
-    failures = json.loads(dataset.attrs[FAILURES])
-    print_json(
-        {
-            "out": str(out),
-            "points": dataset["status"].size,
-            "status": _status_counts(dataset),
-            "comparisons": [asdict(found) for found in compare(dataset)],
-            "failures": failures,
-            "digest": dataset.attrs[DIGEST],
-        }
-    )
-    return NOT_CONVERGED if failures else DONE
+    say_written(out, values["plot"])
+    return _finish_simulated(dataset, values)
 
 
 def _engine(values: Mapping[str, Any]) -> str | None:
@@ -167,13 +165,20 @@ def _engine(values: Mapping[str, Any]) -> str | None:
     return "mpi" if values["mpi"] else engine_name(values["dask"])
 
 
-def _print_summary(dataset: "xr.Dataset") -> int:
+def _finish_simulated(dataset: "xr.Dataset", values: Mapping[str, Any]) -> int:
     """Theory against simulation over all points, the failures, the digest; returns the exit code."""
     import json
+    from dataclasses import asdict
 
     from iclglass.validation.sweeping.results import DIGEST, FAILURES, compare
 
-    compared = compare(dataset)
+    points, counts, compared = dataset["status"].size, _status_counts(dataset), compare(dataset)
+    failures, digest = json.loads(dataset.attrs[FAILURES]), dataset.attrs[DIGEST]
+    code = EXIT_NOT_CONVERGED if failures else EXIT_DONE
+    if values["json"]:
+        record = {"comparisons": [asdict(found) for found in compared], "failures": failures, "digest": digest}
+        print_json({"out": values["out"], "points": points, "status": counts, **record})
+        return code
     for found in compared:
         print(
             f"{found.quantity:12s} against the theory: |z| < 2 at {100 * found.within_two:.0f} % of {found.points} "
@@ -184,21 +189,19 @@ def _print_summary(dataset: "xr.Dataset") -> int:
             f"(were means normal and the theory exact, a quantity had |z| above {compared[0].limit:.1f} once in 100 "
             "sweeps; few data sets and small D have neither: iclglass validate judges)"
         )
-    failures = json.loads(dataset.attrs[FAILURES])
     for failure in failures[:_SHOWN]:
         print(f"point {failure['index']} {failure['status']}: {failure['message']}", file=sys.stderr)
     if len(failures) > _SHOWN:
         print(f"and {len(failures) - _SHOWN} more, in the attribute {FAILURES} of the output", file=sys.stderr)
-    for name, count in _status_counts(dataset).items():
-        print(f"{count} of {dataset['status'].size} points: {name.replace('_', ' ')}")
-    print(f"digest {dataset.attrs[DIGEST]}")
-    return NOT_CONVERGED if failures else DONE
+    for name, count in counts.items():
+        print(f"{count} of {points} points: {name.replace('_', ' ')}")
+    print(f"digest {digest}")
+    return code
 
 
 def _status(values: Mapping[str, Any]) -> int:
     """Print how far a sweep is."""
-    others = [f"--{name.replace('_', '-')}" for name in ("simulate", *_ONLY_SIMULATED) if values[name] is not None]
-    if others:
+    if others := given("simulate", *_ONLY_SIMULATED):
         raise ParameterError(f"--status looks and does nothing else: leave out {', '.join(others)}")
     from dataclasses import asdict
 
@@ -207,12 +210,12 @@ def _status(values: Mapping[str, Any]) -> int:
     found = sweep_status(values["status"])
     if values["json"]:
         print_json({**asdict(found), "writer": None if found.writer == "finished" else found.writer})
-        return DONE
+        return EXIT_DONE
     state = "running" if found.running else "finished" if found.writer == "finished" else "not running"
     by = "" if found.writer == "finished" else f" ({found.writer})"
     print(f"{state}{by}: {found.finished} of {found.points} points, {found.failed} failed")
     if found.writer == "finished":
-        return DONE
+        return EXIT_DONE
     now = time.time()
     if found.last is not None:
         print(f"last point {_duration(now - found.last)} ago, {_duration(found.seconds)} of work in all")
@@ -223,7 +226,7 @@ def _status(values: Mapping[str, Any]) -> int:
         print(f"{rate:.3g} points a second since it began, about {left} left")
     if not found.running:
         print("the same command goes on from there")
-    return DONE
+    return EXIT_DONE
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,32 @@
+"""``iclglass derive``: the chain from Hamiltonian to saddle-point equations."""
+
+from typing import Any
+
+from iclglass.cli.kinds import TEXT
+from iclglass.cli.options import command, option
+from iclglass.cli.output import EXIT_DONE
+from iclglass.numerics.errors import ParameterError
+
+__all__ = ["derive"]
+
+
+@command(
+    option("--stage NAME", TEXT, "one stage by name; all when not given"),
+    option("--format text|latex", TEXT, "text or latex", default="text"),
+    example="iclglass derive --stage saddle-point",
+)
+def derive(**values: Any) -> int:
+    """The chain from Hamiltonian to saddle-point equations."""
+    from iclglass.replica.derivation import STAGES, derive
+    from iclglass.replica.render import to_latex, to_text
+
+    writers = {"text": to_text, "latex": to_latex}
+    if values["format"] not in writers:
+        raise ParameterError(f"--format {values['format']!r} must be text or latex")
+    stage = values["stage"]
+    if stage is not None and stage not in STAGES:
+        raise ParameterError(f"--stage {stage!r} must be one of {', '.join(STAGES)}")
+    derivation = derive()
+    stages = derivation.stages if stage is None else (derivation.stage(stage),)
+    print(writers[values["format"]](stages))
+    return EXIT_DONE

@@ -1,0 +1,137 @@
+"""Options that several commands have, how options and commands are declared, and which options were given."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from iclglass.cli.config import CONFIG
+from iclglass.cli.kinds import FILE, GRID, INTEGER, NUMBER, TEXT, Kind
+from iclglass.numerics.errors import ParameterError
+
+
+def option(
+    names: str, kind: Kind, meaning: str, *, required: bool = False, waived_by: str = "", **more: Any
+) -> click.Option:
+    """Return an option; `names` may end with what its value is called in the help.
+
+    A required one must be given, unless another one is that waives it.
+    """
+    flags = [name for name in names.split() if name.startswith("-")]
+    metavar = names.split()[-1] if len(flags) < len(names.split()) else None
+
+    def demand(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        if required and value is None and not (waived_by and given(waived_by)):
+            other = f", or --{waived_by}" if waived_by else ""
+            raise ParameterError(f"{param.opts[-1]} is required{other}: {meaning}")
+        return value
+
+    shown = f"{meaning} (required)" if required else meaning
+    return click.Option(flags, type=kind, help=shown, metavar=metavar, callback=demand, **more)
+
+
+def switch(names: str, meaning: str, **more: Any) -> click.Option:
+    """Return an option without a value."""
+    return click.Option([names], is_flag=True, help=meaning, **more)
+
+
+def command(*options: click.Parameter, example: str) -> Callable[[Callable[..., int]], click.Command]:
+    """Make a command of a function that takes the options by keyword and returns an exit code."""
+    lines = "\n  ".join(["example:", *example.splitlines()])
+    return click.command(params=[*options, CONFIG], epilog=f"\b\n{lines}")
+
+
+def given(*keys: str) -> list[str]:
+    """Return the options, as typed, that the running command was given on its command line or in its file."""
+    ctx = click.get_current_context()
+    sources = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
+    return [f"--{key.replace('_', '-')}" for key in keys if ctx.get_parameter_source(key) in sources]
+
+
+def parameters(kind: Kind, **waived: str) -> tuple[click.Option, ...]:
+    """Return the parameters of the theory at D -> infinity."""
+    return (
+        option("--task-diversity --tau", kind, "task diversity P/D^2, > 0", required=True, **waived),
+        option("--context-length --alpha", kind, "context length N/D, > 0", required=True, **waived),
+        option(
+            "--distinct-tasks --kappa",
+            kind,
+            "distinct tasks K/D in the pool, > 0; inf: one task per prompt",
+            default="inf",
+        ),
+        option("--label-noise --rho", kind, "variance of the label noise, >= 0", default="0"),
+        option("--ridge --lam", kind, "ridge D lambda0, >= 0; 0 is the ridgeless limit", default="0.1"),
+        option("--temperature", kind, "temperature D^2/beta, >= 0; 0 is the ground state", default="0"),
+        option(
+            "--test-context-length", kind, "context length N/D of test prompts, > 0; as in pretraining when not given"
+        ),
+    )
+
+
+NORM = option("--norm N|N+1", TEXT, "divisor of the attention sum at finite D: N or N+1", default="N")
+LAYER = (
+    option(
+        "--last-feature unit-tokens|scaled-tokens",
+        TEXT,
+        "size of the mean squared label at finite D (SG: unit-tokens; LU, tokens of variance 1/D: "
+        "scaled-tokens, 1/sqrt(D) smaller)",
+        default="unit-tokens",
+    ),
+    switch(
+        "--last-row/--no-last-row",
+        "weights of the mean squared label at finite D (without them W is D x D)",
+        default=True,
+    ),
+)
+UNSEEN = option(
+    "--largest-unseen-bias SHARE",
+    NUMBER,
+    "relative bias that must have been seen, or the verdict is inconclusive (exit code 6)",
+    default=0.25,
+)
+SEED = option("--seed SEED", INTEGER, "seed of all random numbers, >= 0", default=0)
+JSON = switch("--json", "print one JSON object")
+FORCE = switch("--force", "replace existing files")
+ANYWAY = switch(
+    "--resume-anyway", "go on with what another version of this program has left unfinished; the result says so"
+)
+
+
+def finite_size(kind: Kind) -> tuple[click.Option, ...]:
+    """Return the options of the finite-size theory."""
+    names = "--dimension D|START:STOP:COUNT" if kind is GRID else "--dimension D"
+    meaning = "token dimension D >= 4: finite-size theory; D -> infinity when not given"
+    return option(names, kind, meaning), NORM, *LAYER
+
+
+def swept(**waived: str) -> tuple[click.Option, ...]:
+    """Return the options of a sweep of the theory."""
+    return (
+        *parameters(GRID, **waived),
+        *finite_size(GRID),
+        option("--out FILE.nc", FILE, "netCDF file to write", required=True, **waived),
+        option("--plot FILE.png", FILE, "picture to write: one or two axes"),
+        option("--observable NAME", TEXT, "quantity the picture shows", default="e_icl"),
+        FORCE,
+    )
+
+
+def theory(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return the options that are parameters of the theory, by the names of its Python functions, and `names`.
+
+    Raises
+    ------
+    ParameterError
+        A norm without a dimension, which would be ignored.
+    """
+    from iclglass.numerics.parameters import PARAMETERS
+
+    if values["dimension"] is None and given("norm"):
+        raise ParameterError("--norm has no meaning at D -> infinity: give --dimension, or leave it out")
+    return {name: values[name] for name in (*PARAMETERS, "dimension", "norm", "last_feature", "last_row", *names)}
+
+
+def some(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return those of the options that have a value."""
+    return {name: values[name] for name in names if values[name] is not None}
