@@ -22,6 +22,7 @@ from iclglass.validation.population import gaussian_moments, pool_moments, popul
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.simulation import simulate
 from iclglass.validation.statistics import bonferroni_threshold
+from tests.validation.scores import z_of
 
 FALSE_ALARM = 0.01  # of each statistical test below, over all its comparisons together
 D, N, RHO = 4, 3, 0.3
@@ -41,10 +42,6 @@ def fresh(seed=1, prompts=200_000, method="tokens", norm="N", context=N, **law):
 
 def squares(data, weights):
     return (data.label - FeatureOperator(data.context, data.query).predict(weights)) ** 2
-
-
-def z_of(samples, value):
-    return (samples.mean() - value) / (samples.std(ddof=1) / math.sqrt(samples.size))
 
 
 class TestDrawing:
@@ -141,10 +138,9 @@ class TestPopulationErrors:
             options = {"context": N, "label_noise": RHO, "norm": norm}
             yield pool_moments(pool(), **options), fresh(tasks=pool(), norm=norm)
             yield gaussian_moments(SPECTRUM, **options), fresh(spectrum=SPECTRUM, norm=norm)
-        yield (
-            pool_moments(pool(count=1), context=1, label_noise=RHO, norm="N"),
-            fresh(tasks=pool(count=1), context=1, method="reduced"),
-        )
+        one = pool(count=1)
+        moments = pool_moments(one, context=1, label_noise=RHO, norm="N")
+        yield moments, fresh(tasks=one, context=1, method="reduced")
 
     def test_error_on_new_prompts(self):
         z = [
@@ -155,27 +151,20 @@ class TestPopulationErrors:
     def test_every_moment(self):
         z = []
         for moments, data in self.cases():
-            features = np.einsum("pi,pj->pij", data.context, data.query)
+            signal = np.einsum("p,pi,pj->pij", data.label, data.context, data.query)
+            second = np.einsum("pi,pk->pik", data.context, data.context)
             z.append(z_of(data.label**2, moments.label))
-            z += [z_of(data.label * features[:, i, j], moments.signal[i, j]) for i in range(D + 1) for j in range(D)]
-            z += [
-                z_of(data.context[:, i] * data.context[:, k], moments.second[i, k])
-                for i in range(D + 1)
-                for k in range(i, D + 1)
-            ]
+            z += [*z_of(signal, moments.signal).ravel(), *z_of(second, moments.second)[np.triu_indices(D + 1)]]
         assert np.max(np.abs(z)) < bonferroni_threshold(FALSE_ALARM, len(z))
 
     @pytest.mark.parametrize("part", ["signal", "second"])
     def test_terms_between_block_and_last_row_do_not_vanish_for_a_pool(self, part):
         moments, data = next(self.cases())
-        if part == "signal":
-            signal = moments.signal.copy()
-            signal[D] = 0
-            wrong = replace(moments, signal=signal)
-        else:
-            second = moments.second.copy()
-            second[D, :D] = second[:D, D] = 0
-            wrong = replace(moments, second=second)
+        changed = getattr(moments, part).copy()
+        changed[D, :D] = 0
+        if part == "second":
+            changed[:D, D] = 0
+        wrong = replace(moments, **{part: changed})
         z = z_of(squares(data, self.WEIGHTS), population_error(self.WEIGHTS, wrong))
         assert abs(z) > bonferroni_threshold(FALSE_ALARM, 1)
 
@@ -190,29 +179,21 @@ class TestPopulationErrors:
         np.testing.assert_allclose(found.second[7, 7], exact.last_row, rtol)
         assert np.count_nonzero(found.second) == 8
 
-    def test_a_large_pool_is_no_pool(self):
-        """The moments of K tasks approach those of the law the tasks are drawn from, as 1/sqrt(K)."""
-        tasks = draw_pool(dimension=D, count=10**6, spectrum=SPECTRUM, rng=np.random.default_rng(5))
-        found = pool_moments(tasks, context=N, label_noise=RHO, norm="N")
-        limit = gaussian_moments(SPECTRUM, context=N, label_noise=RHO, norm="N")
-        np.testing.assert_allclose(found.second, limit.second, atol=0.02)
-        np.testing.assert_allclose(found.signal, limit.signal, atol=0.02)
-
     def test_wrong_shape_is_refused(self):
         with pytest.raises(ParameterError, match=r"weights must have shape \(5, 4\), got \(4, 4\)"):
             population_error(np.zeros((4, 4)), pool_moments(pool(), context=N, label_noise=RHO, norm="N"))
 
 
 class TestMeasure:
-    def test_errors_of_the_ground_state_by_direct_monte_carlo(self):
-        tasks = pool(count=2, seed=3)
-        data = fresh(prompts=40, tasks=tasks)
-        found = measure(data, ridge=0.2, test_spectrum=SPECTRUM, test_context=6)
+    @pytest.mark.parametrize("pooled", [True, False])
+    def test_errors_of_the_ground_state_by_direct_monte_carlo(self, pooled):
+        law = {"tasks": pool(count=2, seed=3)} if pooled else {"norm": "N+1"}
+        tested, context = (SPECTRUM, 6) if pooled else (None, None)
+        data = fresh(prompts=40, **law)
+        found = measure(data, ridge=0.2, test_spectrum=tested, test_context=context)
         weights = linear_response(data, 0.2 / D).weights
-        z = [
-            z_of(squares(fresh(seed=7, tasks=tasks), weights), found.e_idg),
-            z_of(squares(fresh(seed=8, spectrum=SPECTRUM, context=6), weights), found.e_icl),
-        ]
+        new = fresh(seed=8, spectrum=tested, context=context or N, norm=data.norm)
+        z = [z_of(squares(fresh(seed=7, **law), weights), found.e_idg), z_of(squares(new, weights), found.e_icl)]
         assert np.max(np.abs(z)) < bonferroni_threshold(FALSE_ALARM, 2), z
 
     def test_own_isotropic_tasks_make_both_errors_one(self):
@@ -321,6 +302,9 @@ class TestSimulation:
             simulate(**POINT, **SMALL, checkpoint=file)
 
 
+NOISY = {"label_noise": 0.1, "ridge": 0.2}
+
+
 def wrong_kappa(factor):
     def theory(**parameters):
         return solve(**(parameters | {"distinct_tasks": factor * parameters["distinct_tasks"]}))
@@ -332,18 +316,8 @@ class TestAgainstTheory:
     """The theory of pools against simulation, extrapolated in 1/D; kappa wrong by a factor 2 is caught."""
 
     def test_small_pool_below_the_threshold(self):
-        samples = simulate(
-            task_diversity=0.5,
-            context_length=2,
-            distinct_tasks=0.5,
-            label_noise=0.1,
-            ridge=0.2,
-            temperature=0.5,
-            test_context_length=3,
-            dimensions=(8, 12, 16, 24),
-            samples=300,
-            seed=3,
-        )
+        point = {"task_diversity": 0.5, "context_length": 2, "distinct_tasks": 0.5, "test_context_length": 3, **NOISY}
+        samples = simulate(**point, temperature=0.5, dimensions=(8, 12, 16, 24), samples=300, seed=3)
         found = compare(samples, largest_unseen_bias=0.4)  # e_train is small here
         assert found.passed, found.sentence
         assert [row.quantity for row in found.rows] == list(QUANTITIES)
@@ -387,17 +361,8 @@ class TestAgainstTheory:
         ("kappa", "tau", "temperature"), [(0.5, 2.0, 0.0), (2.0, 0.5, 0.7), (2.0, 2.0, 0.0), (0.5, 1.0, 0.0)]
     )
     def test_pools_agree_in_extrapolation(self, kappa, tau, temperature):
-        samples = simulate(
-            task_diversity=tau,
-            context_length=1.5,
-            distinct_tasks=kappa,
-            label_noise=0.1,
-            ridge=0.2,
-            temperature=temperature,
-            dimensions=(8, 12, 18, 28),
-            samples=400,
-            seed=1,
-        )
+        point = {"task_diversity": tau, "context_length": 1.5, "distinct_tasks": kappa, **NOISY}
+        samples = simulate(**point, temperature=temperature, dimensions=(8, 12, 18, 28), samples=400, seed=1)
         found = compare(samples, largest_unseen_bias=0.3)
         print_rows(f"kappa {kappa:g}, tau {tau:g}, T {temperature:g}", found)
         assert found.passed, found.sentence
@@ -410,22 +375,12 @@ class TestAgainstTheory:
     def test_power_law_tasks_at_three_sizes(self, kappa):
         """Eigenvalues proportional to (k - 1/2)^-1, k = 1..6; tested on isotropic tasks."""
         spectrum = TaskSpectrum.power_law(1.0, size=6, test=np.ones(6))
-        samples = simulate(
-            task_diversity=1.5,
-            context_length=2,
-            distinct_tasks=kappa,
-            label_noise=0.1,
-            ridge=0.2,
-            tasks=spectrum,
-            dimensions=(12, 18, 30),
-            samples=400,
-            seed=6,
-        )
+        point = {"task_diversity": 1.5, "context_length": 2, "distinct_tasks": kappa, **NOISY}
+        samples = simulate(**point, tasks=spectrum, dimensions=(12, 18, 30), samples=400, seed=6)
         found = compare(samples)
         print_rows(f"power law, kappa {kappa:g}", found)
         assert found.passed, found.sentence
-        flat = replace(samples, tasks=ISOTROPIC)
-        assert compare(flat).passed is False
+        assert compare(replace(samples, tasks=ISOTROPIC)).passed is False
 
 
 def print_rows(title, found):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.instance.blocks import BlockSource
+from iclglass.numerics.instance.blocks import BlockSource, InstanceBlocks
 from iclglass.numerics.instance.distributed import solve_distributed
 from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.validation.observables import measure
@@ -122,18 +122,24 @@ def test_a_pool_is_the_same_for_every_block():
     assert not np.array_equal(pools[0], replace(source, seed=2).block(0).tasks)
 
 
+@pytest.mark.parametrize("layer", [{}, {"last_feature": "scaled-tokens"}, {"last_row": False}])
 @pytest.mark.parametrize("norm", ["N", "N+1"])
 @pytest.mark.parametrize("task_count", [None, 5])
-def test_measured_as_the_data_set_in_memory(task_count, norm):
-    source = replace(SOURCE, prompts=90, task_count=task_count, norm=norm)
-    weights = solve_distributed(source, ridge0=0.1 / 4, beta=1.0, tolerance=1e-14).mean[:, :-1]
+def test_measured_as_the_data_set_in_memory(task_count, norm, layer):
+    source = replace(SOURCE, prompts=90, task_count=task_count, norm=norm, **layer)
     data = source.whole()
+    assert data.layer == source.layer == source.block(0).layer
+    given = {"ridge0": 0.1 / 4, "beta": 1.0, "tolerance": 1e-14}
+    solution = solve_distributed(source, **given)
+    weights = solution.mean[:, :4]
     np.testing.assert_allclose(weights, ground_state(data, 0.1 / 4), rtol=0, atol=SOLVES)
+    again = solve_distributed(InstanceBlocks(data, block_prompts=33), **given, initial=solution)
+    np.testing.assert_allclose(again.mean, solution.mean, rtol=0, atol=SOLVES)
     found, memory = measure_blocks(source, weights), measure(data, ridge=0.1)
     assert set(found) == {"m", "q", "e_icl", "e_idg", "e_train", "contrast"}
     for name, value in found.items():
         assert value == pytest.approx(getattr(memory, name), rel=10 * SOLVES), name
-    law = gaussian_moments(np.ones(4), context=8, label_noise=0.2, norm=norm)
+    law = gaussian_moments(np.ones(4), context=8, label_noise=0.2, norm=norm, **layer)
     assert found["e_icl"] == pytest.approx(population_error(weights, law), rel=10 * SOLVES)
 
 
