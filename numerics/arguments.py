@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LARGEST",
     "MOST",
+    "FloatArray",
     "as_number",
     "check_beta",
     "check_callable",
@@ -34,6 +35,7 @@ __all__ = [
     "check_flag",
     "check_path",
     "check_real",
+    "check_type",
     "doubles",
     "is_data_array",
     "real_array",
@@ -44,6 +46,9 @@ LARGEST = 1e30
 """Of unscaled parameters: beyond it, or below its inverse, products and cubes of matrices leave floating point."""
 MOST = 10**15
 """Counts above it would take longer than a lifetime, or more memory than there is."""
+
+FloatArray = NDArray[np.float64]
+"""What numbers of users become."""
 
 
 def check_count(name: str, value: object, *, minimum: int, maximum: int | None = None, reason: str = "") -> int:
@@ -242,6 +247,15 @@ def _kind(value: object) -> str:
     """Type and value for a message, on one line, and what to do about None."""
     remedy = "; leave it out where it has a default" if value is None else ""
     return f"{type(value).__name__} {' '.join(reprlib.repr(value).split())}{remedy}"
+
+
+def check_type(name: str, value: object, kind: type, wanted: str, *, remedy: str = "") -> None:
+    """Refuse a value of another type, in these words.
+
+    >>> check_type("prompts", 12, int, "an integer")
+    """
+    if not isinstance(value, kind):
+        raise ParameterTypeError(f"{name} must be {wanted}, got {type(value).__name__}{remedy}")
 
 
 def check_callable(name: str, value: object) -> None:
