@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -79,9 +80,8 @@ def test_the_layer_of_scaled_tokens_is_what_scaled_tokens_give():
     tasks = rng.standard_normal((prompts, dimension))
     labels = np.einsum("pkd,pd->pk", x, tasks) + 0.1 * rng.standard_normal((prompts, tokens))
     label = np.einsum("pd,pd->p", query, tasks)
-    row = np.concatenate(
-        [dimension / tokens * np.einsum("pk,pkd->pd", labels, x), (labels**2).mean(axis=1)[:, None]], axis=1
-    )
+    sums = dimension / tokens * np.einsum("pk,pkd->pd", labels, x)
+    row = np.column_stack([sums, (labels**2).mean(axis=1)])
     features = np.einsum("pj,pi->pij", query, row)  # s_ij = row_i query_j
     unit = np.sqrt(dimension)
     data = Instance.from_tokens(unit * x, labels, unit * query, label, **SCALED)
@@ -101,15 +101,14 @@ def test_population_errors_are_means_over_new_prompts(layer, pooled):
     rng = np.random.default_rng(4)
     law = {"context": 7, "label_noise": 0.3, "norm": "N+1", **layer}
     tasks = rng.standard_normal((3, 5)) if pooled else None
-    moments = pool_moments(tasks, **law) if pooled else gaussian_moments(np.ones(5), **law)
+    of_law = partial(pool_moments, tasks) if pooled else partial(gaussian_moments, np.ones(5))
     weights = rng.standard_normal((5 + (layer != ABSENT), 5)) / 2 + np.eye(6, 5)[: 5 + (layer != ABSENT)]
     weights[5:] *= 4  # so that a last feature of another size would be seen
     data = draw_prompts(dimension=5, prompts=200_000, tasks=tasks, **law, rng=rng)
     mean, error = mean_and_error((data.label - data.features.predict(weights)) ** 2)
-    assert abs(mean - population_error(weights, moments)) < Z_SCORE * error
+    assert abs(mean - population_error(weights, of_law(**law))) < Z_SCORE * error
     if layer == SCALED:
-        law["last_feature"] = "unit-tokens"
-        other = pool_moments(tasks, **law) if pooled else gaussian_moments(np.ones(5), **law)
+        other = of_law(**law | {"last_feature": "unit-tokens"})
         assert abs(mean - population_error(weights, other)) > 2 * Z_SCORE * error
 
 
@@ -199,9 +198,8 @@ def test_spin_by_spin_variances_need_nothing_of_a_small_last_row():
 def test_many_spins_without_last_row_by_krylov_solves():
     """Above 4000 spins variances are estimated from probes, group by group: there is one group."""
     data = draw(dimension=64, context=64, prompts=4200, **ABSENT)
-    found = iclglass.solve_instance(
-        data, ridge0=0.01, beta=1.0, method="exact", probes=4, rng=np.random.default_rng(6)
-    )  # fmt: skip
+    given = {"ridge0": 0.01, "beta": 1.0, "method": "exact", "probes": 4}
+    found = iclglass.solve_instance(data, **given, rng=np.random.default_rng(6))
     assert found.mean.shape == (64, 65)
     assert found.status == Status.CONVERGED
     unit = np.sum((found.variance[:, :64] - found.variance[:, :64].mean()) ** 2)
@@ -230,10 +228,8 @@ def test_samplers_without_last_row():
 
 @pytest.mark.parametrize("layer", [SCALED, ABSENT])
 def test_replicas_of_every_layer_follow_the_theory(layer):
-    found = draw_replicas(
-        dimension=8, context=16, prompts=128, ridge=0.2, temperature=0.5, data_sets=60, pairs=20, **layer,
-        rng=np.random.default_rng(8),
-    )  # fmt: skip
+    point = {"dimension": 8, "context": 16, "prompts": 128, "ridge": 0.2, "temperature": 0.5, **layer}
+    found = draw_replicas(**point, data_sets=60, pairs=20, rng=np.random.default_rng(8))
     assert all(check.passed for check in thermal_checks(found))
 
 
@@ -242,10 +238,8 @@ def test_training_ends_at_the_ground_state_without_last_row(parametrisation):
     data = draw(dimension=4, context=8, prompts=200, label_noise=0.1, **ABSENT)
     moments = gaussian_moments(np.ones(4), context=8, label_noise=0.1, norm="N", **ABSENT)
     rng = np.random.default_rng(9)
-    run = train(
-        data, steps=4000, learning_rate=0.3, ridge0=0.0, parametrisation=parametrisation, test=moments, rng=rng,
-        tolerance=1e-7,
-    )  # fmt: skip
+    given = {"parametrisation": parametrisation, "steps": 4000, "learning_rate": 0.3, "tolerance": 1e-7}
+    run = train(data, **given, test=moments, rng=rng)
     assert run.weights.shape == (4, 4)
     ground = ground_state(data, 0.0)
     assert np.allclose(run.weights, ground, rtol=0, atol=1e-5)
@@ -258,24 +252,24 @@ def test_training_ends_at_the_ground_state_without_last_row(parametrisation):
 
 
 POINTS = [
-    {"dimension": 8, "task_diversity": 0.7, "context_length": 1.0, "ridge": 0.1, "label_noise": 0.1, "norm": "N"},
-    {"dimension": 10, "task_diversity": 2.5, "context_length": 2.0, "ridge": 0.2, "label_noise": 0.0, "norm": "N+1"},
-]
-SLOW_POINTS = [
-    {"dimension": 14, "task_diversity": 0.5, "context_length": 3.0, "ridge": 0.05, "label_noise": 0.05, "norm": "N"},
-    {"dimension": 16, "task_diversity": 1.5, "context_length": 1.0, "ridge": 0.3, "label_noise": 0.2, "norm": "N"},
-    {"dimension": 20, "task_diversity": 0.3, "context_length": 0.5, "ridge": 0.01, "label_noise": 0.2, "norm": "N+1"},
+    (8, 0.7, 1.0, 0.1, 0.1, "N"),
+    (10, 2.5, 2.0, 0.2, 0.0, "N+1"),
+    *(
+        pytest.param(*point, marks=pytest.mark.slow)
+        for point in ((14, 0.5, 3.0, 0.05, 0.05, "N"), (16, 1.5, 1.0, 0.3, 0.2, "N"), (20, 0.3, 0.5, 0.01, 0.2, "N+1"))
+    ),
 ]
 
 
 @pytest.mark.parametrize("layer", [SCALED, ABSENT])
-@pytest.mark.parametrize("point", [*POINTS, *(pytest.param(point, marks=pytest.mark.slow) for point in SLOW_POINTS)])
-def test_theory_of_every_layer_against_simulation(layer, point):
+@pytest.mark.parametrize(("dimension", "tau", "alpha", "ridge", "noise", "norm"), POINTS)
+def test_theory_of_every_layer_against_simulation(layer, dimension, tau, alpha, ridge, noise, norm):
     """The same data tell SG's layer apart: a test that could not would not be one."""
-    rows = simulated_and_theory(point | {"samples": 400 if point in SLOW_POINTS else 300}, seed=10, **layer)
-    options = {name: value for name, value in point.items() if name != "samples"}
-    other = solve_finite(**options, temperature=TEMPERATURE)
-    worst = {name: excess(name, row, row[2], point["dimension"], floor=0.0) for name, row in rows.items()}
+    point = {"dimension": dimension, "task_diversity": tau, "context_length": alpha, "ridge": ridge, "norm": norm}
+    point["label_noise"] = noise
+    rows = simulated_and_theory(point | {"samples": 400 if dimension > 10 else 300}, seed=10, **layer)
+    other = solve_finite(**point, temperature=TEMPERATURE)
+    worst = {name: excess(name, row, row[2], dimension, floor=0.0) for name, row in rows.items()}
     assert max(worst.values()) < Z_SCORE, worst
     assert max(abs(row[0] - getattr(other, name)) / row[1] for name, row in rows.items()) > 2 * Z_SCORE
 
