@@ -9,8 +9,8 @@ from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.numerics.instance.spin_glass import energy, hessian
 from iclglass.numerics.learning_curve import learning_curve
-from iclglass.numerics.moments import feature_moments
 from iclglass.validation.gradient_flow import gradient_flow, initial_weights
+from iclglass.validation.observables import weight_quantities
 from iclglass.validation.prompts import draw_prompts
 from tests.validation.descent import euler
 from tests.validation.scores import CURVES, curve_gaps, failures
@@ -37,14 +37,8 @@ def exact_flow(point, dimension, sample, seed):
     data = draw_prompts(dimension=dimension, context=context, prompts=count, label_noise=noise, rng=rng)
     start = initial_weights(dimension=dimension, overlap=point.get("initial_overlap", 0.0), rng=rng)
     weights = gradient_flow(data, point["ridge"] / dimension, TIMES, start=start)
-    moments = feature_moments(dimension=dimension, context=context, label_noise=noise, norm="N")
-    features = FeatureOperator(data.context, data.query)
-    block, last = weights[:, :dimension], weights[:, dimension]
-    m = np.trace(block, axis1=1, axis2=2) / dimension
-    q = np.sum(block**2, axis=(1, 2)) / dimension
-    e_icl = moments.label - 2 * moments.signal * m + moments.block * q + moments.last_row * np.sum(last**2, axis=1)
-    e_train = [np.mean((data.label - features.predict(w)) ** 2) for w in weights]
-    return np.array([m, q, e_icl, e_train])
+    found = [weight_quantities(data, matrix) for matrix in weights]
+    return np.array([[row[name] for row in found] for name in CURVES])
 
 
 def draw(point, dimensions, samples, seed):
