@@ -110,16 +110,25 @@ class PromptLaw:
 class Prompts(Instance):
     """One data set of P prompts in D dimensions.
 
-    context : (P, D+1), U = C/norm. The last column is the sum of the squared labels over norm, times the size of that
-        feature. (P, D) without last row.
-    query : (P, D), the query tokens X.
-    label : (P,), the labels y_t of the queries, noise included.
-    context_count : N, labelled tokens in a prompt.
-    label_noise : rho, variance of the noise on every label.
-    norm : "N" (LU, half of SG's code) or "N+1" (the other half: the query counts).
-    tasks : (K, D), the pool the prompts' tasks were drawn from; None: every prompt has its own.
-    spectrum : (D,), variances of the entries of tasks of their own; None: ones, or a pool.
-    token_covariance : (D, D), of context tokens and query alike; None: the identity.
+    Attributes
+    ----------
+    context : (P, D+1) array
+        U = C/norm. The last column is the sum of the squared labels over norm, times the size of that feature. (P, D)
+        without last row.
+    query, label : (P, D) and (P,) arrays
+        The query tokens X, and the labels y_t of the queries, noise included.
+    context_count : int
+        N, labelled tokens in a prompt.
+    label_noise : float
+        rho, variance of the noise on every label.
+    norm : {"N", "N+1"}
+        LU and half of SG's code; the other half, where the query counts.
+    tasks : (K, D) array, optional
+        The pool the prompts' tasks were drawn from; None: every prompt has its own.
+    spectrum : (D,) array, optional
+        Variances of the entries of tasks of their own; None: ones, or a pool.
+    token_covariance : (D, D) array, optional
+        Of context tokens and query alike; None: the identity.
     """
 
     context_count: int

@@ -64,15 +64,24 @@ _TRAJECTORIES = 100
 class Samples:
     """Draws of several chains from exp(-beta H) of one data set.
 
-    weights : (chains, draws, D+1, D), the active spins; None where only the observables were kept.
-    observables : name -> (chains, draws): energy = H, m = Tr W/D, q_self = |W|^2/D over the block, norm = |W|^2 over
-        all active spins. Everything quadratic that the theory predicts follows from them.
-    acceptance : (chains,), part of the steps taken; 1 for methods without an accept step.
-    step : of the dynamics, in SG's units of H; NaN for "exact" and "heat-bath".    bound : its stable bound, or NaN.
-    trajectory : largest number of leapfrog steps, 0 for other methods than "hmc".
-    warmup : steps thrown away before the first draw.    thin : steps from one draw to the next.
-    parameters : all that they follow from, plain values by the names of the arguments of `sample`; of the data set and
-        the random numbers a digest.
+    Attributes
+    ----------
+    weights : (chains, draws, D+1, D) array, optional
+        The active spins; None where only the observables were kept.
+    observables : mapping of str to (chains, draws) array
+        energy = H, m = Tr W/D, q_self = |W|^2/D over the block, norm = |W|^2 over all active spins. Everything
+        quadratic that the theory predicts follows from them.
+    acceptance : (chains,) array
+        Part of the steps taken; 1 for methods without an accept step.
+    step, bound : float
+        Of the dynamics, in SG's units of H, and its stable bound; NaN for "exact" and "heat-bath".
+    trajectory : int
+        Largest number of leapfrog steps, 0 for other methods than "hmc".
+    warmup, thin : int
+        Steps thrown away before the first draw, and from one draw to the next.
+    parameters : mapping
+        All that they follow from, plain values by the names of the arguments of `sample`; of the data set and the
+        random numbers a digest.
     """
 
     method: str
