@@ -59,7 +59,7 @@ from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.sizes import NORMS, divisor
-from iclglass.validation.pools import eigenvalues_of
+from iclglass.validation.pools import draw_pool, eigenvalues_of
 
 __all__ = ["METHODS", "PromptLaw", "Prompts", "draw_prompts"]
 
@@ -265,11 +265,8 @@ def _tasks(
 ) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
     """One task a prompt, (P, D); and the pool, or the variances, that they come from."""
     if tasks is None:
-        eigenvalues = None if spectrum is None else eigenvalues_of(spectrum, dimension)
-        own: FloatArray = rng.standard_normal((prompts, dimension))
-        if eigenvalues is not None:
-            own *= np.sqrt(eigenvalues)
-        return own, None, eigenvalues
+        own = draw_pool(dimension=dimension, count=prompts, spectrum=spectrum, rng=rng)
+        return own, None, None if spectrum is None else eigenvalues_of(spectrum, dimension)
     if spectrum is not None:
         raise ParameterError("spectrum is of tasks of their own: draw the pool with it, and leave it out here")
     pool = doubles("tasks", tasks)
