@@ -25,6 +25,7 @@ def test_observables_are_those_of_the_weights(data, measure, method, matrix_free
     found = sample(data, **measure, **given, rng=np.random.default_rng(1))
     assert found.weights.shape == (2, 3, 6, 5)
     assert (found.chains, found.draws) == (2, 3)
+    assert (found.trajectory > 0) == (method == "hmc")
     functions = {"m": alignment, "q_self": overlap, "norm": lambda weights: np.sum(weights**2)}
     functions["energy"] = lambda weights: energy(data, weights, measure["ridge0"])
     for name, function in functions.items():
