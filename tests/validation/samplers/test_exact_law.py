@@ -6,6 +6,7 @@
 import numpy as np
 import pytest
 
+from iclglass.numerics.errors import ConvergenceError
 from iclglass.numerics.instance.spin_glass import boltzmann, energy
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.samplers.checks import EQUIPARTITION, check_law
@@ -55,6 +56,12 @@ def test_moments(data, measure, law, method, matrix_free):
     draws = max(600, DRAWS[method] // 2) if matrix_free else DRAWS[method]
     given = {"method": method, "matrix_free": matrix_free, "draws": draws}
     verify(sample(data, **measure, **given, rng=np.random.default_rng(7 if matrix_free else 1)), law)
+
+
+def test_equations_that_are_not_solved_are_an_error(data, measure, rng, monkeypatch):
+    monkeypatch.setattr("iclglass.validation.samplers.target._MAX_ITERATIONS", 1)
+    with pytest.raises(ConvergenceError, match="relative residual of .* use a larger ridge0"):
+        sample(data, **measure, matrix_free=True, rng=rng)
 
 
 def test_exact_draws_have_the_exact_covariance(data, measure):
