@@ -60,7 +60,7 @@ def test_moments(data, measure, law, method, matrix_free):
 
 def test_equations_that_are_not_solved_are_an_error(data, measure, rng, monkeypatch):
     monkeypatch.setattr("iclglass.validation.samplers.target._MAX_ITERATIONS", 1)
-    with pytest.raises(ConvergenceError, match="relative residual of .* use a larger ridge0"):
+    with pytest.raises(ConvergenceError, match=r"relative residual of .* use a larger ridge0"):
         sample(data, **measure, matrix_free=True, rng=rng)
 
 
