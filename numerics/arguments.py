@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LARGEST",
     "MOST",
+    "FloatArray",
     "as_number",
     "check_beta",
     "check_callable",
@@ -47,6 +48,9 @@ LARGEST = 1e30
 """Of unscaled parameters: beyond it, or below its inverse, products and cubes of matrices leave floating point."""
 MOST = 10**15
 """Counts above it would take longer than a lifetime, or more memory than there is."""
+
+FloatArray = NDArray[np.float64]
+"""What numbers of users become."""
 
 
 def check_count(name: str, value: object, *, minimum: int, maximum: int | None = None, reason: str = "") -> int:

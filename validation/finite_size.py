@@ -21,23 +21,19 @@ The last coefficient is almost proportional to the error of the value (correlati
 subtraction an allowance would grow with every chance deviation and forgive it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
-from iclglass.numerics.arguments import check_count
+from iclglass.numerics.arguments import FloatArray, check_count
 from iclglass.numerics.errors import ParameterError
 from iclglass.validation.statistics import mean_and_error, welch_satterthwaite
 
 __all__ = ["Extrapolation", "extrapolate", "extrapolation_weights"]
-
-FloatArray = NDArray[np.float64]
 
 NEXT_TERM = 0.5
 """Ratio allowed of the first missing term to the last fitted one, at the smallest dimension; an allowance, not a bound.
@@ -112,7 +108,8 @@ def extrapolate(dimensions: Sequence[int], samples: ArrayLike, order: int | None
     if degree > 2 or degree >= len(sizes):
         raise ParameterError(f"order must be 1 or 2 and below the number of dimensions ({len(sizes)}), got {degree}")
     means, errors = mean_and_error(values)
-    weights = extrapolation_weights(np.array(sizes, dtype=np.float64), degree)
+    places = np.array(sizes, dtype=np.float64)
+    weights = extrapolation_weights(places, degree)
     coefficients: FloatArray = weights @ means
     freedom = values.shape[1] - 1
     return Extrapolation(
@@ -121,8 +118,8 @@ def extrapolate(dimensions: Sequence[int], samples: ArrayLike, order: int | None
         dof=welch_satterthwaite(weights[0], errors, freedom),
         coefficients=coefficients,
         order=degree,
-        truncation=_truncation(np.array(sizes, dtype=np.float64), weights, coefficients, errors),
-        fit_p_value=_fit_p_value(np.array(sizes, dtype=np.float64), means, errors, degree, freedom),
+        truncation=_truncation(places, weights, coefficients, errors),
+        fit_p_value=_fit_p_value(places, means, errors, degree, freedom),
     )
 
 

@@ -25,16 +25,14 @@ entropy of D among D(D+1) spins; it changes no derivative of the free energy. Wh
 (`numerics.last_row`) the variable is D s W, and without last row there is none.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from iclglass.numerics.arguments import check_real
+from iclglass.numerics.arguments import FloatArray, check_real
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.finite_observables import log_units
 from iclglass.numerics.instance.linear_response import linear_response
@@ -69,8 +67,6 @@ class Observables:
     entropy: float
 
 
-FloatArray = NDArray[np.float64]
-
 QUANTITIES: tuple[str, ...] = tuple(field.name for field in fields(Observables))
 
 
@@ -85,14 +81,30 @@ def measure(
 ) -> Observables:
     """Measure every quantity of one data set.
 
-    ridge = D lambda0 >= 0 and temperature = D^2/beta >= 0 are the scaled ones; method is that of
-    `numerics.instance.linear_response.linear_response`. With ridge = 0 and fewer prompts than spins the weights
-    are those of minimum norm; temperature must then be 0 (ParameterError: the measure cannot be
-    normalised).
+    Parameters
+    ----------
+    prompts : Prompts
+    ridge, temperature : float
+        The scaled ones, D lambda0 >= 0 and D^2/beta >= 0. With ridge = 0 and fewer prompts than spins the weights are
+        those of minimum norm, and the temperature must be 0: the measure cannot be normalised.
+    method : str
+        Of `numerics.instance.linear_response.linear_response`.
+    test_spectrum : (D,) array_like, optional
+        e_icl is for new tasks w_i ~ N(0, test_spectrum_i), by default of variance 1 whatever the pretraining.
+    test_context : int, optional
+        Tokens of the prompts of e_icl, by default as in pretraining.
 
-    e_icl is for new tasks w_i ~ N(0, test_spectrum_i), by default of variance 1 whatever the pretraining, in prompts
-    of test_context tokens, by default as in pretraining. e_idg is for new prompts of the pretraining law.
+    Returns
+    -------
+    Observables
 
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        A value out of range, or a measure that cannot be normalised.
+
+    Examples
+    --------
     >>> from iclglass.validation.prompts import draw_prompts
     >>> data = draw_prompts(dimension=8, context=16, prompts=128, rng=np.random.default_rng(1))
     >>> found = measure(data, ridge=0.1)
@@ -113,13 +125,7 @@ def measure(
             "measure cannot be normalised; use ridge > 0, more prompts or temperature 0"
         )
     isotropic = test_spectrum is None
-    tested = gaussian_moments(
-        np.ones(dimension) if test_spectrum is None else eigenvalues_of(test_spectrum, dimension),
-        context=prompts.context_count if test_context is None else test_context,
-        label_noise=prompts.label_noise,
-        norm=prompts.norm,
-        **prompts.layer.to_dict(),
-    )
+    tested = _moments_of_new_tasks(prompts, test_spectrum, test_context)
     response = linear_response(prompts, ridge0, method, diagonal=temperature > 0 and not isotropic)
     weights = response.weights
     of_mean = weight_quantities(prompts, weights, tested)
@@ -152,15 +158,17 @@ def measure(
     )
 
 
-def weight_quantities(prompts: Prompts, weights: FloatArray, tested: PromptMoments) -> dict[str, float]:
-    """m, q, e_icl, e_idg, e_train and contrast of weights W, however they were found; tested: of a test prompt.
+def weight_quantities(prompts: Prompts, weights: FloatArray, tested: PromptMoments | None = None) -> dict[str, float]:
+    """m, q, e_icl, e_idg, e_train and contrast of weights W, however they were found.
+
+    tested: moments of a test prompt, by default with a new isotropic task and as many tokens as in pretraining.
 
     >>> from iclglass.validation.prompts import draw_prompts
     >>> data = draw_prompts(dimension=4, context=8, prompts=3, rng=np.random.default_rng(1))
-    >>> tested = gaussian_moments(np.ones(4), context=8, label_noise=0.0, norm="N")
-    >>> weight_quantities(data, np.zeros((5, 4)), tested)["e_icl"]
+    >>> weight_quantities(data, np.zeros((5, 4)))["e_icl"]
     1.0
     """
+    tested = _moments_of_new_tasks(prompts) if tested is None else tested
     return {
         "m": alignment(weights),
         "q": overlap(weights),
@@ -171,15 +179,23 @@ def weight_quantities(prompts: Prompts, weights: FloatArray, tested: PromptMomen
     }
 
 
+def _law(prompts: Prompts, context: int | None = None) -> dict[str, Any]:
+    tokens = prompts.context_count if context is None else context
+    return {"context": tokens, "label_noise": prompts.label_noise, "norm": prompts.norm, **prompts.layer.to_dict()}
+
+
+def _moments_of_new_tasks(
+    prompts: Prompts, spectrum: ArrayLike | None = None, context: int | None = None
+) -> PromptMoments:
+    """Of a prompt with a new task of the given law, isotropic by default."""
+    size = prompts.dimension
+    return gaussian_moments(
+        np.ones(size) if spectrum is None else eigenvalues_of(spectrum, size), **_law(prompts, context)
+    )
+
+
 def _pretraining_moments(prompts: Prompts) -> PromptMoments:
     """Of a new prompt of the law that the data set was drawn from."""
-    law: dict[str, Any] = {
-        "context": prompts.context_count,
-        "label_noise": prompts.label_noise,
-        "norm": prompts.norm,
-        **prompts.layer.to_dict(),
-    }
     if prompts.tasks is not None:
-        return pool_moments(prompts.tasks, **law)
-    eigenvalues = np.ones(prompts.dimension) if prompts.spectrum is None else prompts.spectrum
-    return gaussian_moments(eigenvalues, **law)
+        return pool_moments(prompts.tasks, **_law(prompts))
+    return _moments_of_new_tasks(prompts, prompts.spectrum)

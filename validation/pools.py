@@ -1,17 +1,13 @@
 """Pools of tasks at finite dimension: a task covariance's D eigenvalues, and tasks drawn from it."""
 
-from __future__ import annotations
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from iclglass.numerics.arguments import check_count, doubles
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import FloatArray, check_count, check_type, doubles
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.task_spectrum import TaskSpectrum
 
 __all__ = ["at_dimension", "draw_pool", "eigenvalues_of"]
-
-FloatArray = NDArray[np.float64]
 
 
 def draw_pool(*, dimension: int, count: int, spectrum: ArrayLike | None = None, rng: np.random.Generator) -> FloatArray:
@@ -27,8 +23,7 @@ def draw_pool(*, dimension: int, count: int, spectrum: ArrayLike | None = None, 
     """
     dimension = check_count("dimension", dimension, minimum=1)
     count = check_count("count", count, minimum=1)
-    if not isinstance(rng, np.random.Generator):
-        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    check_type("rng", rng, np.random.Generator, "a numpy.random.Generator")
     tasks: FloatArray = rng.standard_normal((count, dimension))
     if spectrum is not None:
         tasks *= np.sqrt(eigenvalues_of(spectrum, dimension))

@@ -6,43 +6,46 @@ So data sets of different P, other things equal, are the beginnings of one anoth
 independent.
 """
 
-from __future__ import annotations
-
 import functools
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real, doubles
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import MOST, FloatArray, check_count, check_type, doubles
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.blocks import BLOCK_PROMPTS
 from iclglass.numerics.instance.distributed import CACHE_BYTES, TASKS, DistributedFeatures
-from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.sizes import NORMS
 from iclglass.validation.observables import weight_quantities
 from iclglass.validation.pools import draw_pool
-from iclglass.validation.population import gaussian_moments
-from iclglass.validation.prompts import Prompts, draw_prompts
+from iclglass.validation.prompts import PromptLaw, Prompts, draw_prompts
 
 __all__ = ["PromptBlocks", "measure_blocks"]
 
-FloatArray = NDArray[np.float64]
-
 
 @dataclass(frozen=True, kw_only=True)
-class PromptBlocks:
+class PromptBlocks(PromptLaw):
     """P prompts of N labelled tokens in D dimensions: a `numerics.instance.blocks.BlockSource` of a few numbers.
 
-    dimension D >= 2, context N >= 1, prompts P >= 1, label_noise rho >= 0, norm "N" or "N+1", last_feature, last_row:
-    see `draw_prompts`.
-    task_count : K, tasks in a pool drawn from the seed, of which each prompt draws one; None: every prompt has its own.
-    seed : >= 0.    block_prompts : prompts in a block, at least 1; another number is another data set.
+    Parameters
+    ----------
+    dimension, context, prompts, label_noise, norm, last_feature, last_row
+        As in `draw_prompts`.
+    task_count : int, optional
+        K, tasks in a pool drawn from the seed, of which each prompt draws one; None: every prompt has its own.
+    seed : int
+        At least 0.
+    block_prompts : int
+        Prompts in a block, at least 1; another number is another data set.
 
-    Raises ParameterError or ParameterTypeError (a ValueError or TypeError) for a value outside its range.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        A value outside its range.
 
+    Examples
+    --------
     >>> source = PromptBlocks(dimension=4, context=8, prompts=10, seed=1, block_prompts=4)
     >>> source.blocks, source.block(2).prompts
     (3, 2)
@@ -50,42 +53,18 @@ class PromptBlocks:
     True
     """
 
-    dimension: int
-    context: int
-    prompts: int
-    label_noise: float = 0.0
-    norm: str = "N"
-    last_feature: str = "unit-tokens"
-    last_row: bool = True
     task_count: int | None = None
     seed: int
     block_prompts: int = BLOCK_PROMPTS
 
     def __post_init__(self) -> None:
-        counts = {"context": 1, "prompts": 1, "seed": 0, "block_prompts": 1}
-        checked: dict[str, object] = {
-            name: check_count(name, getattr(self, name), minimum=minimum, maximum=None if name == "seed" else MOST)
-            for name, minimum in counts.items()
-        }
-        checked["dimension"] = check_count(
-            "dimension",
-            self.dimension,
-            minimum=2,
-            maximum=MOST,
-            reason="in one dimension tokens have no part orthogonal to the task",
-        )
-        checked["label_noise"] = check_real("label_noise", self.label_noise, minimum=0.0, maximum=LARGEST)
-        checked["norm"] = check_choice("norm", self.norm, NORMS)
-        checked |= self.layer.to_dict()
+        super().__post_init__()
+        counts: dict[str, tuple[int, int | None]] = {"seed": (0, None), "block_prompts": (1, MOST)}
         if self.task_count is not None:
-            checked["task_count"] = check_count("task_count", self.task_count, minimum=1, maximum=MOST)
-        for name, value in checked.items():
+            counts["task_count"] = (1, MOST)
+        for name, (minimum, maximum) in counts.items():
+            value = check_count(name, getattr(self, name), minimum=minimum, maximum=maximum)
             object.__setattr__(self, name, value)
-
-    @property
-    def layer(self) -> LastRow:
-        """The last feature, and whether there is one."""
-        return LastRow(self.last_feature, self.last_row)
 
     @property
     def blocks(self) -> int:
@@ -101,7 +80,9 @@ class PromptBlocks:
         if index >= self.blocks:
             raise ParameterError(f"block {index} of {self.blocks}: the last one is {self.blocks - 1}")
         key = (self.dimension, self.block_prompts, index)
-        drawn = self._draw(self.block_prompts, np.random.SeedSequence(self.seed, spawn_key=key))
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+        tasks = None if self.task_count is None else _pool(self.dimension, self.task_count, self.seed)
+        drawn = draw_prompts(**self.law() | {"prompts": self.block_prompts}, tasks=tasks, rng=rng)
         return self._prompts([drawn], min(self.block_prompts, self.prompts - index * self.block_prompts))
 
     def whole(self) -> Prompts:
@@ -116,18 +97,6 @@ class PromptBlocks:
         )
         return self._prompts([self.block(index) for index in range(self.blocks)], self.prompts)
 
-    def _draw(self, prompts: int, stream: np.random.SeedSequence) -> Prompts:
-        return draw_prompts(
-            dimension=self.dimension,
-            context=self.context,
-            prompts=prompts,
-            label_noise=self.label_noise,
-            norm=self.norm,
-            **self.layer.to_dict(),
-            tasks=None if self.task_count is None else _pool(self.dimension, self.task_count, self.seed),
-            rng=np.random.default_rng(stream),
-        )
-
     def _prompts(self, parts: list[Prompts], count: int) -> Prompts:
         """The first prompts of several parts as one data set."""
         arrays = [
@@ -135,16 +104,7 @@ class PromptBlocks:
             for name in ("context", "query", "label")
         ]
         context, query, label = (array[:count] for array in arrays)
-        return Prompts(
-            context,
-            query,
-            label,
-            self.context,
-            self.label_noise,
-            self.norm,
-            parts[0].tasks,
-            last_feature=self.last_feature,
-        )
+        return replace(parts[0], context=context, query=query, label=label)
 
 
 def measure_blocks(
@@ -155,11 +115,29 @@ def measure_blocks(
     tasks: int = TASKS,
     cache_bytes: int = CACHE_BYTES,
 ) -> dict[str, float]:
-    """m, q, e_icl, e_idg, e_train and contrast of weights (D+1, D), see `validation.observables`; e_train takes a pass.
+    """m, q, e_icl, e_idg, e_train and contrast of weights, see `validation.observables`; e_train takes a pass.
 
-    e_icl is for new tasks in prompts of as many tokens as in pretraining. The other options are those of
-    `numerics.instance.distributed.DistributedFeatures`.
+    e_icl is for new tasks in prompts of as many tokens as in pretraining.
 
+    Parameters
+    ----------
+    source : PromptBlocks
+    weights : (D+1, D) array_like
+        Without last row (D, D).
+    executor, tasks, cache_bytes
+        As in `numerics.instance.distributed.DistributedFeatures`.
+
+    Returns
+    -------
+    dict of str to float
+
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        Another source, weights of another shape.
+
+    Examples
+    --------
     >>> from iclglass.numerics.instance.distributed import solve_distributed
     >>> source = PromptBlocks(dimension=4, context=8, prompts=32, seed=1)
     >>> solution = solve_distributed(source, ridge0=0.1 / 4, beta=1.0)
@@ -167,8 +145,7 @@ def measure_blocks(
     >>> 0 < found["e_train"] < found["e_icl"] < 1
     True
     """
-    if not isinstance(source, PromptBlocks):
-        raise ParameterTypeError(f"source must be a PromptBlocks, got {type(source).__name__}")
+    check_type("source", source, PromptBlocks, "a PromptBlocks")
     weights = doubles("weights", weights)
     shape = (source.layer.rows(source.dimension), source.dimension)
     if weights.shape != shape:
@@ -176,14 +153,7 @@ def measure_blocks(
             f"weights must have shape {shape}, rows and columns, got {weights.shape}: of a solution "
             "solution.mean[:, :-1]"
         )
-    tested = gaussian_moments(
-        np.ones(source.dimension),
-        context=source.context,
-        label_noise=source.label_noise,
-        norm=source.norm,
-        **source.layer.to_dict(),
-    )
-    found = weight_quantities(source.block(0), weights, tested)  # one block says what the law is
+    found = weight_quantities(source.block(0), weights)  # one block says what the law is
     features = DistributedFeatures(source, executor, tasks, cache_bytes)
     return found | {"e_train": features.train_error(weights)}
 

@@ -37,24 +37,31 @@ So (X1, e, X3) and one normal vector replace N D normals, for any N. The sums of
 factored form of step 2, which cannot become negative by rounding.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from iclglass.numerics.arguments import LARGEST, MOST, check_choice, check_count, check_real, doubles
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import (
+    LARGEST,
+    MOST,
+    FloatArray,
+    check_choice,
+    check_count,
+    check_real,
+    check_type,
+    doubles,
+)
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.sizes import NORMS, divisor
-from iclglass.validation.pools import eigenvalues_of
+from iclglass.validation.pools import draw_pool, eigenvalues_of
 
-__all__ = ["METHODS", "Prompts", "draw_prompts"]
-
-FloatArray = NDArray[np.float64]
+__all__ = ["METHODS", "PromptLaw", "Prompts", "draw_prompts"]
 
 METHODS = ("reduced", "tokens")
 
@@ -64,20 +71,64 @@ _CHUNK_ELEMENTS = 1 << 20
 """Tokens' entries held at once by method "tokens": bounds its memory whatever N is."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PromptLaw:
+    """P prompts of N tokens in D dimensions, each argument checked as `draw_prompts` says."""
+
+    dimension: int
+    context: int
+    prompts: int
+    label_noise: float = 0.0
+    norm: str = NORMS[0]
+    last_feature: str = "unit-tokens"
+    last_row: bool = True
+
+    def __post_init__(self) -> None:
+        reason = "in one dimension tokens have no part orthogonal to the task"
+        checked: dict[str, Any] = {
+            "dimension": check_count("dimension", self.dimension, minimum=2, maximum=MOST, reason=reason),
+            "context": check_count("context", self.context, minimum=1, maximum=MOST),
+            "prompts": check_count("prompts", self.prompts, minimum=1, maximum=MOST),
+            "label_noise": check_real("label_noise", self.label_noise, minimum=0.0, maximum=LARGEST),
+            "norm": check_choice("norm", self.norm, NORMS),
+            **self.layer.to_dict(),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def layer(self) -> LastRow:
+        """The last feature, and whether there is one."""
+        return LastRow(self.last_feature, self.last_row)
+
+    def law(self) -> dict[str, Any]:
+        """The arguments by name."""
+        return {field.name: getattr(self, field.name) for field in fields(PromptLaw)}
+
+
 @dataclass(frozen=True, eq=False)
 class Prompts(Instance):
     """One data set of P prompts in D dimensions.
 
-    context : (P, D+1), U = C/norm. The last column is the sum of the squared labels over norm, times the size of that
-        feature. (P, D) without last row.
-    query : (P, D), the query tokens X.
-    label : (P,), the labels y_t of the queries, noise included.
-    context_count : N, labelled tokens in a prompt.
-    label_noise : rho, variance of the noise on every label.
-    norm : "N" (LU, half of SG's code) or "N+1" (the other half: the query counts).
-    tasks : (K, D), the pool the prompts' tasks were drawn from; None: every prompt has its own.
-    spectrum : (D,), variances of the entries of tasks of their own; None: ones, or a pool.
-    token_covariance : (D, D), of context tokens and query alike; None: the identity.
+    Attributes
+    ----------
+    context : (P, D+1) array
+        U = C/norm. The last column is the sum of the squared labels over norm, times the size of that feature. (P, D)
+        without last row.
+    query, label : (P, D) and (P,) arrays
+        The query tokens X, and the labels y_t of the queries, noise included.
+    context_count : int
+        N, labelled tokens in a prompt.
+    label_noise : float
+        rho, variance of the noise on every label.
+    norm : {"N", "N+1"}
+        LU and half of SG's code; the other half, where the query counts.
+    tasks : (K, D) array, optional
+        The pool the prompts' tasks were drawn from; None: every prompt has its own.
+    spectrum : (D,) array, optional
+        Variances of the entries of tasks of their own; None: ones, or a pool.
+    token_covariance : (D, D) array, optional
+        Of context tokens and query alike; None: the identity.
     """
 
     context_count: int
@@ -105,48 +156,65 @@ def draw_prompts(
 ) -> Prompts:
     """Draw P independent prompts, each with its own task or with one of a pool.
 
-    dimension D >= 2, context N >= 1, prompts P >= 1, label_noise rho >= 0; norm "N" or "N+1". method
-    "reduced" uses the exact law in the module's docstring, O(P D) time and memory; method "tokens" draws
-    all N tokens of each prompt, O(P N D) time, O(P D) memory: the slow obvious version the other one is
-    tested against. The two give the same law, not the same numbers.
+    Parameters
+    ----------
+    dimension, context, prompts : int
+        D >= 2, N >= 1 and P >= 1.
+    label_noise : float
+        rho >= 0.
+    norm : {"N", "N+1"}
+        What the context's sums are divided by.
+    last_feature : {"unit-tokens", "scaled-tokens"}
+        Size of the last feature: as in SG, or 1/sqrt(D) of it as in LU.
+    last_row : bool
+        False leaves the last column out. All else is the same to the bit: one seed gives one data set for all layers.
+    method : {"reduced", "tokens"}
+        The exact law in the module's docstring, O(P D) time and memory; or all N tokens of each prompt, O(P N D) time
+        and O(P D) memory: the slow obvious version. The two give the same law, not the same numbers.
+    tasks : (K, D) array_like, optional
+        A pool (`validation.pools.draw_pool`): each prompt draws one of the K tasks, independently, each with
+        probability 1/K. Without a pool every prompt has a task of its own, w_i ~ N(0, spectrum_i) independent.
+    spectrum : (D,) array_like, optional
+        By default ones.
+    token_covariance : (D, D) array_like, optional
+        Of the context tokens and of the query, symmetric and positive definite; by default the identity. Label
+        variance is then Tr(covariance)/D: scale it to trace D to keep labels of order one. (SG Fig. S4 correlates the
+        positions of a prompt instead: `validation.paper.correlated_tokens`.)
+    rng : numpy.random.Generator
+        Decides every number.
 
-    last_feature: "unit-tokens" (SG) or "scaled-tokens" (LU): the last column is multiplied by 1/sqrt(D). last_row:
-    False leaves it out. All else is the same to the bit: one seed gives one data set for all layers.
+    Returns
+    -------
+    Prompts
 
-    tasks: a pool, (K, D) (see `validation.pools.draw_pool`): each prompt draws one of the K tasks at random,
-    independently, each with probability 1/K. Without a pool every prompt has a task of its own, with independent
-    entries w_i ~ N(0, spectrum_i), by default of variance 1.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        A value outside its range.
 
-    token_covariance: (D, D), symmetric and positive definite, of the context tokens and of the query, by default the
-    identity. Label variance is then Tr(covariance)/D: scale it to trace D to keep labels of order one. (SG Fig. S4
-    correlates the positions of a prompt instead: `validation.paper.correlated_tokens`.)
-
-    Raises ParameterError or ParameterTypeError (a ValueError or TypeError) for a value outside its range.
-
+    Examples
+    --------
     >>> data = draw_prompts(dimension=4, context=8, prompts=3, rng=np.random.default_rng(1))
     >>> data.context.shape, data.query.shape, data.label.shape, data.spins
     ((3, 5), (3, 4), (3,), 20)
     """
-    dimension = check_count(
-        "dimension",
-        dimension,
-        minimum=2,
-        maximum=MOST,
-        reason="in one dimension tokens have no part orthogonal to the task",
+    law = PromptLaw(
+        dimension=dimension,
+        context=context,
+        prompts=prompts,
+        label_noise=label_noise,
+        norm=norm,
+        last_feature=last_feature,
+        last_row=last_row,
     )
-    context = check_count("context", context, minimum=1, maximum=MOST)
-    prompts = check_count("prompts", prompts, minimum=1, maximum=MOST)
-    label_noise = check_real("label_noise", label_noise, minimum=0.0, maximum=LARGEST)
+    dimension, context, prompts, label_noise = law.dimension, law.context, law.prompts, law.label_noise
     check_memory(
         8.0 * _ARRAYS * prompts * (dimension + 1),
         what=f"{prompts} prompts of dimension {dimension}",
         remedy="take fewer prompts or a smaller dimension",
     )
-    norm = check_choice("norm", norm, NORMS)
-    layer = LastRow(last_feature, last_row)
     method = check_choice("method", method, METHODS)
-    if not isinstance(rng, np.random.Generator):
-        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    check_type("rng", rng, np.random.Generator, "a numpy.random.Generator")
 
     covariance, factor = (None, None) if token_covariance is None else _covariance(token_covariance, dimension)
     task, pool, eigenvalues = _tasks(dimension, prompts, tasks, spectrum, rng)
@@ -155,17 +223,17 @@ def draw_prompts(
         query = query @ factor.T
     label = np.einsum("pd,pd->p", task, query) / np.sqrt(dimension)
     label += np.sqrt(label_noise) * rng.standard_normal(prompts)
+    scores = np.empty((prompts, law.layer.rows(dimension)))
     if method == "tokens":
-        scores = _token_sums(task, context, label_noise, factor, layer.rows(dimension), rng)
-    elif factor is None:
-        scores = _reduced_sums(task, context, label_noise, layer.rows(dimension), rng)
+        _token_sums(scores, task, context, label_noise, factor, rng)
     else:
-        scores = _reduced_sums(task @ factor, context, label_noise, layer.rows(dimension), rng)
-        scores[:, :dimension] = scores[:, :dimension] @ factor.T
+        _reduced_sums(scores, task if factor is None else task @ factor, context, label_noise, rng)
+        if factor is not None:
+            scores[:, :dimension] = scores[:, :dimension] @ factor.T
     scores /= divisor(context, norm)
-    scores[:, dimension:] *= layer.scale(dimension)
+    scores[:, dimension:] *= law.layer.scale(dimension)
     drawn = (scores, query, label, context, label_noise, norm, pool, eigenvalues, covariance)
-    return Prompts(*drawn, last_feature=layer.last_feature)
+    return Prompts(*drawn, last_feature=law.last_feature)
 
 
 def _covariance(value: ArrayLike, dimension: int) -> tuple[FloatArray, FloatArray]:
@@ -197,11 +265,8 @@ def _tasks(
 ) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
     """One task a prompt, (P, D); and the pool, or the variances, that they come from."""
     if tasks is None:
-        eigenvalues = None if spectrum is None else eigenvalues_of(spectrum, dimension)
-        own: FloatArray = rng.standard_normal((prompts, dimension))
-        if eigenvalues is not None:
-            own *= np.sqrt(eigenvalues)
-        return own, None, eigenvalues
+        own = draw_pool(dimension=dimension, count=prompts, spectrum=spectrum, rng=rng)
+        return own, None, None if spectrum is None else eigenvalues_of(spectrum, dimension)
     if spectrum is not None:
         raise ParameterError("spectrum is of tasks of their own: draw the pool with it, and leave it out here")
     pool = doubles("tasks", tasks)
@@ -213,8 +278,8 @@ def _tasks(
 
 
 def _reduced_sums(
-    task: FloatArray, context: int, label_noise: float, rows: int, rng: np.random.Generator
-) -> FloatArray:
+    result: FloatArray, task: FloatArray, context: int, label_noise: float, rng: np.random.Generator
+) -> None:
     """C, (P, rows), from its law given the tasks; the steps are those of the module's docstring."""
     prompts, dimension = task.shape
     length = np.sqrt(np.einsum("pd,pd->p", task, task))
@@ -223,12 +288,7 @@ def _reduced_sums(
     across = rng.chisquare(context - 1, prompts) if context > 1 else np.zeros(prompts)  # X3
     projection = length / np.sqrt(dimension) * along + noise  # r
     label_square = projection**2 + label_noise * across  # |y|^2
-
-    result = np.empty((prompts, rows))
-    # A few prompts at a time: nothing beside the data set itself is of its size.
-    step = max(1, _CHUNK_ELEMENTS // (64 * dimension))
-    for start in range(0, prompts, step):
-        part = slice(start, start + step)
+    for part in _parts(prompts, 64 * dimension):
         # The task zero has no direction: nothing is projected out, which is its law (t = 0).
         direction = task[part] / np.where(length[part] > 0, length[part], 1.0)[:, None]
         normal = rng.standard_normal(direction.shape)
@@ -237,23 +297,29 @@ def _reduced_sums(
         direction *= (along[part] * projection[part])[:, None]
         np.add(normal, direction, out=result[part, :dimension])
     result[:, dimension:] = label_square[:, None]
-    return result
 
 
 def _token_sums(
-    task: FloatArray, context: int, label_noise: float, factor: FloatArray | None, rows: int, rng: np.random.Generator
-) -> FloatArray:
+    result: FloatArray,
+    task: FloatArray,
+    context: int,
+    label_noise: float,
+    factor: FloatArray | None,
+    rng: np.random.Generator,
+) -> None:
     """C, (P, rows), from all N tokens of each prompt, a few prompts at a time; factor L of their covariance."""
     prompts, dimension = task.shape
-    result = np.empty((prompts, rows))
-    step = max(1, _CHUNK_ELEMENTS // (context * dimension))
-    for start in range(0, prompts, step):
-        part = slice(start, min(start + step, prompts))
-        tokens = rng.standard_normal((part.stop - start, context, dimension))
+    for part in _parts(prompts, context * dimension):
+        tokens = rng.standard_normal((part.stop - part.start, context, dimension))
         if factor is not None:
             tokens = tokens @ factor.T
         labels = np.einsum("pkd,pd->pk", tokens, task[part]) / np.sqrt(dimension)
         labels += np.sqrt(label_noise) * rng.standard_normal(labels.shape)
         result[part, :dimension] = np.einsum("pk,pkd->pd", labels, tokens)
         result[part, dimension:] = np.einsum("pk,pk->p", labels, labels)[:, None]
-    return result
+
+
+def _parts(prompts: int, elements: int) -> Iterator[slice]:
+    """A few prompts at a time, of so many elements each: nothing beside the data set itself is of its size."""
+    step = max(1, _CHUNK_ELEMENTS // elements)
+    return (slice(start, min(start + step, prompts)) for start in range(0, prompts, step))

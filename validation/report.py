@@ -33,9 +33,8 @@ pre { overflow-x: auto; background: #f5f5f5; padding: .8rem; font-size: .85rem; 
 def paragraph(text: str, *, note: bool = False) -> str:
     """Escaped text as a paragraph.
 
-    Examples:
-        >>> paragraph("a < b")
-        '<p>a &lt; b</p>'
+    >>> paragraph("a < b")
+    '<p>a &lt; b</p>'
     """
     return f'<p class="note">{html.escape(text)}</p>' if note else f"<p>{html.escape(text)}</p>"
 
@@ -59,66 +58,52 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, prose: bool =
 
     body = "\n".join(line(row, "td") for row in rows)
     kind = ' class="prose"' if prose else ""
-    return f'<div class="wide"><table{kind}>\n<thead>{line(header, "th")}</thead>\n<tbody>{body}</tbody></table></div>'
+    return _wide(f"<table{kind}>\n<thead>{line(header, 'th')}</thead>\n<tbody>{body}</tbody></table>")
 
 
 def picture(path: Path, caption: str, *, panels: bool = False) -> str:
     """A PNG file, inline, with its caption (which is its alternative text, too).
 
-    With ``panels`` it keeps a readable size on a narrow screen and scrolls sideways.
-
-    Raises:
-        OSError: the file cannot be read.
+    With ``panels`` it keeps a readable size on a narrow screen and scrolls sideways. OSError: no such file.
     """
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    text = html.escape(caption, quote=True)
-    source = f'alt="{text}" src="data:image/png;base64,{data}"'
-    image = f'<div class="wide"><img class="panels" {source}></div>' if panels else f"<img {source}>"
-    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
+    image = _image("png", path.read_bytes(), caption, ' class="panels"' if panels else "")
+    return f"<figure>{_wide(image) if panels else image}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
 def equation(latex: str, text: str) -> str:
     """A formula drawn as inline SVG, with the same as text for those who cannot see it.
 
-    Raises:
-        ValueError: LaTeX beyond what matplotlib's mathtext draws.
+    ValueError: LaTeX beyond what matplotlib's mathtext draws.
     """
     from matplotlib.font_manager import FontProperties
     from matplotlib.mathtext import math_to_image
 
     buffer = io.BytesIO()
     math_to_image(f"${latex}$", buffer, prop=FontProperties(size=16), format="svg")
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    alternative = html.escape(text, quote=True)
-    return f'<div class="wide"><img alt="{alternative}" src="data:image/svg+xml;base64,{data}"></div>'
+    return _wide(_image("svg+xml", buffer.getvalue(), text))
+
+
+def _image(kind: str, data: bytes, text: str, more: str = "") -> str:
+    coded = base64.b64encode(data).decode("ascii")
+    return f'<img{more} alt="{html.escape(text)}" src="data:image/{kind};base64,{coded}">'
+
+
+def _wide(part: str) -> str:
+    """Scrolls sideways where the screen is narrow."""
+    return f'<div class="wide">{part}</div>'
 
 
 def write_page(path: Path, *, title: str, sections: Sequence[tuple[str, Sequence[str]]], force: bool = False) -> None:
-    """Write the page: a title, then a heading and its parts for each section.
+    """Write the page: a title, then for each section its heading and its parts, made by the functions of this module.
 
-    Args:
-        path: file to write, atomically.
-        title: heading of the page.
-        sections: (heading, parts), parts made by the functions of this module.
-        force: replace an existing file.
-
-    Raises:
-        OutputError: the file exists, or cannot be written.
+    The file is written atomically. OutputError: it exists and not ``force``, or it cannot be written.
     """
-    body = []
-    for heading, parts in sections:
-        body += [f"<h2>{html.escape(heading)}</h2>", *parts]
-    page = "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>",
-            f"<body><h1>{html.escape(title)}</h1>",
-            *body,
-            "</body></html>",
-            "",
-        ]
+    head = (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n<body><h1>{html.escape(title)}</h1>"
     )
+    body = [part for heading, parts in sections for part in (f"<h2>{html.escape(heading)}</h2>", *parts)]
+    page = "\n".join([head, *body, "</body></html>\n"])
     with replacing(path, force=force) as temporary:
         temporary.write_text(page, encoding="utf-8")

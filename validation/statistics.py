@@ -5,15 +5,13 @@ correlated. A comparison of k quantities with family false-alarm rate f uses, fo
 Student t test at f/k (Bonferroni: valid whatever the dependence between the quantities).
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
-from iclglass.numerics.arguments import check_count, check_real
+from iclglass.numerics.arguments import FloatArray, check_count, check_real
 from iclglass.numerics.errors import ParameterError
 
 __all__ = [
@@ -24,8 +22,6 @@ __all__ = [
     "welch_satterthwaite",
     "z_score",
 ]
-
-FloatArray = NDArray[np.float64]
 
 
 def mean_and_error(samples: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -7,8 +7,9 @@ from tests.golden.table import Table, stack
 
 __all__ = ["instances", "samples", "training"]
 
+_LAW = ("context", "prompts", "label_noise", "norm")
 _INSTANCES = [
-    # (context N, prompts P, label noise, norm, ridge0, beta)
+    # the law, then ridge0 and beta
     (6, 1500, 0.0, "N", 0.02, 100.0),
     (12, 2000, 0.1, "N", 0.01, 50.0),
     (30, 1000, 0.3, "N", 0.005, 200.0),
@@ -29,47 +30,29 @@ def instances() -> Table:
     """
     none = iclglass.Prediction(np.full(5, np.nan), np.full(5, np.nan), "none")
     rows = []
-    for seed, (context, prompts, noise, norm, ridge0, beta) in enumerate(_INSTANCES):
+    for seed, place in enumerate(_INSTANCES):
+        law, measure = dict(zip(_LAW, place[:4], strict=True)), dict(zip(("ridge0", "beta"), place[4:], strict=True))
         rng = np.random.default_rng(seed)
-        data = iclglass.draw_prompts(
-            dimension=6, context=context, prompts=prompts, label_noise=noise, norm=norm, rng=rng
-        )
-        new = iclglass.draw_prompts(dimension=6, context=context, prompts=5, label_noise=noise, norm=norm, rng=rng)
+        data, new = (iclglass.draw_prompts(dimension=6, **law | more, rng=rng) for more in ({}, {"prompts": 5}))
         for method in ("gamp", "exact", "tap", "published"):
-            found = iclglass.solve_instance(data, ridge0=ridge0, beta=beta, method=method)
+            found = iclglass.solve_instance(data, **measure, method=method)
             overlaps = iclglass.overlaps(found)
             predicted = none
             if np.isfinite(found.mean).all():
                 predicted = iclglass.predict(found, new.context, new.query, instance=data)
-            rows.append(
-                (
-                    {
-                        "seed": seed,
-                        "context": context,
-                        "prompts": prompts,
-                        "label_noise": noise,
-                        "norm": norm,
-                        "ridge0": ridge0,
-                        "beta": beta,
-                        "method": method,
-                    },
-                    {
-                        "mean": found.mean,
-                        "variance_row_means": found.variance.mean(axis=1),
-                        "variance_column_means": found.variance.mean(axis=0),
-                        "free_energy": found.free_energy,
-                        "status": found.status.name,
-                        "m": overlaps.m,
-                        "q": overlaps.q,
-                        "q_self": overlaps.q_self,
-                        "uniqueness": overlaps.uniqueness,
-                        "contrast": iclglass.contrast(found),
-                        "predicted_mean": predicted.mean,
-                        "predicted_deviation": predicted.deviation,
-                        "label": new.label,
-                    },
-                )
-            )
+            values = {
+                "mean": found.mean,
+                "variance_row_means": found.variance.mean(axis=1),
+                "variance_column_means": found.variance.mean(axis=0),
+                "free_energy": found.free_energy,
+                "status": found.status.name,
+                "contrast": iclglass.contrast(found),
+                "predicted_mean": predicted.mean,
+                "predicted_deviation": predicted.deviation,
+                "label": new.label,
+            }
+            values |= {name: getattr(overlaps, name) for name in ("m", "q", "q_self", "uniqueness")}
+            rows.append(({"seed": seed, **law, **measure, "method": method}, values))
     return stack(rows)
 
 
@@ -84,16 +67,9 @@ def samples() -> Table:
         found = iclglass.sample(
             _small(), ridge0=0.02, beta=50.0, method=method, draws=8, chains=2, rng=np.random.default_rng(seed)
         )
-        values = {name: np.asarray(column) for name, column in found.observables.items()}
-        values |= {
-            "last_weights": found.weights[:, -1],
-            "acceptance": found.acceptance,
-            "step": found.step,
-            "bound": found.bound,
-            "trajectory": found.trajectory,
-            "warmup": found.warmup,
-            "thin": found.thin,
-        }
+        names = ("acceptance", "step", "bound", "trajectory", "warmup", "thin")
+        values = {**found.observables, **{name: getattr(found, name) for name in names}}
+        values["last_weights"] = found.weights[:, -1]
         rows.append(({"method": method, "seed": seed}, values))
     return stack(rows)
 
@@ -104,21 +80,10 @@ def training() -> Table:
     rows = []
     for parametrisation in ("merged", "separate"):
         for optimiser, batch, rate in (("gd", None, 0.1), ("sgd", 10, 0.05), ("adam", None, 0.02), ("adam", 15, 0.02)):
-            run = iclglass.train(
-                _small(),
-                parametrisation=parametrisation,
-                optimiser=optimiser,
-                batch=batch,
-                steps=40,
-                learning_rate=rate,
-                ridge0=0.02,
-                test=test,
-                record=[1, 5, 20],
-                rng=np.random.default_rng(13),
-            )
+            place = {"parametrisation": parametrisation, "optimiser": optimiser, "batch": batch}
+            rates = {"learning_rate": rate, "ridge0": 0.02, "steps": 40, "record": [1, 5, 20]}
+            run = iclglass.train(_small(), **place, **rates, test=test, rng=np.random.default_rng(13))
             names = ("steps", "energy", "train_error", "test_error", "residual", "weights", "stable_rate")
-            values = {name: getattr(run, name) for name in names}
-            values["outcome"] = str(run.outcome)
-            place = {"parametrisation": parametrisation, "optimiser": optimiser, "batch": batch or 60}
-            rows.append((place, values))
+            values = {"outcome": str(run.outcome), **{name: getattr(run, name) for name in names}}
+            rows.append((place | {"batch": batch or 60}, values))
     return stack(rows)

@@ -24,19 +24,10 @@ def validations() -> Table:
         found = iclglass.validate(**given, dimension=(6, 8, 10), samples=6, seed=seed)
         for row in found.rows:
             for size in row.sizes:
-                rows.append(
-                    (
-                        {**given, "seed": seed, "quantity": row.quantity, "dimension": size.dimension},
-                        {
-                            "mean": size.mean,
-                            "standard_error": size.standard_error,
-                            "theory": size.theory,
-                            "asymptotic_theory": row.theory,
-                            "extrapolated": row.extrapolated,
-                            "extrapolated_standard_error": row.standard_error,
-                        },
-                    )
-                )
+                place = {**given, "seed": seed, "quantity": row.quantity, "dimension": size.dimension}
+                values = {name: getattr(size, name) for name in ("mean", "standard_error", "theory")}
+                values |= {"asymptotic_theory": row.theory, "extrapolated": row.extrapolated}
+                rows.append((place, values | {"extrapolated_standard_error": row.standard_error}))
     return stack(rows)
 
 
@@ -61,14 +52,8 @@ def sweeps() -> Table:
     ):
         for road, options in roads.items():
             temperature = {"temperature": 0.1} if road == "sampling" else {}
-            dataset = iclglass.sweep_simulated(
-                **{**given, **temperature},
-                **options,
-                road=road,
-                samples=3,
-                seed=seed,
-                theory="distinct_tasks" not in given,
-            )
+            asked = {**given, **temperature, **options, "theory": "distinct_tasks" not in given}
+            dataset = iclglass.sweep_simulated(**asked, road=road, samples=3, seed=seed)
             for name in dataset.data_vars:
                 place = {**given, "seed": seed, "road": road, "variable": str(name)}
                 rows.append((place, {"value": np.float64(dataset[name].item())}))

@@ -8,18 +8,6 @@ import numpy as np
 import iclglass
 from tests.golden.table import Table, join, stack
 
-__all__ = [
-    "best_ridge",
-    "digits",
-    "finite_size",
-    "learning_curve",
-    "lines",
-    "solve",
-    "state_evolution",
-    "stopping_time",
-    "sweep",
-]
-
 Columns = Mapping[str, np.ndarray]
 
 _DRAWN = {
@@ -171,29 +159,18 @@ def best_ridge() -> Table:
 def lines() -> Table:
     """Vertices of the lines on four phase diagrams, and of the threshold at finite dimension."""
     tau, alpha = np.geomspace(0.2, 4, 16), np.geomspace(0.3, 20, 16)
+    plane = {"task_diversity": tau, "context_length": alpha}
+    ridges = {"task_diversity": 2.0, "context_length": alpha, "ridge": np.geomspace(1e-3, 10, 16), "label_noise": 0.2}
+    pools = {"task_diversity": 2.0, "distinct_tasks": np.geomspace(0.05, 50, 16), "ridge": 0.01, "label_noise": 0.1}
+    pools["context_length"] = np.geomspace(0.2, 50, 16)
     asked = {
         "tau-alpha": (
-            {"task_diversity": tau, "context_length": alpha, "ridge": 0.01, "label_noise": 0.1},
+            {**plane, "ridge": 0.01, "label_noise": 0.1},
             ["interpolation-threshold", "contrast=0.8", "minimum=task-diversity", "peak=task-diversity"],
         ),
-        "ridge-alpha": (
-            {"task_diversity": 2.0, "context_length": alpha, "ridge": np.geomspace(1e-3, 10, 16), "label_noise": 0.2},
-            ["best-ridge", "contrast=0.9"],
-        ),
-        "kappa-alpha": (
-            {
-                "task_diversity": 2.0,
-                "context_length": np.geomspace(0.2, 50, 16),
-                "distinct_tasks": np.geomspace(0.05, 50, 16),
-                "ridge": 0.01,
-                "label_noise": 0.1,
-            },
-            ["crossover", "memorisation-threshold", "context-saturation"],
-        ),
-        "dimension 10": (
-            {"task_diversity": tau, "context_length": alpha, "dimension": 10},
-            ["interpolation-threshold"],
-        ),
+        "ridge-alpha": (ridges, ["best-ridge", "contrast=0.9"]),
+        "kappa-alpha": (pools, ["crossover", "memorisation-threshold", "context-saturation"]),
+        "dimension 10": ({**plane, "dimension": 10}, ["interpolation-threshold"]),
     }
     rows = []
     for title, (parameters, names) in asked.items():
@@ -222,15 +199,9 @@ def sweep() -> Table:
 def digits() -> Table:
     """Thirty digits, as strings."""
     rows = []
-    for tau, alpha, rho, ridge, temperature in [
-        ("2", "1", "0", "0.1", "0"),
-        ("0.5", "3", "0.2", "1e-6", "0"),
-        ("1", "2", "0", "0.001", "0.5"),
-        ("3", "5", "0.1", "0", "0.2"),
-        ("0.7", "0.3", "1", "0", "0"),
-    ]:
-        given = {"task_diversity": tau, "context_length": alpha, "label_noise": rho, "ridge": ridge}
-        given["temperature"] = temperature
+    names = ("task_diversity", "context_length", "label_noise", "ridge", "temperature")
+    for point in ("2 1 0 0.1 0", "0.5 3 0.2 1e-6 0", "1 2 0 0.001 0.5", "3 5 0.1 0 0.2", "0.7 0.3 1 0 0"):
+        given = dict(zip(names, point.split(), strict=True))
         found = iclglass.solve_digits(digits=30, **given)
         rows.append((given, {name: str(value) for name, value in found.values.items()}))
     return stack(rows)

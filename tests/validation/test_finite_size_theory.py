@@ -43,25 +43,24 @@ def read_points(name):
         ]
 
 
-def compare(point, seed=SEED):
+def simulated_and_theory(point, seed=SEED, **layer):
     """Simulated mean, standard error of the comparison, both theories, standard error of the simulation alone.
 
     Averages over pools are sampled in the theory too: that of the comparison holds both.
     """
     point = dict(point)
-    norm, samples, dimension = point.pop("norm"), int(point.pop("samples")), int(point.pop("dimension"))
-    found = simulate(**point, norm=norm, temperature=TEMPERATURE, dimensions=(dimension,), samples=samples, seed=seed)
-    finite = solve_finite(**point, dimension=dimension, norm=norm, temperature=TEMPERATURE)
-    limit = solve(**point, temperature=TEMPERATURE)
-    assert int(finite.prompts) == found.prompts[0]
-    assert int(finite.context) == found.contexts[0]
-    assert int(finite.task_count) == found.task_counts[0]
+    samples, dimension = int(point.pop("samples")), int(point.pop("dimension"))
+    limit = solve(**{name: value for name, value in point.items() if name != "norm"}, temperature=TEMPERATURE)
+    point |= {"temperature": TEMPERATURE, **layer}
+    found = simulate(**point, dimensions=(dimension,), samples=samples, seed=seed)
+    finite = solve_finite(**point, dimension=dimension)
+    integers = int(finite.prompts), int(finite.context), int(finite.task_count)
+    assert integers == (found.prompts[0], found.contexts[0], found.task_counts[0])
     rows = {}
     for name in QUANTITIES:
         mean, error = mean_and_error(found.values[name][0])
-        theory = getattr(finite, name)
         sampling = np.nan_to_num(finite.standard_errors[name])
-        rows[name] = np.array([mean, np.hypot(error, sampling), theory, getattr(limit, name), error])
+        rows[name] = np.array([mean, np.hypot(error, sampling), getattr(finite, name), getattr(limit, name), error])
     if "distinct_tasks" not in point:
         return rows
     # The same data sets: their errors fluctuate together, the gap between them little.
@@ -96,10 +95,10 @@ def test_given_pool_at_every_quantity():
     assert worst["typical"] > 2 * Z_SCORE, worst
 
 
-def excess(name, row, theory, dimension):
+def excess(name, row, theory, dimension, floor=TEMPERATURE):
     """Deviation beyond the allowance for neglected terms, in standard errors."""
     mean, error = row[:2]
-    scale = max(abs(mean), TEMPERATURE) if name in ("free_energy", "energy", "entropy") else abs(mean)
+    scale = max(abs(mean), floor) if name in ("free_energy", "energy", "entropy") else abs(mean)
     allowance = NEGLECTED.get(name, NEGLECTED_ELSEWHERE) / dimension**2 * scale
     return max(abs(mean - theory) - allowance, 0.0) / error
 
@@ -114,7 +113,7 @@ POINTS = [
 
 @pytest.mark.parametrize("point", [*POINTS[:2], *(pytest.param(point, marks=pytest.mark.slow) for point in POINTS[2:])])
 def test_every_quantity_agrees_where_the_asymptotic_theory_does_not(point):
-    rows = compare(point | {"samples": 400})
+    rows = simulated_and_theory(point | {"samples": 400})
     worst = {name: excess(name, row, row[2], point["dimension"]) for name, row in rows.items()}
     assert max(worst.values()) < Z_SCORE, worst
     asymptotic = [excess(name, row, row[3], point["dimension"]) for name, row in rows.items()]
@@ -131,7 +130,7 @@ def test_fixed_points_by_direct_simulation(file, count):
     points = read_points(file)
     assert len(points) >= count
     assert {point["dimension"] for point in points} == {8, 10, 16, 20, 32}
-    tables = [compare(point) for point in points]
+    tables = [simulated_and_theory(point) for point in points]
     values = {name: np.array([table[name] for table in tables]) for name in tables[0]}
 
     def figures(names, column):

@@ -13,7 +13,6 @@ import iclglass.validation.suite.compared as compared_module
 import iclglass.validation.suite.suite as suite_module
 from iclglass.numerics.saddle_point import solve
 from iclglass.validation.crosscheck import compare
-from iclglass.validation.finite_size import extrapolation_weights
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.paper.figure import pooled
 from iclglass.validation.simulation import simulate
@@ -155,18 +154,3 @@ def test_the_spread_taken_from_like_is_rescaled_to_the_number_of_repeats():
     # and the other way round, where unscaled they are too large
     few, many = (1 + 0.1 * rng.standard_normal((4, repeats)) for repeats in (3, 48))
     assert pooled("x", many, false_alarm=0.05, comparisons=1, like=few).row[3] < 0.05
-
-
-@pytest.mark.parametrize(("sizes", "order"), [((8, 12, 20, 32), 2), ((8, 12, 20, 32), 1), ((8, 16, 32), 1)])
-def test_extrapolation_weighs_sizes_by_their_variance(sizes, order):
-    """Unweighted, the extrapolated value scatters more than the best linear estimate (Gauss and Markov) does.
-
-    Generalised least squares for a variance proportional to 1/D^2, by its normal equations.
-    """
-    powers = np.vander(1 / np.array(sizes, dtype=float), order + 1, increasing=True)
-    precision = np.diag(np.square(np.array(sizes, dtype=float)))
-    best = np.linalg.solve(powers.T @ precision @ powers, powers.T @ precision)
-    np.testing.assert_allclose(extrapolation_weights(sizes, order), best, rtol=1e-8)
-    plain = np.linalg.pinv(powers)
-    scatter = [float(np.sqrt(np.sum((weights[0] / sizes) ** 2))) for weights in (best, plain)]
-    assert scatter[0] < 0.98 * scatter[1]

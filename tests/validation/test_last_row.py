@@ -1,6 +1,5 @@
 """Data sets of every layer: their bits, their moments, the solvers on D x D weights, the theory against simulation."""
 
-import dataclasses
 import json
 import math
 
@@ -11,7 +10,6 @@ import iclglass
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import solve_finite
 from iclglass.numerics.fixed_point import Status
-from iclglass.numerics.instance.blocks import InstanceBlocks
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.linear_response import ground_state, linear_response
 from iclglass.numerics.instance.predictions import contrast, overlaps, predict
@@ -23,9 +21,8 @@ from iclglass.numerics.state_evolution import state_evolution
 from iclglass.numerics.storage import PROVENANCE
 from iclglass.validation.crosscheck import compare, validate
 from iclglass.validation.gradient_flow import gradient_flow, initial_weights
-from iclglass.validation.observables import QUANTITIES, measure
-from iclglass.validation.population import gaussian_moments, pool_moments, population_error
-from iclglass.validation.prompt_blocks import PromptBlocks, measure_blocks
+from iclglass.validation.population import gaussian_moments, population_error
+from iclglass.validation.prompt_blocks import PromptBlocks
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.samplers.checks import check_law
 from iclglass.validation.samplers.law import boltzmann_law
@@ -36,16 +33,13 @@ from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.suite.compared import finite_size_table
 from iclglass.validation.sweeping.sweep import sweep_simulated
 from iclglass.validation.training.loop import train
+from tests.validation.test_finite_size_theory import TEMPERATURE, Z_SCORE, excess, simulated_and_theory
 
 SCALED = {"last_feature": "scaled-tokens"}
 ABSENT = {"last_row": False}
 LAYERS = ({}, SCALED, ABSENT)
-# |z| of one normal comparison: false alarm 6.8e-6 each.
-Z_SCORE = 4.5
 # Condition numbers up to 1e4 times rounding.
 ROUNDING = 1e-10
-# What notes/finite_size.md states for the terms neglected, relative, in units of 1/D^2.
-NEGLECTED = {"chi": 3.0, "e_icl_gibbs": 3.0, "q_self": 3.0, "e_train": 8.0}
 
 
 def draw(seed=1, *, dimension=6, context=9, prompts=120, **options):
@@ -84,9 +78,8 @@ def test_the_layer_of_scaled_tokens_is_what_scaled_tokens_give():
     tasks = rng.standard_normal((prompts, dimension))
     labels = np.einsum("pkd,pd->pk", x, tasks) + 0.1 * rng.standard_normal((prompts, tokens))
     label = np.einsum("pd,pd->p", query, tasks)
-    row = np.concatenate(
-        [dimension / tokens * np.einsum("pk,pkd->pd", labels, x), (labels**2).mean(axis=1)[:, None]], axis=1
-    )
+    sums = dimension / tokens * np.einsum("pk,pkd->pd", labels, x)
+    row = np.column_stack([sums, (labels**2).mean(axis=1)])
     features = np.einsum("pj,pi->pij", query, row)  # s_ij = row_i query_j
     unit = np.sqrt(dimension)
     data = Instance.from_tokens(unit * x, labels, unit * query, label, **SCALED)
@@ -98,46 +91,6 @@ def test_the_layer_of_scaled_tokens_is_what_scaled_tokens_give():
     matrix = flat.T @ flat + prompts / dimension * lam * np.eye(flat.shape[1])
     theirs = np.linalg.solve(matrix, flat.T @ label).reshape(dimension + 1, dimension)
     assert np.allclose(ground_state(data, lam / dimension), theirs, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("pooled", [False, True])
-def test_population_errors_are_means_over_new_prompts(layer, pooled):
-    rng = np.random.default_rng(4)
-    law = {"context": 7, "label_noise": 0.3, "norm": "N+1", **layer}
-    tasks = rng.standard_normal((3, 5)) if pooled else None
-    moments = pool_moments(tasks, **law) if pooled else gaussian_moments(np.ones(5), **law)
-    weights = rng.standard_normal((5 + (layer != ABSENT), 5)) / 2 + np.eye(6, 5)[: 5 + (layer != ABSENT)]
-    weights[5:] *= 4  # so that a last feature of another size would be seen
-    data = draw_prompts(dimension=5, prompts=200_000, tasks=tasks, **law, rng=rng)
-    mean, error = mean_and_error((data.label - data.features.predict(weights)) ** 2)
-    assert abs(mean - population_error(weights, moments)) < Z_SCORE * error
-    if layer == SCALED:
-        other = pool_moments(tasks, **(law | {"last_feature": "unit-tokens"})) if pooled else gaussian_moments(
-            np.ones(5), **(law | {"last_feature": "unit-tokens"}))  # fmt: skip
-        assert abs(mean - population_error(weights, other)) > 2 * Z_SCORE * error
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize(("prompts", "ridge"), [(120, 0.3), (20, 0.3), (120, 0.0)])
-def test_measure_is_the_dense_measure(layer, prompts, ridge):
-    data, size, temperature = draw(prompts=prompts, label_noise=0.1, **layer), 6, 0.4
-    found = measure(data, ridge=ridge, temperature=temperature)
-    exact = boltzmann(data, ridge0=ridge / size, beta=size**2 / temperature)
-    rows = data.context.shape[1]
-    covariance = exact.covariance * size**2 / temperature
-    chi = float(np.trace(covariance[: size**2, : size**2])) / size**3
-    assert math.isclose(found.chi, chi, rel_tol=ROUNDING)
-    assert math.isclose(found.q_self, float(np.sum(exact.mean[:size] ** 2)) / size + temperature * chi, rel_tol=1e-9)
-    assert math.isclose(found.contrast, float(np.trace(exact.mean)) / math.sqrt(rows * np.sum(exact.mean**2)),
-                        rel_tol=1e-9)  # fmt: skip
-    moments = gaussian_moments(np.ones(size), context=9, label_noise=0.1, norm="N", **layer)
-    spread = np.einsum("ij,jkik->", moments.second, exact.covariance.reshape(rows, size, rows, size))
-    assert math.isclose(found.e_icl_gibbs, population_error(exact.mean, moments) + spread, rel_tol=1e-9)
-    unit = {"unit-tokens": size, "scaled-tokens": math.sqrt(size)}[layer.get("last_feature", "unit-tokens")]
-    measure_of = size**2 * math.log(size) / 2 + (size * math.log(unit) if layer != ABSENT else 0.0)
-    expected = -temperature / size**2 * (exact.log_partition + measure_of)
-    assert math.isclose(found.free_energy, expected, rel_tol=1e-8)
 
 
 @pytest.mark.parametrize("prompts", [60, 20])
@@ -226,32 +179,12 @@ def test_spin_by_spin_variances_need_nothing_of_a_small_last_row():
 def test_many_spins_without_last_row_by_krylov_solves():
     """Above 4000 spins variances are estimated from probes, group by group: there is one group."""
     data = draw(dimension=64, context=64, prompts=4200, **ABSENT)
-    found = iclglass.solve_instance(
-        data, ridge0=0.01, beta=1.0, method="exact", probes=4, rng=np.random.default_rng(6)
-    )  # fmt: skip
+    given = {"ridge0": 0.01, "beta": 1.0, "method": "exact", "probes": 4}
+    found = iclglass.solve_instance(data, **given, rng=np.random.default_rng(6))
     assert found.mean.shape == (64, 65)
     assert found.status == Status.CONVERGED
     unit = np.sum((found.variance[:, :64] - found.variance[:, :64].mean()) ** 2)
     assert 0 < unit < np.sum(found.variance[:, :64] ** 2)
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("task_count", [None, 3])
-def test_blocks_of_every_layer(layer, task_count):
-    source = PromptBlocks(
-        dimension=6, context=9, prompts=90, label_noise=0.1, task_count=task_count, seed=2, block_prompts=20, **layer
-    )
-    whole = source.whole()
-    assert whole.layer == source.layer == source.block(0).layer
-    found = iclglass.solve_distributed(source, ridge0=0.1, beta=1.0)
-    weights = found.mean[:, :6]
-    assert np.allclose(weights, ground_state(whole, 0.1), rtol=0, atol=1e-8)
-    quantities = measure_blocks(source, weights)
-    expected = dataclasses.asdict(measure(whole, ridge=0.6))
-    for name in quantities:
-        assert math.isclose(quantities[name], expected[name], rel_tol=1e-6), name
-    again = iclglass.solve_distributed(InstanceBlocks(whole, block_prompts=33), ridge0=0.1, beta=1.0, initial=found)
-    assert np.allclose(again.mean, found.mean, rtol=0, atol=1e-8)
 
 
 def test_a_source_that_hides_its_layer_is_named():
@@ -276,10 +209,8 @@ def test_samplers_without_last_row():
 
 @pytest.mark.parametrize("layer", [SCALED, ABSENT])
 def test_replicas_of_every_layer_follow_the_theory(layer):
-    found = draw_replicas(
-        dimension=8, context=16, prompts=128, ridge=0.2, temperature=0.5, data_sets=60, pairs=20, **layer,
-        rng=np.random.default_rng(8),
-    )  # fmt: skip
+    point = {"dimension": 8, "context": 16, "prompts": 128, "ridge": 0.2, "temperature": 0.5, **layer}
+    found = draw_replicas(**point, data_sets=60, pairs=20, rng=np.random.default_rng(8))
     assert all(check.passed for check in thermal_checks(found))
 
 
@@ -288,10 +219,8 @@ def test_training_ends_at_the_ground_state_without_last_row(parametrisation):
     data = draw(dimension=4, context=8, prompts=200, label_noise=0.1, **ABSENT)
     moments = gaussian_moments(np.ones(4), context=8, label_noise=0.1, norm="N", **ABSENT)
     rng = np.random.default_rng(9)
-    run = train(
-        data, steps=4000, learning_rate=0.3, ridge0=0.0, parametrisation=parametrisation, test=moments, rng=rng,
-        tolerance=1e-7,
-    )  # fmt: skip
+    given = {"parametrisation": parametrisation, "steps": 4000, "learning_rate": 0.3, "tolerance": 1e-7}
+    run = train(data, **given, test=moments, rng=rng)
     assert run.weights.shape == (4, 4)
     ground = ground_state(data, 0.0)
     assert np.allclose(run.weights, ground, rtol=0, atol=1e-5)
@@ -304,52 +233,26 @@ def test_training_ends_at_the_ground_state_without_last_row(parametrisation):
 
 
 POINTS = [
-    {"dimension": 8, "task_diversity": 0.7, "context_length": 1.0, "ridge": 0.1, "label_noise": 0.1, "norm": "N"},
-    {"dimension": 10, "task_diversity": 2.5, "context_length": 2.0, "ridge": 0.2, "label_noise": 0.0, "norm": "N+1"},
+    (8, 0.7, 1.0, 0.1, 0.1, "N"),
+    (10, 2.5, 2.0, 0.2, 0.0, "N+1"),
+    *(
+        pytest.param(*point, marks=pytest.mark.slow)
+        for point in ((14, 0.5, 3.0, 0.05, 0.05, "N"), (16, 1.5, 1.0, 0.3, 0.2, "N"), (20, 0.3, 0.5, 0.01, 0.2, "N+1"))
+    ),
 ]
-SLOW_POINTS = [
-    {"dimension": 14, "task_diversity": 0.5, "context_length": 3.0, "ridge": 0.05, "label_noise": 0.05, "norm": "N"},
-    {"dimension": 16, "task_diversity": 1.5, "context_length": 1.0, "ridge": 0.3, "label_noise": 0.2, "norm": "N"},
-    {"dimension": 20, "task_diversity": 0.3, "context_length": 0.5, "ridge": 0.01, "label_noise": 0.2, "norm": "N+1"},
-]
-
-
-def deviations(point, layer, *, samples, temperature=0.5, seed=10):
-    """quantity -> (z, with what the theory neglects allowed for; z against the theory of the other size)."""
-    point = dict(point)
-    size = point.pop("dimension")
-    found = simulate(
-        **point, **layer, temperature=temperature, dimensions=(size,), samples=samples, seed=seed, workers=1
-    )
-    options = point | {"dimension": size, "temperature": temperature}
-    theory, other = solve_finite(**options, **layer), solve_finite(**options)
-    rows = {}
-    for name in QUANTITIES:
-        mean, error = mean_and_error(found.values[name][0])
-        here, there = float(getattr(theory, name)), float(getattr(other, name))
-        slack = NEGLECTED.get(name, 2.0) / size**2 * abs(here)
-        rows[name] = max(0.0, abs(mean - here) - slack) / error, abs(mean - there) / error
-    return rows
 
 
 @pytest.mark.parametrize("layer", [SCALED, ABSENT])
-@pytest.mark.parametrize("point", POINTS)
-def test_theory_of_every_layer_against_simulation(layer, point):
-    rows = deviations(point, layer, samples=300)
-    for name, (z, _) in rows.items():
-        assert z < Z_SCORE, (name, z)
-    # The same data tell SG's layer apart: a test that could not would not be one.
-    assert max(z for _, z in rows.values()) > 2 * Z_SCORE
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("layer", [SCALED, ABSENT])
-@pytest.mark.parametrize("point", SLOW_POINTS)
-def test_theory_of_every_layer_against_more_simulation(layer, point):
-    rows = deviations(point, layer, samples=400)
-    for name, (z, _) in rows.items():
-        assert z < Z_SCORE, (name, z)
-    assert max(z for _, z in rows.values()) > 2 * Z_SCORE
+@pytest.mark.parametrize(("dimension", "tau", "alpha", "ridge", "noise", "norm"), POINTS)
+def test_theory_of_every_layer_against_simulation(layer, dimension, tau, alpha, ridge, noise, norm):
+    """The same data tell SG's layer apart: a test that could not would not be one."""
+    point = {"dimension": dimension, "task_diversity": tau, "context_length": alpha, "ridge": ridge, "norm": norm}
+    point["label_noise"] = noise
+    rows = simulated_and_theory(point | {"samples": 400 if dimension > 10 else 300}, seed=10, **layer)
+    other = solve_finite(**point, temperature=TEMPERATURE)
+    worst = {name: excess(name, row, row[2], dimension, floor=0.0) for name, row in rows.items()}
+    assert max(worst.values()) < Z_SCORE, worst
+    assert max(abs(row[0] - getattr(other, name)) / row[1] for name, row in rows.items()) > 2 * Z_SCORE
 
 
 @pytest.mark.slow

@@ -9,29 +9,23 @@ from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.numerics.instance.spin_glass import energy, hessian
 from iclglass.numerics.learning_curve import learning_curve
-from iclglass.numerics.moments import feature_moments
-from iclglass.validation.finite_size import extrapolate
-from iclglass.validation.gradient_flow import gradient_descent, gradient_flow, initial_weights
+from iclglass.validation.gradient_flow import gradient_flow, initial_weights
+from iclglass.validation.observables import weight_quantities
 from iclglass.validation.prompts import draw_prompts
-from iclglass.validation.statistics import bonferroni_threshold
+from tests.validation.descent import euler
+from tests.validation.scores import CURVES, curve_gaps, failures
 
-QUANTITIES = ("m", "q", "e_icl", "e_train")
 TIMES = (0.1, 0.5, 2.0, 10.0)
 # Probability that a correct theory fails one comparison of all quantities at all times.
 FALSE_ALARM = 1e-4
 # Products of n x n matrix functions of condition number below 1e3.
 LINEAR_ALGEBRA = 1e-11
 
+NOISY = {"context_length": 1.0, "label_noise": 0.2}
 CASES = {
-    "overfitting with label noise": {
-        "task_diversity": 1.4,
-        "context_length": 1.0,
-        "label_noise": 0.2,
-        "ridge": 0.1,
-        "initial_overlap": 0.7,
-    },
+    "overfitting with label noise": {**NOISY, "task_diversity": 1.4, "ridge": 0.1, "initial_overlap": 0.7},
     "flat directions": {"task_diversity": 0.5, "context_length": 2.0, "ridge": 0.05, "initial_overlap": 0.5},
-    "ridgeless interpolator": {"task_diversity": 0.6, "context_length": 1.0, "label_noise": 0.1, "ridge": 0.0},
+    "ridgeless interpolator": {**NOISY, "task_diversity": 0.6, "label_noise": 0.1, "ridge": 0.0},
 }
 
 
@@ -43,14 +37,8 @@ def exact_flow(point, dimension, sample, seed):
     data = draw_prompts(dimension=dimension, context=context, prompts=count, label_noise=noise, rng=rng)
     start = initial_weights(dimension=dimension, overlap=point.get("initial_overlap", 0.0), rng=rng)
     weights = gradient_flow(data, point["ridge"] / dimension, TIMES, start=start)
-    moments = feature_moments(dimension=dimension, context=context, label_noise=noise, norm="N")
-    features = FeatureOperator(data.context, data.query)
-    block, last = weights[:, :dimension], weights[:, dimension]
-    m = np.trace(block, axis1=1, axis2=2) / dimension
-    q = np.sum(block**2, axis=(1, 2)) / dimension
-    e_icl = moments.label - 2 * moments.signal * m + moments.block * q + moments.last_row * np.sum(last**2, axis=1)
-    e_train = [np.mean((data.label - features.predict(w)) ** 2) for w in weights]
-    return np.array([m, q, e_icl, e_train])
+    found = [weight_quantities(data, matrix) for matrix in weights]
+    return np.array([[row[name] for row in found] for name in CURVES])
 
 
 def draw(point, dimensions, samples, seed):
@@ -59,31 +47,8 @@ def draw(point, dimensions, samples, seed):
         return np.array([[exact_flow(point, size, j, seed) for j in range(samples)] for size in dimensions])
 
 
-def gaps(point, dimensions, values, theory=learning_curve):
-    """Simulation minus theory at the integers used, extrapolated in 1/D: rows (quantity, time, excess, z).
-
-    excess > 0 is a failure: the gap beyond threshold standard errors and the truncation of the polynomial.
-    """
-    shifted = values.copy()
-    for row, size in zip(shifted, dimensions, strict=True):
-        rounded = point | {
-            "task_diversity": round(point["task_diversity"] * size**2) / size**2,
-            "context_length": round(point["context_length"] * size) / size,
-        }
-        curve = theory(time=TIMES, **rounded)
-        row -= np.array([getattr(curve, name) for name in QUANTITIES])
-    found = []
-    for i, name in enumerate(QUANTITIES):
-        for j, time in enumerate(TIMES):
-            fit = extrapolate(dimensions, shifted[:, :, i, j])
-            threshold = bonferroni_threshold(FALSE_ALARM, len(QUANTITIES) * len(TIMES), dof=fit.dof)
-            excess = abs(fit.value) - threshold * fit.standard_error - fit.truncation
-            found.append((name, time, excess, fit.value / fit.standard_error))
-    return found
-
-
-def failures(*arguments, **keywords):
-    return [row for row in gaps(*arguments, **keywords) if row[2] > 0]
+def wrong(point, dimensions, values, theory=learning_curve):
+    return failures(curve_gaps(point, dimensions, TIMES, values, false_alarm=FALSE_ALARM, theory=theory))
 
 
 SMALL = (8, 12, 20)
@@ -97,7 +62,7 @@ def small():
 
 
 def test_flow_of_drawn_data_sets(small):
-    assert failures(*small) == []
+    assert wrong(*small) == []
 
 
 def rescaled(**factors):
@@ -113,7 +78,7 @@ def rescaled(**factors):
 def of_wrong_sign(**arguments):
     """Ascent for descent, as far as a bounded theory can say it: the curve mirrored about its start."""
     curve, start = learning_curve(**arguments), learning_curve(**(arguments | {"time": 0.0}))
-    mirrored = {name: 2 * getattr(start, name) - getattr(curve, name) for name in QUANTITIES}
+    mirrored = {name: 2 * getattr(start, name) - getattr(curve, name) for name in CURVES}
     return type("Mirrored", (), mirrored)
 
 
@@ -130,7 +95,7 @@ def of_wrong_sign(**arguments):
     ids=["time x 2", "time / 2", "no start", "ridge x 4", "tau x 1.5", "wrong sign"],
 )
 def test_wrong_theories_are_caught(small, theory):
-    assert failures(*small, theory=theory) != []
+    assert wrong(*small, theory=theory) != []
 
 
 @pytest.mark.slow
@@ -138,8 +103,8 @@ def test_wrong_theories_are_caught(small, theory):
 def test_flow_of_larger_data_sets(case):
     point = CASES[case]
     values = draw(point, LARGE, 128, seed=2)
-    assert failures(point, LARGE, values) == []
-    assert failures(point, LARGE, values, theory=rescaled(time=1.5)) != []
+    assert wrong(point, LARGE, values) == []
+    assert wrong(point, LARGE, values, theory=rescaled(time=1.5)) != []
 
 
 @pytest.fixture(scope="module", params=[40, 12], ids=["more prompts than spins", "fewer"])
@@ -166,15 +131,13 @@ def test_descent_converges_to_the_flow_at_first_order(data):
     start = initial_weights(dimension=4, overlap=0.6, rng=np.random.default_rng(3))
     exact = gradient_flow(data, 0.2, 0.3, start=start)[0]
     steps = (2000, 4000, 8000)
-    errors = [
-        np.linalg.norm(gradient_descent(data, 0.2, time=0.3, steps=count, start=start) - exact) for count in steps
-    ]
+    errors = [np.linalg.norm(euler(data, 0.2, time=0.3, steps=count, start=start) - exact) for count in steps]
     # The next order: relative size steps^-1 times (rate x time), which is below 40 here.
     for coarse, fine, count in zip(errors[:-1], errors[1:], steps[:-1], strict=True):
         assert coarse / fine == pytest.approx(2, rel=40 / count)
     # A wrong unit of time does not converge: the error stays.
     other = gradient_flow(data, 0.2, 0.6, start=start)[0]
-    assert np.linalg.norm(gradient_descent(data, 0.2, time=0.3, steps=8000, start=start) - other) > 100 * errors[-1]
+    assert np.linalg.norm(euler(data, 0.2, time=0.3, steps=8000, start=start) - other) > 100 * errors[-1]
 
 
 def test_energy_falls_along_the_flow_by_the_squared_gradient(data):
@@ -190,12 +153,14 @@ def test_energy_falls_along_the_flow_by_the_squared_gradient(data):
     assert slope == pytest.approx(-data.dimension * np.sum(gradient**2), rel=1e-3)
 
 
-def test_bad_input(data):
-    with pytest.raises(ParameterError, match="times"):
-        gradient_flow(data, 0.1, [1.0, -1.0])
-    with pytest.raises(ParameterError, match="times"):
-        gradient_flow(data, 0.1, np.nan)
-    with pytest.raises(ParameterError, match="start"):
-        gradient_flow(data, 0.1, 1.0, start=np.zeros((4, 4)))
-    with pytest.raises(ParameterError, match="time"):
-        gradient_descent(data, 0.1, time=-1.0, steps=3)
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"times": [1.0, -1.0]}, "times"),
+        ({"times": np.nan}, "times"),
+        ({"times": 1.0, "start": np.zeros((4, 4))}, "start"),
+    ],
+)
+def test_bad_input(data, given, name):
+    with pytest.raises(ParameterError, match=name):
+        gradient_flow(data, 0.1, **given)

@@ -6,80 +6,55 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from iclglass.numerics.instance.features import FeatureOperator
-from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.numerics.instance.spin_glass import boltzmann, energy
-from iclglass.numerics.moments import feature_moments
 from iclglass.validation.observables import QUANTITIES, measure
+from iclglass.validation.population import gaussian_moments, population_error
 from iclglass.validation.prompts import Prompts, draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold
+from tests.validation.scores import z_of
 
 FALSE_ALARM = 0.01
 RTOL = 1e-9
+LAYERS = ({}, {"last_feature": "scaled-tokens"}, {"last_row": False})
 
 
-def draw(dimension: int = 6, prompts: int = 60, seed: int = 0, norm: str = "N", rho: float = 0.3) -> Prompts:
-    return draw_prompts(
-        dimension=dimension,
-        context=9,
-        prompts=prompts,
-        label_noise=rho,
-        norm=norm,
-        rng=np.random.default_rng(seed),
-    )
+def draw(dimension: int = 6, prompts: int = 60, **layer) -> Prompts:
+    given = {"dimension": dimension, "context": 9, "prompts": prompts, "label_noise": 0.3, **layer}
+    return draw_prompts(**given, rng=np.random.default_rng(0))
 
 
-def test_e_icl_is_the_error_on_fresh_prompts():
-    """z-scores of the formula against 2e5 fresh prompts drawn token by token."""
-    z = []
-    for norm, prompts in (("N", 60), ("N+1", 60), ("N", 20)):
-        data = draw(prompts=prompts, norm=norm)
-        fresh = draw_prompts(
-            dimension=6,
-            context=9,
-            prompts=200_000,
-            label_noise=0.3,
-            norm=norm,
-            method="tokens",
-            rng=np.random.default_rng(5),
-        )
-        weights = ground_state(data, 0.2 / 6)
-        squares = (fresh.label - FeatureOperator(fresh.context, fresh.query).predict(weights)) ** 2
-        error = squares.std(ddof=1) / math.sqrt(squares.size)
-        z.append((measure(data, ridge=0.2).e_icl - squares.mean()) / error)
-    assert np.max(np.abs(z)) < bonferroni_threshold(FALSE_ALARM, len(z))
-
-
-@pytest.mark.parametrize("prompts", [15, 42, 100])
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize(("prompts", "ridge"), [(15, 0.5), (42, 0.5), (100, 0.5), (100, 0.0)])
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
-def test_definitions_with_dense_matrices(prompts, temperature):
-    data, ridge, dimension = draw(prompts=prompts), 0.5, 6
-    beta = dimension**2 / (temperature or 1.0)
-    dense = boltzmann(data, ridge0=ridge / dimension, beta=beta)
-    variances = np.diagonal(dense.covariance).reshape(7, 6)
-    exact = feature_moments(dimension=6, context=9, label_noise=0.3, norm="N")
+def test_definitions_with_dense_matrices(layer, prompts, ridge, temperature):
+    data, size = draw(prompts=prompts, **layer), 6
+    rows, beta = data.context.shape[1], size**2 / (temperature or 1.0)
+    dense = boltzmann(data, ridge0=ridge / size, beta=beta)
+    spread = dense.covariance.reshape(rows, size, rows, size)
+    block = np.trace(dense.covariance[: size**2, : size**2])
+    moments = gaussian_moments(np.ones(size), context=9, label_noise=0.3, norm="N", **layer)
+    padded = np.hstack([dense.mean, np.zeros((rows, 1))]) if rows > size else dense.mean
     found = measure(data, ridge=ridge, temperature=temperature)
-    padded = np.hstack([dense.mean, np.zeros((7, 1))])
-    contrast = np.sum(padded * np.eye(7)) / (np.linalg.norm(padded) * np.linalg.norm(np.eye(7)))
-    ground = energy(data, dense.mean, ridge / dimension)
+    ground = energy(data, dense.mean, ridge / size)
     expected = {
-        "m": np.trace(padded[:6]) / 6,
-        "q": np.sum(padded[:6] ** 2) / 6,
-        "chi": beta * variances[:6].sum() / 6**3,
-        "contrast": contrast,
+        "m": np.trace(dense.mean[:size]) / size,
+        "q": np.sum(dense.mean[:size] ** 2) / size,
+        "chi": beta * block / size**3,
+        "contrast": np.trace(padded) / (np.linalg.norm(padded) * math.sqrt(rows)),
+        "e_icl": population_error(dense.mean, moments),
         "e_train": 2 * energy(data, dense.mean, 0.0),
     }
     if temperature > 0:
-        # flat measure of sqrt(D) W on the block and D W on the last row
-        log_partition = dense.log_partition + 36 / 2 * math.log(6) + 6 * math.log(6)
-        spread = float(exact.block) / 6 * variances[:6].sum() + float(exact.last_row) * variances[6].sum()
+        # flat measure of sqrt(D) W on the block and D W on the last row, where there is one, D s W with its size s
+        unit = {"unit-tokens": size, "scaled-tokens": math.sqrt(size)}[layer.get("last_feature", "unit-tokens")]
+        units = size**2 * math.log(size) / 2 + (size * math.log(unit) if rows > size else 0.0)
         expected |= {
-            "q_self": expected["q"] + variances[:6].sum() / 6,
-            "e_icl_gibbs": found.e_icl + spread,
-            "energy": ground + 42 / (2 * beta),
-            "free_energy": -temperature * log_partition / 36,
-            "entropy": (found.energy - found.free_energy) / temperature,
+            "q_self": expected["q"] + block / size,
+            "e_icl_gibbs": expected["e_icl"] + np.einsum("ij,jkik->", moments.second, spread),
+            "energy": ground + data.spins / (2 * beta),
+            "free_energy": -temperature * (dense.log_partition + units) / size**2,
         }
+        expected["entropy"] = (expected["energy"] - expected["free_energy"]) / temperature
     else:
         assert math.isnan(found.entropy)
         expected |= {"q_self": found.q, "e_icl_gibbs": found.e_icl, "energy": ground, "free_energy": ground}
@@ -102,8 +77,7 @@ def test_energy_of_sampled_weights():
     draws = rng.multivariate_normal(dense.mean.ravel(), dense.covariance, size=4000).reshape(-1, 4, 3)
     energies = np.array([energy(data, weights, 0.1) for weights in draws])
     found = measure(data, ridge=0.3, temperature=temperature)
-    z = (energies.mean() - found.energy) / (energies.std(ddof=1) / math.sqrt(energies.size))
-    assert abs(z) < bonferroni_threshold(FALSE_ALARM, 1)
+    assert abs(z_of(energies, found.energy)) < bonferroni_threshold(FALSE_ALARM, 1)
 
 
 def test_roads_agree_in_every_quantity():

@@ -10,7 +10,6 @@ from iclglass.numerics import blas
 from iclglass.numerics.instance.exact import exact
 from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.numerics.instance.solve import solve_instance
-from iclglass.validation.gradient_flow import gradient_descent
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.samplers.heat_bath import heat_bath
 from iclglass.validation.samplers.hmc import Hamiltonian
@@ -38,7 +37,6 @@ ROADS = {
     "training": lambda data: (
         train(data, steps=5, learning_rate=0.1, batch=100, optimiser="adam", rng=np.random.default_rng(3)).weights
     ),
-    "gradient descent": lambda data: gradient_descent(data, 0.1, time=0.1, steps=5),
     "hmc, matrix free": lambda data: moved(data, lambda target: Hamiltonian(target, 0.1, 5), True),
     "hmc, dense": lambda data: moved(data, lambda target: Hamiltonian(target, 0.1, 5), False),
     "heat bath, matrix free": lambda data: moved(data, heat_bath, True),

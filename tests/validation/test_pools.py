@@ -14,6 +14,7 @@ from iclglass.numerics.instance.linear_response import linear_response
 from iclglass.numerics.instance.spin_glass import boltzmann
 from iclglass.numerics.moments import feature_moments
 from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.sizes import from_unscaled
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.crosscheck import compare, validate
 from iclglass.validation.observables import QUANTITIES, measure
@@ -22,6 +23,7 @@ from iclglass.validation.population import gaussian_moments, pool_moments, popul
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.simulation import simulate
 from iclglass.validation.statistics import bonferroni_threshold
+from tests.validation.scores import z_of
 
 FALSE_ALARM = 0.01  # of each statistical test below, over all its comparisons together
 D, N, RHO = 4, 3, 0.3
@@ -41,10 +43,6 @@ def fresh(seed=1, prompts=200_000, method="tokens", norm="N", context=N, **law):
 
 def squares(data, weights):
     return (data.label - FeatureOperator(data.context, data.query).predict(weights)) ** 2
-
-
-def z_of(samples, value):
-    return (samples.mean() - value) / (samples.std(ddof=1) / math.sqrt(samples.size))
 
 
 class TestDrawing:
@@ -84,18 +82,19 @@ class TestDrawing:
             assert stats.ks_2samp(one.context[:, column], two.context[:, column]).pvalue > FALSE_ALARM / 2
 
     @pytest.mark.parametrize(
-        ("tasks", "error", "message"),
+        ("law", "error", "message"),
         [
-            (np.zeros((0, D)), ParameterError, r"tasks must have shape \(K, 4\) with K >= 1, got \(0, 4\)"),
-            (np.zeros((2, 3)), ParameterError, r"tasks must have shape \(K, 4\)"),
-            (np.zeros(D), ParameterError, r"tasks must have shape"),
-            (np.full((1, D), np.nan), ParameterError, "tasks must be finite"),
-            ([["a"] * D], ParameterTypeError, "tasks must be a real number"),
+            ({"tasks": np.zeros((0, D))}, ParameterError, r"tasks must have shape \(K, 4\) with K >= 1, got \(0, 4\)"),
+            ({"tasks": np.zeros((2, 3))}, ParameterError, r"tasks must have shape \(K, 4\)"),
+            ({"tasks": np.zeros(D)}, ParameterError, r"tasks must have shape"),
+            ({"tasks": np.full((1, D), np.nan)}, ParameterError, "tasks must be finite"),
+            ({"tasks": [["a"] * D]}, ParameterTypeError, "tasks must be a real number"),
+            ({"tasks": np.ones((2, D)), "spectrum": SPECTRUM}, ParameterError, "draw the pool with it"),
         ],
     )
-    def test_bad_pools_are_refused(self, tasks, error, message):
+    def test_bad_pools_are_refused(self, law, error, message):
         with pytest.raises(error, match=message):
-            fresh(prompts=2, tasks=tasks)
+            fresh(prompts=2, **law)
 
     @pytest.mark.parametrize(
         ("change", "error", "message"),
@@ -112,10 +111,6 @@ class TestDrawing:
     def test_bad_input_is_refused(self, change, error, message):
         with pytest.raises(error, match=message):
             draw_pool(**({"dimension": 3, "count": 2, "rng": np.random.default_rng(0)} | change))
-
-    def test_spectrum_and_pool_together_are_refused(self):
-        with pytest.raises(ParameterError, match="draw the pool with it"):
-            fresh(prompts=2, tasks=pool(), spectrum=SPECTRUM)
 
     def test_quantiles_of_a_spectrum(self):
         power = TaskSpectrum.power_law(1.0, size=6, test=np.arange(6.0))
@@ -137,45 +132,42 @@ class TestPopulationErrors:
 
     def cases(self):
         """(moments, prompts of their law)."""
-        for norm in ("N", "N+1"):
-            options = {"context": N, "label_noise": RHO, "norm": norm}
-            yield pool_moments(pool(), **options), fresh(tasks=pool(), norm=norm)
-            yield gaussian_moments(SPECTRUM, **options), fresh(spectrum=SPECTRUM, norm=norm)
-        yield (
-            pool_moments(pool(count=1), context=1, label_noise=RHO, norm="N"),
-            fresh(tasks=pool(count=1), context=1, method="reduced"),
-        )
+        scaled, absent = {"last_feature": "scaled-tokens"}, {"last_row": False}
+        for norm, layer in (("N", {}), ("N+1", {}), ("N", scaled), ("N+1", absent)):
+            options = {"context": N, "label_noise": RHO, "norm": norm, **layer}
+            yield pool_moments(pool(), **options), fresh(tasks=pool(), norm=norm, **layer)
+            yield gaussian_moments(SPECTRUM, **options), fresh(spectrum=SPECTRUM, norm=norm, **layer)
+        one = pool(count=1)
+        moments = pool_moments(one, context=1, label_noise=RHO, norm="N")
+        yield moments, fresh(tasks=one, context=1, method="reduced")
 
     def test_error_on_new_prompts(self):
-        z = [
-            z_of(squares(data, self.WEIGHTS), population_error(self.WEIGHTS, moments)) for moments, data in self.cases()
-        ]
+        z = []
+        for moments, data in self.cases():
+            weights = self.WEIGHTS[: len(moments.signal)]
+            z.append(z_of(squares(data, weights), population_error(weights, moments)))
         assert np.max(np.abs(z)) < bonferroni_threshold(FALSE_ALARM, len(z)), z
 
     def test_every_moment(self):
         z = []
         for moments, data in self.cases():
-            features = np.einsum("pi,pj->pij", data.context, data.query)
+            signal = np.einsum("p,pi,pj->pij", data.label, data.context, data.query)
+            second = np.einsum("pi,pk->pik", data.context, data.context)
             z.append(z_of(data.label**2, moments.label))
-            z += [z_of(data.label * features[:, i, j], moments.signal[i, j]) for i in range(D + 1) for j in range(D)]
             z += [
-                z_of(data.context[:, i] * data.context[:, k], moments.second[i, k])
-                for i in range(D + 1)
-                for k in range(i, D + 1)
+                *z_of(signal, moments.signal).ravel(),
+                *z_of(second, moments.second)[np.triu_indices(len(moments.second))],
             ]
         assert np.max(np.abs(z)) < bonferroni_threshold(FALSE_ALARM, len(z))
 
     @pytest.mark.parametrize("part", ["signal", "second"])
     def test_terms_between_block_and_last_row_do_not_vanish_for_a_pool(self, part):
         moments, data = next(self.cases())
-        if part == "signal":
-            signal = moments.signal.copy()
-            signal[D] = 0
-            wrong = replace(moments, signal=signal)
-        else:
-            second = moments.second.copy()
-            second[D, :D] = second[:D, D] = 0
-            wrong = replace(moments, second=second)
+        changed = getattr(moments, part).copy()
+        changed[D, :D] = 0
+        if part == "second":
+            changed[:D, D] = 0
+        wrong = replace(moments, **{part: changed})
         z = z_of(squares(data, self.WEIGHTS), population_error(self.WEIGHTS, wrong))
         assert abs(z) > bonferroni_threshold(FALSE_ALARM, 1)
 
@@ -190,29 +182,23 @@ class TestPopulationErrors:
         np.testing.assert_allclose(found.second[7, 7], exact.last_row, rtol)
         assert np.count_nonzero(found.second) == 8
 
-    def test_a_large_pool_is_no_pool(self):
-        """The moments of K tasks approach those of the law the tasks are drawn from, as 1/sqrt(K)."""
-        tasks = draw_pool(dimension=D, count=10**6, spectrum=SPECTRUM, rng=np.random.default_rng(5))
-        found = pool_moments(tasks, context=N, label_noise=RHO, norm="N")
-        limit = gaussian_moments(SPECTRUM, context=N, label_noise=RHO, norm="N")
-        np.testing.assert_allclose(found.second, limit.second, atol=0.02)
-        np.testing.assert_allclose(found.signal, limit.signal, atol=0.02)
-
     def test_wrong_shape_is_refused(self):
         with pytest.raises(ParameterError, match=r"weights must have shape \(5, 4\), got \(4, 4\)"):
             population_error(np.zeros((4, 4)), pool_moments(pool(), context=N, label_noise=RHO, norm="N"))
 
 
 class TestMeasure:
-    def test_errors_of_the_ground_state_by_direct_monte_carlo(self):
-        tasks = pool(count=2, seed=3)
-        data = fresh(prompts=40, tasks=tasks)
-        found = measure(data, ridge=0.2, test_spectrum=SPECTRUM, test_context=6)
+    @pytest.mark.parametrize("pooled", [True, False])
+    def test_errors_of_the_ground_state_by_direct_monte_carlo(self, pooled):
+        law = (
+            {"tasks": pool(count=2)} if pooled else {"norm": "N+1"}
+        )  # a pool whose error is far from that on new tasks
+        tested, context = (SPECTRUM, 6) if pooled else (None, None)
+        data = fresh(prompts=40, **law)
+        found = measure(data, ridge=0.2, test_spectrum=tested, test_context=context)
         weights = linear_response(data, 0.2 / D).weights
-        z = [
-            z_of(squares(fresh(seed=7, tasks=tasks), weights), found.e_idg),
-            z_of(squares(fresh(seed=8, spectrum=SPECTRUM, context=6), weights), found.e_icl),
-        ]
+        new = fresh(seed=8, spectrum=tested, context=context or N, norm=data.norm)
+        z = [z_of(squares(fresh(seed=7, **law), weights), found.e_idg), z_of(squares(new, weights), found.e_icl)]
         assert np.max(np.abs(z)) < bonferroni_threshold(FALSE_ALARM, 2), z
 
     def test_own_isotropic_tasks_make_both_errors_one(self):
@@ -256,6 +242,8 @@ class TestSimulation:
         assert (alone.task_counts, alone.test_contexts) == (alone.prompts, alone.contexts)
         assert alone.distinct_tasks == math.inf
         np.testing.assert_array_equal(alone.values["e_idg"], alone.values["e_icl"])
+        assert simulate(**POINT, **SMALL, distinct_tasks=6).task_counts == (24, 36)  # as many tasks as prompts
+        assert simulate(**POINT, dimensions=(6,), samples=2, distinct_tasks=0.1).task_counts == (1,)
 
     def test_every_data_set_has_a_pool_of_its_own_fixed_by_its_identity(self):
         law = {"distinct_tasks": 0.6, "tasks": TaskSpectrum.from_eigenvalues([2.0, 0.5])}
@@ -264,22 +252,6 @@ class TestSimulation:
         for name in QUANTITIES:
             np.testing.assert_array_equal(found.values[name][:, :2], again.values[name])
         assert len(np.unique(found.values["e_idg"])) == 6
-
-    def test_smallest_usable_dimension_is_named_and_works(self):
-        with pytest.raises(ParameterError, match=r"K = round\(kappa D\) = 0 at dimension 4; .* dimension is 6$"):
-            simulate(**POINT, **SMALL, distinct_tasks=0.1)
-        assert simulate(**POINT, dimensions=(6,), samples=2, distinct_tasks=0.1).task_counts == (1,)
-        with pytest.raises(ParameterError, match=r"round\(alpha_test D\) = 0 at dimension 4; .* dimension is 6$"):
-            simulate(**POINT, **SMALL, test_context_length=0.1)
-
-    def test_more_tasks_than_prompts_are_refused(self):
-        with pytest.raises(
-            ParameterError, match="K = 28 tasks at dimension 4, more than its P = 24 prompts; use larger"
-        ):
-            simulate(**POINT, **SMALL, distinct_tasks=7)
-        with pytest.raises(ParameterError, match="more than its P = 24 prompts"):
-            simulate(**POINT, **SMALL, distinct_tasks=1e300)
-        assert simulate(**POINT, **SMALL, distinct_tasks=6).task_counts == (24, 36)
 
     @pytest.mark.parametrize(
         ("change", "error", "message"),
@@ -298,20 +270,21 @@ class TestSimulation:
             simulate(**POINT, **SMALL, **change)
 
     def test_checkpoint_belongs_to_its_pool(self, tmp_path):
-        file = tmp_path / "samples.jsonl"
-        spectrum = TaskSpectrum.power_law(1.0, size=50)
-        found = simulate(**POINT, **SMALL, distinct_tasks=0.6, tasks=spectrum, checkpoint=file)
-        for line in file.read_text().splitlines():
+        given = {**POINT, **SMALL, "checkpoint": tmp_path / "samples.jsonl"}
+        law = {"distinct_tasks": 0.6, "tasks": TaskSpectrum.power_law(1.0, size=50)}
+        found = simulate(**given, **law)
+        for line in given["checkpoint"].read_text().splitlines():
             json.loads(line, parse_constant=pytest.fail)
-        again = simulate(**POINT, **SMALL, distinct_tasks=0.6, tasks=spectrum, checkpoint=file)
+        again = simulate(**given, **law)
         for name in QUANTITIES:
             np.testing.assert_array_equal(found.values[name], again.values[name])
-        with pytest.raises(
-            ParameterError, match=r"distinct_tasks is 0\.6 there and 'inf' here; tasks is .* 'isotropic'"
+        other = r"distinct_tasks is 0\.6 there and 'inf' here; tasks is .* 'isotropic'"
+        for changed, message in (
+            ({}, other),
+            ({**law, "test_context_length": 2.0}, r"test_context_length is None there and 2\.0"),
         ):
-            simulate(**POINT, **SMALL, checkpoint=file)
-        with pytest.raises(ParameterError, match=r"test_context_length is None there and 2\.0 here"):
-            simulate(**POINT, **SMALL, distinct_tasks=0.6, tasks=spectrum, test_context_length=2.0, checkpoint=file)
+            with pytest.raises(ParameterError, match=message):
+                simulate(**given, **changed)
 
     def test_samples_of_the_version_without_pools_are_refused(self, tmp_path):
         file = tmp_path / "samples.jsonl"
@@ -319,6 +292,9 @@ class TestSimulation:
         file.write_text(file.read_text().replace('"schema_version": 4', '"schema_version": 1'))
         with pytest.raises(OutputError, match="has schema version 1, this program reads 4"):
             simulate(**POINT, **SMALL, checkpoint=file)
+
+
+NOISY = {"label_noise": 0.1, "ridge": 0.2}
 
 
 def wrong_kappa(factor):
@@ -332,18 +308,8 @@ class TestAgainstTheory:
     """The theory of pools against simulation, extrapolated in 1/D; kappa wrong by a factor 2 is caught."""
 
     def test_small_pool_below_the_threshold(self):
-        samples = simulate(
-            task_diversity=0.5,
-            context_length=2,
-            distinct_tasks=0.5,
-            label_noise=0.1,
-            ridge=0.2,
-            temperature=0.5,
-            test_context_length=3,
-            dimensions=(8, 12, 16, 24),
-            samples=300,
-            seed=3,
-        )
+        point = {"task_diversity": 0.5, "context_length": 2, "distinct_tasks": 0.5, "test_context_length": 3, **NOISY}
+        samples = simulate(**point, temperature=0.5, dimensions=(8, 12, 16, 24), samples=300, seed=3)
         found = compare(samples, largest_unseen_bias=0.4)  # e_train is small here
         assert found.passed, found.sentence
         assert [row.quantity for row in found.rows] == list(QUANTITIES)
@@ -362,42 +328,28 @@ class TestAgainstTheory:
         assert (plain["distinct_tasks"], plain["task_counts"], plain["test_contexts"]) == (0.7, [4, 6], [9, 14])
         assert plain["tasks"]["pretraining"] == [2.0, 0.5]
         # P, N, K, the test context and the eigenvalues of each dimension are those of the theory beside it.
-        for size, prompts, context, count, tested in zip(
+        rows = zip(
             found.rows[0].sizes, found.prompts, found.contexts, found.task_counts, found.test_contexts, strict=True
-        ):
-            exact = solve(
-                task_diversity=prompts / size.dimension**2,
-                context_length=context / size.dimension,
-                distinct_tasks=count / size.dimension,
-                test_context_length=tested / size.dimension,
-                tasks=at_dimension(spectrum, size.dimension),
-            )
+        )
+        for size, prompts, context, count, tested in rows:
+            dimension = size.dimension
+            sizes = from_unscaled(dimension, prompts=prompts, context=context, task_count=count, test_context=tested)
+            exact = solve(**sizes, tasks=at_dimension(spectrum, dimension))
             assert size.theory == pytest.approx(float(exact.m), rel=1e-12)
 
     def test_one_law_for_pretraining_and_test_is_compared_once(self):
-        names = [row.quantity for row in validate(task_diversity=2, context_length=1, dimension=(4, 6), samples=3).rows]
-        assert "e_idg" not in names
         structured = {"tasks": TaskSpectrum.from_eigenvalues([2.0, 0.5], test=[1.0, 1.0])}
-        for change in ({"distinct_tasks": 1}, {"test_context_length": 3}, structured):
+        for change in ({}, {"distinct_tasks": 1}, {"test_context_length": 3}, structured):
             found = validate(task_diversity=2, context_length=1, dimension=(4, 6), samples=3, **change)
-            assert "e_idg" in [row.quantity for row in found.rows]
+            assert ("e_idg" in [row.quantity for row in found.rows]) == bool(change)
 
     @pytest.mark.slow
     @pytest.mark.parametrize(
         ("kappa", "tau", "temperature"), [(0.5, 2.0, 0.0), (2.0, 0.5, 0.7), (2.0, 2.0, 0.0), (0.5, 1.0, 0.0)]
     )
     def test_pools_agree_in_extrapolation(self, kappa, tau, temperature):
-        samples = simulate(
-            task_diversity=tau,
-            context_length=1.5,
-            distinct_tasks=kappa,
-            label_noise=0.1,
-            ridge=0.2,
-            temperature=temperature,
-            dimensions=(8, 12, 18, 28),
-            samples=400,
-            seed=1,
-        )
+        point = {"task_diversity": tau, "context_length": 1.5, "distinct_tasks": kappa, **NOISY}
+        samples = simulate(**point, temperature=temperature, dimensions=(8, 12, 18, 28), samples=400, seed=1)
         found = compare(samples, largest_unseen_bias=0.3)
         print_rows(f"kappa {kappa:g}, tau {tau:g}, T {temperature:g}", found)
         assert found.passed, found.sentence
@@ -410,22 +362,12 @@ class TestAgainstTheory:
     def test_power_law_tasks_at_three_sizes(self, kappa):
         """Eigenvalues proportional to (k - 1/2)^-1, k = 1..6; tested on isotropic tasks."""
         spectrum = TaskSpectrum.power_law(1.0, size=6, test=np.ones(6))
-        samples = simulate(
-            task_diversity=1.5,
-            context_length=2,
-            distinct_tasks=kappa,
-            label_noise=0.1,
-            ridge=0.2,
-            tasks=spectrum,
-            dimensions=(12, 18, 30),
-            samples=400,
-            seed=6,
-        )
+        point = {"task_diversity": 1.5, "context_length": 2, "distinct_tasks": kappa, **NOISY}
+        samples = simulate(**point, tasks=spectrum, dimensions=(12, 18, 30), samples=400, seed=6)
         found = compare(samples)
         print_rows(f"power law, kappa {kappa:g}", found)
         assert found.passed, found.sentence
-        flat = replace(samples, tasks=ISOTROPIC)
-        assert compare(flat).passed is False
+        assert compare(replace(samples, tasks=ISOTROPIC)).passed is False
 
 
 def print_rows(title, found):

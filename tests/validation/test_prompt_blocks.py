@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.instance.blocks import BlockSource
+from iclglass.numerics.instance.blocks import BlockSource, InstanceBlocks
 from iclglass.numerics.instance.distributed import solve_distributed
 from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.validation.observables import measure
@@ -16,6 +16,7 @@ from iclglass.validation.population import gaussian_moments, pool_moments, popul
 from iclglass.validation.prompt_blocks import PromptBlocks, measure_blocks
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold
+from tests.validation.scores import z_of
 
 FALSE_ALARM = 0.01  # of each statistical test, all its comparisons together
 SOLVES = 1e-12  # a residual of at most 1e-14 times a condition number of 43
@@ -48,20 +49,14 @@ def test_a_source_is_a_few_numbers():
 )
 def test_blocks_add_up(prompts, block_prompts, sizes):
     source = replace(SOURCE, prompts=prompts, block_prompts=block_prompts)
-    parts = [source.block(index) for index in range(source.blocks)]
+    parts = [source.block(index) for index in reversed(range(source.blocks))][::-1]  # what was drawn before is nothing
     assert [found.prompts for found in parts] == sizes
     whole = source.whole()
     assert whole.prompts == prompts
-    start = 0
-    for found in parts:
-        assert same(found, part(whole, slice(start, start + found.prompts)))
-        start += found.prompts
+    assert np.unique(whole.query).size == whole.query.size  # blocks share no numbers
+    for index, found in enumerate(parts):
+        assert same(found, part(whole, slice(index * block_prompts, (index + 1) * block_prompts)))
     assert (whole.context_count, whole.label_noise, whole.norm, whole.tasks) == (8, 0.2, "N", None)
-
-
-def test_a_block_does_not_depend_on_what_was_drawn_before():
-    backwards = [replace(SOURCE).block(index) for index in (3, 2, 1, 0)]
-    assert all(same(found, SOURCE.block(3 - index)) for index, found in enumerate(backwards))
 
 
 def test_fewer_prompts_are_the_beginning_of_more():
@@ -72,11 +67,6 @@ def test_fewer_prompts_are_the_beginning_of_more():
 def test_other_sources_are_other_data(change):
     mine, other = SOURCE.whole().query, replace(SOURCE, **change).whole().query
     assert not np.isin(other, mine).any()
-
-
-def test_blocks_share_no_numbers():
-    values = SOURCE.whole().query
-    assert np.unique(values).size == values.size
 
 
 def test_no_block_is_a_data_set_of_the_simulation():
@@ -96,24 +86,13 @@ def first_and_second_moments(data) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(("norm", "task_count"), [("N", None), ("N+1", None), ("N", 3)])
 def test_law_of_the_blocks(norm, task_count):
     """Means over prompts against their exact values, and the spread between prompts against that of draw_prompts."""
-    source = PromptBlocks(
-        dimension=4,
-        context=6,
-        prompts=20_000,
-        label_noise=0.2,
-        norm=norm,
-        task_count=task_count,
-        seed=11,
-        block_prompts=64,
-    )
-    data = source.whole()
     law = {"context": 6, "label_noise": 0.2, "norm": norm}
+    data = replace(SOURCE, **law, prompts=20_000, task_count=task_count, seed=11, block_prompts=64).whole()
     exact = gaussian_moments(np.ones(4), **law) if task_count is None else pool_moments(data.tasks, **law)
     expected = np.concatenate([[exact.label], exact.signal.ravel(), exact.second.ravel()])
     values = first_and_second_moments(data)
-    z = (values.mean(axis=0) - expected) / (values.std(axis=0, ddof=1) / np.sqrt(len(values)))
-    threshold = bonferroni_threshold(FALSE_ALARM, z.size)
-    assert np.max(np.abs(z)) < threshold
+    threshold = bonferroni_threshold(FALSE_ALARM, expected.size)
+    assert np.max(np.abs(z_of(values, expected))) < threshold
     other = first_and_second_moments(
         draw_prompts(dimension=4, prompts=20_000, tasks=data.tasks, **law, rng=np.random.default_rng(5))
     )
@@ -126,14 +105,11 @@ def test_law_of_the_blocks(norm, task_count):
 
 def test_blocks_are_independent():
     """Means of blocks of 16 vary as those of independent prompts do: their variance is 1/16 of a prompt's."""
-    source = PromptBlocks(dimension=4, context=6, prompts=32_000, label_noise=0.2, seed=2, block_prompts=16)
-    data = source.whole()
+    data = replace(SOURCE, context=6, prompts=32_000, seed=2).whole()
     values = np.column_stack([data.query, np.tanh(data.context), np.tanh(data.label)])
     blocks = values.reshape(2000, 16, -1).mean(axis=1)
-    squares = 16 * (blocks - values.mean(axis=0)) ** 2
-    z = (squares.mean(axis=0) - values.var(axis=0)) / (squares.std(axis=0, ddof=1) / np.sqrt(2000))
-    neighbours = (blocks[1:] - values.mean(axis=0)) * (blocks[:-1] - values.mean(axis=0))
-    z = np.concatenate([z, neighbours.mean(axis=0) / (neighbours.std(axis=0, ddof=1) / np.sqrt(1999))])
+    blocks -= values.mean(axis=0)
+    z = np.concatenate([z_of(16 * blocks**2, values.var(axis=0)), z_of(blocks[1:] * blocks[:-1])])
     assert np.max(np.abs(z)) < bonferroni_threshold(FALSE_ALARM, z.size)
 
 
@@ -146,31 +122,30 @@ def test_a_pool_is_the_same_for_every_block():
     assert not np.array_equal(pools[0], replace(source, seed=2).block(0).tasks)
 
 
+@pytest.mark.parametrize("layer", [{}, {"last_feature": "scaled-tokens"}, {"last_row": False}])
 @pytest.mark.parametrize("norm", ["N", "N+1"])
 @pytest.mark.parametrize("task_count", [None, 5])
-def test_measured_as_the_data_set_in_memory(task_count, norm):
-    source = replace(SOURCE, prompts=90, task_count=task_count, norm=norm)
-    weights = solve_distributed(source, ridge0=0.1 / 4, beta=1.0, tolerance=1e-14).mean[:, :-1]
+def test_measured_as_the_data_set_in_memory(task_count, norm, layer):
+    source = replace(SOURCE, prompts=90, task_count=task_count, norm=norm, **layer)
     data = source.whole()
+    assert data.layer == source.layer == source.block(0).layer
+    given = {"ridge0": 0.1 / 4, "beta": 1.0, "tolerance": 1e-14}
+    solution = solve_distributed(source, **given)
+    weights = solution.mean[:, :4]
     np.testing.assert_allclose(weights, ground_state(data, 0.1 / 4), rtol=0, atol=SOLVES)
+    again = solve_distributed(InstanceBlocks(data, block_prompts=33), **given, initial=solution)
+    np.testing.assert_allclose(again.mean, solution.mean, rtol=0, atol=SOLVES)
     found, memory = measure_blocks(source, weights), measure(data, ridge=0.1)
     assert set(found) == {"m", "q", "e_icl", "e_idg", "e_train", "contrast"}
     for name, value in found.items():
         assert value == pytest.approx(getattr(memory, name), rel=10 * SOLVES), name
-    law = gaussian_moments(np.ones(4), context=8, label_noise=0.2, norm=norm)
+    law = gaussian_moments(np.ones(4), context=8, label_noise=0.2, norm=norm, **layer)
     assert found["e_icl"] == pytest.approx(population_error(weights, law), rel=10 * SOLVES)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"dimension": 1}, ParameterError, "dimension must be at least 2"),
-        ({"context": 0}, ParameterError, "context must be at least 1"),
-        ({"prompts": 0}, ParameterError, "prompts must be at least 1"),
-        ({"prompts": 10**16}, ParameterError, "prompts must be at most"),
-        ({"prompts": 2.5}, ParameterError, "prompts must be a whole number"),
-        ({"label_noise": -1}, ParameterError, "label_noise"),
-        ({"norm": "D"}, ParameterError, "norm must be one of"),
         ({"task_count": 0}, ParameterError, "task_count must be at least 1"),
         ({"seed": -1}, ParameterError, "seed must be at least 0"),
         ({"seed": None}, ParameterTypeError, "seed must be an integer"),
@@ -178,6 +153,7 @@ def test_measured_as_the_data_set_in_memory(task_count, norm):
     ],
 )
 def test_bad_input(change, error, message):
+    """Of what is not the law of a prompt: that is in test_prompts."""
     with pytest.raises(error, match=message):
         replace(SOURCE, **change)
 

@@ -1,31 +1,38 @@
 """The O(D) law of a prompt is the law of its tokens; and a law that differs is caught."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from iclglass.numerics.moments import feature_moments
+from iclglass.validation.prompt_blocks import PromptBlocks
 from iclglass.validation.prompts import Prompts, draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold
+from tests.validation.scores import z_of
 
 FALSE_ALARM = 0.01  # of each test below, over all its comparisons together
-CASES = [(2, 1, 0.3, "N"), (3, 4, 0.0, "N+1"), (5, 3, 0.5, "N"), (4, 12, 2.0, "N+1")]
 COUNT = 40_000
-
-
-def draw(case: tuple[int, int, float, str], method: str, seed: int, count: int = COUNT) -> Prompts:
-    dimension, context, label_noise, norm = case
-    return draw_prompts(
-        dimension=dimension,
-        context=context,
-        prompts=count,
-        label_noise=label_noise,
-        norm=norm,
-        method=method,
-        rng=np.random.default_rng(seed),
+LOWER = np.array([[1.2, 0.0, 0.0], [0.6, 0.9, 0.0], [-0.4, 0.3, 0.7]])
+COVARIANCE = LOWER @ LOWER.T
+NAMES = ("dimension", "context", "label_noise", "norm", "token_covariance")
+CASES = [
+    dict(zip(NAMES, values, strict=False))
+    for values in (
+        (2, 1, 0.3, "N"),
+        (3, 4, 0.0, "N+1"),
+        (5, 3, 0.5, "N"),
+        (4, 12, 2.0, "N+1"),
+        (3, 1, 0.0, "N"),  # (y x, y^2): the ratio of the two is the token's length
+        (3, 4, 0.3, "N", COVARIANCE),
     )
+]
+
+
+def draw(case, method: str, seed: int, count: int = COUNT) -> Prompts:
+    return draw_prompts(**case, prompts=count, method=method, rng=np.random.default_rng(seed))
 
 
 def statistics_of(data: Prompts) -> dict[str, np.ndarray]:
@@ -92,92 +99,60 @@ def test_distributions_of_the_two_laws_agree(pairs):
     assert min(smallest_p(one, two) for one, two in pairs) > level
 
 
-@pytest.mark.parametrize("wrong", ["last entry independent", "orthogonal part too long", "less noise"])
+@pytest.mark.parametrize(
+    "wrong", ["last entry independent", "orthogonal part too long", "less noise", "transposed factor"]
+)
 def test_a_wrong_law_is_caught(pairs, wrong):
-    case, (tokens, reduced) = CASES[2], pairs[2]
+    number = 5 if wrong == "transposed factor" else 2
+    case, (tokens, reduced) = CASES[number], pairs[number]
+    context = reduced.context.copy()
     if wrong == "last entry independent":  # right marginals, wrong joint law
-        context = reduced.context.copy()
         context[:, -1] = np.roll(context[:, -1], 1)
-        reduced = replace(reduced, context=context)
     elif wrong == "orthogonal part too long":  # as if not projected orthogonal to the task: one more component
-        context = reduced.context.copy()
-        extra = np.random.default_rng(9).standard_normal(COUNT) * np.sqrt(context[:, -1] / case[1])
-        context[:, 0] += extra
-        reduced = replace(reduced, context=context)
-    else:
-        reduced = draw((*case[:2], 0.9 * case[2], case[3]), "reduced", 5)
-    caught_by_moments = worst_z(tokens, reduced) > bonferroni_threshold(FALSE_ALARM, len(moments_of(tokens)))
-    caught_by_distribution = smallest_p(tokens, reduced) < FALSE_ALARM / len(statistics_of(tokens))
-    assert caught_by_moments
-    assert caught_by_distribution
+        extra = np.random.default_rng(9).standard_normal(COUNT)
+        context[:, 0] += extra * np.sqrt(context[:, -1] / case["context"])
+    reduced = replace(reduced, context=context)
+    if wrong == "less noise":
+        reduced = draw(case | {"label_noise": 0.45}, "reduced", 5)
+    if wrong == "transposed factor":
+        reduced = draw(case | {"token_covariance": LOWER.T @ LOWER}, "reduced", 5)
+    assert worst_z(tokens, reduced) > bonferroni_threshold(FALSE_ALARM, len(moments_of(tokens)))
+    assert smallest_p(tokens, reduced) < FALSE_ALARM / len(statistics_of(tokens))
 
 
 @pytest.mark.parametrize("method", ["reduced", "tokens"])
 def test_second_moments_are_the_exact_ones(method):
     z = []
-    for index, case in enumerate(CASES):
-        dimension, context, label_noise, norm = case
-        exact = feature_moments(dimension=dimension, context=context, label_noise=label_noise, norm=norm)
+    for index, case in enumerate(CASES[:4]):
+        exact = feature_moments(**case)
         data = draw(case, method, 100 + index)
         block = data.context[:, :-1]
-        samples = [
-            (data.label * np.sum(block * data.query, axis=1), exact.signal),
-            (np.sum(block**2, axis=1) * np.sum(data.query**2, axis=1) / dimension, exact.block),
-            (data.context[:, -1] ** 2, exact.last_row),
-            (data.label**2, exact.label),
+        z += [
+            z_of(data.label * np.sum(block * data.query, axis=1), float(exact.signal)),
+            z_of(np.sum(block**2, axis=1) * np.sum(data.query**2, axis=1) / case["dimension"], float(exact.block)),
+            z_of(data.context[:, -1] ** 2, float(exact.last_row)),
+            z_of(data.label**2, float(exact.label)),
         ]
-        z += [(s.mean() - float(e)) / (s.std(ddof=1) / np.sqrt(s.size)) for s, e in samples]
     assert np.max(np.abs(z)) < bonferroni_threshold(FALSE_ALARM, len(z))
-
-
-LOWER = np.array([[1.2, 0.0, 0.0], [0.6, 0.9, 0.0], [-0.4, 0.3, 0.7]])
-COVARIANCE = LOWER @ LOWER.T
-
-
-def correlated(method: str, seed: int, covariance: np.ndarray = COVARIANCE) -> Prompts:
-    return draw_prompts(
-        dimension=3,
-        context=4,
-        prompts=COUNT,
-        label_noise=0.3,
-        method=method,
-        token_covariance=covariance,
-        rng=np.random.default_rng(seed),
-    )
-
-
-def test_correlated_tokens_have_one_law_by_both_methods():
-    one, two = correlated("tokens", 20), correlated("reduced", 21)
-    assert worst_z(one, two) < bonferroni_threshold(FALSE_ALARM, len(moments_of(one)))
-    assert smallest_p(one, two) > FALSE_ALARM / len(statistics_of(one))
-    np.testing.assert_array_equal(one.token_covariance, COVARIANCE)
-
-
-def test_the_transposed_factor_of_the_covariance_is_caught():
-    one, two = correlated("tokens", 20), correlated("reduced", 21, LOWER.T @ LOWER)
-    assert worst_z(one, two) > bonferroni_threshold(FALSE_ALARM, len(moments_of(one)))
 
 
 @pytest.mark.parametrize("method", ["reduced", "tokens"])
 def test_second_moments_of_correlated_tokens(method):
     """E x x^T = C for the query, and E[y_t u_i x_j] = (C C)_ij/D, by Wick: E[y_t x_j | w] = (C w)_j/sqrt(D)."""
-    data = correlated(method, 22)
-    pairs = np.einsum("pi,pj->pij", data.query, data.query)
+    data = draw(CASES[5], method, 22)
+    squares = np.einsum("pi,pj->pij", data.query, data.query)
     signal = np.einsum("p,pi,pj->pij", data.label, data.context[:, :-1], data.query)
-    z = [
-        (sample.mean(axis=0) - exact) / (sample.std(axis=0, ddof=1) / np.sqrt(COUNT))
-        for sample, exact in ((pairs, COVARIANCE), (signal, COVARIANCE @ COVARIANCE / 3))
-    ]
+    z = [z_of(squares, COVARIANCE), z_of(signal, COVARIANCE @ COVARIANCE / 3)]
     assert np.max(np.abs(z)) < bonferroni_threshold(FALSE_ALARM, 18)
+    np.testing.assert_array_equal(data.token_covariance, COVARIANCE)
 
 
 def test_the_identity_as_covariance_changes_nothing():
-    data = [
-        draw_prompts(dimension=3, context=4, prompts=5, token_covariance=covariance, rng=np.random.default_rng(1))
-        for covariance in (None, np.eye(3, dtype=int))
-    ]
+    one, two = (
+        draw({**CASES[1], "token_covariance": given}, "reduced", 1, 5) for given in (None, np.eye(3, dtype=int))
+    )
     for name in ("context", "query", "label"):
-        np.testing.assert_allclose(getattr(data[0], name), getattr(data[1], name), rtol=1e-14)
+        np.testing.assert_allclose(getattr(one, name), getattr(two, name), rtol=1e-14)
 
 
 def test_same_stream_same_prompts_and_properties():
@@ -186,13 +161,7 @@ def test_same_stream_same_prompts_and_properties():
     assert (one.dimension, one.prompts, one.spins, one.context_count) == (5, 7, 30, 3)
 
 
-def test_noiseless_single_token_is_collinear():
-    """With N = 1 and no noise, the block is y x and the last entry y^2: y^2 |x|^2 = |block|^2."""
-    data = draw((3, 1, 0.0, "N"), "tokens", 1, count=50)
-    ratio = np.sum(data.context[:, :-1] ** 2, axis=1) / data.context[:, -1]  # |x|^2
-    reduced = draw((3, 1, 0.0, "N"), "reduced", 2, count=50)
-    assert np.all(ratio > 0)
-    assert np.all(np.sum(reduced.context[:, :-1] ** 2, axis=1) / reduced.context[:, -1] > 0)
+LAW = {"dimension": 3, "context": 4, "prompts": 5}
 
 
 @pytest.mark.parametrize(
@@ -204,10 +173,22 @@ def test_noiseless_single_token_is_collinear():
         ({"dimension": True}, TypeError, "dimension must be an integer"),
         ({"context": 0}, ValueError, "context must be at least 1"),
         ({"prompts": 0}, ValueError, "prompts must be at least 1"),
+        ({"prompts": 10**16}, ValueError, "prompts must be at most"),
         ({"prompts": float("nan")}, ValueError, "prompts must be a whole number"),
         ({"label_noise": -0.1}, ValueError, "label_noise must be finite and >= 0"),
         ({"label_noise": float("inf")}, ValueError, "label_noise must be finite"),
         ({"norm": "n"}, ValueError, "norm must be one of N, N\\+1"),
+    ],
+)
+def test_a_law_out_of_range_is_refused(change, error, message):
+    for way in (partial(draw_prompts, rng=np.random.default_rng(0)), partial(PromptBlocks, seed=0)):
+        with pytest.raises(error, match=message):
+            way(**LAW | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
         ({"method": "dense"}, ValueError, "method must be one of"),
         ({"rng": 3}, TypeError, "rng must be a numpy.random.Generator"),
         ({"token_covariance": np.eye(2)}, ValueError, r"token_covariance must have shape \(3, 3\), got \(2, 2\)"),
@@ -218,6 +199,5 @@ def test_noiseless_single_token_is_collinear():
     ],
 )
 def test_bad_input_is_refused(change, error, message):
-    arguments = {"dimension": 3, "context": 4, "prompts": 5, "rng": np.random.default_rng(0)} | change
     with pytest.raises(error, match=message):
-        draw_prompts(**arguments)
+        draw_prompts(**LAW | {"rng": np.random.default_rng(0)} | change)

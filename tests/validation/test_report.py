@@ -80,43 +80,38 @@ def test_a_table_has_every_cell_once_in_order():
     assert Page(table(["only a header"], [])).text.strip() == "only a header"
 
 
-def test_a_picture_is_inline_bit_for_bit_with_its_caption(png):
-    page = Page(picture(png, NASTY))
-    (image,) = page.images
-    start = "data:image/png;base64,"
+def inline(part, kind):
+    """The one image of a part: its bytes and its alternative text."""
+    (image,) = Page(part).images
+    start = f"data:image/{kind};base64,"
     assert image["src"].startswith(start)
-    assert base64.b64decode(image["src"].removeprefix(start), validate=True) == png.read_bytes()
-    assert image["alt"] == NASTY
-    assert page.text == NASTY
+    return base64.b64decode(image["src"].removeprefix(start), validate=True), image["alt"]
 
 
-def test_a_missing_picture_is_an_os_error(tmp_path):
+def test_a_picture_is_inline_bit_for_bit_with_its_caption(png):
+    assert inline(picture(png, NASTY), "png") == (png.read_bytes(), NASTY)
+    assert Page(picture(png, NASTY)).text == NASTY
+
+
+def test_an_equation_is_inline_svg_and_text():
+    text = '1/chi = lam + a < "b"'
+    svg, alternative = inline(equation(r"\frac{1}{\chi} = \lambda + a", text), "svg+xml")
+    assert alternative == text
+    assert b"<svg" in svg
+    assert svg.rstrip().endswith(b"</svg>")
+
+
+def test_what_cannot_be_drawn_or_read_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"\S"):
+        equation(r"\begin{pmatrix} 1 \end{pmatrix", "broken")
     with pytest.raises(OSError, match=r"none\.png"):
         picture(tmp_path / "none.png", "caption")
 
 
-def test_an_equation_is_inline_svg_and_text():
-    page = Page(equation(r"\frac{1}{\chi} = \lambda + a", '1/chi = lam + a < "b"'))
-    (image,) = page.images
-    assert image["alt"] == '1/chi = lam + a < "b"'
-    start = "data:image/svg+xml;base64,"
-    svg = base64.b64decode(image["src"].removeprefix(start), validate=True).decode()
-    assert "<svg" in svg
-    assert svg.rstrip().endswith("</svg>")
-
-
-def test_an_equation_beyond_mathtext_is_a_value_error():
-    with pytest.raises(ValueError, match=r"\S"):
-        equation(r"\begin{pmatrix} 1 \end{pmatrix", "broken")
-
-
 def test_a_page_is_whole_well_formed_and_needs_no_network(tmp_path, png):
     path = tmp_path / "report.html"
-    write_page(
-        path,
-        title=NASTY,
-        sections=[("First " + NASTY, [paragraph("text"), equation("a = b", "a = b")]), ("Second", [picture(png, "p")])],
-    )
+    first = [paragraph("text"), equation("a = b", "a = b")]
+    write_page(path, title=NASTY, sections=[("First " + NASTY, first), ("Second", [picture(png, "p")])])
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     assert text.startswith("<!DOCTYPE html>")

@@ -8,18 +8,14 @@ from threadpoolctl import threadpool_limits
 from iclglass.numerics.instance.spin_glass import hessian_eigenvalues
 from iclglass.numerics.moments import feature_moments
 from iclglass.numerics.sizes import sizes_at
-from iclglass.numerics.spectrum import (
-    marchenko_pastur_density,
-    marchenko_pastur_edges,
-    zero_eigenvalue_fraction,
-)
-from iclglass.validation.finite_size import extrapolate
+from iclglass.numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges, zero_eigenvalue_fraction
 from iclglass.validation.prompts import draw_prompts
-from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, z_score
+from iclglass.validation.statistics import bonferroni_threshold
+from tests.validation.scores import excess, z_of
 
 ALPHA, NOISE = 2.0, 0.3
 TAUS = (0.5, 2.0)
-SIZES, SAMPLES = (8, 12, 18, 27), 32
+SIZES, SAMPLES = (8, 12, 16, 24), 32
 # Probability that a correct theory fails the bulk test at one tau, all statistics together.
 FALSE_ALARM = 1e-3
 
@@ -61,8 +57,7 @@ def test_the_mean_trace_is_that_of_the_symbolic_moments_at_finite_size():
     for dimension, samples in ((4, 400), (7, 200), (12, 60)):
         traces = np.array([hessian_eigenvalues(draw(dimension, index)).sum() for index in range(samples)])
         moments = feature_moments(dimension=dimension, context=round(ALPHA * dimension), label_noise=NOISE, norm="N")
-        mean, error = mean_and_error(traces[None])
-        z = z_score(float(mean[0] - dimension * (moments.block + moments.last_row)), float(error[0]))
+        z = z_of(traces, float(dimension * (moments.block + moments.last_row)))
         assert abs(z) < bonferroni_threshold(FALSE_ALARM, 3, samples - 1), (dimension, z)
 
 
@@ -101,11 +96,8 @@ def disagreements(bulks, *, tau, a, ratio):
     found = []
     for name, (value, statistic) in known.items():
         samples = np.array([[statistic(bulk / a) for bulk in row] for row in bulks])
-        gap = extrapolate(SIZES, samples - value)
-        threshold = bonferroni_threshold(FALSE_ALARM, len(known), gap.dof)
-        if abs(gap.value) >= threshold * gap.standard_error + gap.truncation:
-            found.append((name, gap.value, gap.standard_error, gap.truncation))
-    return found
+        found.append((name, *excess(SIZES, samples - value, false_alarm=FALSE_ALARM, comparisons=len(known))))
+    return [row for row in found if row[-1] >= 0]
 
 
 @pytest.mark.parametrize("tau", TAUS)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.blas import own_threads
+from iclglass.validation.samplers.target import Target
 
-__all__ = ["OBSERVABLES", "State", "Trace", "Transition", "accepted", "choose", "run_chains"]
+__all__ = ["OBSERVABLES", "Gradients", "State", "Trace", "Transition", "accepted", "choose", "run_chains"]
 
 FloatArray = NDArray[np.float64]
 
@@ -32,6 +33,18 @@ class State:
     carried: FloatArray
     energies: FloatArray
     acceptance: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """Of the transitions whose state carries the gradients of H."""
+
+    target: Target
+
+    def start(self, positions: FloatArray) -> State:
+        """The state at the given positions, (chains, n)."""
+        gradients = self.target.gradient(positions)
+        return State(positions, gradients, self.target.energy(positions, gradients), np.ones(positions.shape[0]))
 
 
 class Transition(Protocol):

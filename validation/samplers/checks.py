@@ -8,23 +8,18 @@ a nominal 10 %: 9 % of 300 exact runs, 12 % of 300 of Hamiltonian Monte Carlo. O
 shown. What passes says the smallest bias it would have seen with probability 0.9.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from iclglass.numerics.arguments import check_real
+from iclglass.numerics.arguments import FloatArray, check_real
 from iclglass.validation.samplers.diagnostics import standard_errors
 from iclglass.validation.samplers.law import GaussianLaw
 from iclglass.validation.samplers.sampling import Samples
 from iclglass.validation.statistics import bonferroni_threshold, smallest_detectable_bias, z_score
 
-__all__ = ["EQUIPARTITION", "FALSE_ALARM", "Check", "check_law", "comparison"]
-
-FloatArray = NDArray[np.float64]
+__all__ = ["EQUIPARTITION", "FALSE_ALARM", "Check", "check_law", "comparison", "judged"]
 
 FALSE_ALARM = 0.01
 """Probability, at most, that a correct sampler fails."""
@@ -86,7 +81,7 @@ def check_law(samples: Samples, law: GaussianLaw, *, false_alarm: float = FALSE_
 
 def comparison(name: str, values: FloatArray, exact: float, threshold: float) -> Check:
     """The mean of a series (chains, draws) against its exact value."""
-    return _check(name, float(np.mean(values)), exact, float(standard_errors(values)), threshold)
+    return judged(name, float(np.mean(values)), exact, float(standard_errors(values)), threshold)
 
 
 def _worst(what: str, values: FloatArray, exact: FloatArray, threshold: float) -> Check:
@@ -96,7 +91,7 @@ def _worst(what: str, values: FloatArray, exact: FloatArray, threshold: float) -
         z = _cube_roots(estimates, exact, errors) if what == "variance" else (estimates - exact) / errors
     at = np.unravel_index(int(np.argmax(np.where(np.isnan(z), math.inf, np.abs(z)))), z.shape)
     name = f"{what} of spin ({at[0] + 1},{at[1] + 1}), worst of {z.size}"
-    return _check(name, float(estimates[at]), float(exact[at]), float(errors[at]), threshold, z=float(z[at]))
+    return judged(name, float(estimates[at]), float(exact[at]), float(errors[at]), threshold, z=float(z[at]))
 
 
 def _cube_roots(estimates: FloatArray, exact: FloatArray, errors: FloatArray) -> FloatArray:
@@ -107,9 +102,19 @@ def _cube_roots(estimates: FloatArray, exact: FloatArray, errors: FloatArray) ->
     return result
 
 
-def _check(name: str, estimate: float, exact: float, mcse: float, threshold: float, z: float | None = None) -> Check:
+def judged(
+    name: str,
+    estimate: float,
+    exact: float,
+    mcse: float,
+    threshold: float,
+    *,
+    dof: float = math.inf,
+    z: float | None = None,
+) -> Check:
+    """One estimate against its exact value; dof: of its standard error.    z: where it is not the plain score."""
     finite = math.isfinite(estimate) and math.isfinite(mcse)
     if z is None:
         z = z_score(estimate - exact, mcse) if finite else math.nan
-    bias = smallest_detectable_bias(mcse, threshold) if finite else math.nan
+    bias = smallest_detectable_bias(mcse, threshold, dof) if finite else math.nan
     return Check(name, estimate, exact, mcse, z, threshold, bias)

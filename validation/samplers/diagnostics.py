@@ -4,20 +4,16 @@ Rank-normalised split R-hat, bulk and tail effective sample size and the Monte C
 et al. 2021). They see chains that have not met; they do not see a mode that no chain moves: `checks` does.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import FloatArray, check_type
+from iclglass.numerics.errors import ParameterError
 from iclglass.validation.samplers.sampling import Samples
 
 __all__ = ["MAXIMUM_R_HAT", "Diagnostic", "diagnose", "r_hat", "standard_errors", "worst_spin_ess"]
-
-FloatArray = NDArray[np.float64]
 
 MAXIMUM_R_HAT = 1.01
 """Above it the chains have not converged (Vehtari et al. 2021)."""
@@ -43,8 +39,22 @@ class Diagnostic:
 def diagnose(samples: Samples) -> tuple[Diagnostic, ...]:
     """One row each for the energy, m, |W|^2 and, where weights were kept, the spin of largest R-hat.
 
-    Raises ParameterError for fewer than two chains or four draws: R-hat compares chains, each with its own half.
+    Parameters
+    ----------
+    samples : Samples
+        At least two chains of four draws: R-hat compares chains, each with its own half.
 
+    Returns
+    -------
+    tuple of Diagnostic
+
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        Fewer chains or draws; no samples.
+
+    Examples
+    --------
     >>> from iclglass.numerics.instance.data import Instance
     >>> from iclglass.validation.samplers.sampling import sample
     >>> rng = np.random.default_rng(1)
@@ -110,8 +120,7 @@ def _diagnostic(name: str, values: FloatArray) -> Diagnostic:
 
 
 def _refuse_few(samples: Samples) -> None:
-    if not isinstance(samples, Samples):
-        raise ParameterTypeError(f"samples must be Samples, as sample(...) returns them, got {type(samples).__name__}")
+    check_type("samples", samples, Samples, "Samples, as sample(...) returns them")
     if samples.chains < 2:
         raise ParameterError(f"R-hat compares chains: at least 2 of them, got {samples.chains}")
     if samples.draws < _LEAST_DRAWS:

@@ -6,27 +6,21 @@ Matrix free:  with e1 ~ N(0, I_P) and e2 ~ N(0, I_n) the field S^T e1/sqrt(P) + 
               A^{-1}/beta. Solved by preconditioned conjugate gradients, many draws for each pass over the prompts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
+from iclglass.numerics.arguments import FloatArray
 from iclglass.numerics.errors import ConvergenceError
-from iclglass.numerics.instance.krylov import response_solve
 from iclglass.validation.samplers.target import Target
 
 __all__ = ["exact_draws"]
-
-FloatArray = NDArray[np.float64]
 
 TOLERANCE = 1e-8
 """Relative residual of a solve: the error of a draw is smaller than its deviation by about as much."""
 
 _BATCH_ELEMENTS = 1 << 21
 """Spins solved for together: more share each pass over the prompts, but about ten such stacks are in memory."""
-_MAX_ITERATIONS = 10_000
 
 
 def exact_draws(target: Target, count: int, rng: np.random.Generator) -> Iterator[FloatArray]:
@@ -63,12 +57,4 @@ def _by_solves(target: Target, sizes: list[int], rng: np.random.Generator) -> It
         noise += np.sqrt(target.ridge0) * rng.standard_normal(noise.shape)
         noise /= np.sqrt(target.beta)
         noise += fields
-        found = response_solve(
-            target.instance.features, noise, target.ridge0, tolerance=TOLERANCE, max_iterations=_MAX_ITERATIONS
-        )
-        if np.any(found.residual > TOLERANCE):
-            raise ConvergenceError(
-                f"the draws' equations stopped at a relative residual of {np.max(found.residual):.1e}, wanted "
-                f"{TOLERANCE:.0e}: use a larger ridge0, or data in double precision"
-            )
-        yield found.weights.reshape(size, -1)
+        yield target.solved(noise, TOLERANCE).reshape(size, -1)

@@ -19,7 +19,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from iclglass.numerics.blas import own_threads
-from iclglass.validation.samplers.chains import State
+from iclglass.validation.samplers.chains import Gradients, State
 from iclglass.validation.samplers.target import Target
 
 __all__ = ["DenseHeatBath", "RowHeatBath", "heat_bath"]
@@ -34,22 +34,16 @@ _WORTH_A_THREAD = 1 << 19
 
 def heat_bath(target: Target) -> DenseHeatBath | RowHeatBath:
     """The transition, by A where it is in memory, else row by row."""
-    return (
-        RowHeatBath(target, _row_triangles(target)) if target.matrix is None else DenseHeatBath(target, target.matrix)
-    )
+    if target.matrix is None:
+        return RowHeatBath(target, _row_triangles(target))
+    return DenseHeatBath(target, target.matrix)
 
 
 @dataclass(frozen=True, eq=False)
-class DenseHeatBath:
-    """Sweeps with A in memory, (n, n); the state carries the gradients."""
+class DenseHeatBath(Gradients):
+    """Sweeps with A in memory, (n, n)."""
 
-    target: Target
     matrix: FloatArray
-
-    def start(self, positions: FloatArray) -> State:
-        """The state at the given positions, (chains, n)."""
-        gradients = self.target.gradient(positions)
-        return State(positions, gradients, self.target.energy(positions, gradients), np.ones(positions.shape[0]))
 
     def advance(self, state: State, rng: np.random.Generator) -> State:
         """One sweep; every spin is drawn anew, so that nothing is ever rejected."""

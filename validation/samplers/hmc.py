@@ -12,21 +12,17 @@ Step. On a mode the leapfrog is wrong in the energy by beta <dH> = sin^2(angle) 
 acceptance erfc(sqrt(mu)/2), chosen to be 0.8.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from iclglass.numerics.arguments import FloatArray
 from iclglass.validation.samplers import chains
-from iclglass.validation.samplers.chains import State
+from iclglass.validation.samplers.chains import Gradients, State
 from iclglass.validation.samplers.target import Spectrum, Target
 
 __all__ = ["Hamiltonian", "default_step", "default_steps", "leapfrog", "stable_bound"]
-
-FloatArray = NDArray[np.float64]
 
 _ENERGY_ERROR = 0.128
 """mu of acceptance 0.8: erfc(sqrt(mu)/2) = 0.8."""
@@ -37,18 +33,12 @@ _MAX_STEPS = 500
 
 
 @dataclass(frozen=True, eq=False)
-class Hamiltonian:
+class Hamiltonian(Gradients):
     """The transition: `steps` leapfrog steps of size `step`, or with jitter a number uniform on 1..steps."""
 
-    target: Target
     step: float
     steps: int
     jitter: bool = True
-
-    def start(self, positions: FloatArray) -> State:
-        """The state at the given positions, (chains, n); it carries the gradients."""
-        gradients = self.target.gradient(positions)
-        return State(positions, gradients, self.target.energy(positions, gradients), np.ones(positions.shape[0]))
 
     def advance(self, state: State, rng: np.random.Generator) -> State:
         """One trajectory of every chain; all have the same number of steps."""

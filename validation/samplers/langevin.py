@@ -14,21 +14,16 @@ Adjusted (MALA): the same proposal, accepted with the Metropolis-Hastings probab
     Tr A^3/4, and 0.632 gives the acceptance 0.574 that is best in many dimensions (Roberts and Rosenthal 1998).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from iclglass.validation.samplers.chains import State
+from iclglass.validation.samplers.chains import Gradients, State
 from iclglass.validation.samplers.hmc import Hamiltonian
 from iclglass.validation.samplers.target import Spectrum, Target
 
 __all__ = ["UnadjustedLangevin", "default_adjusted_step", "default_unadjusted_step", "mala", "stable_bound"]
-
-FloatArray = NDArray[np.float64]
 
 _ENERGY_ERROR = 0.632
 """mu of acceptance 0.574: erfc(sqrt(mu)/2) = 0.574."""
@@ -37,16 +32,10 @@ _UNADJUSTED = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class UnadjustedLangevin:
+class UnadjustedLangevin(Gradients):
     """Euler steps without an accept step: biased, see the module."""
 
-    target: Target
     step: float
-
-    def start(self, positions: FloatArray) -> State:
-        """The state at the given positions, (chains, n); it carries the gradients."""
-        gradients = self.target.gradient(positions)
-        return State(positions, gradients, self.target.energy(positions, gradients), np.ones(positions.shape[0]))
 
     def advance(self, state: State, rng: np.random.Generator) -> State:
         """One step of every chain."""

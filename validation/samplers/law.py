@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.errors import ConvergenceError, ParameterError
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance
-from iclglass.numerics.instance.krylov import response_solve
 from iclglass.numerics.instance.predictions import alignment, overlap
 from iclglass.numerics.instance.spin_glass import energy
 from iclglass.validation.samplers.target import DENSE_SPINS, make_target
@@ -83,10 +82,7 @@ def boltzmann_law(instance: Instance, *, ridge0: float, beta: float) -> Gaussian
         return _dense_law(instance, ridge0, beta, None)
     target = make_target(instance, ridge0=ridge0, beta=beta, matrix_free=True)
     fields = target.fields.reshape(1, *instance.features.weight_shape)
-    found = response_solve(instance.features, fields, ridge0, tolerance=_TOLERANCE, max_iterations=10_000)
-    if found.residual[0] > _TOLERANCE:
-        raise ConvergenceError(f"the mean stopped at a relative residual of {found.residual[0]:.1e}; raise ridge0")
-    mean, spins = found.weights[0], instance.spins
+    mean, spins = target.solved(fields, _TOLERANCE)[0], instance.spins
     ground = energy(instance, mean, ridge0)
     return GaussianLaw(beta, mean, None, ground, ground + spins / (2 * beta), spins / (2 * beta**2), spins)
 

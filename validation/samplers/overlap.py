@@ -21,9 +21,9 @@ from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.sizes import from_unscaled, to_unscaled
 from iclglass.validation.population import PromptMoments, gaussian_moments
 from iclglass.validation.prompts import draw_prompts
-from iclglass.validation.samplers.checks import FALSE_ALARM, Check
+from iclglass.validation.samplers.checks import FALSE_ALARM, Check, judged
 from iclglass.validation.samplers.sampling import Samples, sample
-from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias, z_score
+from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -122,16 +122,8 @@ def draw_replicas(
         averages["q"][index] = overlap[index].mean()
         if progress is not None:
             progress(index + 1, data_sets)
-    theory = solve_finite(
-        dimension=dimension,
-        **from_unscaled(dimension, prompts=prompts, context=context),
-        label_noise=label_noise,
-        ridge=ridge,
-        temperature=temperature,
-        norm=norm,
-        last_feature=last_feature,
-        last_row=last_row,
-    )
+    point = from_unscaled(dimension, prompts=prompts, context=context) | {"ridge": ridge, "temperature": temperature}
+    theory = solve_finite(dimension=dimension, **point, label_noise=label_noise, norm=norm, **layer)
     return ReplicaSamples(
         dimension=dimension,
         context=context,
@@ -154,9 +146,7 @@ def thermal_checks(found: ReplicaSamples, *, false_alarm: float = FALSE_ALARM) -
     rows = []
     for name in _AVERAGED:
         mean, error = (float(part) for part in mean_and_error(found.averages[name]))
-        expected = found.theory[name]
-        bias = smallest_detectable_bias(error, threshold, count - 1)
-        rows.append(Check(name, mean, expected, error, z_score(mean - expected, error), threshold, bias))
+        rows.append(judged(name, mean, found.theory[name], error, threshold, dof=count - 1))
     return tuple(rows)
 
 

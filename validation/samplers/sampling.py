@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.arguments import MOST, check_callable, check_choice, check_count, check_flag, check_real
+from iclglass.numerics.arguments import (
+    MOST,
+    check_callable,
+    check_choice,
+    check_count,
+    check_flag,
+    check_real,
+    check_type,
+)
 from iclglass.numerics.blas import one_blas_thread
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.resuming import generator_digest
@@ -30,7 +38,14 @@ __all__ = ["METHODS", "Samples", "sample"]
 
 FloatArray = NDArray[np.float64]
 
-METHODS = ("exact", "heat-bath", "langevin", "mala", "hmc")
+_OPTIONS = {
+    "exact": (),
+    "heat-bath": ("warmup", "thin"),
+    "langevin": ("warmup", "step", "thin"),
+    "mala": ("warmup", "step", "thin"),
+    "hmc": ("warmup", "step", "trajectory", "thin"),
+}
+METHODS = tuple(_OPTIONS)
 
 _KEPT_BYTES = 1 << 28
 """Weights kept where nothing is said, 256 MB; beyond, the observables only."""
@@ -52,15 +67,24 @@ _TRAJECTORIES = 100
 class Samples:
     """Draws of several chains from exp(-beta H) of one data set.
 
-    weights : (chains, draws, D+1, D), the active spins; None where only the observables were kept.
-    observables : name -> (chains, draws): energy = H, m = Tr W/D, q_self = |W|^2/D over the block, norm = |W|^2 over
-        all active spins. Everything quadratic that the theory predicts follows from them.
-    acceptance : (chains,), part of the steps taken; 1 for methods without an accept step.
-    step : of the dynamics, in SG's units of H; NaN for "exact" and "heat-bath".    bound : its stable bound, or NaN.
-    trajectory : largest number of leapfrog steps, 0 for other methods than "hmc".
-    warmup : steps thrown away before the first draw.    thin : steps from one draw to the next.
-    parameters : all that they follow from, plain values by the names of the arguments of `sample`; of the data set and
-        the random numbers a digest.
+    Attributes
+    ----------
+    weights : (chains, draws, D+1, D) array, optional
+        The active spins; None where only the observables were kept.
+    observables : mapping of str to (chains, draws) array
+        energy = H, m = Tr W/D, q_self = |W|^2/D over the block, norm = |W|^2 over all active spins. Everything
+        quadratic that the theory predicts follows from them.
+    acceptance : (chains,) array
+        Part of the steps taken; 1 for methods without an accept step.
+    step, bound : float
+        Of the dynamics, in SG's units of H, and its stable bound; NaN for "exact" and "heat-bath".
+    trajectory : int
+        Largest number of leapfrog steps, 0 for other methods than "hmc".
+    warmup, thin : int
+        Steps thrown away before the first draw, and from one draw to the next.
+    parameters : mapping
+        All that they follow from, plain values by the names of the arguments of `sample`; of the data set and the
+        random numbers a digest.
     """
 
     method: str
@@ -136,31 +160,51 @@ def sample(
 ) -> Samples:
     """Draw weights from the Boltzmann measure exp(-beta H) of one data set (SG section II).
 
-    ridge0 = lambda0 in [0, 1e30) and beta in [1e-30, 1e30) are SG's, unscaled: lambda0 = ridge/D, beta =
-    D^2/temperature.
+    Chains start from N(0, 1/(beta l)), l the smallest eigenvalue of A: wider than the measure in every direction, as
+    R-hat wants it.
 
-    method "exact"      independent draws, `validation.samplers.exact`; the chains are only a way to count them
-           "heat-bath"  spin after spin given the others, `validation.samplers.heat_bath`; a draw is a sweep
-           "langevin"   unadjusted Langevin steps, biased, `validation.samplers.langevin`
-           "mala"       the same with an accept step
-           "hmc"        Hamiltonian Monte Carlo with jittered length, `validation.samplers.hmc`
-
-    draws >= 1 of each of chains >= 1.
-    warmup >= 0: steps before the first draw, by default ten relaxation times of the slowest mode; none for "exact".
-    thin >= 1: steps from one draw to the next, by default 1, and half a relaxation time for the Langevin methods.
-    step: by default from the spectrum of A; refused from the stable bound on, 2/L for "langevin" and "mala", 2/sqrt(L)
+    Parameters
+    ----------
+    instance : Instance
+    ridge0, beta : float
+        SG's, unscaled: lambda0 = ridge/D in [0, 1e30) and beta = D^2/temperature in [1e-30, 1e30).
+    method : str
+        "exact": independent draws, the chains are only a way to count them. "heat-bath": spin after spin given the
+        others, a draw is a sweep. "langevin": unadjusted Langevin steps, biased. "mala": the same with an accept step.
+        "hmc": Hamiltonian Monte Carlo with jittered length. Each has a module in `validation.samplers`.
+    draws, chains : int
+        Draws of each chain, and chains; at least 1.
+    warmup : int, optional
+        Steps before the first draw, >= 0; by default ten relaxation times of the slowest mode; none for "exact".
+    step : float, optional
+        By default from the spectrum of A; refused from the stable bound on, 2/L for "langevin" and "mala", 2/sqrt(L)
         for "hmc", L the largest eigenvalue.
-    trajectory: largest number of leapfrog steps of "hmc", by default half a period of the slowest mode.
-    keep_weights: by default up to 256 MB of them, 8 chains draws D(D+1) bytes; else the observables only.
-    matrix_free: by default above 4000 spins. Memory is 8 n^2 bytes for A below, O(P D + chains n) above.
-    progress: called with (steps done, steps in all).
+    trajectory : int, optional
+        Largest number of leapfrog steps of "hmc", by default half a period of the slowest mode.
+    thin : int, optional
+        Steps from one draw to the next, by default 1, and half a relaxation time for the Langevin methods.
+    keep_weights : bool, optional
+        By default up to 256 MB of them, 8 chains draws D(D+1) bytes; else the observables only.
+    matrix_free : bool, optional
+        By default above 4000 spins. Memory is 8 n^2 bytes for A below, O(P D + chains n) above.
+    rng : numpy.random.Generator
+        Decides every number.
+    progress : callable, optional
+        Called with (steps done, steps in all).
 
-    Chains start from N(0, 1/(beta l)), l the smallest eigenvalue: wider than the measure in every direction, as R-hat
-    wants it.
+    Returns
+    -------
+    Samples
 
-    Raises ParameterError or ParameterTypeError (a ValueError or TypeError) for a value out of range or an option that
-    the method does not take, ConvergenceError where "exact" cannot solve its equations.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        A value out of range, or an option that the method does not take.
+    ConvergenceError
+        "exact" cannot solve its equations.
 
+    Examples
+    --------
     >>> rng = np.random.default_rng(1)
     >>> data = Instance(rng.normal(size=(30, 4)), rng.normal(size=(30, 3)), rng.normal(size=30))
     >>> found = sample(data, ridge0=0.1, beta=2.0, method="hmc", draws=10, rng=rng)
@@ -170,17 +214,20 @@ def sample(
     method = check_choice("method", method, METHODS)
     draws = check_count("draws", draws, minimum=1, maximum=MOST)
     chains = check_count("chains", chains, minimum=1, maximum=MOST)
-    if not isinstance(rng, np.random.Generator):
-        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
-    _refuse_unused(method, warmup=warmup, step=step, trajectory=trajectory, thin=thin)
-    if warmup is not None:
-        warmup = check_count("warmup", warmup, minimum=0, maximum=MOST)
-    if trajectory is not None:
-        trajectory = check_count(
-            "trajectory", trajectory, minimum=1, maximum=MOST, reason="a trajectory of no steps never moves"
+    check_type("rng", rng, np.random.Generator, "a numpy.random.Generator")
+    given = {"warmup": warmup, "step": step, "trajectory": trajectory, "thin": thin}
+    # An option that the method does not take would be ignored silently.
+    if unused := [name for name, value in given.items() if value is not None and name not in _OPTIONS[method]]:
+        raise ParameterError(f"method {method!r} takes no {' or '.join(unused)}; leave it out")
+    never = "a trajectory of no steps never moves"
+    warmup, trajectory, thin = (
+        None if value is None else check_count(name, value, minimum=least, maximum=MOST, reason=reason)
+        for name, value, least, reason in (
+            ("warmup", warmup, 0, ""),
+            ("trajectory", trajectory, 1, never),
+            ("thin", thin, 1, ""),
         )
-    if thin is not None:
-        thin = check_count("thin", thin, minimum=1, maximum=MOST)
+    )
     if step is not None:
         step = check_real("step", step, minimum=0.0, above=True)
     for name, flag in (("keep_weights", keep_weights), ("matrix_free", matrix_free)):
@@ -199,48 +246,38 @@ def sample(
             what=f"{chains} chains of {draws} draws of {target.spins} spins",
             remedy="take fewer of them",
         )
-        trace = Trace(
-            chains,
-            draws,
-            instance.features.weight_shape,
-            keep_weights=_keeps(keep_weights, chains, draws, target.spins),
-        )
+        weight_shape = instance.features.weight_shape
+        kept = _keeps(keep_weights, chains, draws, target.spins)
+        trace = Trace(chains, draws, weight_shape, keep_weights=kept)
+        acceptance, step_size, bound = np.ones(chains), math.nan, math.nan
         if method == "exact":
             _draw_exact(target, trace, chains, draws, rng, progress)
-            return _samples(method, target, trace, np.ones(chains), options)
-        edges = spectrum(target, rng)
-        step, bound = _step(method, step, edges)
-        if method == "hmc" and trajectory is None:
-            trajectory = hmc.default_steps(edges, step)
-        transition = _transition(method, target, step, trajectory or 0)
-        warmup = _warmup(method, target, step, edges) if warmup is None else warmup
-        thin = _thin(method, step, edges) if thin is None else thin
-        start = rng.standard_normal((chains, target.spins)) / math.sqrt(target.beta * edges.low)
-        acceptance = run_chains(
-            transition, start, trace, warmup=warmup, draws=draws, thin=thin, rng=rng, progress=progress
-        )
-        return _samples(
-            method,
-            target,
-            trace,
-            acceptance,
-            options,
-            step=step,
-            bound=bound,
-            trajectory=trajectory or 0,
-            warmup=warmup,
-            thin=thin,
-        )
-
-
-def _refuse_unused(method: str, **options: object) -> None:
-    """An option that the method does not take would be ignored silently."""
-    allowed = {"exact": (), "heat-bath": ("warmup", "thin"), "hmc": ("warmup", "step", "trajectory", "thin")}.get(
-        method, ("warmup", "step", "thin")
+        else:
+            edges = spectrum(target, rng)
+            step_size, bound = _step(method, step, edges)
+            if method == "hmc" and trajectory is None:
+                trajectory = hmc.default_steps(edges, step_size)
+            transition = _transition(method, target, step_size, trajectory or 0)
+            warmup = _warmup(method, target, step_size, edges) if warmup is None else warmup
+            thin = _thin(method, step_size, edges) if thin is None else thin
+            start = rng.standard_normal((chains, target.spins)) / math.sqrt(target.beta * edges.low)
+            steps = {"warmup": warmup, "draws": draws, "thin": thin}
+            acceptance = run_chains(transition, start, trace, **steps, rng=rng, progress=progress)
+    return Samples(
+        method=method,
+        dimension=instance.dimension,
+        ridge0=target.ridge0,
+        beta=target.beta,
+        weights=None if trace.weights is None else trace.weights.reshape(chains, draws, *weight_shape),
+        observables=trace.observables,
+        acceptance=acceptance,
+        step=step_size,
+        bound=bound,
+        trajectory=trajectory or 0,
+        warmup=warmup or 0,
+        thin=1 if thin is None else thin,
+        parameters=options,
     )
-    unused = [name for name, value in options.items() if value is not None and name not in allowed]
-    if unused:
-        raise ParameterError(f"method {method!r} takes no {' or '.join(unused)}; leave it out")
 
 
 def _keeps(keep: bool | None, chains: int, draws: int, spins: int) -> bool:
@@ -321,35 +358,3 @@ def _draw_exact(
         done += ready
         if progress is not None:
             progress(done, draws)
-
-
-def _samples(
-    method: str,
-    target: Target,
-    trace: Trace,
-    acceptance: FloatArray,
-    parameters: Mapping[str, Any],
-    *,
-    step: float = math.nan,
-    bound: float = math.nan,
-    trajectory: int = 0,
-    warmup: int = 0,
-    thin: int = 1,
-) -> Samples:
-    shape = target.instance.features.weight_shape
-    weights = None if trace.weights is None else trace.weights.reshape(*trace.weights.shape[:2], *shape)
-    return Samples(
-        method=method,
-        dimension=target.instance.dimension,
-        ridge0=target.ridge0,
-        beta=target.beta,
-        weights=weights,
-        observables={name: trace.observables[name] for name in OBSERVABLES},
-        acceptance=acceptance,
-        step=step,
-        bound=bound,
-        trajectory=trajectory,
-        warmup=warmup,
-        thin=thin,
-        parameters=parameters,
-    )

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.arguments import LARGEST, check_beta, check_real
+from iclglass.numerics.arguments import LARGEST, check_beta, check_real, check_type
 from iclglass.numerics.blas import own_threads
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.errors import ConvergenceError, ParameterError
 from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.instance.krylov import response_solve
 from iclglass.numerics.instance.spin_glass import hessian
 
 __all__ = ["DENSE_SPINS", "Spectrum", "Target", "make_target", "spectrum"]
@@ -29,6 +30,7 @@ _COLUMN_ELEMENTS = 1 << 18
 _WORTH_A_THREAD = 1 << 20
 """Entries of A for each thread beside the first: half a millisecond, for a few chains."""
 
+_MAX_ITERATIONS = 10_000
 _KRYLOV = 60
 """Krylov vectors kept: the spectra are bulks with hard edges, which few vectors resolve slowly."""
 _EDGE_TOLERANCE = 1e-4
@@ -70,6 +72,18 @@ class Target:
         """Gradient of H, A sigma - h, for every row, (K, n)."""
         return self.product(positions) - self.fields
 
+    def solved(self, fields: FloatArray, tolerance: float) -> FloatArray:
+        """A^{-1} fields, (K, D+1, D), by conjugate gradients; ConvergenceError above that relative residual."""
+        found = response_solve(
+            self.instance.features, fields, self.ridge0, tolerance=tolerance, max_iterations=_MAX_ITERATIONS
+        )
+        if np.any(found.residual > tolerance):
+            raise ConvergenceError(
+                f"the equations stopped at a relative residual of {np.max(found.residual):.1e}, wanted "
+                f"{tolerance:.0e}: use a larger ridge0, or data in double precision"
+            )
+        return found.weights
+
     def energy(self, positions: FloatArray, gradient: FloatArray) -> FloatArray:
         """H of every row, (K,), from its gradient, which the samplers have at hand: O(n) each."""
         pairs: FloatArray = np.einsum("kn,kn->k", positions, gradient - self.fields)
@@ -98,8 +112,7 @@ def make_target(instance: Instance, *, ridge0: float, beta: float, matrix_free: 
     >>> bool(np.allclose(dense.gradient(spins), free.gradient(spins)))
     True
     """
-    if not isinstance(instance, Instance):
-        raise ParameterTypeError(f"instance must be an Instance, got {type(instance).__name__}")
+    check_type("instance", instance, Instance, "an Instance")
     ridge0 = check_real("ridge0", ridge0, minimum=0.0, maximum=LARGEST)
     beta = check_beta(beta)
     if ridge0 == 0 and instance.prompts < instance.spins:

@@ -17,15 +17,11 @@ The slope dH/dW = -S^T r/P =: G is pulled back by the chain rule, dH/dW_k = W_q 
 Source: SG section II; the factors' ridge: this project, notes/training.md.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from iclglass.numerics.arguments import check_choice, check_count
-from iclglass.numerics.errors import ParameterTypeError
+from iclglass.numerics.arguments import FloatArray, check_choice, check_count, check_type
 from iclglass.numerics.instance.features import FeatureOperator
 
 __all__ = [
@@ -39,7 +35,6 @@ __all__ = [
     "shapes",
 ]
 
-FloatArray = NDArray[np.float64]
 Parameters = tuple[FloatArray, ...]
 """(W,) of the merged layer, (W_k, W_q) of the separate one."""
 
@@ -70,8 +65,7 @@ def initial_parameters(
     [(4, 4), (4, 3)]
     """
     size = check_count("dimension", dimension, minimum=1)
-    if not isinstance(rng, np.random.Generator):
-        raise ParameterTypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    check_type("rng", rng, np.random.Generator, "a numpy.random.Generator")
     wanted = shapes(parametrisation, size, last_row=last_row)
     return tuple(rng.standard_normal(shape) / math.sqrt(size + last_row) for shape in wanted)
 
@@ -99,7 +93,10 @@ def energy_and_slope(
     energy = float(residual @ residual) / (2 * residual.size) + ridge0 / 2 * norm_of(parameters) ** 2
     slope = features.adjoint(residual)
     slope /= -residual.size
-    return energy, _pulled_back(parameters, slope, ridge0)
+    if len(parameters) == 1:
+        return energy, (slope + ridge0 * parameters[0],)
+    key, query = parameters
+    return energy, (query @ slope.T + ridge0 * key, key @ slope + ridge0 * query)
 
 
 def largest_curvature(parameters: Parameters, features: FeatureOperator, label: FloatArray, ridge0: float) -> float:
@@ -146,11 +143,3 @@ def norm_of(parameters: Parameters) -> float:
     5.0
     """
     return math.sqrt(sum(float(np.vdot(matrix, matrix)) for matrix in parameters))
-
-
-def _pulled_back(parameters: Parameters, slope: FloatArray, ridge0: float) -> Parameters:
-    """From G = dH/dW without ridge to the slope in the parameters, with ridge."""
-    if len(parameters) == 1:
-        return (slope + ridge0 * parameters[0],)
-    key, query = parameters
-    return query @ slope.T + ridge0 * key, key @ slope + ridge0 * query

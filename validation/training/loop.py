@@ -107,35 +107,60 @@ def train(
     ridge0 = weight_decay/2; Adam's steps do not see the factor 2 (but for its epsilon), a descent's learning rate does:
     a rate r on (y - f)^2 is the rate 2 r here.
 
-    Args:
-        instance: the prompts; single precision is computed in double.
-        parametrisation: "merged" (W) or "separate" (W_k and W_q).
-        optimiser: "gd" (all prompts at every step), "sgd" (batches), "adam" (either).
-        steps: updates, >= 1.
-        learning_rate: > 0.
-        ridge0: lambda0 >= 0, unscaled; acts on W, or on W_k and W_q (a nuclear norm of W).
-        batch: prompts at a step, 1 <= batch <= P; batches of a random order, new every epoch.
-        start: initial matrices; default SG's, drawn from ``rng``: entries N(0, 1/(D+1)).
-        test: held-out prompts, or the moments of their law (`validation.population`) for the exact error.
-        tolerance: stop when the residual |dH|/|h| is below it at a recorded step.
-        record: steps to record, and to test for tolerance and divergence; 0 and the last always are. Default: 60, on a
-            logarithmic scale.
-        backend: "numpy", or "torch" for the same numbers by PyTorch (extra ``torch``).
-        checkpoint: .npz file to keep the run in; if it exists, the run goes on from there, bit for bit as if it had
-            not stopped. It holds parameters_0 (, parameters_1), step, log and a header.
-        fresh: begin anew, whatever the file holds.
-        resume_anyway: go on with an unfinished run of another version of the program; the header names both.
-        rng: draws the initial matrices and the order of the batches.
-        progress: called with (steps done, steps in all). callback: called with (step, W) at every newly recorded step.
+    Parameters
+    ----------
+    instance : Instance
+        The prompts; single precision is computed in double.
+    parametrisation : {"merged", "separate"}
+        W, or W_k and W_q.
+    optimiser : {"gd", "sgd", "adam"}
+        All prompts at every step; batches; either.
+    steps : int
+        Updates, >= 1.
+    learning_rate : float
+        > 0.
+    ridge0 : float
+        lambda0 >= 0, unscaled; acts on W, or on W_k and W_q (a nuclear norm of W).
+    batch : int, optional
+        Prompts at a step, 1 <= batch <= P; batches of a random order, new every epoch.
+    start : sequence of arrays, optional
+        Initial matrices; default SG's, drawn from ``rng``: entries N(0, 1/(D+1)).
+    test : Instance or PromptMoments, optional
+        Held-out prompts, or the moments of their law (`validation.population`) for the exact error.
+    tolerance : float, optional
+        Stop when the residual |dH|/|h| is below it at a recorded step.
+    record : iterable of int, optional
+        Steps to record, and to test for tolerance and divergence; 0 and the last always are. Default: 60, on a
+        logarithmic scale.
+    backend : {"numpy", "torch"}
+        The same numbers by PyTorch (extra ``torch``).
+    checkpoint : path, optional
+        .npz file to keep the run in; if it exists, the run goes on from there, bit for bit as if it had not stopped. It
+        holds parameters_0 (, parameters_1), step, log and a header.
+    fresh : bool
+        Begin anew, whatever the file holds.
+    resume_anyway : bool
+        Go on with an unfinished run of another version of the program; the header names both.
+    rng : numpy.random.Generator
+        Draws the initial matrices and the order of the batches.
+    progress, callback : callable, optional
+        Called with (steps done, steps in all); with (step, W) at every newly recorded step.
 
-    Returns:
-        `TrainingRun`. A learning rate that diverges is an outcome, not an error: for gd on the merged layer it is known
-        from 2/L before the first step, else seen while running.
+    Returns
+    -------
+    TrainingRun
+        A learning rate that diverges is an outcome, not an error: for gd on the merged layer it is known from 2/L
+        before the first step, else seen while running.
 
-    Raises:
-        ParameterError, ParameterTypeError: bad input, among it a checkpoint of other parameters (it names them).
-        OutputError: a checkpoint that is damaged or cannot be written.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        Bad input, among it a checkpoint of other parameters (it names them).
+    OutputError
+        A checkpoint that is damaged or cannot be written.
 
+    Examples
+    --------
     >>> from iclglass.validation.prompts import draw_prompts
     >>> data = draw_prompts(dimension=3, context=6, prompts=30, rng=np.random.default_rng(1))
     >>> run = train(data, steps=500, learning_rate=0.2, ridge0=0.1, tolerance=1e-6, rng=np.random.default_rng(2))

@@ -7,8 +7,6 @@ r"""Update rules and the order of the batches. A state is never changed: a step 
 with b1 = 0.9, b2 = 0.999, eps = 1e-8, t = 1, 2, .. (Kingma and Ba, arXiv:1412.6980, algorithm 1; as in PyTorch).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,7 +27,6 @@ __all__ = [
     "initial_state",
 ]
 
-FloatArray = NDArray[np.float64]
 Rows = slice | NDArray[np.int64]
 
 OPTIMISERS = ("gd", "sgd", "adam")

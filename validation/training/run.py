@@ -35,17 +35,29 @@ class Outcome(StrEnum):
 class TrainingRun:
     """A trained layer and how it got there.
 
-    steps : (K,), the steps recorded.
-    energy : (K,), H on all prompts (`validation.training.layer`), what training lowers.
-    train_error : (K,), mean squared error on the prompts trained on.
-    test_error : (K,), on the held-out prompts, or exact for a law of prompts; NaN where there is no test.
-    residual : (K,), |dH/d(parameters)|/|h|, h = S^T y/P. For the merged layer it is |h - A W|/|h|.
-    parameters : the final matrices, (W,) or (W_k, W_q).    weights : (D+1, D), the W they make.
-    outcome : completed (all steps done, no tolerance asked for), converged (residual below the tolerance), not
-        converged, or diverges. A run that diverges has NaN parameters and weights; what was recorded before is kept.
-    reason : one sentence.
-    stable_rate : 2/L, L the largest curvature of H at the initial parameters: descent on all prompts is stable below it
-        (the merged layer everywhere, the separate one there; for sgd it is an upper bound, for adam it does not apply).
+    Attributes
+    ----------
+    steps : (K,) array
+        The steps recorded.
+    energy : (K,) array
+        H on all prompts (`validation.training.layer`), what training lowers.
+    train_error, test_error : (K,) arrays
+        Mean squared error on the prompts trained on, and on the held-out ones or exact for a law of prompts; NaN where
+        there is no test.
+    residual : (K,) array
+        |dH/d(parameters)|/|h|, h = S^T y/P. For the merged layer it is |h - A W|/|h|.
+    parameters : tuple of arrays
+        The final matrices, (W,) or (W_k, W_q).
+    weights : (D+1, D) array
+        The W they make.
+    outcome : Outcome
+        Completed (all steps done, no tolerance asked for), converged (residual below the tolerance), not converged, or
+        diverges. A run that diverges has NaN parameters and weights; what was recorded before is kept.
+    reason : str
+        One sentence.
+    stable_rate : float
+        2/L, L the largest curvature of H at the initial parameters: descent on all prompts is stable below it (the
+        merged layer everywhere, the separate one there; for sgd it is an upper bound, for adam it does not apply).
     """
 
     steps: NDArray[np.int64]

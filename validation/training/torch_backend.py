@@ -3,18 +3,11 @@
 An independent road to the same numbers (extra ``torch``), on the CPU.
 """
 
-from __future__ import annotations
-
-import numpy as np
-from numpy.typing import NDArray
-
 from iclglass.numerics.errors import MissingExtraError
 from iclglass.numerics.instance.data import Instance
 from iclglass.validation.training.optimisers import ADAM_BETAS, ADAM_EPSILON, Rows, State
 
 __all__ = ["TorchStepper"]
-
-FloatArray = NDArray[np.float64]
 
 
 class TorchStepper:

@@ -61,6 +61,8 @@ def test_family_and_smallest_bias(data, measure, law, rng):
     assert len(check_law(replace(found, weights=None), law)) == 5
     for row in rows:
         assert row.smallest_bias == pytest.approx((row.threshold + 1.2816) * row.mcse, rel=1e-3)
+        if not row.name.startswith("variance"):
+            assert row.z == pytest.approx((row.estimate - row.exact) / row.mcse)
     with pytest.raises(ParameterError):
         check_law(found, law, false_alarm=0.0)
 

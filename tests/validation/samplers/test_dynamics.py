@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import erfc
 
 from iclglass.validation.samplers import chains, heat_bath
 from iclglass.validation.samplers.chains import State
@@ -18,42 +19,39 @@ def start(target, rng, count=3):
     return rng.standard_normal((count, target.spins))
 
 
+def advanced(way, target, rng):
+    """Where three chains start, the normal numbers of the step, and the state after it."""
+    positions = start(target, rng)
+    moved = way.advance(way.start(positions.copy()), np.random.default_rng(4))
+    return positions, np.random.default_rng(4).standard_normal(positions.shape), moved
+
+
 @pytest.mark.parametrize("matrix_free", [False, True])
 def test_heat_bath_is_spin_by_spin(data, measure, target, rng, matrix_free):
     """Every spin in order from its law given the others, in a loop."""
     way = heat_bath.heat_bath(make_target(data, **measure, matrix_free=matrix_free))
-    positions = start(target, rng)
-    moved = way.advance(way.start(positions), np.random.default_rng(4))
-    noise = np.random.default_rng(4).standard_normal(positions.shape)
-    expected = positions.copy()
+    positions, noise, moved = advanced(way, target, rng)
     matrix = target.matrix
-    for chain in range(3):
+    for chain, spins in enumerate(positions):
         for i in range(target.spins):
-            others = matrix[i] @ expected[chain] - matrix[i, i] * expected[chain, i]
+            others = matrix[i] @ spins - matrix[i, i] * spins[i]
             mean = (target.fields[i] - others) / matrix[i, i]
-            expected[chain, i] = mean + noise[chain, i] / np.sqrt(target.beta * matrix[i, i])
-    np.testing.assert_allclose(moved.positions, expected, rtol=0, atol=ROUNDING)
+            spins[i] = mean + noise[chain, i] / np.sqrt(target.beta * matrix[i, i])
+    np.testing.assert_allclose(moved.positions, positions, rtol=0, atol=ROUNDING)
 
 
 def test_langevin_step(target, rng):
-    way = UnadjustedLangevin(target, 0.1)
-    positions = start(target, rng)
-    moved = way.advance(way.start(positions), np.random.default_rng(4))
-    noise = np.random.default_rng(4).standard_normal(positions.shape)
-    for chain in range(3):
-        gradient = target.matrix @ positions[chain] - target.fields
-        expected = positions[chain] - 0.1 * gradient + np.sqrt(0.2 / target.beta) * noise[chain]
-        np.testing.assert_allclose(moved.positions[chain], expected, rtol=0, atol=ROUNDING)
+    positions, noise, moved = advanced(UnadjustedLangevin(target, 0.1), target, rng)
+    gradients = positions @ target.matrix - target.fields
+    expected = positions - 0.1 * gradients + np.sqrt(0.2 / target.beta) * noise
+    np.testing.assert_allclose(moved.positions, expected, rtol=0, atol=ROUNDING)
 
 
 def test_mala_is_metropolis_hastings_with_langevin_proposals(target, rng, monkeypatch):
     """The accept step is shown the log ratio of densities and proposals, computed here as the textbook has it."""
     step, seen = 0.2, []
     monkeypatch.setattr(chains, "accepted", lambda change, beta, rng: seen.append(-beta * change) or change < 0)
-    positions = start(target, rng)
-    way = mala(target, step)
-    way.advance(way.start(positions), np.random.default_rng(4))
-    noise = np.random.default_rng(4).standard_normal(positions.shape)
+    positions, noise, _ = advanced(mala(target, step), target, rng)
     beta = target.beta
     for chain, old in enumerate(positions):
         gradient = target.matrix @ old - target.fields
@@ -107,8 +105,6 @@ def test_energy_error_is_of_second_order(target, rng):
 
 def test_default_acceptance_is_what_the_energy_error_predicts(target, rng):
     """Acceptance of one leapfrog trajectory: erfc(sqrt(mu)/2), mu the mean energy error, known mode by mode."""
-    from scipy.special import erfc
-
     edges = spectrum(target, rng)
     step = default_step(edges)
     count = default_steps(edges, step)

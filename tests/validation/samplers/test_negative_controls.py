@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from iclglass.numerics.instance.data import Instance
-from iclglass.validation.samplers import chains
+from iclglass.validation.samplers import chains, heat_bath
 from iclglass.validation.samplers.chains import Trace, run_chains
 from iclglass.validation.samplers.checks import EQUIPARTITION, check_law
 from iclglass.validation.samplers.diagnostics import MAXIMUM_R_HAT, diagnose
@@ -31,21 +31,10 @@ def walked(transition, positions, target, *, warmup=100, draws=2 * DRAWS):
     trace = Trace(CHAINS, draws, target.instance.features.weight_shape, keep_weights=True)
     rng = np.random.default_rng(21)
     acceptance = run_chains(transition, positions, trace, warmup=warmup, draws=draws, rng=rng)
-    size = target.instance.dimension
-    return Samples(
-        method="hmc",
-        dimension=size,
-        ridge0=target.ridge0,
-        beta=target.beta,
-        weights=trace.weights.reshape(CHAINS, draws, size + 1, size),
-        observables=trace.observables,
-        acceptance=acceptance,
-        step=np.nan,
-        bound=np.nan,
-        trajectory=0,
-        warmup=warmup,
-        thin=1,
-    )
+    kept = trace.weights.reshape(CHAINS, draws, *target.instance.features.weight_shape)
+    given = {"method": "hmc", "dimension": 5, "ridge0": target.ridge0, "beta": target.beta, "acceptance": acceptance}
+    dynamics = {"step": np.nan, "bound": np.nan, "trajectory": 0, "warmup": warmup, "thin": 1}
+    return Samples(**given, **dynamics, weights=kept, observables=trace.observables)
 
 
 @pytest.mark.parametrize("method", ["exact", "heat-bath", "hmc"])
@@ -83,35 +72,23 @@ def test_sign_flip_of_the_fields(data, measure, law, method):
     assert {"m", "mean"} <= failed(found, law)
 
 
-def fixed_length(target):
-    """Step and number of steps of trajectories of two periods of A's largest mode, on the leapfrog's own clock.
+@pytest.mark.parametrize("jitter", [False, True])
+def test_fixed_length_near_the_period_of_a_mode(law, target, jitter):
+    """All chains start at the ground state: the mode stays there, in every chain. R-hat and ESS see nothing.
 
-    The leapfrog turns a mode by arccos(1 - l step^2/2) a step: ten steps are one turn.
+    Trajectories are two periods of A's largest mode on the leapfrog's own clock, which turns a mode by
+    arccos(1 - l step^2/2) a step: ten steps are one turn. Jitter of the length mends it.
     """
-    values = np.linalg.eigvalsh(target.matrix)
-    return np.sqrt(2 * (1 - np.cos(2 * np.pi / 10)) / values[-1]), 20
-
-
-def test_fixed_length_near_the_period_of_a_mode(data, law, target):
-    """All chains start at the ground state: the mode stays there, in every chain. R-hat and ESS see nothing."""
-    step, count = fixed_length(target)
+    largest = np.linalg.eigvalsh(target.matrix)[-1]
+    step = np.sqrt(2 * (1 - np.cos(2 * np.pi / 10)) / largest)
     positions = np.tile(law.mean.ravel(), (CHAINS, 1))
-    found = walked(Hamiltonian(target, step, count, jitter=False), positions, target)
-    assert looks_converged(found, least=600)
+    found = walked(Hamiltonian(target, step, 20, jitter=jitter), positions, target)
+    assert looks_converged(found, least=1000 if jitter else 600)
     caught = failed(found, law)
-    assert EQUIPARTITION in caught
-    assert "variance" in caught
-    equipartition = check_law(found, law)[0]
-    # one of 30 modes is missing: its share of the energy, T/2, is what is gone
-    assert abs(equipartition.estimate - equipartition.exact + 1 / (2 * target.beta)) < 4 * equipartition.mcse
-
-
-def test_jitter_of_the_length_mends_it(data, law, target):
-    step, count = fixed_length(target)
-    positions = np.tile(law.mean.ravel(), (CHAINS, 1))
-    found = walked(Hamiltonian(target, step, count, jitter=True), positions, target)
-    assert looks_converged(found)
-    assert failed(found, law) == set()
+    assert {EQUIPARTITION, "variance"} <= caught if not jitter else caught == set()
+    if not jitter:  # one of 30 modes is missing: its share of the energy, T/2, is what is gone
+        equipartition = check_law(found, law)[0]
+        assert abs(equipartition.estimate - equipartition.exact + 1 / (2 * target.beta)) < 4 * equipartition.mcse
 
 
 def test_chains_that_have_not_met_are_seen_by_r_hat(data, measure):
@@ -119,13 +96,9 @@ def test_chains_that_have_not_met_are_seen_by_r_hat(data, measure):
     assert max(row.r_hat for row in diagnose(found)) > 1.5
 
 
-def test_a_heat_bath_without_noise_or_with_half_the_coupling(data, measure, law, monkeypatch):
-    from iclglass.validation.samplers import heat_bath
-
+@pytest.mark.parametrize(("noise", "coupling", "seed"), [(0.9, 1.0, 7), (1.0, 0.9, 8)])
+def test_a_heat_bath_with_less_noise_or_coupling(data, measure, law, monkeypatch, noise, coupling, seed):
     right = heat_bath._sweep
-    monkeypatch.setattr(heat_bath, "_sweep", lambda matrix, g, noise, beta: right(matrix, g, 0.9 * noise, beta))
-    found = sample(data, **measure, method="heat-bath", draws=DRAWS, rng=np.random.default_rng(7))
-    assert EQUIPARTITION in failed(found, law)
-    monkeypatch.setattr(heat_bath, "_sweep", lambda matrix, g, noise, beta: right(matrix, 0.9 * g, noise, beta))
-    found = sample(data, **measure, method="heat-bath", draws=DRAWS, rng=np.random.default_rng(8))
+    monkeypatch.setattr(heat_bath, "_sweep", lambda matrix, g, xi, beta: right(matrix, coupling * g, noise * xi, beta))
+    found = sample(data, **measure, method="heat-bath", draws=DRAWS, rng=np.random.default_rng(seed))
     assert EQUIPARTITION in failed(found, law)

@@ -12,16 +12,15 @@ from threadpoolctl import threadpool_limits
 from iclglass.numerics.finite_size import solve_finite
 from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.numerics.learning_curve import learning_curve
-from iclglass.validation.finite_size import extrapolate
 from iclglass.validation.population import gaussian_moments, population_error
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, welch_satterthwaite
 from iclglass.validation.training import Outcome, train
 from iclglass.validation.training.layer import initial_parameters, largest_curvature
+from tests.validation.scores import curve_gaps, failures
 
 # Probability that a correct theory fails one comparison of all its quantities.
 FALSE_ALARM = 1e-3
-QUANTITIES = ("m", "q", "e_icl", "e_train")
 
 
 @pytest.fixture(autouse=True)
@@ -77,58 +76,29 @@ def measured(point, dimension, sample, times):
     return np.array([m, q, run.test_error, run.train_error])[:, 1:]
 
 
-def gaps(point, dimensions, times, values, unit=1.0):
-    """(quantity, time, gap at 1/D -> 0, its standard error, excess beyond threshold and truncation)."""
-    shifted = values.copy()
-    for row, size in zip(shifted, dimensions, strict=True):
-        whole = {
-            "task_diversity": round(point["task_diversity"] * size**2) / size**2,
-            "context_length": round(point["context_length"] * size) / size,
-        }
-        # W0 has entries of variance 1/(D+1)
-        curve = learning_curve(time=unit * np.array(times), initial_overlap=size / (size + 1), **(point | whole))
-        row -= np.array([getattr(curve, name) for name in QUANTITIES])
-    rows = []
-    for i, name in enumerate(QUANTITIES):
-        for j, time in enumerate(times):
-            fit = extrapolate(dimensions, shifted[:, :, i, j])
-            threshold = bonferroni_threshold(FALSE_ALARM, len(QUANTITIES) * len(times), dof=fit.dof)
-            excess = abs(fit.value) - threshold * fit.standard_error - fit.truncation
-            rows.append((name, time, fit.value, fit.standard_error, excess))
-    return rows
-
-
-def trained(point, dimensions, times, samples):
-    return np.array([[measured(point, size, j, times) for j in range(samples)] for size in dimensions])
-
-
 @pytest.mark.parametrize(
-    "point", [pytest.param(WAY, id="more prompts than spins"), pytest.param(FEW, id="fewer", marks=pytest.mark.slow)]
+    ("point", "times"),
+    [
+        pytest.param(WAY, (1,), id="more prompts than spins"),
+        pytest.param(WAY, (1, 4, 16), id="more, longer", marks=pytest.mark.slow),
+        pytest.param(FEW, (1, 4, 16), id="fewer, longer", marks=pytest.mark.slow),
+    ],
 )
-def test_descent_follows_the_gradient_flow_theory(point):
-    dimensions, times = (8, 12, 16, 24), (1,)
-    values = trained(point, dimensions, times, samples=64)
-    rows = gaps(point, dimensions, times, values)
-    assert all(row[-1] <= 0 for row in rows), rows
-    # Twice and half the time are told apart.
-    for unit in (2.0, 0.5):
-        assert any(row[-1] > 0 for row in gaps(point, dimensions, times, values, unit=unit))
+def test_descent_follows_the_gradient_flow_theory(point, times):
+    dimensions = (8, 12, 16, 24)
+    values = np.array([[measured(point, size, j, times) for j in range(64)] for size in dimensions])
 
+    def rows(unit):
+        """W0 has entries of variance 1/(D+1)."""
+        given = {"false_alarm": FALSE_ALARM, "start": lambda size: size / (size + 1)}
+        return curve_gaps(point, dimensions, unit * np.array(times), values, **given)
 
-@pytest.mark.slow
-@pytest.mark.parametrize("point", [WAY, FEW], ids=["more prompts than spins", "fewer"])
-def test_descent_follows_the_gradient_flow_theory_for_longer(point):
-    dimensions, times = (8, 12, 16, 24), (1, 4, 16)
-    values = trained(point, dimensions, times, samples=64)
-    rows = gaps(point, dimensions, times, values)
-    for name, time, gap, error, _ in rows:
-        print(
-            f"\ntau = {point['task_diversity']}  {name:8s} t = {time:3d}  z = {gap / error:+.2f}  +- {error:.4f}",
-            end="",
-        )
-    assert all(row[-1] <= 0 for row in rows), rows
-    for unit in (2.0, 0.5):
-        assert any(row[-1] > 0 for row in gaps(point, dimensions, times, values, unit=unit))
+    for name, time, gap, error, _ in rows(1.0):
+        at = f"tau = {point['task_diversity']}  {name:8s} t = {time:3g}"
+        print(f"\n{at}  z = {gap / error:+.2f}  +- {error:.4f}", end="")
+    assert failures(rows(1.0)) == []
+    for unit in (2.0, 0.5):  # twice and half the time are told apart
+        assert failures(rows(unit))
 
 
 # --- at the end ------------------------------------------------------------------------------------------------
@@ -160,10 +130,8 @@ def test_double_descent_of_trained_layers():
     mean, error = mean_and_error(late)
     for row, tau in enumerate(DESCENT):
         z = (mean[row] - theory[row]) / error[row]
-        print(
-            f"\ntau = {tau}: trained {mean[row]:.3f} +- {error[row]:.3f}, theory {theory[row]:.3f}, z = {z:+.2f}",
-            end="",
-        )
+        trained = f"trained {mean[row]:.3f} +- {error[row]:.3f}"
+        print(f"\ntau = {tau}: {trained}, theory {theory[row]:.3f}, z = {z:+.2f}", end="")
     assert np.all(np.abs(mean - theory) < threshold * error + NEGLECTED / SIZE**2 * theory)
     peak = DESCENT.index(1.0)
     for other in (0, 1, -1, -2):  # the peak is one
@@ -172,9 +140,7 @@ def test_double_descent_of_trained_layers():
     before, before_error = mean_and_error(early)
     start = {"initial_overlap": SIZE / (SIZE + 1), **point}
     predicted = learning_curve(time=EARLY, **start).e_icl / learning_curve(time=math.inf, **start).e_icl
-    print(
-        "\nafter", EARLY, "of", LATE, "units: error/theory of the end", (before / theory).round(2), predicted.round(2)
-    )
+    print(f"\nafter {EARLY} of {LATE}: error/theory of the end {(before / theory).round(2)} {predicted.round(2)}")
     told = np.abs(np.log(predicted)) > math.log(1.2)
     assert told.sum() >= 5
     assert np.all(np.sign(np.log(before / theory))[told] == np.sign(np.log(predicted))[told])
@@ -217,10 +183,8 @@ def test_published_training_is_reproduced():
             dof = welch_satterthwaite([1, -1], bars, [OURS - 1, REPEATS - 1])
             z = (mean - theirs) / np.hypot(*bars)
             means[parametrisation, tau] = mean, bar
-            print(
-                f"\n{parametrisation:8s} tau = {tau}: {mean:.3f} +- {bar:.3f}, published {theirs:.3f}, z = {z:+.2f}",
-                end="",
-            )
+            ours = f"{parametrisation:8s} tau = {tau}: {mean:.3f} +- {bar:.3f}"
+            print(f"\n{ours}, published {theirs:.3f}, z = {z:+.2f}", end="")
             assert abs(z) < bonferroni_threshold(FALSE_ALARM, 2 * len(FIGURE_S1), dof=dof)
     # Below the threshold the two layers end in different interpolators: taking one for the other is seen.
     (merged, bar), separate = means["merged", 0.3], FIGURE_S1[0][3]

@@ -10,11 +10,12 @@ from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeE
 from iclglass.numerics.instance import spin_glass
 from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.numerics.plotting import draw_training
-from iclglass.validation.gradient_flow import gradient_descent, gradient_flow
+from iclglass.validation.gradient_flow import gradient_flow
 from iclglass.validation.population import gaussian_moments, population_error
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.training import Outcome, train
 from iclglass.validation.training.layer import largest_curvature
+from tests.validation.descent import euler
 
 DIMENSION, CONTEXT, RIDGE0 = 5, 10, 0.05
 # Steps of the same arithmetic in another order.
@@ -119,8 +120,8 @@ def test_descent_is_euler_on_the_flow(data):
     start = np.random.default_rng(3).standard_normal((DIMENSION + 1, DIMENSION))
     rate, steps = 0.01, 300
     run = gd(data, steps=steps, learning_rate=rate, start=[start])
-    euler = gradient_descent(data, RIDGE0, time=rate * steps / DIMENSION, steps=steps, start=start)
-    np.testing.assert_allclose(run.weights, euler, rtol=0, atol=ROUNDING)
+    expected = euler(data, RIDGE0, time=rate * steps / DIMENSION, steps=steps, start=start)
+    np.testing.assert_allclose(run.weights, expected, rtol=0, atol=ROUNDING)
 
 
 def test_small_rates_tend_to_the_exact_flow(data):
