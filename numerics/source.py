@@ -24,7 +24,8 @@ _SHOWS_OR_KEEPS = frozenset(
         *("numerics.storage", "numerics.instance.storage", "numerics.instance.solve_checkpoint"),
         *("numerics.plotting", "numerics.plotting_axes", "numerics.learning_curve_plot"),
         *("numerics.state_evolution_plot", "numerics.instance.plotting"),
-        *("validation.checkpoint", "validation.figures", "validation.report", "validation.paper.notes"),
+        *("validation.checkpoint", "validation.figures", "validation.report"),
+        *("validation.paper.drawing", "validation.paper.notes"),
         *("validation.samplers.plotting", "validation.suite.page", "validation.sweeping.checkpoint"),
         *("validation.sweeping.plotting", "validation.training.plotting", "validation.training.storage"),
     )

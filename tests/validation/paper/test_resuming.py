@@ -24,6 +24,7 @@ PATIENCE = 60.0
 """Seconds in which a part of a quick run has surely been written."""
 
 SMALL = {
+    "fig-1": ({"dimension": 4, "context": 5, "prompts": 10, "repeats": 5}, {"_PART": 2}),
     "fig-2": ({"repeats": 3, "epochs": 5}, {"_TRAINED": (4, 20), "_MESSAGES": 150, "_LARGER": 20, "_PART": 1}),
     "fig-3": ({"dimension": 3, "context": 5, "prompts": [5, 20], "weights": 10, "grid": 3}, {}),
     "fig-4": (
@@ -63,14 +64,15 @@ def small(request, monkeypatch):
     values, constants = SMALL[name]
     source = import_module(FIGURES[name])
     given = {**source.parameters("quick"), **values}
-    monkeypatch.setattr(source, "parameters", lambda scale: dict(given))
-    monkeypatch.setattr(type(source.FIGURE), "checked_parameters", lambda self, scale: dict(given))
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)  # t-SNE needs more points
     for constant, value in constants.items():
         assert hasattr(source, constant)
         monkeypatch.setattr(source, constant, value)
     figure = replace(
-        source.FIGURE, judge=lambda data, published: Verdict("", (), ()), draw=lambda data, published: Figure()
+        source.FIGURE,
+        parameters=lambda scale: given,
+        judge=lambda data, published: Verdict("", (), ()),
+        draw=lambda data, published: Figure(),
     )
     monkeypatch.setattr(module, "get", lambda _: figure)
     return name
