@@ -29,7 +29,7 @@ from iclglass.validation.paper.contrast_maps import contrasts, draw_maps, read_a
 from iclglass.validation.paper.divergence import finite_line, limit_line
 from iclglass.validation.paper.drawing import dress, stacked
 from iclglass.validation.paper.figure import Array, PaperFigure, Row, Verdict
-from iclglass.validation.paper.judging import Pooled, compared, one_by_one, pooled
+from iclglass.validation.paper.judging import Pooled, compared, one_by_one, pooled, where_both
 from iclglass.validation.paper.published import all_of_shape, of_shape
 from iclglass.validation.paper.simulating import Progress, batches, simulated
 from iclglass.validation.population import gaussian_moments, population_error
@@ -206,16 +206,12 @@ def _published_loss(published: Mapping[str, Array], solver: str) -> tuple[Array,
 
 def _against_published(data: xr.Dataset, published: Mapping[str, Array]) -> list[Row]:
     """Our losses against the published ones where both have the same N."""
-    rows = []
-    for solver in _LOSSES:
-        if (reference := _published_loss(published, solver)) is None:
-            continue
-        mean, error = _mean_loss(data, solver)
-        for tokens, theirs, spread in zip(*reference, strict=True):
-            for k in np.flatnonzero(data.context.values == tokens):
-                what = f"loss, {solver}, N={tokens:g}: published"
-                rows.append(compared(what, mean[k], theirs, np.hypot(error[k], spread)))
-    return rows
+    return [
+        row
+        for solver in _LOSSES
+        if (reference := _published_loss(published, solver)) is not None
+        for row in where_both(f"loss, {solver}", data.context.values, _all_losses(data, solver), reference)
+    ]
 
 
 def _all_losses(data: xr.Dataset, solver: str) -> Array:

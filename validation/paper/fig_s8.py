@@ -50,7 +50,7 @@ from iclglass.validation.paper.architectures import (
 )
 from iclglass.validation.paper.drawing import dress, panelled
 from iclglass.validation.paper.figure import Array, Judged, PaperFigure, Row, Verdict
-from iclglass.validation.paper.judging import OneByOne, compared, means, one_by_one, span
+from iclglass.validation.paper.judging import OneByOne, means, one_by_one, span, where_both
 from iclglass.validation.paper.published import Published, all_of_shape
 from iclglass.validation.paper.simulating import VARIABLES, Progress, batches, simulated
 from iclglass.validation.population import PromptMoments, gaussian_moments, population_error
@@ -342,13 +342,8 @@ def _against_published(data: xr.Dataset, published: Mapping[str, Array]) -> tupl
     if given and (data.attrs["dimension"], data.attrs["prompts"]) != (size, prompts):
         remarks.append(f"published errors are not compared with ours of D = {data.attrs['dimension']}")
         return rows, remarks
-    for curve, (there, mean, error) in given.items():
-        ours, spread = _mean(data, curve)
-        found = [
-            compared(f"{curve}, N={n}: published", ours[k], mean[place], math.hypot(spread[k], error[place]))
-            for k, n in enumerate(data.context.values)
-            for place in np.flatnonzero(there == n)
-        ]
+    for curve, theirs in given.items():
+        found = where_both(curve, data.context.values, _values(data, curve), theirs)
         rows += found
         said = f"{len(found)} values, {span([row[4] for row in found])} off" if found else "no N in common"
         remarks.append(f"ours against the published {curve}: {said}")

@@ -19,7 +19,7 @@ from iclglass.validation.statistics import (
 )
 from iclglass.validation.verdict import percent
 
-__all__ = ["OneByOne", "Pooled", "compared", "largest", "means", "one_by_one", "pooled", "span"]
+__all__ = ["OneByOne", "Pooled", "compared", "largest", "means", "one_by_one", "pooled", "span", "where_both"]
 
 
 def compared(what: str, ours: SupportsFloat, reference: SupportsFloat, error: SupportsFloat) -> Row:
@@ -41,6 +41,22 @@ def means(what: Iterable[str], samples: ArrayLike, references: ArrayLike, errors
     mean, error = mean_and_error(samples)
     wanted, spread = np.broadcast_to(references, mean.shape), np.hypot(error, errors)
     return [compared(*one) for one in zip(what, mean.flat, wanted.flat, spread.flat, strict=True)]
+
+
+def where_both(what: str, points: Array, samples: Array, published: Sequence[Array]) -> list[Row]:
+    """Our means over the last axis against a published curve, at the N that both have.
+
+    published : N, means, standard errors.
+
+    >>> where_both("m", np.array([5, 7]), np.array([[1.0, 1.0], [2.0, 2.0]]), np.array([[7.0], [1.0], [0.5]]))
+    [('m, N=7: published', 2.0, 1.0, 0.5, 2.0)]
+    """
+    mean, error = mean_and_error(samples)
+    there, theirs, spread = published
+    pairs = [(k, place) for k, point in enumerate(points) for place in np.flatnonzero(there == point)]
+    names = [f"{what}, N={points[k]:g}: published" for k, _ in pairs]
+    numbers = [(mean[k], theirs[place], np.hypot(error[k], spread[place])) for k, place in pairs]
+    return [compared(name, *one) for name, one in zip(names, numbers, strict=True)]
 
 
 def largest(rows: Sequence[Row]) -> float:

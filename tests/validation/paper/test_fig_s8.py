@@ -209,37 +209,6 @@ def test_every_repeat_and_both_uses_have_prompts_of_their_own():
     assert np.unique(labels).size == labels.size
 
 
-class Kept:
-    """A progress that keeps parts in memory and interrupts before one of them."""
-
-    def __init__(self, stop):
-        self.parts, self.stop, self.made = {}, stop, 0
-
-    def __call__(self, done, total):
-        if done == self.stop:
-            raise KeyboardInterrupt
-
-    def part(self, key, simulate):
-        if key not in self.parts:
-            self.parts[key] = simulate()
-            self.made += 1
-        return self.parts[key]
-
-
-@pytest.mark.slow
-def test_an_interrupted_run_goes_on_with_the_same_numbers(torch):
-    tiny = {**SMALL, "prompts": 70, "fresh_prompts": 10, "steps": 3, "repeats": 3}
-    whole = fig_s8.simulate(tiny, 1, quiet())
-    progress = Kept(stop=9)  # inside the second group of the first N
-    with pytest.raises(KeyboardInterrupt):
-        fig_s8.simulate(tiny, 1, progress)
-    assert progress.made == 9
-    progress.stop = None
-    xr.testing.assert_identical(fig_s8.simulate(tiny, 1, progress), whole)
-    assert progress.made == 24
-    assert not fig_s8.simulate(tiny, 2, quiet()).equals(whole)
-
-
 def made_up(size=20, prompts=10_000, context=(10, 40)):
     rng = np.random.default_rng(9)
     theory = fig_s8._theory(size, prompts, np.array(context), 5e-4)

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 import iclglass.validation.paper.reproduce as module
 from iclglass.numerics.errors import OutputError, ParameterError
-from iclglass.validation.paper.catalogue import FIGURES, get
 from iclglass.validation.paper.figure import Judged, PaperFigure, Verdict
 from iclglass.validation.paper.published import Published, of_shape, read_published
 from iclglass.validation.paper.reproduce import reproduce
@@ -54,15 +53,6 @@ def stand(monkeypatch):
     return made
 
 
-def test_every_figure_of_the_catalogue_says_what_it_is():
-    for name in FIGURES:
-        figure = get(name)
-        assert figure.name == name
-        assert figure.checked_parameters("full") != figure.checked_parameters("quick")
-        with pytest.raises(ParameterError, match="scale"):
-            figure.checked_parameters("huge")
-
-
 def test_files_are_made_and_read_again(stand, tmp_path):
     first = reproduce("fig-0", out=tmp_path, seed=4)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fig-0.nc", "fig-0.pdf", "fig-0.png"]
@@ -70,18 +60,6 @@ def test_files_are_made_and_read_again(stand, tmp_path):
     assert stand.made == ["one", "three"]
     assert reproduce("fig-0", out=tmp_path, seed=4, force=True) == first
     assert len(stand.made) == 4
-
-
-def test_an_interrupted_run_goes_on(stand, tmp_path):
-    stand.interrupt = True
-    with pytest.raises(KeyboardInterrupt):
-        reproduce("fig-0", out=tmp_path)
-    stand.interrupt = False
-    resumed = reproduce("fig-0", out=tmp_path)
-    assert stand.made == ["one", "three"]
-    assert not list(tmp_path.glob("*.part-*"))
-    (tmp_path / "b").mkdir()
-    assert reproduce("fig-0", out=tmp_path / "b") == resumed
 
 
 @pytest.mark.parametrize("part", [False, True])
