@@ -24,7 +24,8 @@ _SHOWS_OR_KEEPS = frozenset(
         *("numerics.archive", "numerics.errors", "numerics.memory", "numerics.resuming", "numerics.source"),
         *("numerics.storage", "numerics.instance.storage", "numerics.instance.solve_checkpoint"),
         *("numerics.plotting", *(f"numerics.plotting.{name}" for name in _PICTURES)),
-        *("validation.checkpoint", "validation.report", "validation.paper.notes"),
+        *("validation.checkpoint", "validation.report"),
+        *("validation.paper.drawing", "validation.paper.notes"),
         *("validation.suite.page", "validation.sweeping.checkpoint", "validation.training.storage"),
     )
 )

@@ -87,7 +87,7 @@ def _stand_in(monkeypatch):
 
     import iclglass.validation.paper.reproduce as module
 
-    def simulate(scale, seed, progress):
+    def simulate(given, seed, progress):
         part = progress.part("one", lambda: xr.Dataset({"x": ("i", np.arange(3.0))}))
         return xr.Dataset({"x": ("i", 2 * part.x.values)})
 

@@ -7,7 +7,8 @@ import pytest
 import iclglass.validation.paper.reproduce as module
 from iclglass.numerics.errors import MissingExtraError
 from iclglass.validation.paper.catalogue import FIGURES
-from iclglass.validation.paper.figure import Judged, Verdict, compared
+from iclglass.validation.paper.figure import Judged, Verdict
+from iclglass.validation.paper.judging import compared
 
 DONE, USAGE, DISAGREE, FILE, INCONCLUSIVE = 0, 2, 4, 5, 6
 

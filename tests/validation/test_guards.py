@@ -14,7 +14,7 @@ import iclglass.validation.suite.suite as suite_module
 from iclglass.numerics.saddle_point import solve
 from iclglass.validation.crosscheck import compare
 from iclglass.validation.observables import QUANTITIES
-from iclglass.validation.paper.figure import pooled
+from iclglass.validation.paper.judging import pooled
 from iclglass.validation.simulation import simulate
 from iclglass.validation.suite.controls import Detection
 from iclglass.validation.suite.points import SCALES, Point, Scale

@@ -1,6 +1,9 @@
 """The figures of the paper (SG, Li, Bai, Huang, arXiv:2408.02288), each simulated, drawn and judged by one module.
 
     figure      what a figure is: parameters, simulation, picture, verdict
+    simulating  its simulation in parts, over grids of points
+    judging     simulation against theory: rows, limits, biases that would be seen
+    drawing     its panels
     published   the authors' own data, read from a user's copy of their repository
     catalogue   which figures there are
     reproduce   one figure into a folder: data file, pictures, verdict

@@ -30,9 +30,7 @@ from iclglass.numerics.gamma_quadrature import PromptNodes, prompt_nodes
 from iclglass.numerics.instance.stability import spin_by_spin_limit
 from iclglass.numerics.moments import feature_moments
 from iclglass.numerics.sizes import from_unscaled
-from iclglass.replica import symbols
-from iclglass.validation.paper.fig_1 import kinds
-from iclglass.validation.paper.moments import symbolic_moments
+from iclglass.validation.paper.fig_1 import derived_moments, kinds
 
 __all__ = ["finite_line", "limit_line"]
 
@@ -88,16 +86,13 @@ class _Law:
     """What is needed of the prompts of one N: squares of couplings summed over partners, and feature norms."""
 
     def __init__(self, dimension: int, context: int) -> None:
-        values = {symbols.D: dimension, symbols.N: context, symbols.P: 1, symbols.norm: context, symbols.rho: 0}
         masks = kinds(dimension)
         # mean and variance of couplings of one prompt, squared and summed: J is an average over P independent ones
         self._mean, self._variance = np.zeros((2, 2)), np.zeros((2, 2))
-        for kind in symbolic_moments():
-            pairs = masks[kind.name]
-            if pairs.ndim == 1:
+        for name, (mean, variance) in derived_moments(dimension, context, prompts=1).items():
+            if masks[name].ndim == 1:
                 continue
-            both = pairs | pairs.T
-            mean, variance = float(kind.mean.subs(values)), float(kind.variance.subs(values))
+            both = masks[name] | masks[name].T
             for spin in (_BLOCK, _LAST):
                 partners = both[spin]
                 split = [int(partners[:-dimension].sum()), int(partners[-dimension:].sum())]

@@ -31,22 +31,14 @@ from iclglass.numerics.instance.spin_glass import energy, hessian
 from iclglass.numerics.moments import feature_moments
 from iclglass.numerics.plotting import PALETTE
 from iclglass.numerics.spectrum import zero_eigenvalue_fraction
-from iclglass.validation.paper.figure import (
-    Array,
-    Judged,
-    PaperFigure,
-    Progress,
-    Verdict,
-    compared,
-    in_parts,
-    one_by_one,
-)
+from iclglass.validation.paper.drawing import dress, panelled
+from iclglass.validation.paper.figure import Array, Judged, PaperFigure, Verdict
+from iclglass.validation.paper.judging import means, one_by_one
 from iclglass.validation.paper.published import of_shape
+from iclglass.validation.paper.simulating import Progress, simulated
 from iclglass.validation.prompts import draw_prompts
-from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["FIGURE"]
@@ -59,6 +51,8 @@ ZERO = 1e-5
 ROUNDING = 1e-9
 """Of the parabolas, relative to the stiffest one: the energies are sums over prompts in double precision."""
 STEPS = 41
+_ENERGIES = (("energy", "energy_doubled"), ("mean_energy", "mean_doubled"))
+"""What is simulated, and what its mean should be."""
 PUBLISHED = tuple(f"fig-3/data/z-{number}.npy" for number in (1, 2))
 INSTALL = "the t-SNE picture needs scikit-learn: pip install 'iclglass[benchmarks]', then run again with --force"
 
@@ -75,50 +69,36 @@ def parameters(scale: str) -> dict[str, Any]:
     }
 
 
-def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
     """One part for each P."""
-    settings = FIGURE.checked_parameters(scale)
-    parts = in_parts(progress, {f"P={count}": partial(_one, settings, count, seed) for count in settings["prompts"]})
-    return xr.concat(parts, dim=xr.DataArray(settings["prompts"], dims="prompts", name="prompts"))
+    return simulated(progress, ({"prompts": given["prompts"]}, partial(_one, given, seed)))
 
 
-def _one(settings: Mapping[str, Any], prompts: int, seed: int) -> xr.Dataset:
-    dimension, ridge0 = settings["dimension"], settings["ridge0"]
+def _one(given: Mapping[str, Any], seed: int, prompts: int) -> xr.Dataset:
+    size, ridge0 = given["dimension"], given["ridge0"]
     rng = np.random.default_rng([seed, 3, prompts])
-    data = draw_prompts(dimension=dimension, context=settings["context"], prompts=prompts, rng=rng)
+    data = draw_prompts(dimension=size, context=given["context"], prompts=prompts, rng=rng)
     matrix = hessian(data)
     bent, vectors = np.linalg.eigh(matrix)
     fields = data.features.adjoint(data.label).ravel() / prompts
     ground = vectors @ ((vectors.T @ fields) / (np.maximum(bent, 0) + ridge0))
-    shape = (dimension + 1, dimension)
-    lowest = energy(data, ground.reshape(shape), ridge0)
 
-    steps = np.linspace(-1, 1, STEPS) * math.sqrt(dimension)
-    along = np.array(
-        [
-            [energy(data, (ground + step * vectors[:, k]).reshape(shape), ridge0) - lowest for step in steps]
-            for k in (0, -1)
-        ]
-    )
-    every = np.array([energy(data, (ground + vector).reshape(shape), ridge0) - lowest for vector in vectors.T])
-    plane = np.array(
-        [
-            [
-                energy(data, (ground + x * vectors[:, 0] + y * vectors[:, -1]).reshape(shape), ridge0) - lowest
-                for x in steps
-            ]
-            for y in steps
-        ]
-    )
+    def height(weights: FloatArray) -> float:
+        return energy(data, weights.reshape(size + 1, size), ridge0)
 
-    weights = rng.standard_normal((settings["weights"], dimension + 1, dimension + 1))
+    lowest, soft, stiff = height(ground), vectors[:, 0], vectors[:, -1]
+    steps = np.linspace(-1, 1, STEPS) * math.sqrt(size)
+    along = np.array([[height(ground + step * one) for step in steps] for one in (soft, stiff)]) - lowest
+    plane = np.array([[height(ground + x * soft + y * stiff) for x in steps] for y in steps]) - lowest
+    every = np.array([height(ground + vector) for vector in vectors.T]) - lowest
+
+    weights = rng.standard_normal((given["weights"], size + 1, size + 1))
     active = weights[:, :, :-1]
-    masked = ridge0 / 2 * np.sum(weights[:, :, -1] ** 2, axis=1)
-    energies = np.array([energy(data, one, ridge0) for one in active]) + masked
+    energies = np.array([height(one) for one in active]) + ridge0 / 2 * np.sum(weights[:, :, -1] ** 2, axis=1)
     constant = float(np.mean(data.label**2)) / 2
     doubled = energies - constant + active.reshape(len(active), -1) ** 2 @ np.diagonal(matrix) / 2
-    mean = constant + (np.trace(matrix) + (dimension + 1) ** 2 * ridge0) / 2
-    x, y, surface = _embedded(weights.reshape(len(weights), -1), doubled, settings["grid"], seed)
+    mean = constant + (np.trace(matrix) + (size + 1) ** 2 * ridge0) / 2
+    x, y, surface = _embedded(weights.reshape(len(weights), -1), doubled, given["grid"], seed)
     return xr.Dataset(
         {
             "curvature": ("direction", bent),
@@ -134,7 +114,7 @@ def _one(settings: Mapping[str, Any], prompts: int, seed: int) -> xr.Dataset:
             "tsne_energy": (("grid_y", "grid_x"), surface),
         },
         coords={"step": steps, "y_step": steps},
-        attrs={"dimension": dimension, "context": settings["context"], "ridge0": ridge0},
+        attrs={name: given[name] for name in ("dimension", "context", "ridge0")},
     )
 
 
@@ -159,32 +139,26 @@ def _embedded(weights: FloatArray, energies: FloatArray, grid: int, seed: int) -
 
 def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     """Flat directions counted and predicted, parabolas, and the mean energy of random weights."""
-    dimension, ridge0 = int(data.attrs["dimension"]), float(data.attrs["ridge0"])
-    spins = dimension * (dimension + 1)
+    size, ridge0 = int(data.attrs["dimension"]), float(data.attrs["ridge0"])
+    spins = size * (size + 1)
     rows, counts, exact = [], [], True
     for prompts in data["prompts"].values:
         one = data.sel(prompts=prompts)
-        for name, mean, what in (
-            ("energy", "mean_energy", "mean energy of random weights"),
-            ("energy_doubled", "mean_doubled", "the same with SG's doubled diagonal"),
-        ):
-            found, error = mean_and_error(one[name].values)
-            rows.append(compared(f"{what}, P = {prompts}", float(found), float(one[mean]), float(error)))
+        names = ("mean energy of random weights", "the same with SG's doubled diagonal")
+        samples, wanted = ([one[kind].values for kind in pair] for pair in _ENERGIES)
+        rows += means([f"{name}, P = {prompts}" for name in names], samples, wanted)
         bent = one["curvature"].values
         flat = int(np.sum(bent < ZERO))
-        masked = round(zero_eigenvalue_fraction(dimension=dimension, prompts=int(prompts)) * (dimension + 1) ** 2)
-        predicted = masked - (dimension + 1)
+        masked = round(zero_eigenvalue_fraction(dimension=size, prompts=int(prompts)) * (size + 1) ** 2)
+        predicted = masked - (size + 1)
         counts.append(f"{flat} flat directions of {spins} at P = {prompts} ({predicted} predicted)")
         deviation = np.max(np.abs(one["unit_step"].values - (bent + ridge0) / 2)) / np.max(bent)
         exact = exact and flat == predicted and bool(deviation < ROUNDING)
-    dof = data.sizes["weight"] - 1
-    energies = one_by_one(rows, bonferroni_threshold(FALSE_ALARM, len(rows), dof), dof)
-    remarks = []
-    if not _has_embedding(data):
-        remarks.append(INSTALL)
+    energies = one_by_one(rows, data.sizes["weight"] - 1, false_alarm=FALSE_ALARM)
+    remarks = [] if _has_embedding(data) else [INSTALL]
     remarks.append(
         "the weights laid out by t-SNE are independent draws of no relation to the data, all at nearly the same "
-        f"distance from each other (sqrt(2 n), within {100 / math.sqrt(2 * (dimension + 1) ** 2):.0f} %): hills and "
+        f"distance from each other (sqrt(2 n), within {100 / math.sqrt(2 * (size + 1) ** 2):.0f} %): hills and "
         "valleys of that picture are not minima of the energy, which has one valley; its energy is SG's, with the "
         "diagonal of J twice"
     )
@@ -221,28 +195,24 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     Without the embedding, which needs scikit-learn, there is no first column.
     """
     from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
 
     embedded = _has_embedding(data)
-    columns = 3 if embedded else 2
-    figure = Figure(figsize=(11.5 if embedded else 8.4, 6.6), layout="constrained")
-    panels = figure.subplots(data.sizes["prompts"], columns, squeeze=False)
-    ridge0 = float(data.attrs["ridge0"])
-    highest = float(data["plane"].max())
-    for row, prompts in zip(panels, data["prompts"].values, strict=True):
+    columns, width = (3, 11.5) if embedded else (2, 8.4)
+    figure, panels = panelled(width, 6.6, data.sizes["prompts"], columns, squeeze=False)
+    ridge0, highest = float(data.attrs["ridge0"]), float(data["plane"].max())
+    for (*first, plane, curvature), prompts in zip(panels, data["prompts"].values, strict=True):
         one = data.sel(prompts=prompts)
-        if embedded:
-            _draw_embedded(row[0], one)
-            row[0].set_title(f"$P = {prompts}$: the paper's picture, t-SNE", fontsize="medium")
-        plane, curvature = row[-2:]
+        for panel in first:
+            dress(panel, f"$P = {prompts}$: the paper's picture, t-SNE", grid=False, xticks=[], yticks=[])
+            filled = panel.contourf(one["tsne_x"], one["tsne_y"], one["tsne_energy"], 16, cmap="viridis")
+            figure.colorbar(filled, ax=panel, label="energy, diagonal of $J$ twice")
 
         norm = LogNorm(1e-3 * highest, highest)
         shown = np.maximum(one["plane"].values, 1e-3 * highest)
         mesh = plane.pcolormesh(data["step"], data["y_step"], shown, cmap="viridis", norm=norm, rasterized=True)
         plane.plot(0, 0, "x", color="white", markersize=8, markeredgewidth=2)
-        plane.set_xlabel("along the softest eigenvector")
-        plane.set_ylabel("along the stiffest")
-        plane.set_title(f"$P = {prompts}$: around the minimum (cross)", fontsize="medium")
+        labels = {"xlabel": "along the softest eigenvector", "ylabel": "along the stiffest"}
+        dress(plane, f"$P = {prompts}$: around the minimum (cross)", grid=False, **labels)
         figure.colorbar(mesh, ax=plane, label=r"$H - H_0$")
 
         bent = np.sort(one["curvature"].values)[::-1] + ridge0
@@ -254,13 +224,11 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
         curvature.semilogy(index, twice, "o", color=PALETTE[4], markersize=7, label=label, zorder=2)
         curvature.semilogy(index, bent, ".", color=PALETTE[0], markersize=4, label=r"$\epsilon_k$", zorder=3)
         if prompts < bent.size:
-            curvature.axvline(
-                prompts + 0.5, ymax=0.65, color=PALETTE[2], label=f"predicted: {bent.size - prompts} flat beyond $P$"
-            )
-        curvature.set_ylim(ridge0 / 2, 30 * bent.max())
-        curvature.set_xlabel("eigenvector")
-        curvature.set_ylabel("curvature")
-        curvature.set_title(f"$P = {prompts}$: curvatures", fontsize="medium")
+            label = f"predicted: {bent.size - prompts} flat beyond $P$"
+            curvature.axvline(prompts + 0.5, ymax=0.65, color=PALETTE[2], label=label)
+        limits = (ridge0 / 2, 30 * bent.max())
+        title = f"$P = {prompts}$: curvatures"
+        dress(curvature, title, grid=False, ylim=limits, xlabel="eigenvector", ylabel="curvature")
         curvature.legend(fontsize="small", loc="upper right")
     return figure
 
@@ -269,19 +237,4 @@ def _has_embedding(data: xr.Dataset) -> bool:
     return bool(np.all(np.isfinite(data["tsne_energy"].values)))
 
 
-def _draw_embedded(panel: Axes, one: xr.Dataset) -> None:
-    panel.set_xticks([])
-    panel.set_yticks([])
-    filled = panel.contourf(one["tsne_x"], one["tsne_y"], one["tsne_energy"], 16, cmap="viridis")
-    panel.figure.colorbar(filled, ax=panel, label="energy, diagonal of $J$ twice")
-
-
-FIGURE = PaperFigure(
-    name="fig-3",
-    title="Energy landscape",
-    parameters=parameters,
-    simulate=simulate,
-    draw=draw,
-    judge=judge,
-    published=PUBLISHED,
-)
+FIGURE = PaperFigure("fig-3", "Energy landscape", parameters, simulate, draw, judge, PUBLISHED)

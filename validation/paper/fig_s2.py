@@ -17,7 +17,7 @@ entries of one data set are not independent (one row of W shares its context com
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,54 +27,33 @@ from scipy import special
 
 from iclglass.numerics.instance.spin_glass import spin_glass
 from iclglass.numerics.plotting import PALETTE
-from iclglass.replica import symbols
-from iclglass.validation.paper.fig_1 import kinds
-from iclglass.validation.paper.figure import (
-    Array,
-    PaperFigure,
-    Pooled,
-    Progress,
-    Row,
-    Verdict,
-    compared,
-    in_parts,
-    largest,
-    one_by_one,
-    pooled,
-)
-from iclglass.validation.paper.moments import symbolic_moments
-from iclglass.validation.paper.published import of_shape
+from iclglass.validation.paper.drawing import dress, panelled
+from iclglass.validation.paper.fig_1 import derived_moments, kinds
+from iclglass.validation.paper.figure import Array, PaperFigure, Row, Verdict
+from iclglass.validation.paper.judging import OneByOne, Pooled, largest, means, one_by_one, pooled, span
+from iclglass.validation.paper.published import all_of_shape, of_shape
+from iclglass.validation.paper.simulating import Progress, simulated
 from iclglass.validation.prompts import draw_prompts
-from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.verdict import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURE", "divergence", "gaussian_divergence", "kind_moments", "mean_squares"]
+__all__ = ["FIGURE", "divergence", "gaussian_divergence", "mean_squares"]
 
 FloatArray = NDArray[np.float64]
 
 FALSE_ALARM = 0.01
 BINS = 100
 THEORY_DRAWS = 2000
+_IN_BLOCK = tuple(f"coupling, block with block, {how}" for how in ("all indices differ", "same row", "same column"))
+_ACROSS = tuple(f"coupling, block with last row, {how}" for how in ("columns differ", "same column"))
 TYPES: dict[str, tuple[tuple[str, ...], float, float]] = {
     "h1": (("field, off the diagonal",), -0.2, 0.4),
     "h2": (("field, last row",), -0.3, 0.3),
-    "J1": (
-        (
-            "coupling, block with block, all indices differ",
-            "coupling, block with block, same row",
-            "coupling, block with block, same column",
-        ),
-        -0.1,
-        0.1,
-    ),
-    "J2": (
-        ("coupling, block with last row, columns differ", "coupling, block with last row, same column"),
-        -0.3,
-        0.3,
-    ),
+    "J1": (_IN_BLOCK, -0.1, 0.1),
+    "J2": (_ACROSS, -0.3, 0.3),
     "J3": (("coupling, last row with itself",), -0.5, 0.5),
 }
 """Type -> the kinds of entries in it, and the range of its bins in the paper."""
@@ -99,18 +78,9 @@ def parameters(scale: str) -> dict[str, Any]:
     return {"dimension": 20, "prompts": 1000, "contexts": contexts, "repeats": repeats}
 
 
-@cache
-def kind_moments(dimension: int, context: int, prompts: int) -> dict[str, tuple[float, float]]:
-    """Derived mean and variance of each kind of field and coupling, norm N; the derivation is done once for all."""
-    values = {symbols.D: dimension, symbols.N: context, symbols.P: prompts, symbols.norm: context, symbols.rho: 0}
-    return {
-        kind.name: (float(kind.mean.subs(values)), float(kind.variance.subs(values))) for kind in symbolic_moments()
-    }
-
-
 def _moments(name: str, *, dimension: int, context: int, prompts: int) -> list[tuple[float, float, int]]:
     """Mean, variance and number of entries of each kind in a type; a coupling counts once."""
-    found, masks = kind_moments(dimension, context, prompts), kinds(dimension)
+    found, masks = derived_moments(dimension, context, prompts), kinds(dimension)
     return [(*found[kind], int(masks[kind].sum())) for kind in TYPES[name][0]]
 
 
@@ -155,100 +125,87 @@ def gaussian_divergence(
     return np.array([divergence(counts[0], one).mean() for one in counts])
 
 
-def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
     """Divergences and mean squares, (type, context, repeat), and the Gaussian curves; one part for each N."""
-    settings = FIGURE.checked_parameters(scale)
-    contexts = settings["contexts"]
-    parts = in_parts(progress, {f"N={context}": partial(_counted, settings, context, seed) for context in contexts})
-    data = xr.concat(parts, dim=xr.DataArray(contexts, dims="context", name="context"))
+    contexts = given["contexts"]
+    data = simulated(progress, ({"context": contexts}, partial(_counted, given, seed)))
     found = divergence(data["counts"].sel(context=contexts[0]).values, data["counts"].values)
     rng = np.random.default_rng([seed, 2])
-    sizes = {"dimension": settings["dimension"], "prompts": settings["prompts"]}
+    sizes = {name: given[name] for name in ("dimension", "prompts")}
     gaussian = [gaussian_divergence(name, **sizes, contexts=contexts, rng=rng) for name in TYPES]
-    return xr.Dataset(
-        {
-            "divergence": (("context", "type", "repeat"), found),
-            "squares": data["squares"],
-            "gaussian": (("type", "context"), np.array(gaussian)),
-        },
-        coords={"context": contexts, "type": list(TYPES)},
-        attrs=sizes,
-    )
+    variables = {
+        "divergence": (("context", "type", "repeat"), found),
+        "gaussian": (("type", "context"), np.array(gaussian)),
+    }
+    return data[["squares"]].assign(variables).assign_attrs(sizes)
 
 
-def _counted(settings: Mapping[str, Any], context: int, seed: int) -> xr.Dataset:
-    dimension, repeats = settings["dimension"], settings["repeats"]
-    found = kinds(dimension)
+def _counted(given: Mapping[str, Any], seed: int, context: int) -> xr.Dataset:
+    size, repeats = given["dimension"], given["repeats"]
+    found = kinds(size)
     masks = {name: np.any([found[kind] for kind in TYPES[name][0]], axis=0) for name in TYPES}
-    counts = np.empty((len(TYPES), repeats, BINS))
-    squares = np.empty((len(TYPES), repeats))
+    counts, squares = np.empty((len(TYPES), repeats, BINS)), np.empty((len(TYPES), repeats))
     for repeat in range(repeats):
         rng = np.random.default_rng([seed, 2, context, repeat])
-        data = draw_prompts(dimension=dimension, context=context, prompts=settings["prompts"], rng=rng)
-        glass = spin_glass(data, 0.0)
+        glass = spin_glass(draw_prompts(dimension=size, context=context, prompts=given["prompts"], rng=rng), 0.0)
         for row, (name, (_, low, high)) in enumerate(TYPES.items()):
-            entries = (glass.fields if name.startswith("h") else glass.couplings)[masks[name]]
-            times = 1 if name.startswith("h") else 2
+            array, times = (glass.fields, 1) if name.startswith("h") else (glass.couplings, 2)
+            entries = array[masks[name]]
             counts[row, repeat] = times * np.histogram(entries, BINS, (low, high))[0]
             squares[row, repeat] = np.mean(entries**2)
-    return xr.Dataset(
-        {"counts": (("type", "repeat", "bin"), counts), "squares": (("type", "repeat"), squares)},
-        coords={"type": list(TYPES)},
-    )
-
-
-def _judged(data: xr.Dataset) -> tuple[list[Row], float, list[Pooled]]:
-    """Mean squares against the derived ones: N by N for each type, the largest |z| allowed, and all N of a type."""
-    sizes = _sizes(data)
-    rows, together = [], []
-    contexts = data["context"].values
-    count = data.sizes["type"] * (len(contexts) + 1)
-    for name in data["type"].values:
-        every = np.array([mean_squares(name, context=int(context), **sizes) for context in contexts])
-        ratios = data["squares"].sel(type=name).transpose("context", "repeat").values / every[:, None]
-        what = f"mean square over the derived one, {name}, all N"
-        together.append(pooled(what, ratios, false_alarm=FALSE_ALARM, comparisons=count))
-        for context, exact in zip(contexts, every, strict=True):
-            mean, error = mean_and_error(data["squares"].sel(type=name, context=context).values)
-            rows.append(compared(f"mean square, {name}, N = {context}", float(mean), exact, float(error)))
-    return rows, bonferroni_threshold(FALSE_ALARM, count, data.sizes["repeat"] - 1), together
+    over = ("type", "repeat")
+    return xr.Dataset({"counts": ((*over, "bin"), counts), "squares": (over, squares)}, coords={"type": list(TYPES)})
 
 
 def _sizes(data: xr.Dataset) -> dict[str, int]:
-    return {"dimension": int(data.attrs["dimension"]), "prompts": int(data.attrs["prompts"])}
+    return {name: int(data.attrs[name]) for name in ("dimension", "prompts")}
+
+
+def _judged(data: xr.Dataset) -> tuple[list[Row], OneByOne, list[Pooled]]:
+    """Mean squares against the derived ones: N by N for each type, and all N of a type."""
+    rows: list[Row] = []
+    together = []
+    contexts = data["context"].values
+    count = data.sizes["type"] * (len(contexts) + 1)
+    for name in data["type"].values:
+        every = np.array([mean_squares(name, context=int(context), **_sizes(data)) for context in contexts])
+        squares = data["squares"].sel(type=name).transpose("context", "repeat").values
+        what = f"mean square over the derived one, {name}, all N"
+        together.append(pooled(what, squares / every[:, None], false_alarm=FALSE_ALARM, comparisons=count))
+        rows += means([f"mean square, {name}, N = {context}" for context in contexts], squares, every)
+    single = one_by_one(rows, data.sizes["repeat"] - 1, false_alarm=FALSE_ALARM, comparisons=count)
+    return rows, single, together
 
 
 def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     """Mean squares against the derived ones, N by N and all N of a type; divergences against those of independent
     Gaussian entries, in words."""
-    rows, threshold, together = _judged(data)
-    single = one_by_one(rows, threshold, data.sizes["repeat"] - 1)
+    rows, single, together = _judged(data)
     worst = max(together, key=lambda one: one.smallest)
-    last = data.isel(context=-1)
+    last = int(data["context"][-1])
     words = []
     remarks = [
         "not judged, for want of a theory: the divergence. Independent Gaussian entries of the derived moments "
         "are drawn beside it for comparison; those of a data set are neither independent nor Gaussian, and differ"
     ]
+
     for name in data["type"].values:
         one = data.sel(type=name)
-        noise = float(one["divergence"].isel(context=1).mean())
-        mean, error = mean_and_error(last["divergence"].sel(type=name).values)
-        gaussian = float(last["gaussian"].sel(type=name))
+        (_, noise, *_, mean), (*_, error) = mean_and_error(one["divergence"].values)
+        gaussian = one["gaussian"].values
         words.append(f"{name} {mean:.3f} ({noise:.3f})")
         found, errors = mean_and_error(one["divergence"].isel(context=slice(1, None)).values)
-        z = (found - one["gaussian"].values[1:]) / errors
         remarks.append(
-            f"{name}: independent Gaussian entries would give {gaussian:.3f} bits at N = {int(last['context'])} where "
-            f"the simulation has {mean:.3f} +- {error:.3f}; over N, the simulation is {z.min():+.1f} to {z.max():+.1f} "
-            "standard errors from them"
+            f"{name}: independent Gaussian entries would give {gaussian[-1]:.3f} bits at N = {last} where "
+            f"the simulation has {mean:.3f} +- {error:.3f}; over N, the simulation is "
+            f"{span((found - gaussian[1:]) / errors)} from them"
         )
     remarks += _against_published(data, published)
     return Verdict(
         f"mean squares of fields and couplings over the derived ones, all N of each of {len(together)} types: |z| <= "
         f"{largest([one.row for one in together]):.1f} of {max(one.limit for one in together):.1f} allowed (biases of "
         f"{percent(worst.smallest)} or less would be seen); N by N {single}, {len(rows)} comparisons; not "
-        f"judged: divergence in bits at N = {int(last['context'])} "
+        f"judged: divergence in bits at N = {last} "
         f"(at N = {int(data['context'][1])}, mostly noise): {', '.join(words)}",
         (*(one.row for one in together), *rows),
         (*(one.judged() for one in together), single.judged("mean squares, N by N", carries=False)),
@@ -259,33 +216,29 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
 def _against_published(data: xr.Dataset, published: Mapping[str, Array]) -> list[str]:
     """Deviations of the published means from ours, in standard errors of both."""
     remarks = []
-    count = data.sizes["context"]
     for name in data["type"].values:
-        theirs, spread = (of_shape(published, f"fig-S2/data/{name}_{what}.npy", (count,)) for what in ("mean", "std"))
-        if theirs is None or spread is None:
-            continue
-        ours, error = mean_and_error(data["divergence"].sel(type=name).values)
-        both = np.hypot(error, spread / np.sqrt(PUBLISHED_REPEATS))[1:]
-        z = (theirs - ours)[1:] / np.where(both > 0, both, np.nan)
-        remarks.append(f"published {name}: {np.nanmin(z):+.1f} to {np.nanmax(z):+.1f} standard errors from ours")
+        names = [f"fig-S2/data/{name}_{what}.npy" for what in ("mean", "std")]
+        if (arrays := all_of_shape(published, names, (data.sizes["context"],))) is not None:
+            ours, error = mean_and_error(data["divergence"].sel(type=name).values)
+            both = np.hypot(error, arrays[1] / np.sqrt(PUBLISHED_REPEATS))[1:]
+            z = (arrays[0] - ours)[1:] / np.where(both > 0, both, np.nan)
+            remarks.append(f"published {name}: {span(z[~np.isnan(z)])} from ours")
     return remarks
 
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     """Above what is judged, mean squares over N and their z; below the divergence, fields and couplings."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10.4, 8.6), layout="constrained")
-    (squares, scores), below = figure.subplots(2, 2)
+    figure, panels = panelled(10.4, 8.6, 2, 2)
+    squares, scores, *below = panels.flat
     contexts = data["context"].values
     fine = np.unique(np.geomspace(contexts[0], contexts[-1], FINE).round().astype(int))
-    rows, threshold, _ = _judged(data)
+    rows, single, _ = _judged(data)
+    threshold = single.limits[1]
     z = np.array([row[4] for row in rows]).reshape(data.sizes["type"], -1)
     for index, name in enumerate(data["type"].values):
         style: dict[str, Any] = {"color": PALETTE[index], "marker": MARKERS[index], "linestyle": "none"}
         one = data.sel(type=name)
-        mean, error = mean_and_error(one["squares"].values)
-        squares.errorbar(contexts, mean, error, markersize=4, **style, label=LABELS[name])
+        squares.errorbar(contexts, *mean_and_error(one["squares"].values), markersize=4, **style, label=LABELS[name])
         derived = [mean_squares(name, context=int(context), **_sizes(data)) for context in fine]
         squares.plot(fine, derived, color=PALETTE[index])
         scores.plot(contexts, z[index], markersize=5, **style)
@@ -297,21 +250,17 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
         theirs = of_shape(published, f"fig-S2/data/{name}_mean.npy", contexts.shape)
         if theirs is not None:
             panel.plot(contexts[1:], theirs[1:], fillstyle="none", markersize=8, **style)
-    squares.set_yscale("log")
-    squares.set_ylabel("mean square of the entries")
     for level in (-threshold, threshold):
         scores.axhline(level, color="black", linestyle=":")
     scores.axhline(0, color="0.6", linewidth=0.8)
-    scores.set_ylim(-1.2 * max(threshold, np.abs(z).max()), 1.2 * max(threshold, np.abs(z).max()))
-    scores.set_ylabel("simulation less theory (standard errors)")
-    for panel in below:
-        panel.set_ylabel(f"divergence from $N = {contexts[0]}$ (bits)")
-        panel.set_ylim(bottom=0)
-    titles = ("judged: mean squares", "judged: their $z$", "not judged: divergence, fields", "the same, couplings")
-    for panel, title in zip((squares, scores, *below), titles, strict=True):
-        panel.set_title(title, fontsize="medium")
-        panel.set_xlabel("context length $N$")
-        panel.grid(alpha=0.3)
+    reach = 1.2 * max(threshold, np.abs(z).max())
+    axis, bits = "context length $N$", f"divergence from $N = {contexts[0]}$ (bits)"
+    label = "mean square of the entries"
+    dress(squares, "judged: mean squares", xlabel=axis, ylabel=label, yscale="log")
+    label = "simulation less theory (standard errors)"
+    dress(scores, "judged: their $z$", xlabel=axis, ylabel=label, ylim=(-reach, reach))
+    for panel, title in zip(below, ("not judged: divergence, fields", "the same, couplings"), strict=True):
+        dress(panel, title, xlabel=axis, ylabel=bits, ylim=(0, None))
     squares.plot([], [], color="0.4", label="theory: derived moments")
     scores.plot([], [], color="black", linestyle=":", label=f"$|z| = {threshold:.1f}$: allowed")
     below[0].plot([], [], "--", color="0.4", label="a comparison only: independent\nGaussian entries; ours are neither")
@@ -322,11 +271,11 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
 
 
 FIGURE = PaperFigure(
-    name="fig-S2",
-    title="Distributions of fields and couplings over the context length",
-    parameters=parameters,
-    simulate=simulate,
-    draw=draw,
-    judge=judge,
-    published=PUBLISHED,
+    "fig-S2",
+    "Distributions of fields and couplings over the context length",
+    parameters,
+    simulate,
+    draw,
+    judge,
+    PUBLISHED,
 )

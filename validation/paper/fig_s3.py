@@ -31,11 +31,12 @@ from scipy import special
 from iclglass.numerics.errors import ConvergenceError
 from iclglass.numerics.moments import feature_moments
 from iclglass.numerics.plotting import PALETTE
-from iclglass.validation.paper.fig_1 import kinds
-from iclglass.validation.paper.fig_s2 import kind_moments
-from iclglass.validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, one_by_one
-from iclglass.validation.paper.published import of_shape
-from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.validation.paper.drawing import dress, panelled
+from iclglass.validation.paper.fig_1 import derived_moments, kinds
+from iclglass.validation.paper.figure import Array, PaperFigure, Verdict
+from iclglass.validation.paper.judging import means, one_by_one
+from iclglass.validation.paper.published import all_of_shape, of_shape
+from iclglass.validation.paper.simulating import Progress, simulated
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +64,7 @@ def derived_glass(
     *, dimension: int, context: int, prompts: int, ridge0: float, rng: np.random.Generator
 ) -> tuple[RandomGlass, FloatArray, FloatArray]:
     """One draw of the active spins; the variances of J, (n, n); the means of the fields, (n,)."""
-    moments = kind_moments(dimension, context, prompts)
+    moments = derived_moments(dimension, context, prompts)
     spins = dimension * (dimension + 1)
     couplings, variances = np.zeros((spins, spins)), np.zeros((spins, spins))
     fields, centres = np.zeros(spins), np.zeros(spins)
@@ -140,69 +141,52 @@ def mean_response(onsite: FloatArray, variances: FloatArray) -> FloatArray:
     raise ConvergenceError("the mean response does not settle: the couplings are too strong for these lambda")
 
 
-def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
     """Means on the diagonal for all draws, theory, and the maps of one draw of each kind."""
-    settings = FIGURE.checked_parameters(scale)
-    (data,) = in_parts(progress, {"draws": partial(_draws, settings, seed)})
-    return data
+    return simulated(progress, ({}, partial(_draws, given, seed)))
 
 
-def _draws(settings: Mapping[str, Any], seed: int) -> xr.Dataset:
-    dimension, repeats = settings["dimension"], settings["repeats"]
-    sizes = {name: settings[name] for name in ("dimension", "context", "prompts", "ridge0")}
-    diagonal = np.arange(dimension) * (dimension + 1)
-    values = np.empty((3, repeats))
-    for repeat in range(repeats):
-        rng = np.random.default_rng([seed, 33, repeat])
-        glass, variances, centres = derived_glass(**sizes, rng=rng)
+def _draws(given: Mapping[str, Any], seed: int) -> xr.Dataset:
+    size = given["dimension"]
+    sizes = {name: value for name, value in given.items() if name != "repeats"}
+    diagonal = np.arange(size) * (size + 1)
+    values = []
+    for repeat in range(given["repeats"]):
+        glass, variances, centres = derived_glass(**sizes, rng=np.random.default_rng([seed, 33, repeat]))
         inverse = np.linalg.inv(np.diag(glass[2]) - glass[0])
         mean, variance, _ = message_passing(glass)
-        values[:, repeat] = (
-            np.mean((inverse @ glass[1])[diagonal]),
-            np.mean(mean[diagonal]),
-            np.mean(np.diagonal(inverse)[: dimension**2]),
-        )
+        exact, response = inverse @ glass[1], np.diagonal(inverse)
+        values.append((np.mean(exact[diagonal]), np.mean(mean[diagonal]), np.mean(response[: size**2])))
         if repeat == 0:
-            maps = [mean, variance, inverse @ glass[1], np.diagonal(inverse)]
+            maps = np.array([mean, variance, exact, response]).reshape(4, size + 1, size)
     response = mean_response(glass[2], variances)
     without = mean_response(glass[2] - variances @ response, variances)
-    theory = (response @ centres / dimension, without @ centres / dimension, np.mean(response[: dimension**2]))
+    theory = (response @ centres / size, without @ centres / size, np.mean(response[: size**2]))
     couplings, fields, onsite = published_glass(np.random.default_rng([seed, 34]))
     theirs, spread, steps = message_passing((couplings, fields, onsite))
     solved = np.linalg.solve(np.diag(onsite) - couplings, fields)
-    shape, full = (dimension + 1, dimension), (DIMENSION + 1, DIMENSION + 1)
-    names = ("exact_mean", "iteration_mean", "exact_response")
+    their_maps = np.reshape([theirs, spread], (2, DIMENSION + 1, DIMENSION + 1))
     return xr.Dataset(
         {
-            "samples": (("what", "repeat"), values),
+            "samples": (("what", "repeat"), np.stack(values, axis=-1)),
             "theory": ("what", np.array(theory)),
-            "derived_maps": (("map", "row", "column"), np.array([one.reshape(shape) for one in maps])),
-            "published_maps": (
-                ("published_map", "full_row", "full_column"),
-                np.array([theirs.reshape(full), spread.reshape(full)]),
-            ),
+            "derived_maps": (("map", "row", "column"), maps),
+            "published_maps": (("published_map", "full_row", "full_column"), their_maps),
             "negative": ((), np.mean(couplings[:110, :110][~np.eye(110, dtype=bool)] < 0)),
             "asymmetry": ((), np.linalg.norm(couplings - couplings.T) / np.linalg.norm(couplings)),
             "steps": ((), steps),
             "bias": ((), np.linalg.norm(theirs - solved) / np.linalg.norm(solved)),
         },
-        coords={"what": list(names)},
+        coords={"what": ["exact_mean", "iteration_mean", "exact_response"]},
     )
 
 
 def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     """Averages over draws of independent couplings against the mean response."""
-    words = {
-        "exact_mean": "mean weight on the diagonal, exact",
-        "iteration_mean": "mean weight on the diagonal, SG's iteration",
-        "exact_response": "response in the block, exact",
-    }
-    rows = []
-    for what in data["what"].values:
-        mean, error = mean_and_error(data["samples"].sel(what=what).values)
-        rows.append(compared(words[str(what)], float(mean), float(data["theory"].sel(what=what)), float(error)))
-    dof = data.sizes["repeat"] - 1
-    averages = one_by_one(rows, bonferroni_threshold(FALSE_ALARM, len(rows), dof), dof)
+    diagonal = "mean weight on the diagonal,"
+    names = (f"{diagonal} exact", f"{diagonal} SG's iteration", "response in the block, exact")
+    rows = means(names, data["samples"].values, data["theory"].values)
+    averages = one_by_one(rows, data.sizes["repeat"] - 1, false_alarm=FALSE_ALARM)
     remarks = [
         f"drawn as the published code draws them, {100 * float(data['negative']):.0f} % of the couplings within the "
         "block are negative (a density with integral 3 is sampled as if it were normalised) and J is not symmetric "
@@ -219,18 +203,17 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
             f"published J: {100 * np.mean(block < 0):.1f} % of the couplings within the block are negative, "
             f"|J - J^T|/|J| = {np.linalg.norm(theirs - theirs.T) / np.linalg.norm(theirs):.2f}"
         )
-        field, means, variances = (of_shape(published, name, (11, 11)) for name in PUBLISHED[1:])
-        if field is not None and means is not None and variances is not None:
+        if (rest := all_of_shape(published, PUBLISHED[1:], (11, 11))) is not None:
+            field, mean, variance = rest
             ours, spread, _ = message_passing((theirs, field.ravel(), np.ones(121)))
             remarks.append(
                 f"published m and v against our iteration on the published J and h: largest differences "
-                f"{np.max(np.abs(means.ravel() - ours)):.1e} and "
-                f"{np.max(np.abs(100 * variances.ravel() - spread)):.1e} (v times beta)"
+                f"{np.max(np.abs(mean.ravel() - ours)):.1e} and "
+                f"{np.max(np.abs(100 * variance.ravel() - spread)):.1e} (v times beta)"
             )
-    exact, iteration = (row[1] for row in rows[:2])
     return Verdict(
-        f"independent couplings of the derived variances: exact mean weight {exact:.4f}, SG's iteration "
-        f"{iteration:.4f} (theory {rows[0][2]:.4f}, {rows[1][2]:.4f}); {averages}",
+        f"independent couplings of the derived variances: exact mean weight {rows[0][1]:.4f}, SG's iteration "
+        f"{rows[1][1]:.4f} (theory {rows[0][2]:.4f}, {rows[1][2]:.4f}); {averages}",
         tuple(rows),
         (averages.judged("means over random couplings"),),
         tuple(remarks),
@@ -239,53 +222,36 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     """Maps of means and variances for both ways of drawing; means over draws with the theory."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12.5, 7), layout="constrained")
-    panels = figure.subplots(2, 3)
-    maps = (
-        (data["published_maps"], "drawn as published"),
-        (data["derived_maps"], "drawn with derived variances"),
-    )
-    for row, (found, title) in zip(panels, maps, strict=True):
-        means, variances = found.values[:2]
+    figure, panels = panelled(12.5, 7, 2, 3)
+    titles = {"published_maps": "drawn as published", "derived_maps": "drawn with derived variances"}
+    for row, (name, title) in zip(panels, titles.items(), strict=True):
+        pair = data[name].values[:2]
         # the masked column also where it has no couplings: maps of one size stand below each other
-        columns = (-0.5, means.shape[0] - 0.5)
-        grey = "" if means.shape[0] == means.shape[1] else " (grey: masked)"
-        reach = np.max(np.abs(means))
-        looks: tuple[tuple[Any, str, dict[str, Any]], ...] = (
-            (means, "$m$", {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach}),
-            (variances, r"$\beta v$", {"cmap": "viridis"}),
+        columns = (-0.5, pair.shape[1] - 0.5)
+        grey = "" if pair.shape[1] == pair.shape[2] else " (grey: masked)"
+        reach = np.max(np.abs(pair[0]))
+        looks: tuple[tuple[str, str, dict[str, Any]], ...] = (
+            ("mean", "$m$", {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach}),
+            ("variance", r"$\beta v$", {"cmap": "viridis"}),
         )
-        for panel, (values, what, colours) in zip(row[:2], looks, strict=True):
+        for panel, values, (word, symbol, colours) in zip(row[:2], pair, looks, strict=True):
             mesh = panel.imshow(values, **colours)
-            panel.set(xlim=columns, facecolor="0.8", xlabel=f"column of $W${grey}", ylabel="row of $W$")
-            panel.set_title(f"{title}: {what}", fontsize="medium")
-            figure.colorbar(mesh, ax=panel, label=f"{'mean' if what == '$m$' else 'variance'} {what}")
-    names = ("exact", "SG's iteration")
-    for index, name in enumerate(names):
-        panels[0, 2].hist(data["samples"][index], 20, color=PALETTE[index], alpha=0.6, label=name)
-        panels[0, 2].axvline(float(data["theory"][index]), ymax=0.66, color=PALETTE[index], label=f"theory, {name}")
-    panels[0, 2].set_xlabel("mean weight on the diagonal")
-    panels[0, 2].set_ylabel("draws")
-    panels[0, 2].set_title("derived variances, all draws: judged", fontsize="medium")
-    panels[0, 2].set_ylim(top=1.5 * panels[0, 2].get_ylim()[1])
-    panels[0, 2].legend(fontsize="small", loc="upper left")
-    ratio = data["derived_maps"][1] / data["derived_maps"][3]
-    panels[1, 2].plot(ratio.values.ravel(), ".", color=PALETTE[0])
-    panels[1, 2].axhline(1, color=PALETTE[1])
-    panels[1, 2].set_title("derived variances, one draw", fontsize="medium")
-    panels[1, 2].set_xlabel("spin, row by row")
-    panels[1, 2].set_ylabel("variance of the iteration/exact")
+            panel.set(xlim=columns, facecolor="0.8")
+            dress(panel, f"{title}: {symbol}", grid=False, xlabel=f"column of $W${grey}", ylabel="row of $W$")
+            figure.colorbar(mesh, ax=panel, label=f"{word} {symbol}")
+    drawn, ratio = panels[:, 2]
+    for index, name in enumerate(("exact", "SG's iteration")):
+        drawn.hist(data["samples"][index], 20, color=PALETTE[index], alpha=0.6, label=name)
+        drawn.axvline(float(data["theory"][index]), ymax=0.66, color=PALETTE[index], label=f"theory, {name}")
+    drawn.set_ylim(top=1.5 * drawn.get_ylim()[1])
+    drawn.legend(fontsize="small", loc="upper left")
+    title = "derived variances, all draws: judged"
+    dress(drawn, title, grid=False, xlabel="mean weight on the diagonal", ylabel="draws")
+    ratio.plot((data["derived_maps"][1] / data["derived_maps"][3]).values.ravel(), ".", color=PALETTE[0])
+    ratio.axhline(1, color=PALETTE[1])
+    labels = {"xlabel": "spin, row by row", "ylabel": "variance of the iteration/exact"}
+    dress(ratio, "derived variances, one draw", grid=False, **labels)
     return figure
 
 
-FIGURE = PaperFigure(
-    name="fig-S3",
-    title="Message passing on random couplings",
-    parameters=parameters,
-    simulate=simulate,
-    draw=draw,
-    judge=judge,
-    published=PUBLISHED,
-)
+FIGURE = PaperFigure("fig-S3", "Message passing on random couplings", parameters, simulate, draw, judge, PUBLISHED)

@@ -31,9 +31,12 @@ from iclglass.validation.paper.correlated_tokens import (
     law_of,
     population_error,
 )
-from iclglass.validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, one_by_one
+from iclglass.validation.paper.drawing import dress, panelled
+from iclglass.validation.paper.figure import Array, PaperFigure, Verdict
+from iclglass.validation.paper.judging import means, one_by_one, span
 from iclglass.validation.paper.published import of_shape
-from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, welch_satterthwaite
+from iclglass.validation.paper.simulating import Progress, simulated
+from iclglass.validation.statistics import mean_and_error, welch_satterthwaite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,93 +71,86 @@ def parameters(scale: str) -> dict[str, Any]:
     }
 
 
-def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
     """Exact solution at lambda0 and lambda0/2, SG's iteration, and the theory; one part for each c and covariance."""
-    settings = FIGURE.checked_parameters(scale)
-    correlations = settings["correlations"]
-    work = {f"c={c}-{kind}": partial(_one, settings, c, kind, seed) for c in correlations for kind in COVARIANCES}
-    *parts, curve = in_parts(progress, {**work, "curve": partial(_curve, settings, seed)})
-    kinds = xr.DataArray(list(COVARIANCES), dims="covariance", name="covariance")
-    rows = [xr.concat(pair, dim=kinds) for pair in zip(parts[::2], parts[1::2], strict=True)]
-    return xr.concat(rows, dim=xr.DataArray(correlations, dims="correlation", name="correlation")).merge(curve)
+    axes = {"correlation": given["correlations"], "covariance": COVARIANCES}
+    return simulated(progress, (axes, partial(_one, given, seed)), ({}, partial(_curve, given, seed)))
 
 
-def _curve(settings: Mapping[str, Any], seed: int) -> xr.Dataset:
+def _curve(given: Mapping[str, Any], seed: int) -> xr.Dataset:
     """The theory at all correlations of the paper, for the lines: fewer sampled prompts than where it is tested."""
-    values = np.empty((2, len(COVARIANCES), PUBLISHED_CORRELATIONS.size))
-    for index, kind in enumerate(COVARIANCES):
-        for place, correlation in enumerate(PUBLISHED_CORRELATIONS):
-            rng = np.random.default_rng([seed, 44, index, place])
-            values[:, index, place] = _theory(settings, kind, float(correlation), rng)
+    values = np.array(
+        [
+            [
+                _theory(given, kind, float(correlation), np.random.default_rng([seed, 44, index, place]))
+                for place, correlation in enumerate(PUBLISHED_CORRELATIONS)
+            ]
+            for index, kind in enumerate(COVARIANCES)
+        ]
+    )
     dims = ("covariance", "curve_correlation")
     return xr.Dataset(
-        {"curve": (dims, values[0]), "curve_half": (dims, values[1])},
+        {"curve": (dims, values[..., 0]), "curve_half": (dims, values[..., 1])},
         coords={"covariance": list(COVARIANCES), "curve_correlation": PUBLISHED_CORRELATIONS},
     )
 
 
-def _theory(settings: Mapping[str, Any], kind: str, correlation: float, rng: np.random.Generator) -> list[float]:
+def _theory(given: Mapping[str, Any], kind: str, correlation: float, rng: np.random.Generator) -> list[float]:
     """Error at lambda0 and at lambda0/2, from THEORY_DRAWS prompts."""
-    sigma = covariance(kind, correlation=correlation, context=settings["context"])
-    law = law_of(sigma, settings["dimension"])
-    drawn = draw_correlated(sigma, dimension=settings["dimension"], prompts=THEORY_DRAWS, rng=rng)
-    ridges = (settings["ridge0"], settings["ridge0"] / 2)
-    return [cavity_error(drawn, law, prompts=settings["prompts"], ridge0=ridge) for ridge in ridges]
+    sigma = covariance(kind, correlation=correlation, context=given["context"])
+    law = law_of(sigma, given["dimension"])
+    drawn = draw_correlated(sigma, dimension=given["dimension"], prompts=THEORY_DRAWS, rng=rng)
+    ridges = (given["ridge0"], given["ridge0"] / 2)
+    return [cavity_error(drawn, law, prompts=given["prompts"], ridge0=ridge) for ridge in ridges]
 
 
 def _fine(kind: str) -> FloatArray:
     """The theory at FINE_CORRELATIONS, (2, correlations), for the lines only: of the same random numbers, so smooth."""
-    settings = FIGURE.checked_parameters("full")  # at either scale it is of the same prompts
-    seed = [44, COVARIANCES.index(kind)]
-    values = [_theory(settings, kind, float(c), np.random.default_rng(seed)) for c in FINE_CORRELATIONS]
-    return np.array(values).T
+    given, seed = parameters("full"), [44, COVARIANCES.index(kind)]  # at either scale it is of the same prompts
+    return np.array([_theory(given, kind, float(c), np.random.default_rng(seed)) for c in FINE_CORRELATIONS]).T
 
 
-def _one(settings: Mapping[str, Any], correlation: float, kind: str, seed: int) -> xr.Dataset:
-    dimension, prompts, ridge0 = settings["dimension"], settings["prompts"], settings["ridge0"]
-    sigma = covariance(kind, correlation=correlation, context=settings["context"])
-    law = law_of(sigma, dimension)
+def _one(given: Mapping[str, Any], seed: int, correlation: float, kind: str) -> xr.Dataset:
+    size, prompts, ridge0 = given["dimension"], given["prompts"], given["ridge0"]
+    sigma = covariance(kind, correlation=correlation, context=given["context"])
+    law = law_of(sigma, size)
     rng = np.random.default_rng([seed, 4, round(1000 * correlation), COVARIANCES.index(kind)])
-    errors = np.full((3, settings["repeats"]), math.nan)
-    for repeat in range(settings["repeats"]):
-        data = draw_correlated(sigma, dimension=dimension, prompts=prompts, rng=rng)
+    errors = np.full((3, given["repeats"]), math.nan)
+    for repeat in range(given["repeats"]):
+        data = draw_correlated(sigma, dimension=size, prompts=prompts, rng=rng)
         matrix, fields = hessian(data), data.features.adjoint(data.label) / prompts
         for index, ridge in enumerate((ridge0, ridge0 / 2)):
             weights = np.linalg.solve(matrix + ridge * np.eye(data.spins), fields.ravel())
             errors[index, repeat] = population_error(weights.reshape(fields.shape), law)
-        if repeat >= settings["iterations"]:
-            continue
-        found = published_iteration(
-            data, ridge0=ridge0, beta=settings["beta"], damping=0.9, max_iterations=200, rng=rng
-        )
-        if found.status is not Status.DIVERGES and found.history[-1] <= STOPPED:
-            errors[2, repeat] = population_error(found.mean[:, :-1], law)
-    theory = np.empty((2, THEORY_BATCHES))
-    for batch in range(THEORY_BATCHES):
-        drawn = draw_correlated(sigma, dimension=dimension, prompts=THEORY_DRAWS, rng=rng)
-        for index, ridge in enumerate((ridge0, ridge0 / 2)):
-            theory[index, batch] = cavity_error(drawn, law, prompts=prompts, ridge0=ridge)
-    names = ("exact", "exact_half", "iteration")
-    result = {name: ("repeat", errors[index]) for index, name in enumerate(names)}
-    result |= {"theory": ("batch", theory[0]), "theory_half": ("batch", theory[1])}
-    return xr.Dataset(result, attrs={"iterations": settings["iterations"]})
+        if repeat < given["iterations"]:
+            settings = {"beta": given["beta"], "damping": 0.9, "max_iterations": 200}
+            found = published_iteration(data, ridge0=ridge0, **settings, rng=rng)
+            if found.status is not Status.DIVERGES and found.history[-1] <= STOPPED:
+                errors[2, repeat] = population_error(found.mean[:, :-1], law)
+    theory = np.stack([_theory(given, kind, correlation, rng) for _ in range(THEORY_BATCHES)], axis=-1)
+    variables = {name: ("repeat", row) for name, row in zip(("exact", "exact_half", "iteration"), errors, strict=True)}
+    variables |= {name: ("batch", row) for name, row in zip(("theory", "theory_half"), theory, strict=True)}
+    return xr.Dataset(variables, attrs={"iterations": given["iterations"]})
 
 
 def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     """Exact solution against the cavity theory, at lambda0 and lambda0/2 and for both covariances."""
-    rows, degrees = [], []
-    for kind in data["covariance"].values:
-        for correlation in data["correlation"].values:
-            one = data.sel(covariance=kind, correlation=correlation)
-            for ours, theory, ridge in (("exact", "theory", "lambda0"), ("exact_half", "theory_half", "lambda0/2")):
-                mean, error = mean_and_error(one[ours].values)
-                reference, reference_error = mean_and_error(one[theory].values)
-                both = (float(error), float(reference_error))
-                what = f"error, {kind} covariance, c = {correlation:g}, {ridge}"
-                rows.append(compared(what, float(mean), float(reference), math.hypot(*both)))
-                degrees.append(welch_satterthwaite([1, 1], both, [one[ours].size - 1, one[theory].size - 1]))
-    limits = [bonferroni_threshold(FALSE_ALARM, len(rows), dof) for dof in degrees]
-    errors = one_by_one(rows, limits, degrees)
+    ridges = {"": "lambda0", "_half": "lambda0/2"}
+    exact, theory = (
+        np.stack([data[name + end].transpose("covariance", "correlation", ...) for end in ridges], axis=2)
+        for name in ("exact", "theory")
+    )
+    names = [
+        f"error, {kind} covariance, c = {correlation:g}, {ridge}"
+        for kind in data["covariance"].values
+        for correlation in data["correlation"].values
+        for ridge in ridges.values()
+    ]
+    (_, error), (reference, its_error) = mean_and_error(exact), mean_and_error(theory)
+    rows = means(names, exact, reference, its_error)
+    dof = [exact.shape[-1] - 1, theory.shape[-1] - 1]
+    degrees = [welch_satterthwaite([1, 1], both, dof) for both in zip(error.flat, its_error.flat, strict=True)]
+    errors = one_by_one(rows, degrees, false_alarm=FALSE_ALARM)
     gap = max(abs(row[1] / row[2] - 1) for row in rows)
     runs = int(data.attrs["iterations"]) * data.sizes["correlation"]
     fate = ", ".join(
@@ -181,22 +177,20 @@ def _against_published(data: xr.Dataset, published: Mapping[str, Array]) -> list
     """The authors' iteration against the theory at lambda0, their Adam against that at lambda0/2."""
     remarks = []
     for name, ours in zip(PUBLISHED, ("curve", "curve_half"), strict=True):
-        samples = _published(published, name)
-        if samples is None:
+        if (samples := _published(published, name)) is None:
             continue
         reached = np.isfinite(samples).sum(axis=1) >= 2
-        settled = samples[reached]
-        if not len(settled):
+        if not np.any(reached):
             continue
+        settled = samples[reached]
         mean = np.nanmean(settled, axis=1)
         error = np.nanstd(settled, axis=1, ddof=1) / np.sqrt(np.isfinite(settled).sum(axis=1))
         for kind in data["covariance"].values:
             reference = data[ours].sel(covariance=kind).values[reached]
-            z, ratio = (mean - reference) / error, mean / reference
+            ratio = mean / reference
             remarks.append(
                 f"published {name} ({len(settled)} values of c) against the theory for the {kind} covariance: "
-                f"deviations {z.min():+.1f} to {z.max():+.1f} standard errors, ratios {ratio.min():.3f} "
-                f"to {ratio.max():.3f}"
+                f"deviations {span((mean - reference) / error)}, ratios {ratio.min():.3f} to {ratio.max():.3f}"
             )
     return remarks
 
@@ -208,10 +202,7 @@ def _published(published: Mapping[str, Array], name: str) -> FloatArray | None:
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     """Error over c, a panel for each covariance."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
-    panels = figure.subplots(1, data.sizes["covariance"], sharey=True)
+    figure, panels = panelled(9.6, 4.2, 1, data.sizes["covariance"], sharey=True)
     c = data["correlation"].values
     looks = (("", r"$\lambda_0$", "-", 9, "none"), ("_half", r"$\lambda_0/2$", "--", 4, "full"))
     beyond = np.round(PUBLISHED_CORRELATIONS, 2) > np.max(FINE_CORRELATIONS)
@@ -219,39 +210,24 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     for panel, kind in zip(panels, data["covariance"].values, strict=True):
         one, fine = data.sel(covariance=kind), _fine(str(kind))
         runs = one["iteration"].values
-        panel.plot(
-            np.repeat(c, runs.shape[1]), runs.ravel(), "x", color=PALETTE[2], label="SG's iteration, where it settles"
-        )
+        label = "SG's iteration, where it settles"
+        panel.plot(np.repeat(c, runs.shape[1]), runs.ravel(), "x", color=PALETTE[2], label=label)
         # a large ring about a small dot: the two ridges nearly coincide
-        for index, (end, ridge, line, size, fill) in enumerate(looks):
-            theory = np.concatenate([fine[index], one[f"curve{end}"].values[beyond]])
-            colour = PALETTE[index]
+        for colour, theory, (end, ridge, line, width, fill) in zip(PALETTE, fine, looks, strict=False):
+            theory = np.concatenate([theory, one[f"curve{end}"].values[beyond]])
             panel.plot(at, theory, line, color=colour, linewidth=1, label=f"theory, {ridge}")
-            style: dict[str, Any] = {"color": colour, "fmt": "o", "markersize": size, "fillstyle": fill}
+            style: dict[str, Any] = {"color": colour, "fmt": "o", "markersize": width, "fillstyle": fill}
             panel.errorbar(c, *mean_and_error(one[f"exact{end}"].values), **style, label=f"exact solution, {ridge}")
-        if kind == "published":
-            for name, marker in zip(PUBLISHED, ("s", "^"), strict=True):
-                array = _published(published, name)
-                if array is not None:
-                    usable = np.isfinite(array).any(axis=1)
-                    shown = np.nanmean(array[usable], axis=1)
-                    label = f"published {name.rsplit('/')[-1]}"
-                    panel.plot(PUBLISHED_CORRELATIONS[usable], shown, marker, color="0.4", markersize=4, label=label)
-        panel.set_title("published: $L^TL$" if kind == "published" else "intended: $LL^T$", fontsize="medium")
-        panel.set_xlabel("correlation $c$ between tokens of a prompt")
-        panel.grid(alpha=0.3)
-    panels[0].set_ylabel("error on new prompts")
-    panels[0].set_ylim(bottom=0)
+        for name, marker in zip(PUBLISHED, "s^", strict=True):
+            if kind == "published" and (array := _published(published, name)) is not None:
+                usable = np.isfinite(array).any(axis=1)
+                style = {"color": "0.4", "markersize": 4, "label": f"published {name.rsplit('/')[-1]}"}
+                panel.plot(PUBLISHED_CORRELATIONS[usable], np.nanmean(array[usable], axis=1), marker, **style)
+        title = "published: $L^TL$" if kind == "published" else "intended: $LL^T$"
+        dress(panel, title, xlabel="correlation $c$ between tokens of a prompt")
+    panels[0].set(ylabel="error on new prompts", ylim=(0, None))
     panels[1].legend(fontsize="small")
     return figure
 
 
-FIGURE = PaperFigure(
-    name="fig-S4",
-    title="Correlated tokens",
-    parameters=parameters,
-    simulate=simulate,
-    draw=draw,
-    judge=judge,
-    published=PUBLISHED,
-)
+FIGURE = PaperFigure("fig-S4", "Correlated tokens", parameters, simulate, draw, judge, PUBLISHED)

@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.plotting import PALETTE
 from iclglass.numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges
-from iclglass.validation.paper.figure import Array, PaperFigure, Progress, Verdict, compared, in_parts, one_by_one
-from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.validation.paper.drawing import dress, panelled
+from iclglass.validation.paper.figure import Array, PaperFigure, Verdict
+from iclglass.validation.paper.judging import means, one_by_one
+from iclglass.validation.paper.simulating import Progress, batches, simulated
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,27 +88,19 @@ def limiting_distribution(x: FloatArray, ratio: float) -> FloatArray:
     return np.interp(np.clip(x, low, high), grid, cumulative)
 
 
-def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
     """Histograms, moments of each matrix, and the distance to the limiting law; one part for each N."""
-    settings = FIGURE.checked_parameters(scale)
-    contexts = settings["contexts"]
-    parts = in_parts(progress, {f"N={context}": partial(_one, settings, context, seed) for context in contexts})
-    return xr.concat(parts, dim=xr.DataArray(contexts, dims="context", name="context"))
+    return simulated(progress, ({"context": given["contexts"]}, partial(_one, given, seed)))
 
 
-def _one(settings: Mapping[str, Any], context: int, seed: int) -> xr.Dataset:
-    dimension, count = settings["dimension"], settings["matrices"]
-    rng = np.random.default_rng([seed, 5, context])
-    values = np.concatenate(
-        [
-            np.linalg.eigvalsh(draw_covariances(min(BATCH, count - start), dimension, context, rng))
-            for start in range(0, count, BATCH)
-        ]
-    )
-    low, high = marchenko_pastur_edges(dimension / context)
+def _one(given: Mapping[str, Any], seed: int, context: int) -> xr.Dataset:
+    size, rng = given["dimension"], np.random.default_rng([seed, 5, context])
+    drawn = [draw_covariances(len(some), size, context, rng) for some in batches(given["matrices"], BATCH)]
+    values = np.concatenate([np.linalg.eigvalsh(matrices) for matrices in drawn])
+    low, high = marchenko_pastur_edges(size / context)
     edges = np.linspace(max(0.0, low - 0.1 * (high - low)), high + 0.1 * (high - low), BINS + 1)
     pooled = np.sort(values.ravel())
-    law = limiting_distribution(pooled, dimension / context)
+    law = limiting_distribution(pooled, size / context)
     above = np.max(np.arange(1, pooled.size + 1) / pooled.size - law)
     below = np.max(law - np.arange(pooled.size) / pooled.size)
     return xr.Dataset(
@@ -117,26 +111,20 @@ def _one(settings: Mapping[str, Any], context: int, seed: int) -> xr.Dataset:
             "distance": ((), max(above, below)),
         },
         coords={"order": list(ORDERS)},
-        attrs={"dimension": dimension},
+        attrs={"dimension": size},
     )
 
 
 def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     """Moments against the exact ones of a Wishart matrix, z over matrices."""
-    dimension = int(data.attrs["dimension"])
-    rows = []
-    for context in data["context"].values:
-        exact = wishart_moments(dimension, int(context))
-        mean, error = mean_and_error(data["moments"].sel(context=context).values)
-        rows += [
-            compared(f"E Tr C^{order}/D at N = {context}", mean[i], exact[i], error[i])
-            for i, order in enumerate(ORDERS)
-        ]
-    dof = data.sizes["matrix"] - 1
-    moments = one_by_one(rows, bonferroni_threshold(FALSE_ALARM, len(rows), dof), dof)
+    contexts, count = data["context"].values, data.sizes["matrix"]
+    exact = [wishart_moments(int(data.attrs["dimension"]), int(context)) for context in contexts]
+    names = [f"E Tr C^{order}/D at N = {context}" for context in contexts for order in ORDERS]
+    rows = means(names, data["moments"].values, exact)
+    moments = one_by_one(rows, count - 1, false_alarm=FALSE_ALARM)
     distance = data["distance"].values
     return Verdict(
-        f"moments of X X^T/N (k = 1, 2, 3; {len(distance)} values of N, {data.sizes['matrix']} matrices each): "
+        f"moments of X X^T/N (k = 1, 2, 3; {len(distance)} values of N, {count} matrices each): "
         f"{moments}; distance of Kolmogorov and Smirnov to the limiting law "
         f"{distance.min():.4f} to {distance.max():.4f}",
         tuple(rows),
@@ -147,36 +135,23 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     """One panel for each N: histogram, law of Marchenko and Pastur."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 5.6), layout="constrained")
-    panels = figure.subplots(2, 3).ravel()
-    dimension = int(data.attrs["dimension"])
-    for panel, context in zip(panels, data["context"].values, strict=True):
-        one = data.sel(context=context)
-        edges, counts = one["edges"].values, one["counts"].values
-        density = counts / (dimension * data.sizes["matrix"] * np.diff(edges))
+    figure, panels = panelled(9.6, 5.6, 2, 3)
+    size, count = int(data.attrs["dimension"]), data.sizes["matrix"]
+    for place, (panel, context) in enumerate(zip(panels.flat, data["context"].values, strict=True)):
+        one, ratio = data.sel(context=context), size / context
+        edges = one["edges"].values
+        density = one["counts"].values / (size * count * np.diff(edges))
         panel.stairs(density, edges, fill=True, color=PALETTE[5], label="simulation")
-        low, high = marchenko_pastur_edges(dimension / context)
+        low, high = marchenko_pastur_edges(ratio)
         x = low + (high - low) * np.sin(np.linspace(0.005, np.pi / 2, 400)) ** 2
-        law = marchenko_pastur_density(x, ratio=dimension / context)
+        law = marchenko_pastur_density(x, ratio=ratio)
         panel.plot(x, law, color=PALETTE[1], label="Marchenko-Pastur")
-        panel.set_ylim(0, 1.25 * (law.max() if low > 0 else density.max()))
-        panel.set_title(f"$N = {context}$, distance {float(one['distance']):.4f}", fontsize="medium")
-    for panel in panels[3:]:
-        panel.set_xlabel("eigenvalue of $XX^T/N$")
-    for panel in panels[::3]:
-        panel.set_ylabel("density")
-    panels[0].legend()
-    figure.suptitle(f"Context covariance, $D = {dimension}$, {data.sizes['matrix']} prompts each", fontsize="medium")
+        labels = {"xlabel": "eigenvalue of $XX^T/N$" if place > 2 else "", "ylabel": "" if place % 3 else "density"}
+        top = 1.25 * (law.max() if low > 0 else density.max())
+        dress(panel, f"$N = {context}$, distance {float(one['distance']):.4f}", grid=False, ylim=(0, top), **labels)
+    panels[0, 0].legend()
+    figure.suptitle(f"Context covariance, $D = {size}$, {count} prompts each", fontsize="medium")
     return figure
 
 
-FIGURE = PaperFigure(
-    name="fig-S5",
-    title="Spectrum of the context covariance",
-    parameters=parameters,
-    simulate=simulate,
-    draw=draw,
-    judge=judge,
-)
+FIGURE = PaperFigure("fig-S5", "Spectrum of the context covariance", parameters, simulate, draw, judge)

@@ -27,18 +27,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from iclglass.numerics.plotting import PALETTE
-from iclglass.validation.paper.figure import (
-    Array,
-    PaperFigure,
-    Progress,
-    Verdict,
-    batches,
-    compared,
-    in_parts,
-    one_by_one,
-)
+from iclglass.validation.paper.drawing import dress, panelled
+from iclglass.validation.paper.figure import Array, PaperFigure, Verdict
+from iclglass.validation.paper.judging import means, one_by_one
 from iclglass.validation.paper.published import of_shape
-from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.validation.paper.simulating import Progress, batches, simulated
+from iclglass.validation.statistics import mean_and_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,45 +104,32 @@ def _error(weights: FloatArray) -> FloatArray:
     return found
 
 
-def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
     """Losses and errors, (epoch, repeat), and the error of the solution; one part for each batch of repeats."""
-    settings = FIGURE.checked_parameters(scale)
-    parts = in_parts(
-        progress,
-        {f"repeat={some[0]}": partial(_batch, settings, some, seed) for some in batches(settings["repeats"], BATCH)},
-    )
-    data = xr.concat(parts, dim="repeat")
-    return data.assign_attrs(dimension=settings["dimension"], context=settings["context"])
+    data = simulated(progress, ({"repeat": batches(given["repeats"], BATCH)}, partial(_batch, given, seed)))
+    return data.assign_attrs(dimension=given["dimension"], context=given["context"])
 
 
-def _batch(settings: Mapping[str, Any], batch: range, seed: int) -> xr.Dataset:
-    dimension, context, count = settings["dimension"], settings["context"], len(batch)
+def _batch(given: Mapping[str, Any], seed: int, batch: range) -> xr.Dataset:
+    size, context, count = given["dimension"], given["context"], len(batch)
     rng = np.random.default_rng([seed, 6, batch[0]])
-    tokens = rng.standard_normal((count, dimension, context))
+    tokens = rng.standard_normal((count, size, context))
     covariance = tokens @ tokens.transpose(0, 2, 1) / context
-    tasks = rng.standard_normal((count, settings["tasks"], dimension))
-    weights = rng.standard_normal((count, dimension + 1, dimension))
-    losses, errors, _ = adam(weights, covariance, tasks, settings["epochs"])
-    solution = np.concatenate([np.linalg.inv(covariance), np.zeros((count, 1, dimension))], axis=1)
-    return xr.Dataset(
-        {
-            "loss": (("epoch", "repeat"), losses),
-            "error": (("epoch", "repeat"), errors),
-            "solution": ("repeat", _error(solution)),
-        }
-    )
+    tasks = rng.standard_normal((count, given["tasks"], size))
+    losses, errors, _ = adam(rng.standard_normal((count, size + 1, size)), covariance, tasks, given["epochs"])
+    solution = np.concatenate([np.linalg.inv(covariance), np.zeros((count, 1, size))], axis=1)
+    over = ("epoch", "repeat")
+    return xr.Dataset({"loss": (over, losses), "error": (over, errors), "solution": ("repeat", _error(solution))})
 
 
 def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     """The error of the solution, and where Adam ends, against the moments of an inverse Wishart matrix."""
     expected = expected_error(int(data.attrs["dimension"]), int(data.attrs["context"]))
-    solved, its_error = mean_and_error(data["solution"].values)
-    ended = data["error"].values[-1]
-    gap, gap_error = mean_and_error(ended - data["solution"].values)
+    solved, ended = data["solution"].values, data["error"].values[-1]
+    gap, gap_error = mean_and_error(ended - solved)
     reached, reached_error = mean_and_error(ended)
-    row = compared("error of the solution W11 = 1/C, W21 = 0", float(solved), expected, float(its_error))
-    dof = data.sizes["repeat"] - 1
-    solution = one_by_one([row], bonferroni_threshold(FALSE_ALARM, 1, dof), dof)
+    (row,) = means(["error of the solution W11 = 1/C, W21 = 0"], solved, expected)
+    solution = one_by_one([row], data.sizes["repeat"] - 1, false_alarm=FALSE_ALARM)
     loss = float(data["loss"].values[-1].mean())
     remarks = [
         f"the solution is W11 = 1/C, not 1: the mean error tends to {expected:.4f} at N = "
@@ -167,7 +148,7 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
                 f"{z[-1]:+.1f} at the end"
             )
     return Verdict(
-        f"error of the solution {solved:.4f} +- {its_error:.4f}, expected {expected:.4f}, {solution}; "
+        f"error of the solution {row[1]:.4f} +- {row[3]:.4f}, expected {expected:.4f}, {solution}; "
         f"Adam ends at error {reached:.4f} and loss {loss:.1e}",
         (row,),
         (solution.judged(row[0]),),
@@ -177,11 +158,9 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     """Loss and error over the steps; mean and a few runs."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
-    panels = figure.subplots(1, 2)
+    figure, panels = panelled(9.6, 4.0, 1, 2)
     steps = np.arange(1, data.sizes["epoch"] + 1)
+    labels = ("loss of the equations", r"mean square of $W_{11} - 1$ and of $W_{21}$")
     for index, (panel, name) in enumerate(zip(panels, ("loss", "error"), strict=True)):
         values = data[name].values
         panel.plot(steps, values[:, :10], color=PALETTE[index], alpha=0.25, linewidth=0.7)
@@ -189,24 +168,11 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
         theirs = of_shape(published, PUBLISHED[index], (5000, 1000))
         if theirs is not None:
             panel.plot(np.arange(1, 1001), theirs.mean(axis=0), "--", color="0.3", label="published")
-        panel.set_xlabel("step")
-        panel.set_yscale("log")
-        panel.grid(alpha=0.3)
-    expected = expected_error(int(data.attrs["dimension"]), int(data.attrs["context"]))
-    panels[1].axhline(expected, color=PALETTE[2], label=r"$W_{11} = C^{-1}$: inverse Wishart")
-    panels[0].set_ylabel("loss of the equations")
-    panels[1].set_ylabel(r"mean square of $W_{11} - 1$ and of $W_{21}$")
-    for panel in panels:
-        panel.legend(fontsize="small")
+        if name == "error":
+            expected = expected_error(int(data.attrs["dimension"]), int(data.attrs["context"]))
+            panel.axhline(expected, color=PALETTE[2], label=r"$W_{11} = C^{-1}$: inverse Wishart")
+        dress(panel, legend="small", xlabel="step", yscale="log", ylabel=labels[index])
     return figure
 
 
-FIGURE = PaperFigure(
-    name="fig-S6",
-    title="The linear-equation group",
-    parameters=parameters,
-    simulate=simulate,
-    draw=draw,
-    judge=judge,
-    published=PUBLISHED,
-)
+FIGURE = PaperFigure("fig-S6", "The linear-equation group", parameters, simulate, draw, judge, PUBLISHED)

@@ -20,7 +20,6 @@ import numpy as np
 import scipy.linalg
 import xarray as xr
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from iclglass.numerics.gamma_quadrature import prompt_nodes
 from iclglass.numerics.instance.data import Instance
@@ -28,14 +27,15 @@ from iclglass.numerics.instance.spin_glass import hessian
 from iclglass.numerics.moments import FeatureMoments, feature_moments
 from iclglass.numerics.plotting import PALETTE
 from iclglass.numerics.spectrum import marchenko_pastur_density, marchenko_pastur_edges, zero_eigenvalue_fraction
-from iclglass.validation.paper.figure import Judged, PaperFigure, Progress, Row, Verdict, compared, in_parts, one_by_one
+from iclglass.validation.paper.drawing import dress, panelled
+from iclglass.validation.paper.figure import Array, Judged, PaperFigure, Row, Verdict
+from iclglass.validation.paper.judging import compared, means, one_by_one
 from iclglass.validation.paper.published import of_shape
+from iclglass.validation.paper.simulating import Progress, simulated
 from iclglass.validation.prompts import draw_prompts
-from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
+from iclglass.validation.statistics import mean_and_error
 
 __all__ = ["FIGURE"]
-
-Array = NDArray[Any]
 
 _RATIO = "fig-S7/data/zero-ratio.npy"
 _SPECTRA = {prompts: f"fig-S7/data/P={prompts}.npy" for prompts in (100, 500, 1500)}
@@ -52,16 +52,15 @@ _FALSE_ALARM = 1e-3
 
 def parameters(scale: str) -> dict[str, Any]:
     """N = 100, norm N; SG: D = 10 .. 40, P = 25 .. 2000, 10 repeats."""
-    if scale == "full":
-        return {
-            "dimensions": _PAPER_DIMENSIONS,
-            "prompts": _PAPER_PROMPTS,
-            "context": 100,
-            "repeats": 10,
-            "spectrum_repeats": 50,
-        }
     chosen = (25, 75, 100, 200, 300, 400, 425, 450, 600, 800, 925, 950, 1200, 1600, 2000)
-    return {"dimensions": (10, 20, 30), "prompts": chosen, "context": 100, "repeats": 5, "spectrum_repeats": 10}
+    full = scale == "full"
+    return {
+        "dimensions": _PAPER_DIMENSIONS if full else (10, 20, 30),
+        "prompts": _PAPER_PROMPTS if full else chosen,
+        "context": 100,
+        "repeats": 10 if full else 5,
+        "spectrum_repeats": 50 if full else 10,
+    }
 
 
 def eigenvalues(data: Instance) -> Array:
@@ -72,54 +71,32 @@ def eigenvalues(data: Instance) -> Array:
     return np.sort(np.concatenate([np.zeros(zeros), values]))
 
 
-def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
     """Counts of zeros, by rounding, by SG's cut and by half of it, and all eigenvalues at D = 20."""
-    given = parameters(scale)
-    sizes, counts, repeats = given["dimensions"], given["prompts"], given["repeats"]
-    *parts, spectra = in_parts(
-        progress,
-        {
-            f"D={size}-{repeat}": partial(_counted, size, repeat, given, seed)
-            for size in sizes
-            for repeat in range(repeats)
-        }
-        | {"spectra": partial(_spectra, given, seed)},
-    )
-    shape = (len(sizes), repeats, len(counts))
-    counted = {name: np.stack([part[name].values for part in parts]).reshape(shape) for name in _COUNTS}
-    return xr.Dataset(
-        {name: (("dimension", "prompts", "repeat"), values.swapaxes(1, 2)) for name, values in counted.items()}
-        | {"eigenvalues": spectra.eigenvalues},
-        coords={
-            "dimension": list(sizes),
-            "prompts": list(counts),
-            "repeat": np.arange(repeats),
-            "spectrum_prompts": list(_SPECTRA),
-        },
-        attrs={"context": given["context"]},
-    )
+    axes = {"dimension": given["dimensions"], "repeat": np.arange(given["repeats"])}
+    data = simulated(progress, (axes, partial(_counted, given, seed)), ({}, partial(_spectra, given, seed)))
+    return data.transpose("dimension", "prompts", "repeat", ...).assign_attrs(context=given["context"])
 
 
-def _counted(size: int, repeat: int, given: Mapping[str, Any], seed: int) -> xr.Dataset:
+def _counted(given: Mapping[str, Any], seed: int, size: int, repeat: int) -> xr.Dataset:
     found = np.empty((len(_COUNTS), len(given["prompts"])), dtype=np.int64)
     for column, prompts in enumerate(given["prompts"]):
-        rng = np.random.default_rng((seed, 0, size, prompts, repeat))
-        data = draw_prompts(dimension=size, context=given["context"], prompts=prompts, norm="N", rng=rng)
-        values = eigenvalues(data)
-        limits = np.array([_ROUNDING * values[-1], _CUT, _CUT / 2])
-        found[:, column] = np.searchsorted(values, limits)
-    return xr.Dataset({name: (("prompts",), found[k]) for k, name in enumerate(_COUNTS)})
+        values = _drawn(given, size, prompts, (seed, 0, size, prompts, repeat))
+        found[:, column] = np.searchsorted(values, [_ROUNDING * values[-1], _CUT, _CUT / 2])
+    counted = {name: ("prompts", row) for name, row in zip(_COUNTS, found, strict=True)}
+    return xr.Dataset(counted, coords={"prompts": list(given["prompts"])})
 
 
 def _spectra(given: Mapping[str, Any], seed: int) -> xr.Dataset:
-    size, repeats = _SPECTRUM_DIMENSION, given["spectrum_repeats"]
-    values = np.empty((len(_SPECTRA), repeats, (size + 1) ** 2))
-    for row, prompts in enumerate(_SPECTRA):
-        for repeat in range(repeats):
-            rng = np.random.default_rng((seed, 1, prompts, repeat))
-            data = draw_prompts(dimension=size, context=given["context"], prompts=prompts, norm="N", rng=rng)
-            values[row, repeat] = eigenvalues(data)
-    return xr.Dataset({"eigenvalues": (("spectrum_prompts", "spectrum_repeat", "mode"), values)})
+    repeats = range(given["spectrum_repeats"])
+    values = [[_drawn(given, _SPECTRUM_DIMENSION, count, (seed, 1, count, k)) for k in repeats] for count in _SPECTRA]
+    dims = ("spectrum_prompts", "spectrum_repeat", "mode")
+    return xr.Dataset({"eigenvalues": (dims, np.array(values))}, coords={"spectrum_prompts": list(_SPECTRA)})
+
+
+def _drawn(given: Mapping[str, Any], size: int, prompts: int, seed: tuple[int, ...]) -> Array:
+    rng = np.random.default_rng(seed)
+    return eigenvalues(draw_prompts(dimension=size, context=given["context"], prompts=prompts, norm="N", rng=rng))
 
 
 def _exact(size: int, prompts: Array) -> Array:
@@ -173,26 +150,23 @@ def _norm_variance(data: xr.Dataset) -> float:
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     """Left: zero fractions. Right: the spectrum at three P, with Marchenko-Pastur."""
-    figure = Figure(figsize=(12.5, 5.2), layout="constrained")
-    left, *panels = figure.subplots(1, 4, width_ratios=(1.7, 1, 1, 1))
+    figure, (left, *panels) = panelled(12.5, 5.2, 1, 4, width_ratios=(1.7, 1, 1, 1))
     ratio = _published_ratio(data, published)
     fine = np.arange(1, 2001)
+    dot: dict[str, Any] = {"marker": ".", "linestyle": "none", "markersize": 4}
+    ring = {**dot, "marker": "o", "markersize": 7, "fillstyle": "none", "markeredgewidth": 0.6}
     for row, size in enumerate(data.dimension.values):
         colour = PALETTE[row % len(PALETTE)]
         left.plot(fine, _exact(int(size), fine), color=colour, linewidth=1, label=f"$D = {size}$")
-        spins = (int(size) + 1) ** 2
-        left.plot(data.prompts, data.zeros[row].mean("repeat") / spins, ".", color=colour, markersize=4)
+        left.plot(data.prompts, data.zeros[row].mean("repeat") / (int(size) + 1) ** 2, color=colour, **dot)
         if ratio is not None:
-            left.plot(data.prompts, ratio[row], "o", color=colour, markersize=7, fillstyle="none", markeredgewidth=0.6)
-    left.plot([], [], ".", color="grey", markersize=4, label="simulated")
+            left.plot(data.prompts, ratio[row], color=colour, **ring)
+    left.plot([], [], color="grey", label="simulated", **dot)
     if ratio is not None:
-        left.plot([], [], "o", color="grey", markersize=7, fillstyle="none", markeredgewidth=0.6, label="published")
+        left.plot([], [], color="grey", label="published", **ring)
     left.plot([], [], color="grey", label="theory, exact")
-    left.set_xlabel("prompts $P$")
-    left.set_title("judged: zero eigenvalues", fontsize="medium")
-    left.set_ylabel("fraction of zero eigenvalues")
+    dress(left, "judged: zero eigenvalues", xlabel="prompts $P$", ylabel="fraction of zero eigenvalues")
     left.legend(fontsize="small", ncols=2, loc="upper right")
-    left.grid(alpha=0.3)
     moments = _moments(data)
     for row, (panel, prompts) in enumerate(zip(panels, data.spectrum_prompts.values, strict=True)):
         _draw_spectrum(panel, data.eigenvalues.values[row], int(prompts), moments, published)
@@ -206,24 +180,16 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
 def _draw_spectrum(
     panel: Any, values: Array, prompts: int, moments: FeatureMoments, published: Mapping[str, Array]
 ) -> None:
-    size = _SPECTRUM_DIMENSION
+    size, name = _SPECTRUM_DIMENSION, _SPECTRA[prompts]
     shown = values[values > _CUT]
-    edges = np.geomspace(shown.min(), shown.max(), 61)
     # on a logarithmic axis: density of ln(eigenvalue)
-    panel.hist(np.log10(shown), np.log10(edges), density=True, color=PALETTE[0], alpha=0.45, label="simulated")
-    if (given := published.get(_SPECTRA[prompts])) is None:
-        reference = None
-    else:  # one spectrum or several: any shape
-        reference = of_shape(published, _SPECTRA[prompts], given.shape)
+    edges = np.log10(np.geomspace(shown.min(), shown.max(), 61))
+    panel.hist(np.log10(shown), edges, density=True, color=PALETTE[0], alpha=0.45, label="simulated")
+    # one spectrum or several: any shape
+    reference = of_shape(published, name, published[name].shape) if name in published else None
     if reference is not None and np.any(reference > _CUT):
-        panel.hist(
-            np.log10(reference[reference > _CUT]),
-            np.log10(edges),
-            density=True,
-            histtype="step",
-            color=PALETTE[6],
-            label="published",
-        )
+        theirs = np.log10(reference[reference > _CUT])
+        panel.hist(theirs, edges, density=True, histtype="step", color=PALETTE[6], label="published")
     unit, ratio, bulk = _bulk(prompts, moments)
     low, high = marchenko_pastur_edges(ratio)
     x = np.geomspace(max(low, 1e-4), high, 600)
@@ -231,8 +197,7 @@ def _draw_spectrum(
     density = weight * marchenko_pastur_density(x, ratio=ratio) * x * np.log(10)
     panel.plot(np.log10(unit * x), density, color=PALETTE[1], label=r"Marchenko-Pastur, $D \to \infty$ (not judged)")
     panel.axvline(np.log10(moments.last_row), color=PALETTE[2], linestyle="--", label=r"$E\,s_{D+1,j}^2$ (last row)")
-    panel.set_title(f"$D = {size}$, $P = {prompts}$", fontsize="medium")
-    panel.set_xlabel(r"$\log_{10}$ eigenvalue")
+    dress(panel, f"$D = {size}$, $P = {prompts}$", grid=False, xlabel=r"$\log_{10}$ eigenvalue")
 
 
 def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
@@ -242,14 +207,10 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     exact = np.rint(np.array([_exact(int(size), counts) for size in sizes]) * spins).astype(int)
     wrong = int(np.sum(data.zeros.values != exact[:, :, None]))
     moments = _moments(data)
-    trace, error = mean_and_error(data.eigenvalues.values.sum(axis=-1))
+    names = [f"trace of the Hessian, D={_SPECTRUM_DIMENSION}, P={prompts}" for prompts in data.spectrum_prompts.values]
     expected = _SPECTRUM_DIMENSION * (moments.block + moments.last_row)
-    rows = [
-        compared(f"trace of the Hessian, D={_SPECTRUM_DIMENSION}, P={prompts}", trace[k], expected, error[k])
-        for k, prompts in enumerate(data.spectrum_prompts.values)
-    ]
-    dof = data.sizes["spectrum_repeat"] - 1
-    traces = one_by_one(rows, bonferroni_threshold(_FALSE_ALARM, len(rows), dof), dof)
+    rows = means(names, data.eigenvalues.values.sum(axis=-1), expected)
+    traces = one_by_one(rows, data.sizes["spectrum_repeat"] - 1, false_alarm=_FALSE_ALARM)
     judged = (Judged("zero eigenvalues", wrong > 0, 0.0), traces.judged("trace of the Hessian"))
     sentence = (
         f"{data.zeros.size - wrong} of {data.zeros.size} counts of zero eigenvalues are "
@@ -299,11 +260,11 @@ def _against_published(data: xr.Dataset, ratio: Array, exact: Array, spins: Arra
 
 
 FIGURE = PaperFigure(
-    name="fig-S7",
-    title="Hessian spectrum and fraction of zero eigenvalues",
-    parameters=parameters,
-    simulate=simulate,
-    draw=draw,
-    judge=judge,
-    published=(_RATIO, *_SPECTRA.values()),
+    "fig-S7",
+    "Hessian spectrum and fraction of zero eigenvalues",
+    parameters,
+    simulate,
+    draw,
+    judge,
+    (_RATIO, *_SPECTRA.values()),
 )

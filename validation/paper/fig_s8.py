@@ -25,12 +25,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from iclglass.numerics.finite_size import solve_finite
 from iclglass.numerics.instance.linear_response import ground_state
@@ -47,25 +48,16 @@ from iclglass.validation.paper.architectures import (
     squared_errors,
     trained,
 )
-from iclglass.validation.paper.figure import (
-    Judged,
-    PaperFigure,
-    Progress,
-    Row,
-    Verdict,
-    batches,
-    compared,
-    in_parts,
-    largest,
-    one_by_one,
-)
-from iclglass.validation.paper.published import Published, of_shape
+from iclglass.validation.paper.drawing import dress, panelled
+from iclglass.validation.paper.figure import Array, Judged, PaperFigure, Row, Verdict
+from iclglass.validation.paper.judging import OneByOne, means, one_by_one, span, where_both
+from iclglass.validation.paper.published import Published, all_of_shape
+from iclglass.validation.paper.simulating import VARIABLES, Progress, batches, simulated
 from iclglass.validation.population import PromptMoments, gaussian_moments, population_error
-from iclglass.validation.statistics import bonferroni_threshold, mean_and_error, smallest_detectable_bias
+from iclglass.validation.statistics import mean_and_error
 
 __all__ = ["FIGURE"]
 
-Array = NDArray[Any]
 Data = Callable[[int, range], tuple[TokenPrompts, TokenPrompts]]
 
 _AMP_RIDGE0, _AMP_BETA = 0.01, 100.0
@@ -85,6 +77,7 @@ _NAMES = {
     "SA": "softmax (SA)",
     "TF": "transformer block (TF)",
 }
+_PUBLISHED = {curve: [f"{_FOLDER}/{curve}_{kind}.npy" for kind in ("N", "mean", "std")] for curve in _CURVES}
 
 
 def parameters(scale: str) -> dict[str, Any]:
@@ -108,29 +101,15 @@ def parameters(scale: str) -> dict[str, Any]:
     }
 
 
-def simulate(scale: str, seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
     """Errors on fresh prompts of every architecture; exact errors of SLA, of the exact solution and of AMP."""
-    given = parameters(scale)
     groups = batches(given["repeats"], given["together"])
     # drawn once for all architectures, and not at all where an interrupted run has left their parts
     data = lru_cache(maxsize=1)(partial(_draw, given, seed))
-    work = {
-        f"{curve}-{context}-{group[0]}": partial(_part, given, seed, data, curve, context, group)
-        for context in given["context"]
-        for group in groups
-        for curve in _CURVES
-    }
+    axes = {"context": given["context"], "repeat": groups, VARIABLES: _CURVES}
     with one_thread():  # refuses before any work where there is no PyTorch
-        parts = dict(zip(work, in_parts(progress, work), strict=True))
-    columns = [
-        xr.concat([xr.merge([parts[f"{curve}-{n}-{group[0]}"] for curve in _CURVES]) for group in groups], dim="repeat")
-        for n in given["context"]
-    ]
-    return (
-        xr.concat(columns, dim="context")
-        .assign_coords(context=list(given["context"]))
-        .assign_attrs({name: given[name] for name in ("dimension", "prompts", "weight_decay")})
-    )
+        found = simulated(progress, (axes, partial(_part, given, seed, data)))
+    return found.assign_attrs({name: given[name] for name in ("dimension", "prompts", "weight_decay")})
 
 
 def _draw(given: Mapping[str, Any], seed: int, context: int, group: range) -> tuple[TokenPrompts, TokenPrompts]:
@@ -146,7 +125,7 @@ def _rngs(seed: int, use: int, context: int, group: range) -> list[np.random.Gen
     return [np.random.default_rng((seed, use, context, repeat)) for repeat in group]
 
 
-def _part(given: Mapping[str, Any], seed: int, data: Data, curve: str, context: int, group: range) -> xr.Dataset:
+def _part(given: Mapping[str, Any], seed: int, data: Data, context: int, group: range, curve: str) -> xr.Dataset:
     """One architecture at one N, for the repeats of a group: variables (repeat,)."""
     pretraining, fresh = data(context, group)
     moments = _moments(given["dimension"], context)
@@ -157,21 +136,10 @@ def _part(given: Mapping[str, Any], seed: int, data: Data, curve: str, context: 
             AMP=[population_error(run.mean[:, :-1], moments) for run in runs],
             exact=[population_error(ground_state(one, given["weight_decay"] / 2), moments) for one in instances],
         )
-    weights = trained(
-        curve,
-        pretraining,
-        start=initial_weights(
-            curve,
-            dimension=given["dimension"],
-            heads=given["heads"],
-            rngs=_rngs(seed, 2 + ARCHITECTURES.index(curve), context, group),
-        ),
-        steps=given["steps"],
-        batch=given["batch"],
-        learning_rate=given["learning_rate"],
-        weight_decay=given["weight_decay"],
-        seed=seed,
-    )
+    rngs = _rngs(seed, 2 + ARCHITECTURES.index(curve), context, group)
+    start = initial_weights(curve, dimension=given["dimension"], heads=given["heads"], rngs=rngs)
+    settings = {name: given[name] for name in ("steps", "batch", "learning_rate", "weight_decay")}
+    weights = trained(curve, pretraining, start=start, **settings, seed=seed)
     errors = squared_errors(curve, weights, fresh).mean(axis=1)
     if curve != "SLA":
         return _errors(**{curve: errors})
@@ -229,13 +197,12 @@ def _mean(data: xr.Dataset, curve: str) -> tuple[Array, Array]:
 
 def _published(published: Mapping[str, Array], curve: str) -> tuple[Array, Array, Array] | None:
     """N, mean, standard error: one number each for every N."""
-    names = [f"{_FOLDER}/{curve}_{kind}.npy" for kind in ("N", "mean", "std")]
+    names = _PUBLISHED[curve]
     if any(name not in published for name in names):
         return None
-    size = published[names[0]].size
-    context, mean, std = (of_shape(published, name, (size,)) for name in names)
-    if context is None or mean is None or std is None:
+    if (arrays := all_of_shape(published, names, (published[names[0]].size,))) is None:
         return None
+    context, mean, std = arrays
     if np.any(context < 1) or np.any(context != np.rint(context)) or np.any(std <= 0):
         if isinstance(published, Published):
             published.remarks[names[0]] = f"published {curve} is left out: N must be whole and >= 1, std > 0"
@@ -245,8 +212,7 @@ def _published(published: Mapping[str, Array], curve: str) -> tuple[Array, Array
 
 def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     """Error on new tasks against N: all architectures, theory, and what cannot be beaten; below it what is judged."""
-    figure = Figure(figsize=(9.6, 7.8), layout="constrained")
-    panel, judged = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    figure, (panel, judged) = panelled(9.6, 7.8, 2, 1, sharex=True, height_ratios=(2, 1))
     size, context = data.attrs["dimension"], data.context.values
     fine = np.unique(np.rint(np.geomspace(context[0], context[-1], 60)).astype(int))
     label = rf"finite-size theory of SLA, $\lambda_0 = {data.attrs['weight_decay'] / 2:g}$"
@@ -268,31 +234,41 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
         # of the published errors' own dimension: they are not to be held against ours
         line = _theory(full["dimension"], full["prompts"], tokens, full["weight_decay"] / 2)
         panel.plot(tokens, line, "-.", color="black", label=f"the same theory at $D = {full['dimension']}$")
-    panel.set(ylabel="squared error on new tasks", ylim=(0, None))
-    panel.set_title(f"$D = {size}$, $P = {data.attrs['prompts']}$", fontsize="medium")
     theory, exact, trained_ = _at(data, context)[:, None], _values(data, "exact"), _values(data, "SLA")
-    for values, fmt, fill, size, colour, label in (
+    for values, fmt, fill, width, colour, label in (
         (_values(data, "SLA_fresh") - trained_, "_", "full", 9, PALETTE[3], "SLA, fresh prompts less exact error"),
         (exact - theory, "s", "none", 9, PALETTE[5], "exact solution less theory"),
         (trained_ - theory, "o", "full", 4, PALETTE[1], "SLA less theory"),
     ):
-        look = {"fmt": fmt, "fillstyle": fill, "markersize": size, "color": colour, "capsize": 2, "label": label}
+        look = {"fmt": fmt, "fillstyle": fill, "markersize": width, "color": colour, "capsize": 2, "label": label}
         judged.errorbar(context, *mean_and_error(100 * values / theory), **look)
     judged.axhline(0, color="black", linewidth=1)
-    judged.set(xlabel="context length $N$", ylabel="% of theory's error", xscale="log")
-    judged.set_title(f"judged: each within {_limits(data)[0]:.1f} error bars of 0", fontsize="medium")
+    dress(panel, f"$D = {size}$, $P = {data.attrs['prompts']}$", ylabel="squared error on new tasks", ylim=(0, None))
+    title = f"judged: each within {_judged(data)[3].limits[1]:.1f} error bars of 0"
+    dress(judged, title, xlabel="context length $N$", ylabel="% of theory's error", xscale="log")
     judged.set_xticks(context, [str(n) for n in context])
     judged.set_xticks([], minor=True)
     for one in (panel, judged):
-        one.grid(alpha=0.3)
         one.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
-def _limits(data: xr.Dataset) -> list[float]:
-    """The largest |z| allowed N by N, and of all N together: three comparisons at each N, and two."""
-    count, repeats = data.context.size, data.sizes["repeat"]
-    return [bonferroni_threshold(_FALSE_ALARM, 3 * count + 2, dof) for dof in (repeats - 1, count * repeats - 1)]
+def _judged(data: xr.Dataset) -> tuple[list[Row], list[OneByOne], list[Row], OneByOne]:
+    """SLA and the exact solution over theory, all N together; N by N, SLA's fresh prompts against its exact error, too:
+    two comparisons and three at each N. Rows, and what is found of them."""
+    context, count, repeats = data.context.values, data.context.size, data.sizes["repeat"]
+    family: dict[str, Any] = {"false_alarm": _FALSE_ALARM, "comparisons": 3 * count + 2}
+    theory = _at(data, context)
+    whole: list[Row] = []
+    rows: list[Row] = []
+    for curve, words in (("SLA", "SLA"), ("exact", "exact solution")):
+        values = _values(data, curve)
+        whole += means([f"{words} over theory, all N"], (values / theory[:, None]).ravel(), 1.0)
+        rows += means([f"{words}, N={n}" for n in context], values, theory)
+    names = [f"SLA, fresh prompts less exact, N={n}" for n in context]
+    rows += means(names, _values(data, "SLA_fresh") - _values(data, "SLA"), 0.0)
+    together = [one_by_one([row], count * repeats - 1, **family) for row in whole]
+    return whole, together, rows, one_by_one(rows, repeats - 1, scales=np.tile(theory, 3), **family)
 
 
 def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
@@ -300,31 +276,21 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     architectures against what cannot be beaten."""
     context, repeats = data.context.values, data.sizes["repeat"]
     theory = _at(data, context)
-    rows: list[Row] = []
-    pooled: list[Row] = []
-    for curve, words in (("SLA", "SLA"), ("exact", "exact solution")):
-        mean, error = _mean(data, curve)
-        rows += [compared(f"{words}, N={n}", mean[k], theory[k], error[k]) for k, n in enumerate(context)]
-        middle, spread = mean_and_error((_values(data, curve) / theory[:, None]).ravel())
-        pooled.append(compared(f"{words} over theory, all N", middle, 1.0, spread))
-    mean, error = mean_and_error(_values(data, "SLA_fresh") - _values(data, "SLA"))
-    rows += [compared(f"SLA, fresh prompts less exact, N={n}", mean[k], 0.0, error[k]) for k, n in enumerate(context)]
-
-    alone, together = _limits(data)
+    whole, together, rows, single = _judged(data)
     beaten = _beaten(data)
     ratios = {curve: _mean(data, curve)[0] / theory for curve in _CURVES}
-    smallest = smallest_detectable_bias(pooled[0][3], together, context.size * repeats - 1)
     judged = (
-        *(one_by_one([row], together, context.size * repeats - 1).judged(row[0]) for row in pooled),
-        one_by_one(rows, alone, repeats - 1, scales=np.tile(theory, 3)).judged("N by N", carries=False),
+        *(one.judged(row[0]) for row, one in zip(whole, together, strict=True)),
+        single.judged("N by N", carries=False),
         Judged("errors below what cannot be beaten", bool(beaten), 0.0),
     )
+    _, ratio, _, error, z = whole[0]
     sentence = (
-        f"trained linear attention over its finite-size theory, all N: {pooled[0][1]:.4f} +- {pooled[0][3]:.4f}, "
-        f"z = {pooled[0][4]:+.1f} of {together:.1f} allowed (a bias of {smallest:.1%} would be seen); N by N |z| <= "
-        f"{largest(rows):.1f} of {alone:.1f} allowed in {len(rows)} comparisons (SLA and the exact solution with "
-        f"theory, SLA on fresh prompts with its exact error); error over that theory's at N = {context[-1]}: "
-        + ", ".join(f"{curve} {ratios[curve][-1]:.2f}" for curve in _CURVES[2:])
+        f"trained linear attention over its finite-size theory, all N: {ratio:.4f} +- {error:.4f}, "
+        f"z = {z:+.1f} of {together[0].limits[1]:.1f} allowed (a bias of {together[0].unseen[1]:.1%} would be seen); "
+        f"N by N |z| <= {single.largest:.1f} of {single.limits[1]:.1f} allowed in {len(rows)} comparisons (SLA and the "
+        f"exact solution with theory, SLA on fresh prompts with its exact error); error over that theory's at N = "
+        f"{context[-1]}: " + ", ".join(f"{curve} {ratios[curve][-1]:.2f}" for curve in _CURVES[2:])
     )
     excess, spread = mean_and_error((_values(data, "SLA") / _values(data, "exact") - 1).ravel())
     remarks = [
@@ -338,7 +304,7 @@ def judge(data: xr.Dataset, published: Mapping[str, Array]) -> Verdict:
     ]
     remarks += beaten or [f"no error is below what cannot be beaten by more than {_BOUND_ERRORS:g} standard errors"]
     more, said = _against_published(data, published)
-    return Verdict(sentence, (*pooled, *rows, *more), judged, (*remarks, *said))
+    return Verdict(sentence, (*whole, *rows, *more), judged, (*remarks, *said))
 
 
 def _beaten(data: xr.Dataset) -> list[str]:
@@ -368,43 +334,21 @@ def _against_published(data: xr.Dataset, published: Mapping[str, Array]) -> tupl
             continue
         there, mean, error = given[curve]
         theory = _theory(size, prompts, there, ridge0)
-        z = (mean - theory) / error
         remarks.append(
             f"published {curve}, {there.size} values of N, against the theory of D = {size}, P = {prompts}, lambda0 = "
-            f"{ridge0:g} (SG Fig. 4b; not known to hold here): deviations {z.min():+.1f} to {z.max():+.1f} standard "
-            f"errors (of {_PAPER_REPEATS} repeats), ratios {np.min(mean / theory):.3f} to {np.max(mean / theory):.3f}"
+            f"{ridge0:g} (SG Fig. 4b; not known to hold here): deviations {span((mean - theory) / error)} (of "
+            f"{_PAPER_REPEATS} repeats), ratios {np.min(mean / theory):.3f} to {np.max(mean / theory):.3f}"
         )
     if given and (data.attrs["dimension"], data.attrs["prompts"]) != (size, prompts):
         remarks.append(f"published errors are not compared with ours of D = {data.attrs['dimension']}")
         return rows, remarks
-    for curve, (there, mean, error) in given.items():
-        ours, spread = _mean(data, curve)
-        places = [(k, int(place)) for k, n in enumerate(data.context.values) for place in np.flatnonzero(there == n)]
-        found = [
-            compared(
-                f"{curve}, N={data.context.values[k]}: published",
-                ours[k],
-                mean[place],
-                math.hypot(spread[k], error[place]),
-            )
-            for k, place in places
-        ]
+    for curve, theirs in given.items():
+        found = where_both(curve, data.context.values, _values(data, curve), theirs)
         rows += found
-        if found:
-            deviations = [row[4] for row in found]
-            said = f"{len(found)} values, {min(deviations):+.1f} to {max(deviations):+.1f} standard errors off"
-        else:
-            said = "no N in common"
+        said = f"{len(found)} values, {span([row[4] for row in found])} off" if found else "no N in common"
         remarks.append(f"ours against the published {curve}: {said}")
     return rows, remarks
 
 
-FIGURE = PaperFigure(
-    name="fig-S8",
-    title="other attention architectures on the same task",
-    parameters=parameters,
-    simulate=simulate,
-    draw=draw,
-    judge=judge,
-    published=tuple(f"{_FOLDER}/{curve}_{kind}.npy" for curve in _CURVES for kind in ("N", "mean", "std")),
-)
+_TITLE = "other attention architectures on the same task"
+FIGURE = PaperFigure("fig-S8", _TITLE, parameters, simulate, draw, judge, tuple(chain(*_PUBLISHED.values())))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.errors import OutputError
 
-__all__ = ["Published", "check_layout", "of_shape", "read_published"]
+__all__ = ["Published", "all_of_shape", "check_layout", "of_shape", "read_published"]
 
 Array = NDArray[Any]
 
@@ -97,6 +97,17 @@ def of_shape(published: Mapping[str, Array], name: str, shape: tuple[int, ...], 
     if remark and isinstance(published, Published):
         published.remarks[name] = f"published {name} {remark}"
     return None if arranged is None else arranged.astype(np.float64)
+
+
+def all_of_shape(published: Mapping[str, Array], names: Iterable[str], shape: tuple[int, ...]) -> list[Array] | None:
+    """Arrays that belong together, each `of_shape`; None if one is not there or does not fit.
+
+    >>> all_of_shape({"a.npy": np.zeros(3)}, ["a.npy", "b.npy"], (3,)) is None
+    True
+    """
+    found = [of_shape(published, name, shape) for name in names]
+    arrays = [array for array in found if array is not None]
+    return arrays if len(arrays) == len(found) else None
 
 
 def _arranged(array: Array, shape: tuple[int, ...]) -> tuple[Array | None, str]:

@@ -61,7 +61,8 @@ def reproduce(
         OutputError: a file that cannot be read or written; ``published`` without the authors' layout.
     """
     figure = get(name)
-    parameters = _plain({"figure": figure.name, "scale": scale, **figure.checked_parameters(scale)})
+    given = figure.checked_parameters(scale)
+    parameters = _plain({"figure": figure.name, "scale": scale, **given})
     seed = check_count("seed", seed, minimum=0)
     largest_unseen_bias = check_largest_unseen_bias(largest_unseen_bias)
     # Before any work: what is given must be readable, what is made writable.
@@ -75,7 +76,7 @@ def reproduce(
 
     # The matrices are small: more threads only wait for each other.
     with threadpool_limits(limits=1):
-        data = store.whole(lambda: figure.simulate(scale, seed, store))
+        data = store.whole(lambda: figure.simulate(given, seed, store))
     verdict = figure.judge(data, arrays)
     drawn = figure.draw(data, arrays)
     from iclglass.numerics.plotting import save_figure

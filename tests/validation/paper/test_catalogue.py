@@ -18,6 +18,13 @@ def test_capitals_do_not_matter(name):
     assert get(name).name == name
 
 
+@pytest.mark.parametrize("name", PAPER)
+def test_scales_have_parameters_of_their_own(name):
+    assert get(name).checked_parameters("full") != get(name).checked_parameters("quick")
+    with pytest.raises(ParameterError, match="scale"):
+        get(name).checked_parameters("huge")
+
+
 @pytest.mark.parametrize("name", ["fig-9", "fig-s9", "S1", "fig-1 ", "", "all"])
 def test_another_name_is_refused_with_all_that_are_known(name):
     with pytest.raises(ParameterError) as refused:

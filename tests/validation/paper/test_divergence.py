@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-import sympy as sp
 
 import iclglass.validation.paper.divergence as divergence
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.spin_by_spin import published
 from iclglass.numerics.instance.stability import spin_by_spin_limit
-from iclglass.replica import symbols
-from iclglass.replica.disorder import CouplingMoments
 from iclglass.validation.paper.divergence import finite_line, limit_line
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold
@@ -57,10 +54,8 @@ def test_variance_of_couplings_with_a_mean(prompts, monkeypatch):
     part: 1/v = lambda0 + g - k (c^2 + s^2/P) v, of which v is the smaller root.
     """
     mean, deviation, dimension, ridge0 = 0.05, 0.1, 3, 2.0
-    kind = CouplingMoments(
-        "coupling, block with block, all indices differ", sp.Float(-mean), sp.Float(deviation) ** 2 / symbols.P
-    )
-    monkeypatch.setattr(divergence, "symbolic_moments", lambda: (kind,))
+    kind = {"coupling, block with block, all indices differ": (-mean, deviation**2)}
+    monkeypatch.setattr(divergence, "derived_moments", lambda *sizes, prompts: kind)
     law = divergence._Law(dimension, 6)
     linear, square = ridge0 + law._onsite[0], (dimension - 1) ** 2 * (mean**2 + deviation**2 / prompts)
     expected = (linear - np.sqrt(linear**2 - 4 * square)) / (2 * square)

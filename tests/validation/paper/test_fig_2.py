@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from iclglass.validation.paper import fig_2
-from iclglass.validation.paper.figure import quiet
+from iclglass.validation.paper.simulating import quiet
 
 SHARED, OWN = {10: 0.055, 20: 0.026}, {10: 0.06, 20: 0.035}
 """Relative scatter of the losses of the flow from data set to data set: at all times alike, and while it falls."""
@@ -46,7 +46,7 @@ def data():
 
 
 def test_the_right_theories_agree(data):
-    verdict = fig_2.FIGURE.judge(data, {})
+    verdict = fig_2.judge(data, {})
     assert verdict.agrees, verdict.sentence
     assert verdict.sentence.count("would be seen") == 4
     # what all times share is taken off
@@ -77,7 +77,7 @@ def test_the_pooled_flow_is_extrapolated_linearly_in_the_inverse_dimension(data)
 def test_a_flow_off_by_a_tenth_or_in_another_time_is_seen_at_quick_scale(data, monkeypatch, factor, pace):
     right = fig_2._flow_theory
     monkeypatch.setattr(fig_2, "_flow_theory", lambda prompts, time: factor * right(prompts, pace * np.asarray(time)))
-    assert fig_2.FIGURE.judge(data, {}).agrees is False
+    assert fig_2.judge(data, {}).agrees is False
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.1])
@@ -87,7 +87,7 @@ def test_ground_states_off_by_a_tenth_are_seen_at_quick_scale(data, name, factor
         wrong = data.assign(ground=data.ground * factor, flow=data.flow * factor, larger_flow=data.larger_flow * factor)
     else:
         wrong = data.assign(exact=data.exact * np.where(np.array(["m", "q"]) == name, factor, 1.0)[:, None])
-    assert fig_2.FIGURE.judge(wrong, {}).agrees is False
+    assert fig_2.judge(wrong, {}).agrees is False
 
 
 def test_an_epoch_of_descent_is_a_hundredth_of_a_step_over_the_dimension(data):
@@ -105,7 +105,7 @@ def test_the_larger_flow_has_the_same_ratios():
 def test_one_published_data_set_scatters_as_one_of_ours_and_our_mean(data):
     matrix = np.full((11, 11), 0.5)
     arrays = {"fig-2/data/m.npy": matrix, "fig-2/data/v.npy": matrix, "fig-2/data/loss-1.npy": np.full(300, 0.1)}
-    found = {row[0]: row for row in fig_2.FIGURE.judge(data, arrays).rows}
+    found = {row[0]: row for row in fig_2.judge(data, arrays).rows}
     factor = np.sqrt(1 + 1 / data.sizes["repeat"])
     for values, name in zip(data.statistics.values, fig_2._STATISTICS, strict=True):
         np.testing.assert_allclose(found[f"{name}: published"][3], values.std(ddof=1) * factor)
@@ -114,24 +114,23 @@ def test_one_published_data_set_scatters_as_one_of_ours_and_our_mean(data):
 
 
 @pytest.mark.slow
-def test_verdict_and_comparison(monkeypatch):
+def test_verdict_and_comparison():
     given = {**fig_2.parameters("quick"), "repeats": 8}
-    monkeypatch.setattr(fig_2, "parameters", lambda scale: given)
-    data = fig_2.FIGURE.simulate("quick", 1, quiet())
+    data = fig_2.simulate(given, 1, quiet())
     means, variances = data.messages.isel(repeat=0).values
     arrays = {"fig-2/data/m.npy": means, "fig-2/data/v.npy": variances}
     for row in (0, 1):
         arrays[f"fig-2/data/loss-{row + 1}.npy"] = data.adam.values[row, 0, :-1]
-    verdict = fig_2.FIGURE.judge(data, arrays)
+    verdict = fig_2.judge(data, arrays)
     assert verdict.agrees, verdict.rows
     assert len(verdict.rows) == 17
     # a data set of ours is within the spread of ours
     assert max(abs(row[4]) for row in verdict.rows if row[0].endswith("published")) < 4
     assert sum("descent" in row[0] for row in verdict.rows) == 4
     # a flow of another time
-    assert not fig_2.FIGURE.judge(
+    assert not fig_2.judge(
         data.assign(flow=data.flow.roll(time=9), larger_flow=data.larger_flow.roll(time=9)), {}
     ).agrees
-    assert fig_2.FIGURE.judge(data.assign(exact=data.exact * 1.5), {}).agrees is False
-    assert fig_2.FIGURE.draw(data, arrays).axes
+    assert fig_2.judge(data.assign(exact=data.exact * 1.5), {}).agrees is False
+    assert fig_2.draw(data, arrays).axes
     assert np.all(data.adam.values[:, :, -1] < data.adam.values[:, :, 0])

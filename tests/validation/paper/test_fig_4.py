@@ -6,7 +6,7 @@ import xarray as xr
 
 from iclglass.validation.paper import fig_4
 from iclglass.validation.paper.contrast_maps import contrasts
-from iclglass.validation.paper.figure import quiet
+from iclglass.validation.paper.simulating import quiet
 from iclglass.validation.statistics import mean_and_error
 
 CONTRAST_SPREAD, LOSS_SPREAD = 0.035, 0.004
@@ -59,7 +59,7 @@ def row_of(verdict, start):
 
 
 def test_the_right_theory_agrees(data):
-    verdict = fig_4.FIGURE.judge(data, {})
+    verdict = fig_4.judge(data, {})
     assert verdict.agrees, verdict.sentence
     assert verdict.sentence.count("would be seen") == 6
     assert not any("0.87" in remark or "published data" in remark for remark in verdict.remarks)
@@ -69,7 +69,7 @@ def test_the_right_theory_agrees(data):
 def test_a_contrast_off_by_a_few_per_cent_is_seen_at_quick_scale(data, monkeypatch, factor):
     right = fig_4._map_theory
     monkeypatch.setattr(fig_4, "_map_theory", lambda *given: factor * right(*given))
-    wrong = fig_4.FIGURE.judge(data, {})
+    wrong = fig_4.judge(data, {})
     assert wrong.agrees is False
     assert abs(row_of(wrong, "contrast ratio over theory")[1] * factor - 1) < 0.01
 
@@ -77,7 +77,7 @@ def test_a_contrast_off_by_a_few_per_cent_is_seen_at_quick_scale(data, monkeypat
 @pytest.mark.parametrize("solver", ["exact", "adam"])
 @pytest.mark.parametrize("factor", [0.9, 1.1])
 def test_losses_off_by_a_tenth_are_seen_at_quick_scale(data, solver, factor):
-    assert fig_4.FIGURE.judge(scaled(data, solver, factor), {}).agrees is False
+    assert fig_4.judge(scaled(data, solver, factor), {}).agrees is False
 
 
 @pytest.mark.parametrize("solver", ["exact", "adam"])
@@ -85,7 +85,7 @@ def test_one_loss_off_is_seen_though_another_makes_up_for_it(data, solver):
     factor = xr.DataArray([1.06, 1.0, 0.94], dims="context") - 1
     wrong = data.assign(loss=data.loss * (1 + factor * (data.solver == solver)))
     wrong = wrong.assign(loss=wrong.loss.transpose(*data.loss.dims))
-    verdict = fig_4.FIGURE.judge(wrong, {})
+    verdict = fig_4.judge(wrong, {})
     assert all(one.agrees for one in fig_4._judged_losses(wrong)[2:4])
     assert verdict.agrees is False
 
@@ -93,7 +93,7 @@ def test_one_loss_off_is_seen_though_another_makes_up_for_it(data, solver):
 def test_adam_at_twice_the_ridge_is_seen_at_quick_scale(data, monkeypatch):
     """Decay d on (y - f)^2 is lambda0 = d/2; d itself is off by 2 %."""
     monkeypatch.setattr(fig_4, "_DECAY", 2 * fig_4._DECAY)
-    assert fig_4.FIGURE.judge(data, {}).agrees is False
+    assert fig_4.judge(data, {}).agrees is False
 
 
 def test_short_training_may_end_above_the_theory_by_what_is_said_not_below(data):
@@ -124,7 +124,7 @@ def test_theory_has_the_ridges_and_norms_of_what_it_is_compared_with(data, monke
         return right(**given)
 
     monkeypatch.setattr(fig_4, "solve_finite", spy)
-    fig_4.FIGURE.judge(data, {})
+    fig_4.judge(data, {})
     maps = {(ridge0, "N", 1000, 20) for ridge0 in (1.0, 0.1, 0.01)}
     assert seen == maps | {(0.01, "N+1", 10_000, 20), (0.005, "N+1", 10_000, 20)}
     assert (fig_4.parameters("full")["map_norm"], fig_4.parameters("full")["norm"]) == ("N", "N+1")
@@ -155,7 +155,7 @@ def test_published_arrays_are_read(data):
     for name in ("amp", "sgd"):
         fake[f"{FOLDER}/{name}_loss_mean.npy"] = np.array([0.7, 0.5, 0.3])
         fake[f"{FOLDER}/{name}_loss_std.npy"] = np.array([0.1, 0.2, 0.3])
-    verdict = fig_4.FIGURE.judge(data, fake)
+    verdict = fig_4.judge(data, fake)
     assert any("they have 0.876 and theory 0.756" in remark for remark in verdict.remarks)
     row = row_of(verdict, "loss, published, N=100: published")
     ours = data.loss.sel(solver="published", context=100).values.std(ddof=1) / np.sqrt(6)
@@ -163,7 +163,7 @@ def test_published_arrays_are_read(data):
 
 
 @pytest.mark.slow
-def test_verdict(monkeypatch):
+def test_verdict():
     given = {
         **fig_4.parameters("quick"),
         "map_context": (20, 60),
@@ -174,11 +174,10 @@ def test_verdict(monkeypatch):
         "adam_repeats": 2,
         "adam_steps": 2000,
     }
-    monkeypatch.setattr(fig_4, "parameters", lambda scale: given)
-    data = fig_4.FIGURE.simulate("quick", 1, quiet())
-    verdict = fig_4.FIGURE.judge(data, {})
+    data = fig_4.simulate(given, 1, quiet())
+    verdict = fig_4.judge(data, {})
     assert verdict.agrees, verdict.rows
-    assert fig_4.FIGURE.judge(data.assign(trace=data.trace * 2), {}).agrees is False
+    assert fig_4.judge(data.assign(trace=data.trace * 2), {}).agrees is False
     assert "at D -> infinity" in verdict.sentence
     assert verdict.sentence.count("allowed") == 6
     folder = "fig-4/data"
@@ -186,8 +185,8 @@ def test_verdict(monkeypatch):
     for name in ("amp", "sgd"):
         fake[f"{folder}/{name}_loss_mean.npy"] = np.array([0.5, 0.4])
         fake[f"{folder}/{name}_loss_std.npy"] = np.array([0.1, 0.1])
-    rows = fig_4.FIGURE.judge(data, fake).rows
+    rows = fig_4.judge(data, fake).rows
     assert [row[2] for row in rows if "published" in row[0].split(": ")[-1]] == [0.4, 0.4]
-    assert any("if transposed" in remark for remark in fig_4.FIGURE.judge(data, fake).remarks)
+    assert any("if transposed" in remark for remark in fig_4.judge(data, fake).remarks)
     # without a published map there is no panel for it, nor a colour bar
-    assert [len(fig_4.FIGURE.draw(data, given).axes) for given in (fake, {})] == [8, 6]
+    assert [len(fig_4.draw(data, given).axes) for given in (fake, {})] == [8, 6]

@@ -1,53 +1,15 @@
 """SG Fig. S1: double descent, against theory and against published numbers."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import xarray as xr
 
 from iclglass.validation.paper import fig_s1
-from iclglass.validation.paper.figure import quiet
+from iclglass.validation.paper.simulating import quiet
 
 SPREAD = 0.07
 """Relative, from data set to data set at D = 20: 0.05 to 0.10 in 50 repeats of the paper's parameters."""
 FOLDER = "fig-S1/data-a"
-
-
-@pytest.fixture
-def small(monkeypatch):
-    given = {
-        "dimension": 6,
-        "context": 30,
-        "norm": "N+1",
-        "learning_rate": 0.02,
-        "steps": 1500,
-        "repeats": 6,
-        "task_diversity": (0.5, 2.0),
-    }
-    monkeypatch.setattr(fig_s1, "parameters", lambda scale: given)
-    return fig_s1.FIGURE.simulate("quick", 1, quiet())
-
-
-@pytest.mark.slow
-def test_verdict(small):
-    verdict = fig_s1.FIGURE.judge(small, {})
-    # Six data sets at D = 6: they cannot see 25 %, and the verdict says so.
-    assert verdict.agrees is None
-    assert replace(verdict, largest_unseen_bias=3).agrees, verdict.rows
-    assert len(verdict.rows) == 3
-    assert fig_s1.FIGURE.judge(small.assign(test_error=small.test_error + 5), {}).agrees is False
-
-
-def test_published_means_are_compared(small):
-    arrays = {f"{FOLDER}/alphas.npy": np.array(fig_s1._TAUS)}
-    for layer in fig_s1.LAYERS:
-        arrays[f"{FOLDER}/{layer}_test_mean.npy"] = np.full(24, 1.0)
-        arrays[f"{FOLDER}/{layer}_test_std.npy"] = np.full(24, 0.1)
-    verdict = fig_s1.FIGURE.judge(small, arrays)
-    assert len(verdict.rows) == 7
-    assert verdict.rows[3][2] == 1.0
-    assert len(fig_s1.FIGURE.draw(small, arrays).axes) == 2
 
 
 def quick_data(seed=1):
@@ -69,11 +31,11 @@ def quick_data(seed=1):
 @pytest.mark.parametrize("factor", [0.9, 1.1])
 def test_a_tenth_is_seen_at_quick_scale(monkeypatch, factor):
     data, right = quick_data(), fig_s1._theory
-    verdict = fig_s1.FIGURE.judge(data, {})
+    verdict = fig_s1.judge(data, {})
     assert verdict.agrees
     assert "would be seen" in verdict.sentence
     monkeypatch.setattr(fig_s1, "_theory", lambda *given: factor * right(*given))
-    wrong = fig_s1.FIGURE.judge(data, {})
+    wrong = fig_s1.judge(data, {})
     assert wrong.agrees is False
     np.testing.assert_allclose(wrong.rows[0][1], verdict.rows[0][1] / factor)
 
@@ -83,7 +45,7 @@ def test_one_point_off_is_seen_though_the_others_make_up_for_it():
     values = data.test_error.values.copy()
     values[0, -1] *= 1.6
     values[1, -1] *= 0.4
-    verdict = fig_s1.FIGURE.judge(data.assign(test_error=(data.residual.dims, values)), {})
+    verdict = fig_s1.judge(data.assign(test_error=(data.residual.dims, values)), {})
     assert abs(verdict.rows[0][4]) < 2
     assert verdict.agrees is False
 
@@ -116,8 +78,7 @@ def test_prompts_and_population_have_the_papers_norm(monkeypatch):
     spy("gaussian_moments")
     spy("draw_prompts")
     given = {**fig_s1.parameters("quick"), "dimension": 4, "context": 10, "steps": 1, "repeats": 2}
-    monkeypatch.setattr(fig_s1, "parameters", lambda scale: {**given, "task_diversity": (2.0,)})
-    data = fig_s1.FIGURE.simulate("quick", 1, quiet())
+    data = fig_s1.simulate({**given, "task_diversity": (2.0,)}, 1, quiet())
     assert set(seen) == {("gaussian_moments", "N+1", 10), ("draw_prompts", "N+1", 10)}
     assert data.attrs["norm"] == "N+1"
 
@@ -128,7 +89,11 @@ def test_published_standard_errors_are_of_fifty_repeats():
     for layer in fig_s1.LAYERS:
         arrays[f"{FOLDER}/{layer}_test_mean.npy"] = np.ones(24)
         arrays[f"{FOLDER}/{layer}_test_std.npy"] = np.linspace(0.1, 0.3, 24)
-    row = fig_s1.FIGURE.judge(data, arrays).rows[-1]
+    rows = fig_s1.judge(data, arrays).rows
+    assert len(rows) == 1 + 4 + 12  # all together, where training has ended, and the published means
+    assert [row[2] for row in rows[5:]] == [1.0] * 12
+    assert len(fig_s1.draw(data, arrays).axes) == 2
+    row = rows[-1]
     assert row[0] == "separate, P/D^2=2: published"
     ours = data.test_error.values[1, -1].std(ddof=1) / np.sqrt(data.sizes["repeat"])
     np.testing.assert_allclose(row[3], np.sqrt(ours**2 + 0.3**2 / 50))

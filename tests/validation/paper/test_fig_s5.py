@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from iclglass.validation.paper import fig_s5
-from iclglass.validation.paper.figure import quiet
 from iclglass.validation.statistics import bonferroni_threshold, mean_and_error
 
 FALSE_ALARM = 1e-4
@@ -44,27 +43,3 @@ def test_limiting_distribution_integrates_the_density(ratio):
     middle = low + 0.3 * (high - low)
     expected = 1 - quad(lambda x: float(marchenko_pastur_density(x, ratio=ratio)), middle, high, epsabs=1e-10)[0]
     assert abs(fig_s5.limiting_distribution(np.array([middle]), ratio)[0] - expected) < TRAPEZOIDAL
-
-
-def _reduced(monkeypatch):
-    monkeypatch.setattr(
-        fig_s5.FIGURE.__class__,
-        "checked_parameters",
-        lambda self, scale: {"dimension": 10, "contexts": [10, 20, 40, 80, 160, 320], "matrices": 120},
-    )
-
-
-def test_figure_agrees_and_a_wrong_scale_does_not(monkeypatch):
-    _reduced(monkeypatch)
-    data = fig_s5.FIGURE.simulate("quick", 1, quiet())
-    verdict = fig_s5.FIGURE.judge(data, {})
-    assert verdict.agrees
-    assert len(verdict.rows) == 18
-    wrong = data.assign(moments=data["moments"] * 1.05)
-    assert fig_s5.FIGURE.judge(wrong, {}).agrees is False
-    assert len(fig_s5.FIGURE.draw(data, {}).axes) == 6
-
-
-@pytest.mark.slow
-def test_quick_scale():
-    assert fig_s5.FIGURE.judge(fig_s5.FIGURE.simulate("quick", 0, quiet()), {}).agrees

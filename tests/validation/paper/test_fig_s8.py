@@ -11,9 +11,9 @@ from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.validation.paper import architectures, fig_s8
 from iclglass.validation.paper.architectures import ARCHITECTURES, draw_tokens, initial_weights, predict
-from iclglass.validation.paper.figure import quiet
 from iclglass.validation.paper.published import read_published
 from iclglass.validation.paper.reproduce import reproduce
+from iclglass.validation.paper.simulating import quiet
 from iclglass.validation.population import population_error
 
 # Single precision, sums of 50 terms of order one.
@@ -187,18 +187,16 @@ SMALL = {
 @pytest.fixture(scope="module")
 def simulated():
     pytest.importorskip("torch")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fig_s8, "parameters", lambda scale: SMALL)
-        return fig_s8.FIGURE.simulate("quick", 1, quiet())
+    return fig_s8.simulate(SMALL, 1, quiet())
 
 
 @pytest.mark.slow
 def test_verdict(simulated):
-    verdict = fig_s8.FIGURE.judge(simulated, {})
+    verdict = fig_s8.judge(simulated, {})
     assert verdict.agrees is not False, verdict  # so few data sets need not see a bias of 25 %
     assert any("no error is below" in remark for remark in verdict.remarks)
-    assert fig_s8.FIGURE.judge(simulated.assign(SLA=simulated.SLA * 1.2), {}).agrees is False
-    wrong = fig_s8.FIGURE.judge(simulated.assign(TF=simulated.TF * 0), {})
+    assert fig_s8.judge(simulated.assign(SLA=simulated.SLA * 1.2), {}).agrees is False
+    wrong = fig_s8.judge(simulated.assign(TF=simulated.TF * 0), {})
     assert wrong.agrees is False
     assert any(remark.startswith("TF at N = 4 ") for remark in wrong.remarks)
 
@@ -209,38 +207,6 @@ def test_every_repeat_and_both_uses_have_prompts_of_their_own():
     np.testing.assert_array_equal(first[1].label[1:], other[1].label)
     labels = np.concatenate([data.label.ravel() for data in first])
     assert np.unique(labels).size == labels.size
-
-
-class Kept:
-    """A progress that keeps parts in memory and interrupts before one of them."""
-
-    def __init__(self, stop):
-        self.parts, self.stop, self.made = {}, stop, 0
-
-    def __call__(self, done, total):
-        if done == self.stop:
-            raise KeyboardInterrupt
-
-    def part(self, key, simulate):
-        if key not in self.parts:
-            self.parts[key] = simulate()
-            self.made += 1
-        return self.parts[key]
-
-
-@pytest.mark.slow
-def test_an_interrupted_run_goes_on_with_the_same_numbers(torch, monkeypatch):
-    tiny = {**SMALL, "prompts": 70, "fresh_prompts": 10, "steps": 3, "repeats": 3}
-    monkeypatch.setattr(fig_s8, "parameters", lambda scale: tiny)
-    whole = fig_s8.FIGURE.simulate("quick", 1, quiet())
-    progress = Kept(stop=9)  # inside the second group of the first N
-    with pytest.raises(KeyboardInterrupt):
-        fig_s8.FIGURE.simulate("quick", 1, progress)
-    assert progress.made == 9
-    progress.stop = None
-    xr.testing.assert_identical(fig_s8.FIGURE.simulate("quick", 1, progress), whole)
-    assert progress.made == 24
-    assert not fig_s8.FIGURE.simulate("quick", 2, quiet()).equals(whole)
 
 
 def made_up(size=20, prompts=10_000, context=(10, 40)):
@@ -260,16 +226,16 @@ def arrays_of(curve, *arrays):
 
 def test_published_errors_are_compared_where_they_fit():
     data = made_up()
-    verdict = fig_s8.FIGURE.judge(data, {})
+    verdict = fig_s8.judge(data, {})
     assert verdict.agrees, verdict
-    assert fig_s8.FIGURE.judge(data.assign(exact=data.exact * 1.1), {}).agrees is False
+    assert fig_s8.judge(data.assign(exact=data.exact * 1.1), {}).agrees is False
     assert verdict.sentence.count("allowed") == 2
     arrays = {
         **arrays_of("SA", np.array([10.0, 20.0]), np.array([0.5, 0.4]), np.array([0.1, 0.1])),
         **arrays_of("SLA", np.array([40]), np.array([0.3]), np.array([0.05])),
         **arrays_of("TF", np.arange(3), np.ones(2), np.ones(3)),
     }
-    with_theirs = fig_s8.FIGURE.judge(data, arrays)
+    with_theirs = fig_s8.judge(data, arrays)
     rows = [row for row in with_theirs.rows if "published" in row[0]]
     assert [row[:1] + row[2:3] for row in rows] == [("SLA, N=40: published", 0.3), ("SA, N=10: published", 0.5)]
     assert with_theirs.agrees  # theirs do not decide
@@ -279,14 +245,14 @@ def test_published_errors_are_compared_where_they_fit():
     z = (0.3 - theory) / (0.05 / np.sqrt(50))
     assert any(f"deviations {z:+.1f} to" in remark for remark in with_theirs.remarks)
     assert not any("TF" in row[0] for row in with_theirs.rows)
-    labels = fig_s8.FIGURE.draw(data, arrays).axes[0].get_legend_handles_labels()[1]
+    labels = fig_s8.draw(data, arrays).axes[0].get_legend_handles_labels()[1]
     assert [label for label in labels if "published" in label] == ["SLA, published", "SA, published"]
 
 
 def test_what_is_judged_is_drawn():
     data = made_up()
-    judged = fig_s8.FIGURE.draw(data, {}).axes[1]
-    rows = {row[0]: row for row in fig_s8.FIGURE.judge(data, {}).rows}
+    judged = fig_s8.draw(data, {}).axes[1]
+    rows = {row[0]: row for row in fig_s8.judge(data, {}).rows}
     drawn = {one.get_label(): one.lines[0] for one in judged.containers}
     for label, name in (
         ("SLA less theory", "SLA, N={}"),
@@ -302,10 +268,10 @@ def test_what_is_judged_is_drawn():
 
 def test_another_dimension_is_not_compared():
     data, arrays = made_up(size=10), arrays_of("SA", np.array([10.0]), np.array([0.5]), np.array([0.1]))
-    verdict = fig_s8.FIGURE.judge(data, arrays)
+    verdict = fig_s8.judge(data, arrays)
     assert not any("published" in row[0] for row in verdict.rows)
     assert any("not compared with ours of D = 10" in remark for remark in verdict.remarks)
-    labels = fig_s8.FIGURE.draw(data, arrays).axes[0].get_legend_handles_labels()[1]
+    labels = fig_s8.draw(data, arrays).axes[0].get_legend_handles_labels()[1]
     assert "the same theory at $D = 20$" in labels
 
 
@@ -316,10 +282,10 @@ def test_published_files_that_do_not_fit_are_named(tmp_path):
     for name, array in wrong.items():
         np.save(tmp_path / "copy" / name, array)
     found = read_published(tmp_path / "copy", fig_s8.FIGURE.published)
-    fig_s8.FIGURE.judge(made_up(), found)
+    fig_s8.judge(made_up(), found)
     assert "fig-S8/data/TF_mean.npy" in found.remarks["fig-S8/data/TF_mean.npy"]
     assert "FLA is left out: N must be whole" in found.remarks["fig-S8/data/FLA_N.npy"]
-    assert fig_s8.FIGURE.draw(made_up(), found).axes
+    assert fig_s8.draw(made_up(), found).axes
     assert "missing" in found.remarks["fig-S8/data/SA_N.npy"]
 
 

@@ -24,6 +24,7 @@ PATIENCE = 60.0
 """Seconds in which a part of a quick run has surely been written."""
 
 SMALL = {
+    "fig-1": ({"dimension": 4, "context": 5, "prompts": 10, "repeats": 5}, {"_PART": 2}),
     "fig-2": ({"repeats": 3, "epochs": 5}, {"_TRAINED": (4, 20), "_MESSAGES": 150, "_LARGER": 20, "_PART": 1}),
     "fig-3": ({"dimension": 3, "context": 5, "prompts": [5, 20], "weights": 10, "grid": 3}, {}),
     "fig-4": (
@@ -48,6 +49,18 @@ SMALL = {
     ),
     "fig-S5": ({"dimension": 4, "contexts": [6, 8], "matrices": 10}, {}),
     "fig-S6": ({"dimension": 3, "context": 10, "tasks": 3, "epochs": 5, "repeats": 5}, {"BATCH": 2}),
+    "fig-S8": (
+        {
+            "dimension": 5,
+            "prompts": 70,
+            "context": (4, 10),
+            "steps": 3,
+            "fresh_prompts": 10,
+            "repeats": 3,
+            "together": 2,
+        },
+        {},
+    ),
     "fig-S7": ({"dimensions": (4, 5), "prompts": (5, 30), "repeats": 2, "spectrum_repeats": 1}, {}),
 }
 """Name -> parameters and constants that make it quick."""
@@ -61,16 +74,19 @@ def small(request, monkeypatch):
     """A figure whose simulation takes milliseconds; picture and verdict, which need more data, are left out."""
     name = request.param
     values, constants = SMALL[name]
+    if name == "fig-S8":
+        pytest.importorskip("torch")
     source = import_module(FIGURES[name])
     given = {**source.parameters("quick"), **values}
-    monkeypatch.setattr(source, "parameters", lambda scale: dict(given))
-    monkeypatch.setattr(type(source.FIGURE), "checked_parameters", lambda self, scale: dict(given))
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)  # t-SNE needs more points
     for constant, value in constants.items():
         assert hasattr(source, constant)
         monkeypatch.setattr(source, constant, value)
     figure = replace(
-        source.FIGURE, judge=lambda data, published: Verdict("", (), ()), draw=lambda data, published: Figure()
+        source.FIGURE,
+        parameters=lambda scale: given,
+        judge=lambda data, published: Verdict("", (), ()),
+        draw=lambda data, published: Figure(),
     )
     monkeypatch.setattr(module, "get", lambda _: figure)
     return name
@@ -110,6 +126,8 @@ def test_an_interrupted_figure_goes_on(small, tmp_path, monkeypatch):
     assert len(saved) == parts + 1  # nothing was simulated twice
     assert not list(broken.glob("*.part-*"))
     xr.testing.assert_identical(data_of(broken, small), expected)
+    module.reproduce(small, out=broken, seed=4, force=True)
+    assert not data_of(broken, small).equals(expected)
     for array in expected.data_vars.values():  # repeats of different parts have random numbers of their own
         if "repeat" in array.dims and array.dtype.kind == "f" and array.notnull().all():
             assert not array.isel(repeat=0).equals(array.isel(repeat=-1))
