@@ -25,12 +25,12 @@ def run(values: Mapping[str, Any]) -> int:
     from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.instance.distributed import solve_distributed
     from iclglass.numerics.instance.storage import load_solution, save_solution
+    from iclglass.numerics.running.engines import engine_name, make_engine
+    from iclglass.numerics.running.executor import EngineExecutor
+    from iclglass.numerics.running.store import checkpoint_path
     from iclglass.numerics.storage import check_writable
     from iclglass.progress import bar
     from iclglass.validation.prompt_blocks import PromptBlocks, measure_blocks
-    from iclglass.validation.sweeping.checkpoint import checkpoint_path
-    from iclglass.validation.sweeping.engine_executor import EngineExecutor
-    from iclglass.validation.sweeping.engines import engine_name, make_engine
 
     _check(values)
     checkpoint = None

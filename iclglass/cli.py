@@ -4,7 +4,7 @@ Commands run in `iclglass.commands`, imported only when one is chosen, so that `
 Data goes to stdout, messages and progress to stderr.
 
 Exit codes: 0 done; 1 internal error; 2 usage or bad value; 3 some point did not converge; 4 theory and simulation
-disagree; 5 file missing, damaged or not writable; 6 inconclusive; 130 interrupted (what was done is kept).
+disagree; 5 file missing, damaged or not writable; 6 inconclusive; 130 interrupted.
 """
 
 import argparse
@@ -114,8 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         # OutputError included: it is an OSError.
         return _fail(error, EXIT_FILE)
-    except KeyboardInterrupt:
-        print("iclglass: interrupted; what was finished is kept", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        # Where something was kept, the error says so.
+        print(f"iclglass: interrupted{f'; {error}' if error.args else ''}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception:
         traceback.print_exc()

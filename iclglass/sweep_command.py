@@ -63,7 +63,7 @@ def check_outputs(values: Mapping[str, Any], *, resumed: bool = False) -> None:
 
 
 def _unfinished(out: str) -> bool:
-    from iclglass.validation.sweeping.checkpoint import checkpoint_path
+    from iclglass.numerics.running.store import checkpoint_path
 
     return checkpoint_path(out).exists()
 
@@ -160,7 +160,7 @@ def _print_json(dataset: "xr.Dataset", out: Path) -> int:
 def _engine(values: Mapping[str, Any]) -> str | None:
     if values["dask"] is not None and values["mpi"]:
         raise ParameterError("--dask and --mpi are two engines: choose one")
-    from iclglass.validation.sweeping.engines import engine_name
+    from iclglass.numerics.running.engines import engine_name
 
     return "mpi" if values["mpi"] else engine_name(values["dask"])
 

@@ -3,12 +3,12 @@
     errors           what a user can cause; the command line maps each to an exit code
     memory           work that cannot fit is refused
     arguments        what a user gives as numbers, arrays, counts, choices: checked and converted, for all functions
-    blas             one thread of BLAS, and threads of our own above it
+    status           what became of a point, in words
+    running          work that takes long: engines, the driver, the one file of unfinished work, BLAS on one thread
     parameters       the table of parameters: names, ranges, defaults; validation and broadcasting
     last_row         which last feature and how many rows of weights at finite D
     sizes            P, N, K, lam and T at one dimension, and back: the only place of these formulas
     codegen          the only lambdify; writes generated_numpy and generated_mpmath
-    status           what became of a point, in words
     fixed_point      damped iteration and bracketed roots: knows no physics
     task_spectrum    covariance spectra of tasks
     pool             finite pools of tasks
@@ -19,8 +19,6 @@
     gamma_quadrature, pool_averages, finite_observables, finite_own_tasks, finite_pool, finite_size
                      the theory at finite D
     saddle_point     solve(...): the saddle point and all observables over a grid; points of finite D go to finite_size
-    source           the modules that a result follows from, and digests of their code
-    resuming         what unfinished work must share with the run that goes on with it
     storage, archive datasets to and from netCDF, atomically, with provenance; arrays from .npz files
     sweep            solve over the product of axes, as a labelled dataset
     gradient         d e_icl / d parameter

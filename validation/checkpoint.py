@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from iclglass.numerics.errors import OutputError, ParameterError
-from iclglass.numerics.resuming import Program, differences, going_on, program
+from iclglass.numerics.running.resuming import Program, differences, going_on, program
 
 __all__ = ["Checkpoint", "open_checkpoint"]
 
@@ -87,7 +87,7 @@ def open_checkpoint(
             raise _foreign(file)
         found, done = _parse(file, whole.decode("utf-8"), parameters) if whole else ([here], {})
         work = f"checkpoint {file}"
-        programs = going_on(work, found, here, anyway=resume_anyway, anew="--force (fresh=True; of a suite: remove it)")
+        programs = going_on(work, found, here, anyway=resume_anyway)
         stream = file.open("a", encoding="utf-8")
     except UnicodeDecodeError as error:
         raise _foreign(file) from error

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import MOST, check_count, check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.resuming import described
+from iclglass.numerics.running.resuming import described
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.sizes import count, from_unscaled
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum

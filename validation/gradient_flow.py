@@ -15,9 +15,9 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import check_count, check_real, doubles
-from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.running.blas import own_threads
 from iclglass.validation.prompts import Prompts
 
 __all__ = ["gradient_descent", "gradient_flow", "initial_weights"]

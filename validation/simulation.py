@@ -31,13 +31,13 @@ from iclglass.numerics.arguments import (
     check_path,
     check_real,
 )
-from iclglass.numerics.blas import cores, one_blas_thread
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
 from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.parameters import real
-from iclglass.numerics.resuming import Program
+from iclglass.numerics.running.blas import cores, one_blas_thread
+from iclglass.numerics.running.resuming import Program
 from iclglass.numerics.sizes import NORMS, sizes_at
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.checkpoint import open_checkpoint
@@ -60,7 +60,7 @@ class FiniteSizeSamples:
     last_feature, last_row : the layer, see `numerics.last_row`.
     test_contexts : tokens in a test prompt; N if test_context_length is None.
     tasks : covariance spectrum; at dimension D its D quantiles are used (`validation.pools.at_dimension`).
-    programs : which have drawn them, see `numerics.resuming`.
+    programs : which have drawn them, see `numerics.running.resuming`.
     """
 
     task_diversity: float

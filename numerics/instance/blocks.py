@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_count
-from iclglass.numerics.blas import pin_blas
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.running.blas import pin_blas
 
 __all__ = [
     "BLOCK_PROMPTS",

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import iclglass
-from iclglass.numerics import resuming
 from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.running import resuming
 from iclglass.numerics.storage import PROVENANCE
 from iclglass.validation.suite import suite
 from iclglass.validation.suite.points import SCALES, Scale, points
@@ -36,7 +36,7 @@ def swept(folder, **options):
 
 
 def compared(folder, **options):
-    found = iclglass.validate(**COMPARED, checkpoint=folder / "samples.jsonl", **options).to_dict()
+    found = iclglass.validate(**COMPARED, checkpoint=folder / "samples", **options).to_dict()
     return [row["extrapolated"] for row in found["rows"]], found["programs"]
 
 
@@ -166,18 +166,3 @@ def test_the_option_is_refused_where_nothing_is_resumed(run):
     code, _, err = run("instance", *SIZES, "--beta", "1", "--resume-anyway")
     assert code == 2
     assert "--resume-anyway needs --blocks" in err
-
-
-@pytest.mark.parametrize(("work", "name"), [(trained, "run.npz"), (solved, "c")])
-def test_work_in_an_earlier_format_is_named_with_what_to_do(work, name, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        work(tmp_path, progress=stop)
-    with np.load(tmp_path / name) as file:
-        arrays = dict(file)
-    arrays["header"] = np.array(json.dumps(json.loads(str(arrays["header"])) | {"schema_version": 0}))
-    with (tmp_path / name).open("wb") as stream:
-        np.savez(stream, **arrays)
-    with pytest.raises(
-        OutputError, match=r"of schema version 0, .* finish it with the program that began it, or --force"
-    ):
-        work(tmp_path, resume_anyway=True)

@@ -78,7 +78,7 @@ def test_samples_of_another_version_are_not_mixed_with_ours(tmp_path, monkeypatc
     run(checkpoint=file)
     before = file.read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr("iclglass.numerics.resuming.version", lambda package: "9.9")
+        patched.setattr("iclglass.numerics.running.resuming.version", lambda package: "9.9")
         with pytest.raises(OutputError, match=r"another version .*scipy is '.*' there and '9\.9' here"):
             run(checkpoint=file, samples=4)
     assert file.read_bytes() == before

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_choice, check_count
-from iclglass.numerics.blas import one_blas_thread
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.resuming import Program
+from iclglass.numerics.running.blas import one_blas_thread
+from iclglass.numerics.running.resuming import Program
 from iclglass.numerics.storage import check_readable, provenance, replacing, without_time
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.simulation import FiniteSizeSamples, simulate

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +16,14 @@ from iclglass.numerics.arguments import check_callable, check_flag, check_path
 from iclglass.numerics.errors import OutputError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import LastRow
+from iclglass.numerics.running.engines import make_engine
+from iclglass.numerics.running.resuming import program
+from iclglass.numerics.running.run import run
+from iclglass.numerics.running.store import Key, Progress, Row, checkpoint_path, open_store, read_progress
 from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenance, save
-from iclglass.validation.sweeping.checkpoint import MODULES, Progress, checkpoint_path, open_checkpoint, read_progress
-from iclglass.validation.sweeping.driver import run_points
-from iclglass.validation.sweeping.engines import make_engine
-from iclglass.validation.sweeping.evaluation import columns, evaluate
+from iclglass.validation.sweeping.evaluation import MODULES, columns, evaluate
 from iclglass.validation.sweeping.grid import Grid, make_grid
+from iclglass.validation.sweeping.points import Point
 from iclglass.validation.sweeping.results import DIGEST, digest, to_dataset
 
 if TYPE_CHECKING:
@@ -152,32 +153,34 @@ def sweep_simulated(
                 say(f"{out} is finished: it is read, not computed again")
             return finished
     _check_output(out, force=force)
-    with ExitStack() as stack:
-        # Before anything is dropped: an engine that is not there must not cost what was finished.
-        engine = stack.enter_context(make_engine(executor, workers=workers)) if force else None
-        checkpoint = stack.enter_context(
-            open_checkpoint(
-                path,
-                grid.parameters,
-                points=len(grid.points),
-                columns=names,
-                fresh=force,
-                resume_anyway=resume_anyway,
-            )
-        )
+    # The engine first: one that is not there must not cost what was finished.
+    with (
+        make_engine(executor, workers=workers) as engine,
+        open_store(
+            path,
+            "sweep",
+            grid.parameters,
+            program(*MODULES),
+            total=len(grid.points),
+            width=len(names),
+            fresh=force,
+            resume_anyway=resume_anyway,
+        ) as store,
+    ):
         _check_output(out, force=force)  # again: another sweep may have ended while we waited for its lock
-        for number in [n for n, found in checkpoint.done.items() if found.status == Status.LOST]:
-            del checkpoint.done[number]
-        if len(checkpoint.done) < len(grid.points):
-            with make_engine(executor, workers=workers) if engine is None else nullcontext(engine) as at_work:
-                run_points(
-                    grid.points, function=evaluate, checkpoint=checkpoint, engine=at_work, progress=progress, say=say
-                )
-        dataset = to_dataset(grid, checkpoint.done, programs=checkpoint.programs)
+        for number in [number for number, row in store.done.items() if row.status == Status.LOST]:
+            del store.done[number]
+
+        def lost(reason: str) -> Row:
+            return Row(np.full(len(names), np.nan), Status.LOST, reason)
+
+        tasks: dict[Key, Point] = dict(enumerate(grid.points))
+        run(tasks, evaluate, store=store, engine=engine, lost=lost, progress=progress, say=say)
+        dataset = to_dataset(grid, store.done, programs=store.programs)
         if out is not None:
             save(dataset, out, force=True)
-            if not any(found.status == Status.LOST for found in checkpoint.done.values()):
-                checkpoint.remove()
+            if not any(row.status == Status.LOST for row in store.done.values()):
+                store.remove()
     return dataset
 
 
@@ -214,10 +217,10 @@ def sweep_status(out: str | Path) -> Progress:
     """
     path = check_path("out", out)
     if path.name.endswith(".checkpoint"):
-        return read_progress(path)
+        return read_progress(path, "sweep")
     checkpoint = checkpoint_path(path)
     if checkpoint.exists():
-        return read_progress(checkpoint)
+        return read_progress(checkpoint, "sweep")
     if not path.exists():
         raise OutputError(f"neither {path} nor {checkpoint} exists: no sweep was begun there")
     dataset = load(path)

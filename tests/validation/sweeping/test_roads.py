@@ -8,8 +8,8 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import iclglass.validation.sweeping.roads as roads
-from iclglass.numerics import blas
 from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.running import blas
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES
 from iclglass.numerics.sweep import sweep
 from iclglass.validation.observables import QUANTITIES, measure

@@ -86,7 +86,7 @@ def rows(output):
         try:
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
                 return {}
-            found = connection.execute("SELECT number, finished, value FROM point")
+            found = connection.execute("SELECT key, finished, value FROM row")
             return {number: (finished, value) for number, finished, value in found}
         except sqlite3.OperationalError:
             # A rollback journal: a driver that died, or works, at making the file. Points come after that, with a WAL.

@@ -20,16 +20,17 @@ _LAYERS = ("replica", "numerics", "validation")
 _SHOWS_OR_KEEPS = frozenset(
     f"{_PACKAGE}.{name}"
     for name in (
-        *("numerics.archive", "numerics.errors", "numerics.memory", "numerics.resuming", "numerics.source"),
-        *("numerics.storage", "numerics.instance.storage", "numerics.instance.solve_checkpoint"),
+        *("numerics.archive", "numerics.errors", "numerics.memory", "numerics.storage", "numerics.instance.storage"),
+        *(f"numerics.running.{name}" for name in ("engines", "executor", "resuming", "run", "scheduler", "source")),
+        *("numerics.running.state", "numerics.running.store"),
         *("numerics.plotting", "numerics.plotting_axes", "numerics.learning_curve_plot"),
         *("numerics.state_evolution_plot", "numerics.instance.plotting"),
-        *("validation.checkpoint", "validation.figures", "validation.report", "validation.paper.notes"),
-        *("validation.samplers.plotting", "validation.suite.page", "validation.sweeping.checkpoint"),
+        *("validation.figures", "validation.report", "validation.paper.notes"),
+        *("validation.samplers.plotting", "validation.suite.page"),
         *("validation.sweeping.plotting", "validation.training.plotting", "validation.training.storage"),
     )
 )
-"""No number follows from these: files, their errors, pictures, pages."""
+"""No number follows from these: files, their errors, where work runs, pictures, pages."""
 
 
 def code_digests(*roots: str) -> dict[str, str]:
@@ -68,7 +69,7 @@ def _is_ours(name: str) -> bool:
 
 def _home() -> Path:
     """The folder in which the layers lie side by side, in a checkout and installed."""
-    return Path(__file__).parent.parent
+    return Path(__file__).parent.parent.parent
 
 
 def _file(name: str) -> Path | None:
