@@ -1,6 +1,7 @@
 """Replica and cavity theory of in-context learning in linear attention: derive, solve, map, check.
 
     derive          the chain from Hamiltonian to saddle-point equations (SymPy)
+    Parameters      what all of these take, checked once
     solve           the saddle point and all observables over arrays of parameters
     solve_digits    one point at any number of digits
     solve_given_pool  finite dimension, one given pool of tasks
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from iclglass.numerics.instance.storage import load_instance, load_solution, save_instance, save_solution
     from iclglass.numerics.learning_curve import LearningCurve, learning_curve
     from iclglass.numerics.lines import Line
+    from iclglass.numerics.parameters import Parameters
     from iclglass.numerics.phase_diagram import PhaseDiagram, phase_diagram
     from iclglass.numerics.plotting import plot_phase_diagram, plot_sweep
     from iclglass.numerics.precision import PreciseSolution, solve_digits
@@ -84,6 +86,7 @@ __all__ = [
     "Overlaps",
     "ParameterError",
     "ParameterTypeError",
+    "Parameters",
     "PhaseDiagram",
     "PreciseSolution",
     "Prediction",
@@ -142,6 +145,7 @@ _HOME = {
     "Overlaps": "iclglass.numerics.instance.predictions",
     "ParameterError": "iclglass.numerics.errors",
     "ParameterTypeError": "iclglass.numerics.errors",
+    "Parameters": "iclglass.numerics.parameters",
     "PhaseDiagram": "iclglass.numerics.phase_diagram",
     "PreciseSolution": "iclglass.numerics.precision",
     "Prediction": "iclglass.numerics.instance.predictions",

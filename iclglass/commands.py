@@ -57,7 +57,7 @@ def _derive(values: Mapping[str, Any]) -> int:
 def _solve(values: Mapping[str, Any]) -> int:
     from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.last_row import LastRow, refuse_without_dimension
-    from iclglass.numerics.parameters import PARAMETERS
+    from iclglass.numerics.parameters import PARAMETERS, Parameters
     from iclglass.numerics.saddle_point import solve_points
     from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES
 
@@ -81,7 +81,9 @@ def _solve(values: Mapping[str, Any]) -> int:
         results |= {"residual": None, "error_bound": None}
         status = precise.status
     else:
-        solution = solve_points(floats, dimension=values["dimension"], norm=values["norm"], layer=layer)
+        solution = solve_points(
+            Parameters.of(floats | {"dimension": values["dimension"], "norm": values["norm"], **layer.to_dict()})
+        )
         fields = solution.to_dict()
         results = {name: float(fields[name]) for name in (*OBSERVABLES, "residual", "error_bound")}
         status = Status(int(solution.status))

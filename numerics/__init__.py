@@ -5,13 +5,14 @@
     arguments        what a user gives as numbers, arrays, counts, choices: checked and converted, for all functions
     status           what became of a point, in words
     running          work that takes long: engines, the driver, the one file of unfinished work, BLAS on one thread
-    parameters       the table of parameters: names, ranges, defaults; validation and broadcasting
     last_row         which last feature and how many rows of weights at finite D
     sizes            P, N, K, lam and T at one dimension, and back: the only place of these formulas
+    task_spectrum    covariance spectra of tasks
+    parameters       Parameters, checked once; the table of names, ranges, defaults; DataArrays by name
     codegen          the only lambdify; writes generated_numpy and generated_mpmath
     fixed_point      damped iteration and bracketed roots: knows no physics
-    task_spectrum    covariance spectra of tasks
     pool             finite pools of tasks
+    storage, archive datasets to and from netCDF, atomically, with provenance; arrays from .npz files
     solution         what the theory returns over a grid, by name
     precision        solve_digits(...): one point at any number of digits
     moments          exact second moments of one prompt at finite D and N
@@ -19,7 +20,6 @@
     gamma_quadrature, pool_averages, finite_observables, finite_own_tasks, finite_pool, finite_size
                      the theory at finite D
     saddle_point     solve(...): the saddle point and all observables over a grid; points of finite D go to finite_size
-    storage, archive datasets to and from netCDF, atomically, with provenance; arrays from .npz files
     sweep            solve over the product of axes, as a labelled dataset
     gradient         d e_icl / d parameter
     best_ridge       the ridge with the least error on a new task

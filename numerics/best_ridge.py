@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.fixed_point import bracketed_root
 from iclglass.numerics.gradient import gradient
-from iclglass.numerics.parameters import broadcast, by_name
+from iclglass.numerics.parameters import Parameters, by_name
 from iclglass.numerics.saddle_point import solve_points
 
 __all__ = ["best_ridge"]
@@ -46,16 +46,16 @@ def best_ridge(
         >>> float(best_ridge(task_diversity=2.0, context_length=2.0).round(10))
         0.375
     """
-    given = {
-        "task_diversity": task_diversity,
-        "context_length": context_length,
-        "distinct_tasks": distinct_tasks,
-        "label_noise": label_noise,
-        "test_context_length": test_context_length,
-    }
-    parameters = broadcast(given)
-    tied = test_context_length is None
-    point = {name: array.reshape(-1, 1) for name, array in parameters.items() if not (tied and name.startswith("test"))}
+    parameters = Parameters(
+        task_diversity=task_diversity,
+        context_length=context_length,
+        distinct_tasks=distinct_tasks,
+        label_noise=label_noise,
+        test_context_length=test_context_length,
+    )
+    point = {name: array.reshape(-1, 1) for name, array in parameters.scaled.items()}
+    if test_context_length is None:
+        del point["test_context_length"]
     slope = gradient("ridge", tied=False)
     ladder = np.broadcast_to(_LADDER, (point["ridge"].size, _LADDER.size))
     slopes = slope({**_widened(point), "ridge": ladder})
@@ -65,7 +65,7 @@ def best_ridge(
     def offer(rows: NDArray[np.int64], ridge: Array) -> None:
         """Take the ridge in the rows where its error is less than any so far."""
         here = {name: array[rows, 0] for name, array in point.items()}
-        error = solve_points({**here, "ridge": np.where(np.isfinite(ridge), ridge, _LADDER[-1])}).e_icl
+        error = solve_points(Parameters.of({**here, "ridge": np.where(np.isfinite(ridge), ridge, _LADDER[-1])})).e_icl
         better = error < least[rows]
         results[rows[better]], least[rows[better]] = ridge[better], error[better]
 
@@ -86,7 +86,7 @@ def best_ridge(
         root, found = bracketed_root(along, *ends, arguments=tuple(here.values()))
         offer(rows[found], np.exp(root[found]))
     results[results == _LADDER[0]] = 0.0
-    return results.reshape(parameters["ridge"].shape)[()]
+    return results.reshape(parameters.shape)[()]
 
 
 def _widened(point: dict[str, Array]) -> dict[str, Array]:

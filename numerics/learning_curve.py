@@ -13,7 +13,7 @@ The errors are evaluated as sums of positive terms. The averages are those of `n
 Source: this project, notes/learning_curves.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -24,7 +24,7 @@ from iclglass.numerics.arguments import doubles
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.learning_curve_averages import bulk_rule, deepest_scale, lower_edge
-from iclglass.numerics.parameters import broadcast, broadcast_arrays, by_name
+from iclglass.numerics.parameters import Parameters, broadcast_arrays, by_name
 
 __all__ = ["LearningCurve", "flow_parameters", "learning_curve"]
 
@@ -141,11 +141,11 @@ def learning_curve(
     return LearningCurve(time=parameters["time"].copy()[()], **arrays)
 
 
-def flow_parameters(theory: dict[str, ArrayLike | None], flow: dict[str, ArrayLike]) -> dict[str, Array]:
+def flow_parameters(theory: Mapping[str, ArrayLike | None], flow: dict[str, ArrayLike]) -> dict[str, Array]:
     """Validate the parameters of the theory and of the flow and broadcast them together.
 
     Raises:
-        ParameterTypeError, ParameterError: as `numerics.parameters.broadcast`; a time or an overlap that is negative
+        ParameterTypeError, ParameterError: as `numerics.parameters.Parameters`; a time or an overlap that is negative
             or NaN; shapes that do not broadcast.
 
     Examples:
@@ -153,7 +153,7 @@ def flow_parameters(theory: dict[str, ArrayLike | None], flow: dict[str, ArrayLi
         Traceback (most recent call last):
         iclglass.numerics.errors.ParameterError: time = -1.0 must be >= 0: the flow starts at time 0
     """
-    checked = {name: array for name, array in broadcast(theory).items() if name in theory}
+    checked = {name: array for name, array in Parameters.of(theory).scaled.items() if name in theory}
     checked |= {name: _flow_parameter(name, value) for name, value in flow.items()}
     return broadcast_arrays(checked)
 

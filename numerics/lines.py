@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.fixed_point import bracketed_root
 from iclglass.numerics.gradient import GRADIENT_AXES, gradient
-from iclglass.numerics.parameters import PARAMETERS, closest
+from iclglass.numerics.parameters import PARAMETERS, Parameters, closest
 from iclglass.numerics.saddle_point import solve_points
 
 __all__ = ["LINE_KINDS", "Line", "locate"]
@@ -111,8 +111,8 @@ def _curve(
 
 
 def _half_gap(point: Point) -> Array:
-    here = solve_points(point)
-    memorised = solve_points({**point, "distinct_tasks": _NO_TASKS})
+    here = solve_points(Parameters.of(point))
+    memorised = solve_points(Parameters.of({**point, "distinct_tasks": _NO_TASKS}))
     return np.asarray((here.e_icl - here.e_idg) - (memorised.e_icl - memorised.e_idg) / 2)
 
 
@@ -123,7 +123,7 @@ def _contrast(name: str, value: str) -> Callable[[Point], Array]:
         level = np.nan
     if not 0 < level < 1:
         raise ParameterError(f"line {name!r}: the level of the contrast ratio must be a number between 0 and 1")
-    return lambda point: np.asarray(solve_points(point).contrast - level)
+    return lambda point: np.asarray(solve_points(Parameters.of(point)).contrast - level)
 
 
 def _axis(name: str, value: str, axes: tuple[str, str]) -> str:

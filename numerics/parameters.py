@@ -1,23 +1,40 @@
-"""The parameters of the theory: names, symbols, ranges, defaults; validation in one place.
+"""The parameters of the theory: names, symbols, ranges, defaults; checked in one place, where `Parameters` are made.
 
 Source of the names: the project's interface, README.md. All are dimensionless scaled parameters of notes/notation.md.
 """
 
 import difflib
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import reduce, wraps
 from operator import add
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import doubles, is_data_array, real_array
+from iclglass.numerics.arguments import check_choice, doubles, is_data_array, real_array
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.last_row import LAST_FEATURES, LastRow
+from iclglass.numerics.sizes import NORMS, Sizes, sizes_at
+from iclglass.numerics.sizes import from_unscaled as scaled_from
+from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
-__all__ = ["PARAMETERS", "Parameter", "broadcast", "broadcast_arrays", "by_name", "closest", "real"]
+__all__ = [
+    "PARAMETERS",
+    "Given",
+    "Parameter",
+    "Parameters",
+    "broadcast_arrays",
+    "by_name",
+    "closest",
+    "collected",
+    "real",
+    "spelled_out",
+    "whole_dimensions",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -156,26 +173,6 @@ def real(name: str, value: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
-def broadcast(values: Mapping[str, ArrayLike | None]) -> dict[str, NDArray[np.float64]]:
-    """Validate parameters by name and broadcast them to one shape, as read-only views.
-
-    A parameter that is left out has its default; ``test_context_length`` left out or None the value of
-    ``context_length``.
-
-    Raises:
-        ParameterTypeError, ParameterError: as `real`, any other None included; shapes that do not broadcast.
-    """
-    arrays = {}
-    for name, parameter in PARAMETERS.items():
-        value = values.get(name, parameter.default)
-        if value is None and name == "test_context_length":
-            value = values.get("context_length")
-        if value is None and parameter.default is None:
-            raise ParameterTypeError(f"{name} is required: {parameter.meaning}")
-        arrays[name] = real(name, value)  # type: ignore[arg-type]
-    return broadcast_arrays(arrays)
-
-
 def broadcast_arrays(arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
     """Checked arrays, by name, broadcast to one shape, as read-only views.
 
@@ -191,6 +188,224 @@ def broadcast_arrays(arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, NDA
     except ValueError as error:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items() if array.ndim)
         raise ParameterError(f"the parameters' shapes do not broadcast: {shapes}") from error
+
+
+def whole_dimensions(dimension: ArrayLike) -> NDArray[np.float64]:
+    """Dimensions as whole numbers, in double precision.
+
+    >>> whole_dimensions([8, 16])
+    array([ 8., 16.])
+    """
+    array = real_array("dimension", dimension).astype(np.float64)
+    broken = ~((array == np.rint(array)) & (array < 2**31))
+    if broken.any():
+        raise ParameterError(f"dimension = {array[broken].flat[0]:.15g} must be a whole number below 2^31")
+    if (small := array < 1).any():
+        raise ParameterError(f"dimension = {array[small].flat[0]:.15g} must be a whole number >= 1")
+    return array
+
+
+class Given(TypedDict, total=False):
+    """The fields of `Parameters` as keywords of the functions that take them; arrays of any shapes that broadcast."""
+
+    task_diversity: ArrayLike
+    context_length: ArrayLike
+    distinct_tasks: ArrayLike
+    label_noise: ArrayLike
+    ridge: ArrayLike
+    temperature: ArrayLike
+    test_context_length: ArrayLike | None
+    tasks: TaskSpectrum
+    dimension: ArrayLike | None
+    norm: str
+    last_feature: str
+    last_row: bool
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Parameters:
+    """The parameters of the theory at one point or at many, checked and broadcast to one shape.
+
+    Functions of the theory take these fields as keywords, or one object with all of them.
+
+    Parameters
+    ----------
+    task_diversity : array_like
+        tau = P/D^2 > 0.
+    context_length : array_like
+        alpha = N/D > 0.
+    distinct_tasks : array_like
+        kappa = K/D > 0, tasks in the pool that prompts draw from; inf: every prompt has its own.
+    label_noise : array_like
+        rho >= 0.
+    ridge : array_like
+        lam = D lambda0 >= 0; 0 is the ridgeless limit, exact on both sides of tau = 1.
+    temperature : array_like
+        T = D^2/beta >= 0; 0 is the ground state.
+    test_context_length : array_like, optional
+        N/D of the test prompts, for e_icl; None: as in pretraining.
+    tasks : TaskSpectrum
+        Covariance spectrum of the tasks, in pretraining and test; isotropic, variance 1.
+    dimension : array_like, optional
+        Token dimension D for the theory at finite D (`numerics.finite_size`); None: D -> infinity.
+    norm : {"N", "N+1"}
+        Divisor of the attention sum at finite D.
+    last_feature : {"unit-tokens", "scaled-tokens"}
+        Size of the mean squared label at finite D (SG; LU: 1/sqrt(D) smaller).
+    last_row : bool
+        False: no weights multiply the mean squared label, W is D x D. At finite D only.
+
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        A value that is none, or out of range; shapes that do not broadcast; masked arrays with masked entries, pandas
+        objects. The message names value, range and remedy.
+
+    Examples
+    --------
+    >>> point = Parameters(task_diversity=[1, 2], context_length=1.5)
+    >>> point.shape, point.ridge
+    ((2,), array([0.1, 0.1]))
+    >>> Parameters(task_diversity=2, context_length=1).at(16).prompts
+    512
+    """
+
+    task_diversity: NDArray[np.float64]
+    context_length: NDArray[np.float64]
+    distinct_tasks: NDArray[np.float64] = math.inf  # type: ignore[assignment]
+    label_noise: NDArray[np.float64] = 0.0  # type: ignore[assignment]
+    ridge: NDArray[np.float64] = 0.1  # type: ignore[assignment]
+    temperature: NDArray[np.float64] = 0.0  # type: ignore[assignment]
+    test_context_length: NDArray[np.float64] | None = None
+    tasks: TaskSpectrum = ISOTROPIC
+    dimension: NDArray[np.float64] | None = None
+    norm: str = NORMS[0]
+    last_feature: str = LAST_FEATURES[0]
+    last_row: bool = True
+    _shapes: dict[str, tuple[int, ...]] = field(init=False, repr=False)
+    """Of what was given, before it was broadcast."""
+
+    if TYPE_CHECKING:  # numbers go in, arrays are inside
+
+        def __init__(self, **given: Unpack[Given]) -> None: ...
+
+    def __post_init__(self) -> None:
+        check_choice("norm", self.norm, NORMS)
+        if not isinstance(self.tasks, TaskSpectrum):
+            raise ParameterTypeError(
+                "tasks must be a TaskSpectrum, as TaskSpectrum.from_eigenvalues makes it, got "
+                f"{type(self.tasks).__name__}"
+            )
+        object.__setattr__(self, "last_row", self.layer.last_row)
+        given = {name: getattr(self, name) for name in PARAMETERS}
+        if self.test_context_length is None:
+            del given["test_context_length"]
+        arrays = {name: real(name, value) for name, value in given.items()}
+        if self.dimension is not None:
+            arrays["dimension"] = whole_dimensions(self.dimension)
+        object.__setattr__(self, "_shapes", {name: array.shape for name, array in arrays.items()})
+        for name, array in broadcast_arrays(arrays).items():
+            object.__setattr__(self, name, array)
+
+    def fields(self) -> dict[str, Any]:
+        """What the constructor takes, by name."""
+        return {name: getattr(self, name) for name in Given.__annotations__}
+
+    @property
+    def layer(self) -> LastRow:
+        """Which layer at finite D."""
+        return LastRow(self.last_feature, self.last_row)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all arrays."""
+        return self.task_diversity.shape
+
+    @property
+    def scaled(self) -> dict[str, NDArray[np.float64]]:
+        """The parameters of `PARAMETERS` by name, in that order; a test context length not given as in pretraining."""
+        arrays = {name: getattr(self, name) for name in PARAMETERS}
+        if self.test_context_length is None:
+            arrays["test_context_length"] = self.context_length
+        return arrays
+
+    def varying(self, name: str) -> NDArray[np.float64]:
+        """The values of one parameter along the axes on which it was given, without those that it is broadcast to."""
+        array: NDArray[np.float64] = getattr(self, name)
+        given = (0,) * (array.ndim - len(self._shapes[name])) + self._shapes[name]
+        return array[tuple(slice(None) if size == own else 0 for size, own in zip(array.shape, given, strict=True))]
+
+    def at(self, dimension: int, norm: str | None = None) -> Sizes:
+        """The integers P, N, K of a single point at one dimension; norm: of `Parameters` when not given."""
+        given = {name: getattr(self, name) for name in PARAMETERS}
+        return sizes_at(dimension, given, self.norm if norm is None else norm)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "Parameters":
+        """Those of a mapping from names of fields; ParameterTypeError: another name, or a required one is missing.
+
+        >>> Parameters.of({"task_diversity": 2, "context_length": 1, "rigde": 1})
+        Traceback (most recent call last):
+        iclglass.numerics.errors.ParameterTypeError: got an unexpected keyword argument 'rigde'; did you mean 'ridge'?
+        """
+        known = list(Given.__annotations__)
+        for name in given:
+            if name not in known:
+                raise ParameterTypeError(f"got an unexpected keyword argument {name!r}{closest(name, known)}")
+        for name in known[:2]:
+            if given.get(name) is None:
+                raise ParameterTypeError(f"{name} is required: {PARAMETERS[name].meaning}")
+        return cls(**given)
+
+    def replaced(self, **given: Any) -> "Parameters":
+        """With other values of some fields, which broadcast with the rest."""
+        return self.of(self.fields() | given)
+
+    @classmethod
+    def from_unscaled(
+        cls, dimension: int, *, prompts: int, context: int, ridge0: float, beta: float | None = None, **others: Any
+    ) -> "Parameters":
+        """Those of one data set in SG's unscaled parameters; beta None: temperature 0.
+
+        >>> Parameters.from_unscaled(10, prompts=200, context=20, ridge0=0.01, beta=1000).temperature
+        array(0.1)
+        """
+        scaled = scaled_from(dimension, prompts=prompts, context=context, ridge0=ridge0, beta=beta)
+        return cls(dimension=dimension, **scaled, **others)
+
+    def record(self) -> dict[str, Any]:
+        """The parameters for a file, by name, as JSON holds them exactly; of an array its ends and its size."""
+        found: dict[str, Any] = {}
+        for name in (*PARAMETERS, "dimension"):
+            if getattr(self, name) is not None:
+                value = self.varying(name)
+                found[name] = value if value.ndim == 0 else [value.flat[0], value.flat[-1], value.size]
+        found["tasks"] = self.tasks.record()
+        if self.dimension is not None:
+            found |= {"norm": self.norm, **self.layer.to_dict()}
+        return found
+
+
+def collected(parameters: Parameters | None, given: Given) -> Parameters:
+    """The parameters that a function was given: an object, its fields as keywords, or an object with fields replaced.
+
+    Raises
+    ------
+    ParameterTypeError
+        No `Parameters`; a keyword of no field, or none for a field without default.
+
+    Examples
+    --------
+    >>> collected(Parameters(task_diversity=2, context_length=1), {"ridge": 1.0}).ridge
+    array(1.)
+    """
+    if parameters is None:
+        return Parameters.of(given)
+    if not isinstance(parameters, Parameters):
+        raise ParameterTypeError(
+            f"parameters must be an iclglass.Parameters, got {type(parameters).__name__}: give numbers by their names"
+        )
+    return parameters.replaced(**given) if given else parameters
 
 
 _BROADCAST = (*PARAMETERS, "dimension", "time", "initial_overlap", "initial_chi")
@@ -231,7 +446,30 @@ def by_name(function: Callable[P, R]) -> Callable[P, R]:
         like, values = _aligned(named)
         return _labelled(function(*args, **{**given, **values}), like)
 
-    return paired
+    return spelled_out(paired)
+
+
+def spelled_out(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, whose signature has the fields of `Parameters` in the place of ``**given`` for help and completion.
+
+    >>> from iclglass import sweep
+    >>> list(inspect.signature(sweep).parameters)[:3]
+    ['task_diversity', 'context_length', 'distinct_tasks']
+    """
+    own = inspect.signature(function)
+    others = [each for each in own.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    if len(others) == len(own.parameters):
+        return function
+    named = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=Given.__annotations__[name])
+        for name, each in inspect.signature(Parameters).parameters.items()
+        if name not in own.parameters
+    ]
+    first = [each for each in others if each.kind is not inspect.Parameter.KEYWORD_ONLY]
+    function.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[*first, *named, *others[len(first) :]]
+    )
+    return function
 
 
 def _aligned(named: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -255,6 +493,8 @@ def _labelled(result: Any, like: Any) -> Any:
     """The arrays of a result with the dimensions and coordinates of ``like``."""
 
     def named(name: str | None, array: Any) -> Any:
+        if isinstance(array, Parameters) or array is None:
+            return array
         if isinstance(array, Mapping):
             return {key: named(key, value) for key, value in array.items()}
         shape = np.shape(array)

@@ -3,18 +3,17 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from iclglass.numerics.arguments import check_count
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import MINIMUM_DIMENSION
 from iclglass.numerics.lines import LINE_KINDS, Line, locate
-from iclglass.numerics.parameters import PARAMETERS
+from iclglass.numerics.parameters import PARAMETERS, Given, spelled_out
 from iclglass.numerics.storage import PROVENANCE
-from iclglass.numerics.sweep import grid_axes, sweep
+from iclglass.numerics.sweep import product, sweep
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -84,51 +83,48 @@ def _lines(dataset: "xr.Dataset") -> tuple[Line, ...]:
     )
 
 
+@spelled_out
 def phase_diagram(
     *,
-    task_diversity: ArrayLike,
-    context_length: ArrayLike,
-    distinct_tasks: ArrayLike = np.inf,
-    label_noise: ArrayLike = 0.0,
-    ridge: ArrayLike = 0.1,
-    temperature: ArrayLike = 0.0,
-    test_context_length: ArrayLike | None = None,
     lines: Sequence[str] | None = None,
-    dimension: int | None = None,
-    norm: str = "N",
-    last_feature: str = "unit-tokens",
-    last_row: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    **given: Unpack[Given],
 ) -> PhaseDiagram:
     """Sweep two axes and locate lines.
 
     Equation: zeros of contrast - LEVEL, of d e_icl/d AXIS, of the gap e_icl - e_idg less half its memorisation value.
     Source: this project, notes/derivation.md.
 
-    Args:
-        task_diversity, context_length, distinct_tasks, label_noise, ridge, temperature, test_context_length: as in
-            `sweep`; exactly two of them are arrays of at least two increasing, finite values.
-        lines: kinds of `numerics.lines.LINE_KINDS`, for instance "contrast=0.9" or "minimum=ridge"; default
-            `DEFAULT_LINES`.
-        dimension: token dimension D for the finite-size theory. P and N are then whole numbers and nothing continuous
-            can be located: the only line is the interpolation threshold P = D(D + 1), tau = 1 + 1/D; without last row
-            P = D^2, tau = 1.
-        norm: divisor of the attention sum at finite D.
-        last_feature, last_row: the layer at finite D, as in `numerics.saddle_point.solve`.
-        progress: as in `sweep`.
+    Parameters
+    ----------
+    lines : sequence of str, optional
+        Kinds of `numerics.lines.LINE_KINDS`, for instance "contrast=0.9" or "minimum=ridge"; default `DEFAULT_LINES`.
+    progress : callable, optional
+        As in `sweep`.
+    **given
+        Fields of `Parameters`; exactly two are arrays of at least two increasing, finite values. With a dimension P and
+        N are whole numbers and nothing continuous can be located: the only line is the interpolation threshold
+        P = D(D + 1), tau = 1 + 1/D; without last row P = D^2, tau = 1.
 
-    Returns:
-        `PhaseDiagram`. A line that does not cross the grid has no parts. Structure narrower than the grid's spacing
-        can be missed; a vertex that is shown is exact.
+    Returns
+    -------
+    PhaseDiagram
+        A line that does not cross the grid has no parts. Structure narrower than the grid's spacing can be missed; a
+        vertex that is shown is exact.
 
-    Raises:
-        ParameterError, ParameterTypeError: bad parameters, not two axes, an unknown line.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        Bad parameters, not two axes, an unknown line.
 
-    Examples:
-        >>> diagram = phase_diagram(task_diversity=[0.5, 2, 4], context_length=[1, 2, 4], lines=["contrast=0.7"])
-        >>> [len(part) for part in diagram.lines[0].parts]
-        [3]
+    Examples
+    --------
+    >>> diagram = phase_diagram(task_diversity=[0.5, 2, 4], context_length=[1, 2, 4], lines=["contrast=0.7"])
+    >>> [len(part) for part in diagram.lines[0].parts]
+    [3]
     """
+    everything: dict[str, Any] = dict(given)
+    dimension = everything.get("dimension")
     if dimension is not None:
         dimension = check_count(
             "dimension", dimension, minimum=MINIMUM_DIMENSION, reason="see iclglass.numerics.finite_size"
@@ -142,19 +138,9 @@ def phase_diagram(
             f"lines = {list(lines)}: at finite dimension P and N are whole numbers, so only 'interpolation-threshold' "
             "can be located; leave out the others, or dimension"
         )
-    given = {
-        "task_diversity": task_diversity,
-        "context_length": context_length,
-        "distinct_tasks": distinct_tasks,
-        "label_noise": label_noise,
-        "ridge": ridge,
-        "temperature": temperature,
-    }
-    if test_context_length is not None:
-        given["test_context_length"] = test_context_length
     # Checked before the sweep, which with pools at finite dimension takes long.
-    _, checked = grid_axes(given)
-    axes = {name: values for name, values in checked.items() if values.ndim == 1}
+    sizes, point = product(everything)
+    axes = {name: point.varying(name).reshape(-1) for name in sizes}
     if len(axes) != 2 or any(values.size < 2 for values in axes.values()):
         raise ParameterError(
             f"a phase diagram needs exactly two axes of at least two values, not {list(axes) or 'none'}: give two "
@@ -165,26 +151,13 @@ def phase_diagram(
             raise ParameterError(f"the axis {name} must be finite: infinity has no place on a grid")
         if not np.all(np.diff(values) > 0):
             raise ParameterError(f"the axis {name} must increase: sort its values and drop repeated ones")
-    dataset = sweep(
-        task_diversity=task_diversity,
-        context_length=context_length,
-        distinct_tasks=distinct_tasks,
-        label_noise=label_noise,
-        ridge=ridge,
-        temperature=temperature,
-        test_context_length=test_context_length,
-        dimension=dimension,
-        norm=norm,
-        last_feature=last_feature,
-        last_row=last_row,
-        progress=progress,
-    )
+    dataset = sweep(progress=progress, **everything)
     record = json.loads(dataset.attrs[PROVENANCE])
     record["parameters"]["lines"] = list(lines)
     dataset.attrs[PROVENANCE] = json.dumps(record, sort_keys=True)
     fixed = {name: float(dataset[name]) for name in PARAMETERS if name in dataset.coords and name not in axes}
     x, y = axes
     grid = (axes[x], axes[y])
-    threshold = 1.0 if dimension is None or not last_row else 1 + 1 / dimension
+    threshold = 1.0 if dimension is None or not point.last_row else 1 + 1 / dimension
     located = tuple(locate(name, axes=(x, y), grid=grid, fixed=fixed, threshold=threshold) for name in lines)
     return PhaseDiagram(dataset, x, y, located)

@@ -1,13 +1,19 @@
 """What the theory returns over a grid: order parameters, observables and diagnostics, by name."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from iclglass.numerics.parameters import PARAMETERS, Parameters
 from iclglass.numerics.status import Status
 
-__all__ = ["DIAGNOSTICS", "OBSERVABLES", "Solution"]
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["COUNTS", "DIAGNOSTICS", "OBSERVABLES", "Solution", "axis_coordinates", "status_flags"]
 
 Array = NDArray[np.float64]
 
@@ -32,27 +38,55 @@ DIAGNOSTICS: dict[str, str] = {
     "error_bound": "bound on the relative error of chi, m, q; of pools at finite D: half of a 95 % interval",
 }
 
+COUNTS: dict[str, str] = {
+    "prompts": "prompts P = round(tau D^2) used",
+    "context": "labelled tokens N = round(alpha D) used",
+    "task_count": "distinct tasks K = round(kappa D) used",
+}
+"""At finite D: the integers of a point; K = P where every prompt has its own task."""
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Solution:
-    """The saddle point at every point of a grid.
+    """The solved theory at every point of a grid.
 
-    All arrays have the broadcast shape of the parameters. A point that failed is NaN everywhere and its status says
-    why. What does not exist is NaN: the entropy at temperature 0. chi (and, at T > 0, what contains it) is
-    infinite in the ridgeless limit below tau = 1, where a fraction 1 - tau of the directions is flat.
+    All arrays have the shape of the parameters. A point that failed is NaN everywhere and its status says why. What
+    does not exist is NaN: the entropy at temperature 0. chi (and, at T > 0, what contains it) is infinite in the
+    ridgeless limit below the interpolation threshold, where some directions are flat.
 
-    Attributes:
-        m, q, q_self, chi: order parameters, notes/notation.md.
-        e_icl, e_icl_gibbs, e_idg, e_train: squared errors; e_icl_gibbs is for weights drawn at temperature T, the
-            others for the mean weights.
-        contrast: m/sqrt(q), the contrast ratio of SG Fig. 4 at large D.
-        free_energy, energy, entropy: -(T/D^2) ln Z over sqrt(D) W; <H>; (energy - free_energy)/T.
-        replicon: stability of replica symmetry.
-        residual: largest relative residual of the saddle-point equations.
-        error_bound: bound on the relative error of chi, m and q, to first order in the residual.
-        status: codes of `numerics.status.Status`.
+    Attributes
+    ----------
+    parameters : Parameters
+        What was solved.
+    m, q, q_self, chi : ndarray
+        Order parameters, notes/notation.md; at finite D those of the D x D block.
+    e_icl, e_icl_gibbs, e_idg, e_train : ndarray
+        Squared errors; e_icl_gibbs is for weights drawn at temperature T, the others for the mean weights. Without a
+        pool of tasks every prompt has a new task, and e_idg is e_icl at the pretraining context length.
+    contrast : ndarray
+        m/sqrt(q), the contrast ratio of SG Fig. 4 at large D; at finite D m D/sqrt((D + 1)(D q + D v_2)), a ratio of
+        means, without last row m/sqrt(q).
+    free_energy, energy, entropy : ndarray
+        -(T/D^2) ln Z over sqrt(D) W (at finite D also over D s W_last, s the size of the last feature); <H>;
+        (energy - free_energy)/T.
+    replicon : ndarray
+        Stability of replica symmetry; at finite D 1 - largest eigenvalue of the response of (v_1, v_2) to itself.
+    residual : ndarray
+        Largest relative residual of the equations.
+    error_bound : ndarray
+        Bound on the relative error of chi, m and q, to first order in the residual. At finite D, where pools are
+        averaged over, half of the widest relative 95 % interval of m, q, e_icl, e_idg and e_train; else NaN.
+    status : ndarray of int8
+        Codes of `numerics.status.Status`.
+    last_row : ndarray or None
+        At finite D: |W_last|^2 = D v_2; 0 without last row.
+    prompts, context, task_count, dimension : ndarray of int64, or None
+        At finite D: the integers used, `COUNTS`, and D.
+    standard_errors : Mapping
+        At finite D: name -> standard error of that quantity from averaging over pools; NaN where nothing is.
     """
 
+    parameters: Parameters
     m: Array
     q: Array
     q_self: Array
@@ -69,6 +103,12 @@ class Solution:
     residual: Array
     error_bound: Array
     status: NDArray[np.int8]
+    last_row: Array | None = None
+    prompts: NDArray[np.int64] | None = None
+    context: NDArray[np.int64] | None = None
+    task_count: NDArray[np.int64] | None = None
+    dimension: NDArray[np.int64] | None = None
+    standard_errors: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def converged(self) -> NDArray[np.bool_]:
@@ -76,6 +116,97 @@ class Solution:
         converged: NDArray[np.bool_] = self.status == Status.CONVERGED
         return converged
 
-    def to_dict(self) -> dict[str, Array]:
-        """Name -> array, in the order of the attributes."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    def to_dict(self) -> dict[str, Any]:
+        """Name -> array, in the order of the attributes, of those that there are."""
+        found = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: value for name, value in found.items() if value is not None and name not in _NO_ARRAYS}
+
+    def to_dataset(self, dims: tuple[str, ...] | None = None) -> "xr.Dataset":
+        """The quantities and parameters with their meanings, units and provenance.
+
+        Parameters
+        ----------
+        dims : tuple of str, optional
+            Names of the axes. An axis called as a parameter has its values as coordinate. Default: those of the
+            DataArrays that were given, else ``dim_0``, ``dim_1`` ...
+
+        Returns
+        -------
+        xarray.Dataset
+
+        Examples
+        --------
+        >>> from iclglass import solve
+        >>> solve(task_diversity=[1, 2], context_length=1).to_dataset(("task_diversity",)).sizes["task_diversity"]
+        2
+        """
+        import xarray as xr
+
+        from iclglass.numerics.storage import PROVENANCE, provenance
+
+        if dims is None:
+            dims = getattr(self.status, "dims", tuple(f"dim_{axis}" for axis in range(np.ndim(self.status))))
+        meanings = {**OBSERVABLES, **DIAGNOSTICS, "status": "what became of the point", **COUNTS}
+        present = {name: text for name, text in meanings.items() if getattr(self, name) is not None}
+        variables = {
+            name: xr.Variable(dims, np.asarray(getattr(self, name)), {"long_name": text, "units": "1"})
+            for name, text in present.items()
+        }
+        variables["status"].attrs.update(status_flags())
+        origin = provenance(self.parameters.record(), modules=["iclglass.numerics.sweep"])
+        attributes = {"title": "iclglass solution", PROVENANCE: origin}
+        return xr.Dataset(variables, coords=axis_coordinates(self.parameters, dims), attrs=attributes)
+
+    def __repr__(self) -> str:
+        done, points = int(np.sum(self.converged)), int(np.size(self.status))
+        lines = [f"<iclglass.Solution: {done} of {points} points converged>"]
+        for name in ("m", "q", "e_icl", "e_idg", "e_train"):
+            values = np.asarray(getattr(self, name))
+            good = values[np.isfinite(values)]
+            text = "none" if not good.size else f"{good.min():.6g}" + (f" .. {good.max():.6g}" if points > 1 else "")
+            lines.append(f"  {name:8s} {text:24s} {OBSERVABLES[name]}")
+        return "\n".join([*lines, "  more: .to_dict(), .to_dataset()"])
+
+    def _repr_html_(self) -> str:
+        return str(self.to_dataset()._repr_html_())
+
+
+_NO_ARRAYS = ("parameters", "standard_errors")
+
+
+def status_flags() -> dict[str, object]:
+    """CF attributes of a variable of status codes.
+
+    >>> status_flags()["flag_meanings"].split()[:2]
+    ['converged', 'diverges']
+    """
+    flags = np.array([status.value for status in Status], dtype=np.int8)
+    return {"flag_values": flags, "flag_meanings": " ".join(status.name.lower() for status in Status)}
+
+
+def axis_coordinates(parameters: Parameters, dims: tuple[str, ...]) -> "dict[str, xr.Variable]":
+    """The parameters of a grid with their meaning: axes as such, numbers as scalars, others over the whole grid.
+
+    A test context length that follows that of pretraining is none.
+    """
+    import xarray as xr
+
+    coordinates = {}
+    for name in (*PARAMETERS, "dimension"):
+        value = getattr(parameters, name)
+        if value is None:
+            continue
+        meaning, symbol = ("token dimension", "D") if name == "dimension" else _described(name)
+        attributes = {"long_name": meaning, "units": "1", "symbol": symbol}
+        varying = parameters.varying(name)
+        if varying.ndim == 0:
+            coordinates[name] = xr.Variable((), float(varying), attributes)
+        elif name in dims:
+            coordinates[name] = xr.Variable(name, varying.reshape(-1), attributes)
+        else:
+            coordinates[name] = xr.Variable(dims, value, attributes)
+    return coordinates
+
+
+def _described(name: str) -> tuple[str, str]:
+    return PARAMETERS[name].meaning, PARAMETERS[name].symbol

@@ -23,15 +23,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics import generated_numpy
-from iclglass.numerics.arguments import MOST, check_choice, check_count, doubles
+from iclglass.numerics.arguments import MOST, check_count, doubles
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.finite_size import whole_dimensions
 from iclglass.numerics.gamma_quadrature import prompt_nodes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.parameters import broadcast, broadcast_arrays, by_name
+from iclglass.numerics.parameters import Parameters, broadcast_arrays, by_name
 from iclglass.numerics.saddle_point import solve_points
-from iclglass.numerics.sizes import NORMS, divisor, from_unscaled, sizes_at
+from iclglass.numerics.sizes import divisor, from_unscaled, sizes_at
 
 __all__ = ["StateEvolution", "state_evolution"]
 
@@ -140,20 +139,22 @@ def state_evolution(
         True
     """
     steps = check_count("steps", steps, minimum=0, maximum=MOST)
-    check_choice("norm", norm, NORMS)
-    layer = LastRow(last_feature, last_row)
-    theory: dict[str, ArrayLike | None] = {
-        "task_diversity": task_diversity,
-        "context_length": context_length,
-        "label_noise": label_noise,
-        "ridge": ridge,
-        "test_context_length": test_context_length,
-    }
-    parameters = {name: array for name, array in broadcast(theory).items() if name in _THEORY}
+    point = Parameters(
+        task_diversity=task_diversity,
+        context_length=context_length,
+        label_noise=label_noise,
+        ridge=ridge,
+        test_context_length=test_context_length,
+        dimension=dimension,
+        norm=norm,
+        last_feature=last_feature,
+        last_row=last_row,
+    )
+    parameters = {name: array for name, array in point.scaled.items() if name in _THEORY}
+    if point.dimension is not None:
+        parameters["dimension"] = point.dimension
     if initial_chi is not None:
         parameters["initial_chi"] = _initial_chi(initial_chi)
-    if dimension is not None:
-        parameters["dimension"] = whole_dimensions(dimension).astype(np.float64)
     parameters = broadcast_arrays(parameters)
     shape = parameters["ridge"].shape
     check_memory(
@@ -163,10 +164,11 @@ def state_evolution(
     )
     flat = {name: array.reshape(-1) for name, array in parameters.items()}
     # First, because it also refuses counts P or N that round to 0.
-    points = {name: parameters[name] for name in _THEORY}
-    fixed = solve_points(points, dimension=parameters.get("dimension"), norm=norm, layer=layer)
+    fixed = solve_points(
+        point.replaced(**{name: parameters[name] for name in (*_THEORY, "dimension") if name in parameters})
+    )
     with np.errstate(all="ignore"):
-        values = _large(flat, steps) if dimension is None else _finite(flat, steps, norm, layer)
+        values = _large(flat, steps) if dimension is None else _finite(flat, steps, norm, point.layer)
     # At large ridge the replicon is 1 to rounding, on either side.
     rate = np.where(np.isfinite(fixed.chi), np.sqrt(np.maximum(1 - fixed.replicon, 0.0)), np.nan)[()]
     return StateEvolution(**{name: array.reshape(steps + 1, *shape) for name, array in values.items()}, rate=rate)

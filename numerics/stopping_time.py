@@ -86,7 +86,7 @@ def best_stopping_time(
         >>> best.time.round(6).tolist(), best.e_icl.round(6).tolist()
         ([0.845723, inf], [0.672951, 0.99801])
     """
-    given: dict[str, ArrayLike | None] = {
+    given = {
         "task_diversity": task_diversity,
         "context_length": context_length,
         "label_noise": label_noise,

@@ -206,10 +206,10 @@ def without_work(monkeypatch):
     limited(loop._Training, "run", lambda self, **options: self._settings.steps, MOST_STEPS)
     limited(precision, "_texts", lambda exact, digits, guard: digits, MOST_DIGITS)
     limited(finite_size, "solve_own_tasks", lambda flat, norm, layer: flat["dimension"].max(initial=0), 2_000)
-    limited(finite_size, "broadcast", lambda given: max(np.size(value) for value in given.values()), MOST_NUMBERS)
+    limited(finite_size, "_diverges", lambda flat, layer: flat["ridge"].size, MOST_NUMBERS)
     limited(simulation, "_refuse_memory", work_of_data_sets, MOST_WORK)
     for module in (sweep, saddle_point):
-        limited(module, "solve_points", lambda given, **o: max(map(np.size, given.values())), MOST_NUMBERS)
+        limited(module, "solve_points", lambda parameters, **o: parameters.ridge.size, MOST_NUMBERS)
     # A pool at finite dimension is solved by averages over drawn pools.
     monkeypatch.setattr("iclglass.numerics.finite_pool.average_over_pools", cut)
 

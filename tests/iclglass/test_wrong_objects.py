@@ -32,6 +32,7 @@ CALLS = {
     "Instance": (Instance, ARRAYS),
     "Instance.from_tokens": (Instance.from_tokens, TOKENS),
     "InstanceBlocks": (InstanceBlocks, {"instance": DATA}),
+    "Parameters": (iclglass.Parameters, POINT),
     "PromptBlocks": (PromptBlocks, {**SIZES, "seed": 1}),
     "TaskSpectrum": (TaskSpectrum, {name: [1.0] for name in ("pretraining", "test", "weights")}),
     "TaskSpectrum.from_eigenvalues": (TaskSpectrum.from_eigenvalues, {"pretraining": [1.0, 2.0]}),
@@ -139,7 +140,10 @@ def is_right(function, argument, kind, parameter):
 
 
 ARGUMENTS = [
-    (function, argument) for function in CALLS for argument in inspect.signature(CALLS[function][0]).parameters
+    (function, argument)
+    for function in CALLS
+    for argument, parameter in inspect.signature(CALLS[function][0]).parameters.items()
+    if parameter.kind is not parameter.POSITIONAL_ONLY
 ]
 
 

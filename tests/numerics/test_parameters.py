@@ -1,5 +1,6 @@
 """Validation: every bad value refused with its name, its value and a remedy."""
 
+import inspect
 import math
 from decimal import Decimal
 from fractions import Fraction
@@ -9,9 +10,10 @@ import pytest
 import sympy as sp
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.parameters import PARAMETERS, broadcast, closest, real
+from iclglass.numerics.parameters import PARAMETERS, Given, Parameters, closest, real
 from iclglass.numerics.precision import solve_digits
 from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.sizes import Sizes
 
 NAMES = tuple(PARAMETERS)
 POSITIVE = ("task_diversity", "context_length", "test_context_length", "distinct_tasks")
@@ -105,7 +107,7 @@ def test_a_number_that_a_double_cannot_hold_does_not_become_another_one(name, va
 def test_required(name):
     values = {key: value for key, value in GOOD.items() if key != name}
     with pytest.raises(ParameterTypeError, match=f"{name} is required: {PARAMETERS[name].meaning.split()[0]}"):
-        broadcast(values)
+        Parameters.of(values)
     with pytest.raises(ParameterTypeError, match=f"{name} is required"):
         solve(**values, **{name: None})
     with pytest.raises(TypeError, match=name):
@@ -123,7 +125,7 @@ def test_an_unknown_keyword():
 
 
 def test_defaults():
-    values = broadcast(GOOD)
+    values = Parameters(**GOOD).scaled
     assert set(values) == set(NAMES)
     found = {name: float(value) for name, value in values.items()}
     assert found == {
@@ -138,14 +140,56 @@ def test_defaults():
 
 
 def test_broadcast_shapes():
-    values = broadcast(
-        {
-            "task_diversity": np.ones((2, 1)),
-            "context_length": [1, 2, 3],
-        }
-    )
+    values = Parameters(task_diversity=np.ones((2, 1)), context_length=[1, 2, 3]).scaled
     assert {value.shape for value in values.values()} == {(2, 3)}
     np.testing.assert_array_equal(values["test_context_length"], values["context_length"])
+
+
+def test_parameters_remember_along_which_axes_they_were_given():
+    point = Parameters(task_diversity=np.ones((2, 1)), context_length=[1, 2, 3], ridge=[[0.1]])
+    assert [point.varying(name).shape for name in ("task_diversity", "context_length", "ridge", "label_noise")] == [
+        (2,),
+        (3,),
+        (),
+        (),
+    ]
+    assert Parameters(task_diversity=[2.0], context_length=1).record()["task_diversity"] == [2.0, 2.0, 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"tasks": "isotropic"}, "tasks must be a TaskSpectrum"),
+        ({"norm": "M"}, "norm"),
+        ({"last_row": 1.5}, "last_row"),
+        ({"dimension": 2.5}, "dimension = 2.5 must be a whole number"),
+        ({"dimension": 0}, "dimension = 0 must be a whole number >= 1"),
+        ({"dimension": "8"}, "dimension must be a real number"),
+    ],
+)
+def test_parameters_of_wrong_types_or_values(given, message):
+    with pytest.raises((ParameterError, ParameterTypeError), match=message):
+        Parameters(**GOOD, **given)
+
+
+def test_functions_take_one_object_fields_or_both():
+    point = Parameters(**GOOD)
+    assert solve(point).m == solve(**GOOD).m
+    assert solve(point, ridge=1.0).m == solve(**GOOD, ridge=1.0).m
+    with pytest.raises(
+        ParameterTypeError, match=r"must be an iclglass.Parameters, got dict: give numbers by their names"
+    ):
+        solve(GOOD)
+
+
+def test_the_signature_names_every_field():
+    assert list(inspect.signature(solve).parameters) == ["parameters", *Given.__annotations__, "method", "throw"]
+
+
+def test_unscaled_there_and_back():
+    point = Parameters.from_unscaled(10, prompts=200, context=20, ridge0=0.01, beta=1000, label_noise=0.2)
+    assert point.at(10) == Sizes(10, 200, 20, 20, 200, "N")
+    assert [float(value) for value in (point.ridge, point.temperature, point.label_noise)] == [0.1, 0.1, 0.2]
 
 
 def test_real_returns_doubles_of_any_shape():

@@ -7,7 +7,6 @@ import time
 import numpy as np
 
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.finite_size import FiniteSizeSolution
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.running.blas import pin_blas
 from iclglass.numerics.running.store import Row
@@ -103,10 +102,10 @@ def _theory_beside(point: Point) -> dict[str, float]:
     for name in ROADS[point.road].quantities:
         if name in OBSERVABLES or name in DIAGNOSTICS:
             found[f"{name}_theory"] = float(getattr(solution, name))
-            if isinstance(solution, FiniteSizeSolution) and name in solution.standard_errors:
+            if name in solution.standard_errors:
                 found[f"{name}_theory_standard_error"] = float(solution.standard_errors[name])
     return found
 
 
 def _solve(point: Point) -> Solution:
-    return solve_points(point.parameters, dimension=point.dimension, norm=point.norm, layer=point.layer)
+    return solve_points(point.parameters)

@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import LARGEST, check_choice, check_count, check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.finite_size import large_enough
 from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.instance.spin_glass import DENSE_BYTES
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow, refuse_without_dimension
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.parameters import PARAMETERS
+from iclglass.numerics.parameters import PARAMETERS, Parameters
 from iclglass.numerics.sizes import NORMS, counts
-from iclglass.numerics.sweep import grid_axes
+from iclglass.numerics.sweep import product
 from iclglass.validation.sweeping.points import Point
 from iclglass.validation.sweeping.roads import ROADS
 
@@ -35,12 +36,14 @@ _POINT_BYTES = 2600
 class Grid:
     """A checked grid.
 
-    axes : name -> size, in the order of the parameters.    values : every parameter, an array for an axis.
+    axes : name -> size, in the order of the parameters.    values : what was given, an array for an axis.
+    product : every parameter, over the whole grid.
     points : payloads in C order of the axes.    settings : what every point shares, plain values.
     """
 
     axes: Mapping[str, int]
     values: Mapping[str, NDArray[np.float64]]
+    product: Parameters
     points: tuple[Point, ...]
     settings: Mapping[str, object]
 
@@ -75,9 +78,14 @@ def make_grid(
     present: dict[str, Any] = dict(given)
     if dimension is not None:
         present["dimension"] = dimension
-    axes, values = grid_axes(present)
+    axes, every = product({**present, "norm": norm, **layer.to_dict()})
+    values = {
+        name: every.varying(name).reshape(-1 if name in axes else ()) for name in present if present[name] is not None
+    }
     if dimension is None:
         refuse_without_dimension(layer)
+    else:
+        large_enough(every)
     shared = _settings(road, norm, layer, samples, seed, theory, method, options)
     distinct = values.get("distinct_tasks")
     shared["pools"] = distinct is not None and dimension is not None and bool(np.isfinite(distinct).any())
@@ -91,7 +99,7 @@ def make_grid(
     if road == "simulation":
         for point in points:
             _refuse_large(point)
-    return Grid(axes, values, points, shared)
+    return Grid(axes, values, every, points, shared)
 
 
 def _settings(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from iclglass.numerics.last_row import LastRow
-from iclglass.numerics.parameters import PARAMETERS
+from iclglass.numerics.parameters import PARAMETERS, Parameters
 
 __all__ = ["Point", "random_generator"]
 
@@ -61,9 +61,10 @@ class Point:
     tolerance: float | None = None
 
     @property
-    def parameters(self) -> dict[str, float | None]:
-        """The scaled parameters by name."""
-        return {name: getattr(self, name) for name in PARAMETERS}
+    def parameters(self) -> Parameters:
+        """What the theory takes."""
+        given = {name: getattr(self, name) for name in PARAMETERS}
+        return Parameters(**given, dimension=self.dimension, norm=self.norm, **self.layer.to_dict())
 
     @property
     def layer(self) -> LastRow:

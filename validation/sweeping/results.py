@@ -16,9 +16,8 @@ from scipy import special
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.running.resuming import Program
 from iclglass.numerics.running.store import Row
-from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES
+from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, axis_coordinates, status_flags
 from iclglass.numerics.storage import PROVENANCE, provenance
-from iclglass.numerics.sweep import axis_coordinates, status_flags
 from iclglass.validation.statistics import bonferroni_threshold
 from iclglass.validation.sweeping.evaluation import MODULES, THEORY_ENDS, columns, quantities_of
 from iclglass.validation.sweeping.grid import Grid
@@ -91,7 +90,7 @@ def to_dataset(grid: Grid, done: Mapping[Any, Row], *, programs: Sequence[Progra
         PROVENANCE: provenance(grid.parameters, seed=first.seed, modules=MODULES, programs=programs),
         FAILURES: json.dumps(failures),
     }
-    dataset = xr.Dataset(variables, coords=axis_coordinates(grid.axes, grid.values), attrs=attributes)
+    dataset = xr.Dataset(variables, coords=axis_coordinates(grid.product, dims), attrs=attributes)
     return dataset.assign_attrs({DIGEST: digest(dataset)})
 
 
