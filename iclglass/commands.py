@@ -132,12 +132,11 @@ def _phase_diagram(values: Mapping[str, Any]) -> int:
         raise ParameterError(f"--out {values['out']} is the netCDF file (*.nc): the picture's name goes to --plot")
     if values["plot"] is None:
         values = {**values, "plot": str(Path(values["out"]).with_suffix(".png"))}
-    sweep_command.check_outputs(values)
-    with bar("solving") as advance:
+    with sweep_command.alone(values), bar("solving") as advance:
         diagram = phase_diagram(**grid_parameters(values), lines=values["line"], progress=advance)
-    figure = draw_phase_diagram(diagram, observable=values["observable"])
-    save(diagram.to_dataset(), values["out"], force=values["force"] or False)
-    save_figure(figure, values["plot"], force=values["force"] or False)
+        figure = draw_phase_diagram(diagram, observable=values["observable"])
+        save(diagram.to_dataset(), values["out"], force=values["force"] or False)
+        save_figure(figure, values["plot"], force=values["force"] or False)
     for line in diagram.lines:
         vertices = sum(len(part) for part in line.parts)
         where = f"{vertices} points in {len(line.parts)} parts" if vertices else "does not cross this grid"

@@ -5,19 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from iclglass.numerics.errors import ParameterError
-from iclglass.output import judged, made, print_json, to_json
+from iclglass.output import judged, made, print_json, say, to_json
 
 __all__ = ["run"]
 
-_TAKEN = ("suite", "seed", "largest_unseen_bias", "workers", "out", "force", "resume_anyway", "json")
+_TAKEN = ("suite", "seed", "largest_unseen_bias", "workers", "dask", "mpi", "out", "force", "resume_anyway", "json")
 
 
 def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
     """Run or resume the suite; writes suite.json and validation.html beside the finished samples."""
+    from iclglass.numerics.running.engines import engine_name
     from iclglass.numerics.storage import check_writable, replacing
     from iclglass.progress import bar
     from iclglass.validation.suite.page import SAID, write_suite_page
-    from iclglass.validation.suite.suite import run_suite
+    from iclglass.validation.suite.suite import SAMPLES, run_suite
     from iclglass.validation.verdict import word
 
     other = [
@@ -30,7 +31,7 @@ def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
     folder = Path(values["out"])
     record, page = folder / "suite.json", folder / "validation.html"
     # Results follow from the samples beside them; without samples they are someone else's.
-    force = bool(values["force"]) or (folder / "point-01.jsonl").exists()
+    force = bool(values["force"]) or (folder / SAMPLES).exists()
     for path in (record, page):
         if path.exists():
             check_writable(path, force=force)
@@ -40,8 +41,11 @@ def run(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
             seed=values["seed"],
             largest_unseen_bias=values["largest_unseen_bias"],
             folder=folder,
+            executor=engine_name(values["dask"], mpi=values["mpi"]),
             workers=values["workers"],
             progress=advance,
+            say=say,
+            fresh=bool(values["force"]),
             resume_anyway=bool(values["resume_anyway"]),
         )
     with replacing(record, force=True) as temporary:

@@ -3,7 +3,8 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from iclglass.output import DONE, NOT_CONVERGED, print_json, say
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["check_outputs", "finish", "run"]
+__all__ = ["alone", "finish", "run"]
 
 _OPTIONS = ("method", "draws", "steps", "learning_rate", "tolerance")
 _SHOWN = 5
@@ -34,15 +35,25 @@ def run(values: Mapping[str, Any]) -> int:
     from iclglass.numerics.sweep import sweep
     from iclglass.progress import bar
 
-    check_outputs(values)
-    with bar("solving") as advance:
+    with alone(values), bar("solving") as advance:
         dataset = sweep(**grid_parameters(values), progress=advance)
-    # Drawn before anything is written: a grid that cannot be drawn leaves no half of the output behind.
-    figure = draw_sweep(dataset, observable=values["observable"]) if values["plot"] is not None else None
-    save(dataset, values["out"], force=values["force"] or False)
-    if figure is not None:
-        save_figure(figure, values["plot"], force=values["force"] or False)
+        # Drawn before anything is written: a grid that cannot be drawn leaves no half of the output behind.
+        figure = draw_sweep(dataset, observable=values["observable"]) if values["plot"] is not None else None
+        save(dataset, values["out"], force=values["force"] or False)
+        if figure is not None:
+            save_figure(figure, values["plot"], force=values["force"] or False)
     return finish(dataset, values)
+
+
+@contextmanager
+def alone(values: Mapping[str, Any]) -> Iterator[None]:
+    """Refuse outputs that cannot be written, and hold theirs against other sweeps until they are."""
+    from iclglass.numerics.running.store import checkpoint_path, locked
+
+    check_outputs(values)
+    with locked(checkpoint_path(values["out"])):
+        check_outputs(values)  # again: another sweep may have ended while we waited for its lock
+        yield
 
 
 def check_outputs(values: Mapping[str, Any], *, resumed: bool = False) -> None:
@@ -102,6 +113,7 @@ def _refuse_simulated(values: Mapping[str, Any]) -> None:
 def _simulate(values: Mapping[str, Any]) -> int:
     """Run or resume a simulated sweep; writes its netCDF file and picture."""
     from iclglass.numerics.plotting import save_figure
+    from iclglass.numerics.running.engines import engine_name
     from iclglass.progress import bar
     from iclglass.validation.sweeping.plotting import draw_simulated, refuse_undrawable
     from iclglass.validation.sweeping.sweep import sweep_simulated
@@ -122,7 +134,7 @@ def _simulate(values: Mapping[str, Any]) -> int:
             **{name: values[name] for name in _OPTIONS},
             road=values["simulate"],
             theory=not values["without_theory"],
-            executor=_engine(values),
+            executor=engine_name(values["dask"], mpi=values["mpi"]),
             workers=values["workers"],
             out=out,
             force=values["force"] or False,
@@ -155,14 +167,6 @@ def _print_json(dataset: "xr.Dataset", out: Path) -> int:
         }
     )
     return NOT_CONVERGED if failures else DONE
-
-
-def _engine(values: Mapping[str, Any]) -> str | None:
-    if values["dask"] is not None and values["mpi"]:
-        raise ParameterError("--dask and --mpi are two engines: choose one")
-    from iclglass.numerics.running.engines import engine_name
-
-    return "mpi" if values["mpi"] else engine_name(values["dask"])
 
 
 def _print_summary(dataset: "xr.Dataset") -> int:

@@ -93,6 +93,11 @@ _UNSEEN = Option(
 )
 _JSON = Option(("json",), text, "print one JSON object", switch=True)
 _FORCE = Option(("force",), text, "replace existing files", switch=True)
+_ENGINE = (
+    Option(("workers",), integer, "processes; the result does not depend on it (default: 1)", "COUNT"),
+    Option(("dask",), text, "compute on Dask: a cluster on this machine, or that of a scheduler", "local|ADDRESS"),
+    Option(("mpi",), text, "compute on the processes of an MPI job (mpiexec ... -m mpi4py.futures)", switch=True),
+)
 _ANYWAY = Option(
     ("resume-anyway",),
     text,
@@ -131,9 +136,7 @@ _SIMULATED = (
     Option(("steps",), integer, "training, message-passing: most steps (default: 100000; the method's)", "COUNT"),
     Option(("learning-rate",), number, "training: step size (default: half the largest stable one)", "VALUE"),
     Option(("tolerance",), number, "training, message-passing: relative residual to reach", "VALUE"),
-    Option(("workers",), integer, "processes; the result does not depend on it (default: 1)", "COUNT"),
-    Option(("dask",), text, "compute on Dask: a cluster on this machine, or that of a scheduler", "local|ADDRESS"),
-    Option(("mpi",), text, "compute on the processes of an MPI job (mpiexec ... -m mpi4py.futures)", switch=True),
+    *_ENGINE,
     _ANYWAY,
     Option(("status",), text, "say how far the sweep with this output is, and nothing else", "FILE"),
 )
@@ -151,7 +154,7 @@ _SAMPLING = (
     *_LAYER,
     Option(("false-alarm",), number, "probability, at most, that a correct theory fails", "RATE", default=0.01),
     _UNSEEN,
-    Option(("workers",), integer, "threads; the result does not depend on it (default: one a core)", "COUNT"),
+    *_ENGINE,
 )
 
 _DATA_SET = (

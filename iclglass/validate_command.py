@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.options import grid_parameters
-from iclglass.output import judged, made, print_json, to_json
+from iclglass.output import judged, made, print_json, say, to_json
 
 if TYPE_CHECKING:
     from iclglass.validation.agreement import Agreement
@@ -27,6 +27,7 @@ def run(values: Mapping[str, Any]) -> int:
     for name, letter in (("task_diversity", "tau"), ("context_length", "alpha")):
         if values[name] is None:
             raise ParameterError(f"--{letter} is required, or --suite standard for the pre-registered points")
+    from iclglass.numerics.running.engines import engine_name
     from iclglass.progress import bar
     from iclglass.validation.crosscheck import validate
 
@@ -39,8 +40,10 @@ def run(values: Mapping[str, Any]) -> int:
             seed=values["seed"],
             false_alarm=values["false_alarm"],
             largest_unseen_bias=values["largest_unseen_bias"],
+            executor=engine_name(values["dask"], mpi=values["mpi"]),
             workers=values["workers"],
             progress=advance,
+            say=say,
             checkpoint=outputs["samples"],
             fresh=values["force"] or False,
             resume_anyway=values["resume_anyway"] or False,
@@ -71,7 +74,7 @@ def validation_outputs(folder: Path) -> dict[str, Path]:
         "table": folder / "validation.json",
         "text": folder / "validation.txt",
         "picture": folder / "extrapolation.png",
-        "samples": folder / "samples.jsonl",
+        "samples": folder / "samples.checkpoint",
     }
 
 

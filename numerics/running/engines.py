@@ -93,15 +93,19 @@ class Engine:
         """Let the workers go; without ``wait`` at once, whatever they are doing."""
 
 
-def engine_name(dask: str | None) -> str | None:
-    """The name of the engine that ``--dask`` asks for; None without it.
+def engine_name(dask: str | None, *, mpi: bool | None = None) -> str | None:
+    """The name of the engine that ``--dask`` or ``--mpi`` asks for; None without them.
 
-    >>> engine_name("local"), engine_name("tcp://10.0.0.1:8786")
-    ('dask', 'dask:tcp://10.0.0.1:8786')
+    >>> engine_name("local"), engine_name("tcp://10.0.0.1:8786"), engine_name(None, mpi=True)
+    ('dask', 'dask:tcp://10.0.0.1:8786', 'mpi')
     """
+    if dask is not None and mpi:
+        raise ParameterError("--dask and --mpi are two engines: choose one")
     if dask == "":
         raise ParameterError("--dask '' names no scheduler: give its address, or local for a cluster on this machine")
-    return "dask" if dask == "local" else None if dask is None else f"dask:{dask}"
+    if dask is None:
+        return "mpi" if mpi else None
+    return "dask" if dask == "local" else f"dask:{dask}"
 
 
 @contextmanager

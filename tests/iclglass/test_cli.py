@@ -389,7 +389,7 @@ def test_an_output_to_a_folder_that_is_not_there_is_refused_before_any_work(run,
 
 # --- validate --------------------------------------------------------------------------------------------------
 
-OUTPUTS = ["extrapolation.png", "samples.jsonl", "validation.json", "validation.txt"]
+OUTPUTS = ["extrapolation.png", "samples.checkpoint", "validation.json", "validation.txt"]
 
 
 def in_folder(folder):
@@ -407,7 +407,7 @@ def test_validate_prints_the_table_and_writes_it(run):
     text = Path("iclglass-validation/validation.txt").read_text()
     assert text in out
     assert Path("iclglass-validation/extrapolation.png").read_bytes().startswith(PNG)
-    assert len(Path("iclglass-validation/samples.jsonl").read_text().splitlines()) == 1 + 3 * 8
+    assert len(Path("iclglass-validation/samples.checkpoint").read_text().splitlines()) == 1 + 3 * 8
 
 
 def test_validate_json_is_the_written_table(run):
@@ -515,20 +515,20 @@ def test_the_result_does_not_depend_on_the_number_of_workers_or_the_order_of_dim
 
 def test_samples_of_other_parameters_are_refused_by_name_and_kept(run):
     assert run("validate", *SMALL, "--out", "v")[0] == DONE
-    before = Path("v/samples.jsonl").read_bytes(), Path("v/validation.json").read_bytes()
+    before = Path("v/samples.checkpoint").read_bytes(), Path("v/validation.json").read_bytes()
     code, out, err = run("validate", *SMALL, "--lam", "0.2", "--out", "v")
     assert (code, out) == (USAGE, "")
     assert "ridge is 0.1 there and 0.2 here" in err
-    assert (Path("v/samples.jsonl").read_bytes(), Path("v/validation.json").read_bytes()) == before
+    assert (Path("v/samples.checkpoint").read_bytes(), Path("v/validation.json").read_bytes()) == before
     assert run("validate", *SMALL, "--lam", "0.2", "--out", "v", "--force")[0] == DONE
     assert strict(Path("v/validation.json").read_text())["ridge"] == 0.2
 
 
 def test_force_with_a_bad_value_does_not_cost_the_finished_samples(run):
     assert run("validate", *SMALL, "--out", "v")[0] == DONE
-    before = Path("v/samples.jsonl").read_bytes()
+    before = Path("v/samples.checkpoint").read_bytes()
     assert run("validate", *SMALL, "--samples", "1", "--out", "v", "--force")[0] == USAGE
-    assert Path("v/samples.jsonl").read_bytes() == before
+    assert Path("v/samples.checkpoint").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["validation.json", "validation.txt", "extrapolation.png"])
@@ -559,8 +559,8 @@ def test_an_interrupted_validation_keeps_its_samples_and_resumes_to_the_same_res
         code, out, err = run("validate", *SMALL, "--out", "v")
     assert (code, out) == (INTERRUPTED, "")
     assert err == "iclglass: interrupted; what was finished is kept\n"
-    assert files() == [*sorted(["v/samples.jsonl"]), *in_folder("whole")]
-    kept = Path("v/samples.jsonl").read_text().splitlines()
+    assert files() == [*sorted(["v/samples.checkpoint"]), *in_folder("whole")]
+    kept = Path("v/samples.checkpoint").read_text().splitlines()
     assert len(kept) >= 1 + 10
 
     drawn = []
@@ -585,11 +585,11 @@ def test_an_interrupt_from_a_worker_is_an_interrupt_too(run, monkeypatch):
 
 def test_a_damaged_checkpoint_is_a_file_error(run):
     Path("v").mkdir()
-    Path("v/samples.jsonl").write_text("not a checkpoint\n")
+    Path("v/samples.checkpoint").write_text("not a checkpoint\n")
     code, _, err = run("validate", *SMALL, "--out", "v")
     assert code == FILE
     assert "is not a checkpoint of this program" in err
-    assert Path("v/samples.jsonl").read_text() == "not a checkpoint\n"
+    assert Path("v/samples.checkpoint").read_text() == "not a checkpoint\n"
 
 
 @pytest.mark.slow
@@ -605,7 +605,7 @@ def test_control_c_of_a_real_process_keeps_its_samples_and_resumes():
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    samples = Path("v/samples.jsonl")
+    samples = Path("v/samples.checkpoint")
     deadline = time.monotonic() + 60
     while not (samples.exists() and samples.read_text().count("\n") > 5):
         assert process.poll() is None, process.communicate()
@@ -619,7 +619,7 @@ def test_control_c_of_a_real_process_keeps_its_samples_and_resumes():
     kept = samples.read_text()
     assert 5 < kept.count("\n") < 1 + 180
     assert kept.endswith("\n")
-    assert files() == ["v/samples.jsonl"]
+    assert files() == ["v/samples.checkpoint"]
     for folder in ("v", "whole"):
         done = subprocess.run([*command, folder], capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == DONE, done.stderr
@@ -830,7 +830,7 @@ def test_a_file_is_no_folder(run, command):
     assert Path("taken").read_text() == "precious"
 
 
-@pytest.mark.parametrize("name", ["report.html", "sweep.nc", "samples.jsonl"])
+@pytest.mark.parametrize("name", ["report.html", "sweep.nc", "samples.checkpoint"])
 def test_the_demo_refuses_existing_files_before_any_work(run, name):
     Path("d").mkdir()
     Path("d", name).write_text("precious")

@@ -22,7 +22,7 @@ FILES = sorted(
         "derivation.tex",
         "phase-diagram.nc",
         "report.html",
-        "samples.jsonl",
+        "samples.checkpoint",
         "sweep.nc",
         "validation.json",
         "validation.txt",

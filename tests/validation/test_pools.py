@@ -298,7 +298,7 @@ class TestSimulation:
             simulate(**POINT, **SMALL, **change)
 
     def test_checkpoint_belongs_to_its_pool(self, tmp_path):
-        file = tmp_path / "samples.jsonl"
+        file = tmp_path / "samples.checkpoint"
         spectrum = TaskSpectrum.power_law(1.0, size=50)
         found = simulate(**POINT, **SMALL, distinct_tasks=0.6, tasks=spectrum, checkpoint=file)
         for line in file.read_text().splitlines():
@@ -314,7 +314,7 @@ class TestSimulation:
             simulate(**POINT, **SMALL, distinct_tasks=0.6, tasks=spectrum, test_context_length=2.0, checkpoint=file)
 
     def test_samples_of_the_version_without_pools_are_refused(self, tmp_path):
-        file = tmp_path / "samples.jsonl"
+        file = tmp_path / "samples.checkpoint"
         simulate(**POINT, **SMALL, checkpoint=file)
         file.write_text(file.read_text().replace('"schema_version": 4', '"schema_version": 1'))
         with pytest.raises(OutputError, match="has schema version 1, this program reads 4"):
