@@ -22,7 +22,7 @@ from iclglass.numerics.arguments import LARGEST, MOST, check_callable, check_cou
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.parameters import PARAMETERS, Given, Parameters, collected
+from iclglass.numerics.parameters import PARAMETERS, Given, Parameters, collected, spelled_out
 from iclglass.numerics.running.engines import make_engine
 from iclglass.numerics.running.resuming import Program, program
 from iclglass.numerics.running.run import run
@@ -81,20 +81,22 @@ class Simulation:
         if not isinstance(self.parameters, Parameters):
             raise ParameterTypeError(f"parameters must be Parameters, got {type(self.parameters).__name__}")
         for name in PARAMETERS:
-            value = getattr(self.parameters, name)
-            if value is not None and value.ndim:
+            if getattr(self.parameters, name) is None:
+                continue
+            value = self.parameters.varying(name)
+            if value.ndim:
                 raise ParameterTypeError(f"{name} must be one number, got {value.size}")
-            if name in _LIMITED and value is not None and value > LARGEST:
+            if name in _LIMITED and value > LARGEST:
                 raise ParameterError(f"{name} must be at most {LARGEST:g} for data sets, got {value:g}")
-        checked = {
+        checked: dict[str, object] = {
             "dimensions": _check_dimensions(self.dimensions),
             "samples": check_count(
                 "samples", self.samples, minimum=2, maximum=MOST, reason="a standard error needs two"
             ),
             "seed": check_count("seed", self.seed, minimum=0),
         }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        for name, number in checked.items():
+            object.__setattr__(self, name, number)
         for sizes in self.sizes:
             at_dimension(self.parameters.tasks, sizes.dimension)  # refuses a spectrum that nothing is left of
 
@@ -203,8 +205,10 @@ def estimate_memory(
     return int(8 * (workers * (matrix + data) + results))
 
 
+@spelled_out
 def simulate(
     parameters: Parameters | None = None,
+    /,
     *,
     dimensions: Sequence[int] = (16, 24, 32),
     samples: int = 32,

@@ -246,8 +246,9 @@ def open_store(
             _refuse_others(file, work)
             connection = sqlite3.connect(file)
             try:
-                programs = _prepare(file, connection, mine, total, resume_anyway)
+                programs = _begun(file, connection, mine, resume_anyway)
                 store = Store(connection, file, _rows(connection, width), programs)
+                _begin(connection, programs, total)  # what is refused is left as it was
             except BaseException:
                 connection.close()
                 raise
@@ -288,9 +289,7 @@ def locked(path: str | Path) -> Iterator[None]:
         lock.release()
 
 
-def _prepare(
-    path: Path, connection: sqlite3.Connection, mine: Mapping[str, Any], total: int, resume_anyway: bool
-) -> list[Program]:
+def _begun(path: Path, connection: sqlite3.Connection, mine: Mapping[str, Any], resume_anyway: bool) -> list[Program]:
     """Make the file, or check it; the programs that have worked on it, this one last."""
     # A run that died while it made the file has left none of it.
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
@@ -298,18 +297,20 @@ def _prepare(
         with connection:
             connection.executescript("BEGIN;" + _TABLES)
             connection.executemany("INSERT INTO meta VALUES (?, ?)", (started | {"started": repr(time.time())}).items())
-        programs = list(mine["programs"])
-    else:
-        complaint = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if complaint != ("ok",):
-            raise OutputError(f"{path} is damaged: {complaint[0]}; {ANEW} begins anew")
-        programs = check_header(str(path), _meta(path, connection), mine, anyway=resume_anyway)
+        return list(mine["programs"])
+    complaint = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if complaint != ("ok",):
+        raise OutputError(f"{path} is damaged: {complaint[0]}; {ANEW} begins anew")
+    return check_header(str(path), _meta(path, connection), mine, anyway=resume_anyway)
+
+
+def _begin(connection: sqlite3.Connection, programs: Sequence[Program], total: int) -> None:
+    """Say who writes, and make it safe."""
     connection.execute("PRAGMA journal_mode=WAL").fetchone()  # says what it got; anything is safe
     connection.execute("PRAGMA synchronous=FULL")
     now = {"writer": _whoami(), "total": str(total), "programs": json.dumps(programs, sort_keys=True)}
     with connection:
         connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", now.items())
-    return programs
 
 
 def _refuse_others(path: Path, work: str) -> None:

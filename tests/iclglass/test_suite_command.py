@@ -53,7 +53,7 @@ def test_verdict_page_and_resume(run, tmp_path):
     assert {check["passed"] for check in record["checks"]} == {True}
     code, _, err = run("--suite", "standard", "--out", "v", "--seed", "3")
     assert code == USAGE
-    assert "seed 0, not 3" in err
+    assert "seed is 0 there and 3 here" in err
 
 
 @pytest.mark.slow

@@ -3,15 +3,14 @@
 import json
 import os
 import resource
-import shutil
 import signal
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import iclglass.validation.sweeping.evaluation as evaluation
 import iclglass.validation.sweeping.sweep as module
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.running.store import Row
@@ -19,7 +18,7 @@ from iclglass.numerics.storage import load
 from iclglass.validation.sweeping.evaluation import evaluate
 from iclglass.validation.sweeping.results import DIGEST, FAILURES
 from iclglass.validation.sweeping.sweep import sweep_simulated
-from tests.numerics.running.killing import rows, sweeping, wait_for
+from tests.numerics.running.killing import mpi_launcher, rows, sweeping, wait_for
 
 DONE, USAGE, NOT_CONVERGED, FILE, INTERRUPTED = 0, 2, 3, 5, 130
 GRID = ("--tau", "0.5:2:3", "--alpha", "1", "--dimension", "5", "--samples", "2")
@@ -341,6 +340,35 @@ def test_status_alone_needs_no_other_option(run):
     assert "--out is required" in err
 
 
+# --- without simulation ----------------------------------------------------------------------------------------
+
+PLAIN = ("sweep", "--tau", "0.5:2:3", "--alpha", "1", "--out", "a.nc")
+
+
+@pytest.mark.parametrize("first", [PLAIN, ("phase-diagram", *PLAIN[1:4], "0.5:2:3", *PLAIN[5:]), SIMULATED])
+def test_two_sweeps_into_one_new_file_are_not_both_finished(run, monkeypatch, first):
+    """One after the other began: the second is refused while the first computes, and the first is undisturbed."""
+    from iclglass.numerics import phase_diagram, saddle_point, sweep
+
+    codes, solve = [], saddle_point.solve_points
+
+    def at_once(*arguments, **options):
+        if not codes:
+            codes.append(None)
+            codes[0], _, err = run(*PLAIN)
+            assert "a.nc.checkpoint is being written by another run" in err
+        return solve(*arguments, **options)
+
+    for place in (sweep, phase_diagram, evaluation):
+        if hasattr(place, "solve_points"):
+            monkeypatch.setattr(place, "solve_points", at_once)
+    code, _, err = run(*first)
+    assert (codes, code) == ([FILE], DONE), err
+    assert load("a.nc").sizes["task_diversity"] == 3
+    assert run(*PLAIN)[0] == FILE  # it exists
+    assert not list(Path().glob("*.lock"))
+
+
 # --- real processes --------------------------------------------------------------------------------------------
 
 
@@ -476,14 +504,6 @@ def test_an_absent_scheduler_is_one_clear_error_soon(tmp_path):
     assert "no Dask scheduler answers at 127.0.0.1:1 within 5 s" in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def mpi_launcher():
-    pytest.importorskip("mpi4py")
-    mpiexec = shutil.which("mpiexec") or shutil.which("mpiexec", path=Path(sys.executable).parent)
-    if mpiexec is None:
-        pytest.skip("no mpiexec")
-    return (mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", "-m", "iclglass")
 
 
 @pytest.mark.slow

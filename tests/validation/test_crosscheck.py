@@ -256,7 +256,7 @@ def test_validate_is_simulate_then_compare():
 
 
 def test_threshold_without_ridge_is_refused_before_simulating(monkeypatch):
-    monkeypatch.setattr("iclglass.validation.crosscheck.simulate", None)
+    monkeypatch.setattr("iclglass.validation.crosscheck.simulate_all", None)
     with pytest.raises(
         ValueError, match=r"no finite e_icl at task_diversity = 1 and ridge = 0, but nan .*use ridge > 0"
     ):

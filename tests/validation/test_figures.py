@@ -5,6 +5,7 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 
 from iclglass.numerics.errors import OutputError
+from iclglass.numerics.parameters import Parameters
 from iclglass.validation.agreement import Agreement, QuantityAgreement, SizeComparison
 from iclglass.validation.figures import LABELS, draw_extrapolation, plot_extrapolation
 
@@ -32,17 +33,10 @@ def agreement(quantities=tuple(LABELS), sizes=(16, 24, 32), order=2) -> Agreemen
         for index, name in enumerate(quantities)
     )
     return Agreement(
-        task_diversity=2.0,
-        context_length=1.0,
-        label_noise=0.0,
-        ridge=0.1,
-        temperature=0.0,
-        norm="N",
+        parameters=Parameters(task_diversity=2.0, context_length=1.0),
         seed=0,
         samples=32,
         dimensions=tuple(sizes),
-        prompts=tuple(2 * size**2 for size in sizes),
-        contexts=tuple(sizes),
         order=order,
         false_alarm=0.01,
         rows=rows,

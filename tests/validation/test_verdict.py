@@ -176,7 +176,7 @@ NAN = math.nan
     ],
 )
 def test_a_theory_without_usable_numbers_is_refused_before_anything_is_simulated(monkeypatch, values, error, words):
-    monkeypatch.setattr("iclglass.validation.crosscheck.simulate", None)
+    monkeypatch.setattr("iclglass.validation.crosscheck.simulate_all", None)
     with pytest.raises(error, match=words):
         validate(task_diversity=2, context_length=1, theory=lambda **parameters: SimpleNamespace(**values))
 

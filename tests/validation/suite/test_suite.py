@@ -75,7 +75,7 @@ def test_a_run_and_its_page(small, tmp_path):
     # a second run reads the samples and says the same
     again = run_suite(folder=tmp_path, only=[POINT], largest_unseen_bias=100)
     np.testing.assert_array_equal(again.headline_z, result.headline_z)
-    with pytest.raises(ParameterError, match="of other parameters: .*seed is 0 there and 1 here"):
+    with pytest.raises(ParameterError, match=r"of other parameters: .*seed is 0 there and 1 here"):
         run_suite(folder=tmp_path, only=[POINT], seed=1)
 
 
