@@ -36,8 +36,8 @@ def busy(point: Point) -> Row:
 def _points(count: int) -> tuple[Point, ...]:
     options = dict.fromkeys(("draws", "steps", "learning_rate", "tolerance"))
     given = {"task_diversity": np.linspace(1, 2, count), "context_length": 1.0}
-    shared = {"norm": "N", "road": "simulation", "samples": 2, "seed": 0, "theory": True, "method": None}
-    return make_grid(given, dimension=8, options=options, **shared).points
+    shared = {"road": "simulation", "samples": 2, "seed": 0, "theory": True, "method": None}
+    return make_grid(given | {"dimension": 8}, options=options, **shared).points
 
 
 def seconds_a_point(function: Callable[[Point], Row], count: int, executor: str, workers: int | None) -> float:

@@ -327,7 +327,6 @@ def _compare_quantity(
         return _disagreement(name, samples, predictions, bonferroni_threshold(false_alarm, comparisons))
     gap = extrapolate(samples.dimensions, values - predictions[1:, None], _order(samples.dimensions))
     threshold = bonferroni_threshold(false_alarm, comparisons, gap.dof)
-    means, errors = mean_and_error(values)
     round_off = ROUND_OFF * (1 + samples.label_noise)
     allowed = max(threshold * gap.standard_error + gap.truncation, round_off)
     bias = gap.truncation + smallest_detectable_bias(gap.standard_error, threshold, gap.dof, POWER)
@@ -346,34 +345,24 @@ def _compare_quantity(
         scale=scale,
         fit_p_value=gap.fit_p_value,
         coefficients=tuple(gap.coefficients.tolist()),
-        sizes=tuple(
-            SizeComparison(
-                dimension=dimension,
-                mean=float(mean),
-                standard_error=float(error),
-                theory=float(prediction),
-                z=z_score(float(mean - prediction), float(error)),
-            )
-            for dimension, mean, error, prediction in zip(
-                samples.dimensions, means, errors, predictions[1:], strict=True
-            )
-        ),
+        sizes=_sizes(samples, values, predictions),
     )
+
+
+def _sizes(samples: FiniteSizeSamples, values: FloatArray, predictions: FloatArray) -> tuple[SizeComparison, ...]:
+    """One quantity at each dimension; what is not finite there has an infinite z."""
+    found = []
+    for dimension, row, theory in zip(samples.dimensions, values, predictions[1:].tolist(), strict=True):
+        mean, error = map(float, mean_and_error(row)) if np.all(np.isfinite(row)) else (math.nan, math.nan)
+        z = z_score(mean - theory, error) if math.isfinite(mean - theory) else math.inf
+        found.append(SizeComparison(dimension=dimension, mean=mean, standard_error=error, theory=theory, z=z))
+    return tuple(found)
 
 
 def _disagreement(
     name: str, samples: FiniteSizeSamples, predictions: FloatArray, threshold: float
 ) -> QuantityAgreement:
     """The row of a quantity with a number that is not finite, in theory or simulation: it cannot agree."""
-    sizes = []
-    for index, dimension in enumerate(samples.dimensions):
-        values, prediction = samples.values[name][index], float(predictions[index + 1])
-        mean, error = (
-            (float(part) for part in mean_and_error(values)) if np.all(np.isfinite(values)) else (math.nan, math.nan)
-        )
-        gap = mean - prediction
-        z = z_score(gap, error) if math.isfinite(gap) else math.inf
-        sizes.append(SizeComparison(dimension=dimension, mean=mean, standard_error=error, theory=prediction, z=z))
     return QuantityAgreement(
         quantity=name,
         theory=float(predictions[0]),
@@ -388,7 +377,7 @@ def _disagreement(
         scale=math.nan,
         fit_p_value=math.nan,
         coefficients=(math.nan,) * (_order(samples.dimensions) + 1),
-        sizes=tuple(sizes),
+        sizes=_sizes(samples, samples.values[name], predictions),
     )
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import reprlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -29,7 +29,6 @@ __all__ = [
     "differences",
     "digest",
     "generator_digest",
-    "going_on",
     "header",
     "program",
     "versions",
@@ -111,8 +110,18 @@ def check_header(
             f"{file} holds an unfinished {work} of other parameters: {others}; choose another output, or {ANEW} to "
             "begin anew"
         )
-    (here,) = mine["programs"]
-    return going_on(file, found["programs"], here, anyway=anyway)
+    programs, (here,) = found["programs"], mine["programs"]
+    if not (isinstance(programs, list) and programs and all(isinstance(each, Mapping) for each in programs)):
+        raise ValueError("it does not say which program began it")
+    if not (others := differences(programs[-1], here)):
+        return programs
+    if not anyway:
+        raise OutputError(
+            f"{file} was begun by another version of this program: {others}; results of both must not be mixed unsaid: "
+            "finish it with that one, or --resume-anyway (resume_anyway=True), which the result will say, or "
+            f"{ANEW} to begin anew"
+        )
+    return [*programs, here]
 
 
 def program(*modules: str) -> Program:
@@ -148,31 +157,6 @@ def described(program: Program) -> dict[str, str]:
         return dict(program)
     code = json.dumps(program["modules"], sort_keys=True).encode()
     return {"source": hashlib.sha256(code).hexdigest()[:16], **{k: v for k, v in program.items() if k != "modules"}}
-
-
-def going_on(work: str, programs: Sequence[Program], here: Program, *, anyway: bool) -> list[Program]:
-    """The programs that have worked on something unfinished, this one included, if it may.
-
-    work : what it is.    programs : those that have worked on it.    anyway : go on whatever they were.
-
-    Raises OutputError: the last one differs, and ``anyway`` is false. ValueError: it is no list of programs.
-
-    >>> one, two = {"modules": {"a": "1"}}, {"modules": {"a": "2"}}
-    >>> len(going_on("x.nc", [one], two, anyway=True))
-    2
-    """
-    if not (isinstance(programs, Sequence) and programs and all(isinstance(each, Mapping) for each in programs)):
-        raise ValueError("it does not say which program began it")
-    others = differences(programs[-1], here)
-    if not others:
-        return list(programs)
-    if not anyway:
-        raise OutputError(
-            f"{work} was begun by another version of this program: {others}; results of both must not be mixed "
-            f"unsaid: finish it with that one, or --resume-anyway (resume_anyway=True), which the result will say, or "
-            f"{ANEW} to begin anew"
-        )
-    return [*programs, here]
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
