@@ -1,6 +1,6 @@
 """The driver of work on a list of tasks: hands them out, records what comes back, survives the death of workers.
 
-Results are recorded by this one thread, all that have arrived in one transaction. Tasks in flight are few
+Results are recorded by this one thread, all of a tenth of a second in one transaction. Tasks in flight are few
 (`Engine.window`), so a sweep of millions costs no memory for futures.
 
 A worker that dies takes its pool with it, or, on Dask, the tasks that waited on it. The tasks that were in flight are
@@ -13,6 +13,7 @@ what was recorded is kept.
 
 from __future__ import annotations
 
+import math
 import queue
 import signal
 import threading
@@ -34,6 +35,8 @@ __all__ = ["run"]
 
 _LOOK_SECONDS = 1.0
 """Between two looks at the engine."""
+_RECORD_SECONDS = 0.1
+"""Between two transactions, each of which waits for the disk: so much, or a look, a kill loses of what was finished."""
 _STRIKES = 2
 """Times that a task may kill its worker while it is alone."""
 _HOPELESS = 10
@@ -81,7 +84,10 @@ def run(
     work = _Run(tasks, function, store, engine, lost, progress, say or _silent)
     # Workers pin themselves; this process gets its threads back.
     with one_blas_thread(), _interruptible(work.stop):
-        work.run()
+        try:
+            work.run()
+        finally:
+            work.record()
 
 
 class _Run:
@@ -108,6 +114,8 @@ class _Run:
         self._good = any(row.status != Status.LOST for row in store.done.values())
         self._given_up = 0
         self._looked = time.monotonic()
+        self._rows: dict[Key, Row] = {}
+        self._recorded = -math.inf
 
     def stop(self) -> None:
         """Start nothing more."""
@@ -187,7 +195,9 @@ class _Run:
                 row = self._struck(key) if killed_worker(error) else self._lost(key, f"{type(error).__name__}: {error}")
             if row is not None:
                 rows[key] = row
-        self._store.record(rows)
+        self._rows |= rows
+        if not (self._flying or self._waiting) or time.monotonic() - self._recorded > _RECORD_SECONDS:
+            self.record()
         self._finished += len(rows)
         if rows:
             self._tell()
@@ -210,6 +220,12 @@ class _Run:
             if (sentence := self._engine.check()) is not None:
                 self._say(sentence)
             self._looked = time.monotonic()
+
+    def record(self) -> None:
+        """Write what has come back since the last time."""
+        rows, self._rows = self._rows, {}
+        self._store.record(rows)
+        self._recorded = time.monotonic()
 
     def _struck(self, key: Key) -> Row | None:
         """The worker of a task died: lost if that happened while it was alone, else tried alone."""

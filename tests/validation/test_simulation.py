@@ -102,6 +102,7 @@ def test_a_killed_process_leaves_a_file_that_resumes(tmp_path):
     file = tmp_path / "samples.checkpoint"
     script = (
         "import os, signal, sys; from iclglass.validation.simulation import simulate\n"
+        "from iclglass.numerics.running import run; run._RECORD_SECONDS = 0\n"
         "stop = lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done == 3 else None\n"
         f"simulate(**{POINT!r}, dimensions=(4, 6), samples=3, progress=stop, checkpoint=sys.argv[1])"
     )

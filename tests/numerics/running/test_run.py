@@ -1,5 +1,6 @@
 """The driver: every point once, dead workers found out, Ctrl-C, on engines that are real or made up."""
 
+import contextlib
 import functools
 import signal
 import threading
@@ -146,6 +147,28 @@ def test_finished_tasks_are_not_computed_again():
     assert computed == [1.0, 3.0, 5.0]
     assert {key: store.done[key] for key in before} == before
     assert seen == [(2, 5), (3, 5), (4, 5), (5, 5)]
+
+
+def test_results_of_a_moment_share_a_transaction_and_all_are_recorded():
+    """Each waits for the disk; what a progress callback ends is recorded, too."""
+
+    class Counting(Store):
+        transactions = 0
+
+        def record(self, rows):
+            self.transactions += bool(rows)
+            super().record(rows)
+
+    def stop(finished, total):
+        if finished == 70:
+            raise ZeroDivisionError
+
+    for progress, count in ((None, 100), (stop, 70)):
+        store = Counting()
+        with contextlib.suppress(ZeroDivisionError), make_engine(None, workers=None) as engine:
+            compute(numbers(100), numbered, engine, store=store, progress=progress)
+        assert len(store.done) == count
+        assert store.transactions < 30
 
 
 @pytest.mark.parametrize("threads", [0, 2])
