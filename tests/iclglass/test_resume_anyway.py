@@ -87,32 +87,6 @@ def test_work_of_another_version_is_refused_or_resumed_and_said_to_be(work, tmp_
     assert all(programs[0][name] == programs[1][name] for name in ("iclglass", "numpy", "scipy"))
 
 
-@pytest.mark.parametrize("work", [swept, compared, trained, solved])
-def test_what_was_resumed_once_goes_on_unasked_and_the_first_version_must_ask_again(
-    work, tmp_path, other_version, monkeypatch
-):
-    with pytest.raises(KeyboardInterrupt):
-        work(tmp_path, progress=stop)
-    with monkeypatch.context() as patched:
-        patched.setattr(resuming, "code_digests", lambda *roots: {MODULE: "1"})
-        with pytest.raises(KeyboardInterrupt):
-            work(tmp_path, progress=after(3), resume_anyway=True)
-        with pytest.raises(KeyboardInterrupt):
-            work(tmp_path, progress=after(4))
-    with pytest.raises(OutputError, match="--resume-anyway"):
-        work(tmp_path)
-    _, programs = work(tmp_path, resume_anyway=True)
-    assert [each["source"] == programs[0]["source"] for each in programs] == [True, False, True]
-
-
-def after(count):
-    def progress(done, *_):
-        if done >= count:
-            raise KeyboardInterrupt
-
-    return progress
-
-
 def test_a_suite_takes_the_samples_of_another_version_and_says_so(tmp_path, other_version, monkeypatch):
     monkeypatch.setitem(
         SCALES, "standard", Scale(dimensions=(6, 8), samples=4, replicates=10, group=2, digits=1, draws=50)

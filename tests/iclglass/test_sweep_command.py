@@ -496,17 +496,6 @@ def test_a_full_disk_is_one_clear_error_and_the_sweep_goes_on_when_there_is_room
 
 
 @pytest.mark.slow
-def test_an_absent_scheduler_is_one_clear_error_soon(tmp_path):
-    pytest.importorskip("distributed")
-    with sweeping("--simulate", *GRID, "--out", "a.nc", "--dask", "127.0.0.1:1", folder=tmp_path) as sweep:
-        code, _, err = sweep.finish(60)
-    assert code == FILE
-    assert "no Dask scheduler answers at 127.0.0.1:1 within 5 s" in err
-    assert err.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
 def test_under_mpi_what_was_finished_outlives_ctrl_c_and_dead_processes(tmp_path):
     """MPI ends all processes when one dies: one end of the job, nothing lost, and the same command goes on."""
     launcher, out = mpi_launcher(), tmp_path / "a.nc"

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
 
@@ -147,15 +147,6 @@ def test_what_dask_says_of_a_dead_worker_is_understood_from_any_executor():
     assert not killed_worker(ValueError("gone"))
 
 
-@pytest.mark.slow
-def test_a_pool_of_the_users_that_breaks_is_one_error_and_what_was_finished_is_kept():
-    store = Store()
-    with ProcessPoolExecutor(1) as executor, make_engine(executor, workers=None) as engine, at_most(PATIENCE):
-        with pytest.raises(WorkerError, match="died, and with it the executor"):
-            compute(numbers(9), at([4], "exits"), engine, store=store)
-        assert {0, 1, 2} <= set(store.done)
-
-
 # --- processes of our own --------------------------------------------------------------------------------------
 
 
@@ -170,14 +161,6 @@ def no_new_process():
     before = children()
     yield
     wait_for(lambda: children() <= before, 20)
-
-
-@pytest.mark.slow
-def test_processes_are_used_and_are_gone_afterwards():
-    with no_new_process(), make_engine("processes", workers=2) as engine:
-        assert engine.window == 6
-        done = compute(numbers(40), napping, engine)
-    assert done == results(40)
 
 
 @pytest.mark.slow
@@ -223,18 +206,6 @@ def test_workers_do_not_hear_control_c(executor):
     assert store.done == results(40)
 
 
-def run_script(text, *, seconds=PATIENCE):
-    return subprocess.run(
-        [sys.executable, "-"],
-        input=textwrap.dedent(text),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=seconds,
-        check=False,
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", ["processes", "dask"])
 def test_workers_that_cannot_start_are_one_clear_error(executor, tmp_path):
@@ -270,15 +241,6 @@ def test_workers_that_cannot_start_are_one_clear_error(executor, tmp_path):
 
 
 # --- what engines tell the driver ------------------------------------------------------------------------------
-
-
-def test_what_an_engine_says_when_it_is_looked_at_reaches_the_user(monkeypatch):
-    monkeypatch.setattr(driver, "_LOOK_SECONDS", 0.02)
-    said, sentences = [], iter(["no workers yet"])
-    with make_engine(None, workers=None) as engine:
-        engine.check = lambda: next(sentences, None)
-        compute(numbers(6), napping, engine, say=said.append)
-    assert said == ["no workers yet"]
 
 
 @pytest.mark.parametrize("workers_go_late", [False, True])
@@ -414,16 +376,6 @@ def test_the_command_says_one_line_and_ends(command, stranger, tmp_path):
     assert time.monotonic() - started < 30
 
 
-@pytest.mark.slow
-def test_an_absent_scheduler_is_reported_soon():
-    pytest.importorskip("distributed")
-    for address in ("tcp://127.0.0.1:1", "127.0.0.1:1", "nonsense://"):
-        started = time.monotonic()
-        with pytest.raises(OutputError, match=rf"no Dask scheduler answers at {address}.*dask scheduler"):
-            make_engine(f"dask:{address}", workers=None).__enter__()
-        assert time.monotonic() - started < 30
-
-
 @pytest.fixture
 def cluster():
     """A cluster of somebody else's; it tries a point on two workers before it says that it kills them."""
@@ -535,39 +487,7 @@ def test_workers_that_come_late_are_used(empty, monkeypatch):
 
 
 @pytest.mark.slow
-def test_control_c_without_workers_ends_at_once(empty, monkeypatch):
-    monkeypatch.setattr(module, "_QUIET_SECONDS", 1)
-    said = []
-
-    def say(sentence):
-        said.append(sentence)
-        signal.raise_signal(signal.SIGINT)
-
-    started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        run_on(empty, say)
-    assert time.monotonic() - started < 30  # half of what it waits for workers
-    assert [sentence for sentence in said if "finishing" in sentence] == []
-
-
-@pytest.mark.slow
 def test_the_address_of_a_worker_is_refused(cluster):
     (address, *_) = cluster.scheduler_info["workers"]
     with at_most(PATIENCE), pytest.raises(OutputError, match="what answers there is no scheduler"):
         make_engine(f"dask:{address}", workers=None).__enter__()
-
-
-@pytest.mark.slow
-def test_mpi_needs_mpiexec():
-    pytest.importorskip("mpi4py")
-    done = run_script(
-        """
-        from iclglass.numerics.errors import ParameterError
-        from iclglass.numerics.running.engines import make_engine
-        try:
-            make_engine("mpi", workers=None).__enter__()
-        except ParameterError as error:
-            print(error)
-        """
-    )
-    assert "MPI has one process, the driver, and no worker: start with mpiexec" in done.stdout

@@ -241,14 +241,15 @@ def test_who_kills_the_workers_is_found_where_the_others_go_on(poison, look, mon
     assert engine.company == 0
 
 
-def test_the_engine_is_looked_at_while_points_come_back(monkeypatch):
+def test_the_engine_is_looked_at_while_results_come_back_and_what_it_says_is_told(monkeypatch):
     """A cluster that grows would be fed as the small one that it was."""
     monkeypatch.setattr(driver, "_LOOK_SECONDS", 0.02)
-    looks = []
+    looks, said = [], []
     with make_engine(None, workers=None) as engine:
-        engine.check = lambda: looks.append(1)
-        compute(numbers(30), brief, engine)
+        engine.check = lambda: looks.append(1) or ("no workers yet" if len(looks) == 1 else None)
+        compute(numbers(30), brief, engine, say=said.append)
     assert len(looks) >= 3
+    assert said == ["no workers yet"]
 
 
 def test_all_points_poison():

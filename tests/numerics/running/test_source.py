@@ -144,7 +144,7 @@ def test_a_changed_number_is_another_program_and_names_its_module(changed_by):
         ("numerics.instance.exact", "import numpy as np\n", "import numpy as np\n_X = 1\n"),  # imported in a function
         ("validation.training.torch_backend", "import numpy as np\n", "import numpy as np\n_X = True\n"),
         ("numerics.generated_numpy", "return", "return 2 *"),
-        ("validation.sweeping.points", 'f"D={point.dimension} ', 'f"d={point.dimension} '),
+        ("validation.experiment", 'f"D={sizes.dimension} ', 'f"d={sizes.dimension} '),
     )
     assert changed_by(*edits) == {f"iclglass.{module}" for module, _, _ in edits}
 
