@@ -92,11 +92,11 @@ def check_header(
     >>> mine = header("sweep", {"ridge": 0.1}, {"numpy": "2.0"})
     >>> check_header("a.nc", header("training run", {}, {}), mine, anyway=False)
     Traceback (most recent call last):
-    iclglass.numerics.errors.OutputError: a.nc is an unfinished training run, not sweep: choose another output
+    iclglass.numerics.errors.OutputError: a.nc is an unfinished training run, not a sweep: choose another output
     """
     work, other = mine["format"].removeprefix("iclglass "), str(found.get("format"))
     if other != mine["format"]:
-        is_it = f"an unfinished {other[9:]}, not" if other.startswith("iclglass ") else "not an unfinished"
+        is_it = f"an unfinished {other[9:]}, not a" if other.startswith("iclglass ") else "not an unfinished"
         raise OutputError(f"{file} is {is_it} {work}: choose another output")
     if found.get("schema_version") != SCHEMA_VERSION:
         raise OutputError(

@@ -158,7 +158,7 @@ def change(path, statement, *values):
     ("name", "value", "message"),
     [
         ("schema_version", "99", r"of schema version 99, this program writes 5: finish it with"),
-        ("format", "iclglass validation", r"is an unfinished validation, not sweep: choose another output"),
+        ("format", "iclglass validation", r"is an unfinished validation, not a sweep: choose another output"),
         ("format", "another program's", r"is not an unfinished sweep: choose another output"),
     ],
 )
