@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from benchmarks.pairs import Pair
-from iclglass.numerics.blas import cores
 from iclglass.numerics.instance.features import FeatureOperator
+from iclglass.numerics.running.blas import cores
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.samplers.target import Target
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.pairs import Pair
-from iclglass.validation.sweeping.checkpoint import open_checkpoint
-from iclglass.validation.sweeping.driver import run_points
-from iclglass.validation.sweeping.engines import make_engine
-from iclglass.validation.sweeping.evaluation import PointResult, columns
+from iclglass.numerics.running.engines import make_engine
+from iclglass.numerics.running.resuming import program
+from iclglass.numerics.running.run import run
+from iclglass.numerics.running.store import Row, open_store
+from iclglass.validation.sweeping.evaluation import MODULES, columns
 from iclglass.validation.sweeping.grid import make_grid
 from iclglass.validation.sweeping.points import Point
 
@@ -19,12 +20,12 @@ POINT_SECONDS = 0.05
 _NAMES = columns("simulation", theory=True)
 
 
-def nothing(point: Point) -> PointResult:
+def nothing(point: Point) -> Row:
     """A point that costs nothing: what is left is handing it out, sending its result back, and writing it to disk."""
-    return PointResult((point.task_diversity,) * len(_NAMES), 0, "", 0.0)
+    return Row(np.full(len(_NAMES), point.task_diversity))
 
 
-def busy(point: Point) -> PointResult:
+def busy(point: Point) -> Row:
     """A point of 50 ms of processor time."""
     end = time.process_time() + POINT_SECONDS
     while time.process_time() < end:
@@ -35,17 +36,17 @@ def busy(point: Point) -> PointResult:
 def _points(count: int) -> tuple[Point, ...]:
     options = dict.fromkeys(("draws", "steps", "learning_rate", "tolerance"))
     given = {"task_diversity": np.linspace(1, 2, count), "context_length": 1.0}
-    shared = {"norm": "N", "road": "simulation", "samples": 2, "seed": 0, "theory": True, "method": None}
-    return make_grid(given, dimension=8, options=options, **shared).points
+    shared = {"road": "simulation", "samples": 2, "seed": 0, "theory": True, "method": None}
+    return make_grid(given | {"dimension": 8}, options=options, **shared).points
 
 
-def seconds_a_point(function: Callable[[Point], PointResult], count: int, executor: str, workers: int | None) -> float:
+def seconds_a_point(function: Callable[[Point], Row], count: int, executor: str, workers: int | None) -> float:
     """Wall time of one point of many, with a checkpoint on disk, once the workers are there."""
     with tempfile.TemporaryDirectory() as folder, make_engine(executor, workers=workers) as engine:
         for part, size in (("start", 8), ("timed", count)):
-            with open_checkpoint(Path(folder) / part, {}, points=size, columns=_NAMES) as checkpoint:
+            with open_store(Path(folder) / part, "sweep", {}, program(*MODULES), total=size) as store:
                 begun = time.perf_counter()
-                run_points(_points(size), function=function, checkpoint=checkpoint, engine=engine)
+                run(dict(enumerate(_points(size))), function, store=store, engine=engine)
                 ended = time.perf_counter()
     return (ended - begun) / count
 

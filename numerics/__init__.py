@@ -3,17 +3,15 @@
     errors           what a user can cause; the command line maps each to an exit code
     memory           work that cannot fit is refused
     arguments        what a user gives as numbers, arrays, counts, choices: checked and converted, for all functions
-    blas             one thread of BLAS, and threads of our own above it
+    status           what became of a point, in words
+    running          work that takes long: engines, the driver, the one file of unfinished work, BLAS on one thread
     last_row         which last feature and how many rows of weights at finite D
     sizes            P, N, K, lam and T at one dimension, and back: the only place of these formulas
     task_spectrum    covariance spectra of tasks
     parameters       Parameters, checked once; the table of names, ranges, defaults; DataArrays by name
     codegen          the only lambdify; writes generated_numpy and generated_mpmath
-    status           what became of a point, in words
     fixed_point      damped iteration and bracketed roots: knows no physics
     pool             finite pools of tasks
-    source           the modules that a result follows from, and digests of their code
-    resuming         what unfinished work must share with the run that goes on with it
     storage, archive datasets to and from netCDF, atomically, with provenance; arrays from .npz files
     solution         what the theory returns over a grid, by name
     precision        solve_digits(...): one point at any number of digits

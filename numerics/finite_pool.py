@@ -26,12 +26,12 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.blas import own_threads
 from iclglass.numerics.finite_observables import by_law, observables
 from iclglass.numerics.gamma_quadrature import scalar_nodes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import chunks
 from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts, TiltedPrompts
+from iclglass.numerics.running.blas import own_threads
 from iclglass.numerics.sizes import divisor, from_unscaled, to_unscaled
 
 __all__ = ["JUDGED", "average_over_pools", "mean_over_pools", "pool_controls", "solve_pools"]

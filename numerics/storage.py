@@ -5,6 +5,7 @@ through h5netcdf, with their provenance in one JSON string attribute.
 """
 
 import hashlib
+import io
 import json
 import mmap
 import os
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from iclglass.numerics.arguments import check_flag, check_path
 from iclglass.numerics.errors import OutputError, ParameterTypeError
-from iclglass.numerics.resuming import Program, described, program, versions
+from iclglass.numerics.running.resuming import Program, described, program, versions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,11 +33,13 @@ __all__ = [
     "PROVENANCE",
     "check_readable",
     "check_writable",
+    "from_bytes",
     "load",
     "one_error",
     "provenance",
     "replacing",
     "save",
+    "to_bytes",
     "uninterrupted",
     "without_time",
 ]
@@ -205,7 +208,7 @@ def replacing(path: str | Path, *, force: bool = False) -> Iterator[Path]:
             mask = os.umask(0)
             os.umask(mask)
             temporary.chmod(0o666 & ~mask)
-            temporary.replace(target)
+            _move(temporary, target, force=force)
             with suppress(OSError):
                 _sync(target.parent)
         finally:
@@ -221,6 +224,18 @@ def one_error(message: str, *kinds: type[BaseException]) -> Iterator[None]:
         raise
     except kinds as error:
         raise OutputError(f"{message}: {error}") from error
+
+
+def _move(temporary: Path, target: Path, *, force: bool) -> None:
+    """Put a file into its place; without ``force`` not where another run has put one meanwhile."""
+    if not force:
+        with suppress(OSError):  # a file system without hard links
+            try:
+                os.link(temporary, target)
+                return
+            except FileExistsError:
+                check_writable(target, force=False)
+    temporary.replace(target)
 
 
 def _sync(path: Path) -> None:
@@ -278,17 +293,35 @@ def save(dataset: "xr.Dataset | DatasetWithLines", path: str | Path, *, force: b
             f"dataset must be an xarray.Dataset, as sweep returns it, or a PhaseDiagram, got {type(dataset).__name__}"
         )
     check_flag("force", force)
+    with replacing(check_path("path", path), force=force) as temporary:
+        # Through memory: on a full disk HDF5 raises RuntimeError and crashes at exit, a plain write says ENOSPC.
+        content = to_bytes(dataset)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.write(_SEAL + hashlib.sha256(content).hexdigest().encode())
+
+
+def to_bytes(dataset: "xr.Dataset") -> bytes:
+    """A dataset as the bytes of a netCDF file."""
     checked = dataset.copy()
     for variable in checked.variables.values():
         # HDF5 filters chunks, which scalars, empty arrays and texts of any length do not have.
         if variable.size and variable.ndim and variable.dtype.kind in "biuf":
             variable.encoding = {**variable.encoding, "fletcher32": True, "contiguous": False}
-    with replacing(check_path("path", path), force=force) as temporary:
-        # Through memory: on a full disk HDF5 raises RuntimeError and crashes at exit, a plain write says ENOSPC.
-        content = checked.to_netcdf(engine="h5netcdf")
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.write(_SEAL + hashlib.sha256(content).hexdigest().encode())
+    return bytes(checked.to_netcdf(engine="h5netcdf"))
+
+
+def from_bytes(content: bytes) -> "xr.Dataset":
+    """The dataset that `to_bytes` was given.
+
+    >>> import xarray as xr
+    >>> from_bytes(to_bytes(xr.Dataset({"a": ("x", [1, 2])}))).a.values
+    array([1, 2])
+    """
+    import xarray as xr
+
+    with uninterrupted(), xr.open_dataset(io.BytesIO(content), engine="h5netcdf") as dataset:
+        return dataset.load()
 
 
 def load(path: str | Path) -> "xr.Dataset":

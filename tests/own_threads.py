@@ -1,6 +1,6 @@
 """A machine of any number of cores, for tests: BLAS has one thread there, so that nothing else differs."""
 
-from iclglass.numerics import blas
+from iclglass.numerics.running import blas
 
 
 class Library:

@@ -7,8 +7,8 @@ Data flow; every arrow is one function, every noun one small frozen dataclass:
     prompt_blocks    PromptBlocks                                the same in blocks, for workers: nobody holds all of it
     population       population_error      <- PromptMoments      exact errors on new prompts, at finite D and N
     observables      measure               -> Observables        order parameters, errors of a data set
+    experiment       evaluate              <- DataSet            one data set, drawn and measured: the task of a worker
     simulation       simulate              -> FiniteSizeSamples  independent data sets, several dimensions
-    checkpoint       open_checkpoint                             finished samples on disk, to resume from
     statistics                                                   standard errors, z-scores, thresholds
     finite_size      extrapolate           -> Extrapolation      value at 1/D -> 0
     verdict                                                      agree, disagree, inconclusive

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.parameters import PARAMETERS
-from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
+from iclglass.validation.simulation import Simulation
 from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS, combined, percent
 
 if TYPE_CHECKING:
@@ -87,42 +87,33 @@ class QuantityAgreement:
         return f"{self.threshold:.2f}" + (f" + {self.allowance:.2f}" if self.allowance > 0 else "")
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """Result of a cross-check: the parameters, the integers used, and one row a quantity.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Agreement(Simulation):
+    """Result of a cross-check: what was simulated, and one row a quantity.
 
-    dimensions, prompts, contexts : D, P, N.    order : degree of the polynomial in 1/D.
-    false_alarm : a correct theory fails with at most this probability.    rows : the quantities compared.
-    last_feature, last_row : the layer simulated, see `numerics.last_row`; one theory for all as D -> infinity.
-    largest_unseen_bias : the largest relative bias that may stay unseen in a quantity that agrees.
-    left_out : quantities that were not: at these parameters they repeat another one, do not exist or diverge.
-    compared_with : the theory's function, by its full name.
-    programs : which have drawn the data sets, in few words, where there are several.
-    task_counts : K; P where every prompt has its own task (distinct_tasks infinite).
-    test_contexts : tokens of a test prompt.    tasks : covariance spectrum, at D its D quantiles.
+    Parameters
+    ----------
+    order : int
+        Degree of the polynomial in 1/D.
+    false_alarm : float
+        A correct theory fails with at most this probability.
+    rows : tuple of QuantityAgreement
+        The quantities compared.
+    largest_unseen_bias : float
+        The largest relative bias that may stay unseen in a quantity that agrees.
+    left_out : tuple of str
+        Quantities that were not compared: at these parameters they repeat another one, do not exist or diverge.
+    compared_with : str
+        The theory's function, by its full name.
+    programs : tuple
+        Which have drawn the data sets, in few words, where there are several.
+
+    The theory is one for all layers as D -> infinity.
     """
 
-    task_diversity: float
-    context_length: float
-    label_noise: float
-    ridge: float
-    temperature: float
-    norm: str
-    seed: int
-    samples: int
-    dimensions: tuple[int, ...]
-    prompts: tuple[int, ...]
-    contexts: tuple[int, ...]
     order: int
     false_alarm: float
     rows: tuple[QuantityAgreement, ...]
-    distinct_tasks: float = math.inf
-    task_counts: tuple[int, ...] = ()
-    test_context_length: float | None = None
-    test_contexts: tuple[int, ...] = ()
-    tasks: TaskSpectrum = ISOTROPIC
-    last_feature: str = "unit-tokens"
-    last_row: bool = True
     largest_unseen_bias: float = LARGEST_UNSEEN_BIAS
     left_out: tuple[str, ...] = ()
     compared_with: str = ""
@@ -210,9 +201,10 @@ class Agreement:
 
     def to_dict(self) -> dict[str, object]:
         """Everything as JSON-safe values: NaN and infinities are None."""
-        plain = {name: _json_safe(value) for name, value in asdict(self).items()}
-        rows = [_json_safe({**asdict(row), "unseen": row.unseen}) for row in self.rows]
-        return {"schema_version": 1, "passed": self.passed, "sentence": self.sentence, **plain, "rows": rows}
+        plain = {name: getattr(self, name) for name in _TOLD} | {"tasks": asdict(self.tasks)}
+        rows = [{**asdict(row), "unseen": row.unseen} for row in self.rows]
+        told = {"schema_version": 1, "passed": self.passed, "sentence": self.sentence, **plain, "rows": rows}
+        return {name: _json_safe(value) for name, value in told.items()}
 
     def to_dataset(self) -> xr.Dataset:
         """The rows along ``quantity``, their sizes along ``dimension``, the fitted gap along ``power`` of 1/D.
@@ -238,6 +230,13 @@ class Agreement:
         attributes = {name: getattr(self, name) for name in ("norm", "last_feature", "samples", "seed", "false_alarm")}
         verdict = {True: "agree", False: "DISAGREE", None: "INCONCLUSIVE"}[self.passed]
         return xr.Dataset(variables, coordinates, {**attributes, "last_row": int(self.last_row), "verdict": verdict})
+
+
+_TOLD = (
+    *(*PARAMETERS, "norm", "last_feature", "last_row"),
+    *("seed", "samples", "dimensions", "prompts", "contexts", "task_counts", "test_contexts"),
+    *("order", "false_alarm", "largest_unseen_bias", "left_out", "compared_with", "programs"),
+)
 
 
 def _reason(row: QuantityAgreement) -> str:

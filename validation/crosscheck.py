@@ -20,23 +20,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import MOST, check_count, check_real
+from iclglass.numerics.arguments import check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.resuming import described
+from iclglass.numerics.parameters import PARAMETERS, Parameters, spelled_out
+from iclglass.numerics.running.resuming import described
 from iclglass.numerics.saddle_point import solve
-from iclglass.numerics.sizes import count, from_unscaled
+from iclglass.numerics.sizes import from_unscaled
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.agreement import POWER, Agreement, QuantityAgreement, SizeComparison
 from iclglass.validation.finite_size import extrapolate
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.pools import at_dimension
-from iclglass.validation.simulation import FiniteSizeSamples, simulate
+from iclglass.validation.simulation import FiniteSizeSamples, Simulation, simulate_all
 from iclglass.validation.statistics import (
     bonferroni_threshold,
     mean_and_error,
@@ -82,40 +84,60 @@ class Theory(Protocol):
     ) -> object: ...
 
 
+@spelled_out
 def validate(
+    parameters: Parameters | None = None,
+    /,
     *,
-    task_diversity: float,
-    context_length: float,
-    distinct_tasks: float = math.inf,
-    label_noise: float = 0.0,
-    ridge: float = 0.1,
-    temperature: float = 0.0,
-    test_context_length: float | None = None,
-    tasks: TaskSpectrum = ISOTROPIC,
     dimension: Sequence[int] = DIMENSIONS,
     samples: int = 32,
     seed: int = 0,
-    norm: str = "N",
-    last_feature: str = "unit-tokens",
-    last_row: bool = True,
     false_alarm: float = 0.01,
     largest_unseen_bias: float = LARGEST_UNSEEN_BIAS,
     theory: Theory = solve,
+    executor: Executor | str | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
     checkpoint: str | Path | None = None,
     fresh: bool = False,
     resume_anyway: bool = False,
+    **given: Any,
 ) -> Agreement:
-    """Simulate, extrapolate and compare with the theory; parameters as in `validation.simulation.simulate`.
+    """Simulate, extrapolate and compare with the theory.
 
-    dimension: at least two distinct ones; two cannot test the curvature in 1/D and make a weak check. false_alarm: a
-    correct theory fails with at most this probability, all quantities together. largest_unseen_bias: a quantity agrees
-    only if a bias of this share of it would have been seen with probability 0.9. theory: any function with the
-    signature `Theory`; where it gives no number (NaN) it is refused or disagrees, and never agrees.
-    Raises what `simulate` and `compare` raise; disagreement (`passed` is False) and too little power (`passed` is
-    None) are results, not errors.
+    Parameters
+    ----------
+    parameters : Parameters, optional
+        Or its fields as keywords: task_diversity, context_length, distinct_tasks, label_noise, ridge, temperature,
+        test_context_length, tasks, norm, last_feature, last_row; one point.
+    dimension : sequence of int
+        At least two distinct D >= 4 to extrapolate from; two cannot test the curvature in 1/D and make a weak check.
+    samples, seed : int
+        Data sets at each dimension, >= 2; of all random numbers, >= 0.
+    false_alarm : float
+        A correct theory fails with at most this probability, all quantities together.
+    largest_unseen_bias : float
+        A quantity agrees only if a bias of this share of it would have been seen with probability 0.9.
+    theory : Theory
+        What is held against the simulation; where it gives no number (NaN) it is refused or disagrees, and never
+        agrees.
+    executor, workers, progress, say, checkpoint, fresh, resume_anyway
+        Where data sets are drawn and kept, as in `validation.simulation.simulate_all`; the result does not depend on
+        it.
 
+    Returns
+    -------
+    Agreement
+        Disagreement (`passed` is False) and too little power (`passed` is None) are results, not errors.
+
+    Raises
+    ------
+    ParameterError, ParameterTypeError, OutputError, WorkerError, KeyboardInterrupt
+        As `validation.simulation.simulate_all` and `compare`.
+
+    Examples
+    --------
     >>> found = validate(task_diversity=2, context_length=1, dimension=(6, 8, 12), samples=16)
     >>> found.prompts, [row.quantity for row in found.rows]
     ((72, 128, 288), ['m', 'q', 'chi', 'e_icl', 'e_train', 'contrast', 'energy'])
@@ -131,46 +153,17 @@ def validate(
         )
     if not callable(theory):
         raise ParameterTypeError(f"theory must be a function, as iclglass.solve, got {type(theory).__name__}")
-    if isinstance(dimension, Sequence) and len(dimension) < 2:
-        raise ParameterError(f"dimension must hold at least 2 values to extrapolate in 1/D, got {list(dimension)}")
-    if isinstance(dimension, Sequence) and not isinstance(dimension, (str, bytes)):
-        dimension = tuple(check_count("dimension", size, minimum=2, maximum=MOST) for size in dimension)
-    if isinstance(dimension, tuple) and any(size < SMALLEST for size in dimension):
-        raise ParameterError(
-            f"dimension = {list(dimension)} must be >= {SMALLEST}: below, terms beyond the polynomial in 1/D are not "
-            "small and the stated false-alarm rate does not hold"
-        )
-    _refuse_undefined_theory(
-        task_diversity,
-        context_length,
-        distinct_tasks,
-        label_noise,
-        ridge,
-        temperature,
-        test_context_length,
-        tasks,
-        theory,
-    )
-    if isinstance(dimension, tuple):
-        # Known from the integers alone: said before anything is simulated.
-        _refuse_other_side(task_diversity, ridge, dimension, last_row)
-    found = simulate(
-        task_diversity=task_diversity,
-        context_length=context_length,
-        distinct_tasks=distinct_tasks,
-        label_noise=label_noise,
-        ridge=ridge,
-        temperature=temperature,
-        test_context_length=test_context_length,
-        tasks=tasks,
-        norm=norm,
-        last_feature=last_feature,
-        last_row=last_row,
-        dimensions=dimension,
-        samples=samples,
-        seed=seed,
+    simulation = Simulation.of(parameters, given, dimensions=dimension, samples=samples, seed=seed)
+    _refuse_dimensions(simulation)
+    _refuse_undefined_theory(simulation, theory)
+    _refuse_other_side(simulation)  # known from the integers alone: said before anything is simulated
+    (found,) = simulate_all(
+        {"": simulation},
+        simulation.drawn_from(),
+        executor=executor,
         workers=workers,
         progress=progress,
+        say=say,
         checkpoint=checkpoint,
         fresh=fresh,
         resume_anyway=resume_anyway,
@@ -178,34 +171,26 @@ def validate(
     return compare(found, false_alarm=false_alarm, largest_unseen_bias=largest_unseen_bias, theory=theory)
 
 
-def _refuse_undefined_theory(
-    task_diversity: float,
-    context_length: float,
-    distinct_tasks: float,
-    label_noise: float,
-    ridge: float,
-    temperature: float,
-    test_context_length: float | None,
-    tasks: TaskSpectrum,
-    theory: Theory,
-) -> None:
+def _refuse_dimensions(simulation: Simulation) -> None:
+    sizes = list(simulation.dimensions)
+    if len(sizes) < 2:
+        raise ParameterError(f"dimension must hold at least 2 values to extrapolate in 1/D, got {sizes}")
+    if sizes[0] < SMALLEST:
+        raise ParameterError(
+            f"dimension = {sizes} must be >= {SMALLEST}: below, terms beyond the polynomial in 1/D are not small and "
+            "the stated false-alarm rate does not hold"
+        )
+
+
+def _refuse_undefined_theory(simulation: Simulation, theory: Theory) -> None:
     """ParameterError, before anything is simulated, where the theory has no number: ridge = 0 at tau = 1."""
-    solution = theory(
-        task_diversity=np.array([check_real("task_diversity", task_diversity, minimum=0.0, above=True)]),
-        context_length=np.array([check_real("context_length", context_length, minimum=0.0, above=True)]),
-        distinct_tasks=distinct_tasks,
-        label_noise=label_noise,
-        ridge=ridge,
-        temperature=temperature,
-        test_context_length=test_context_length,
-        tasks=tasks,
-    )
+    solution = theory(**_law(simulation))
     found = {name: _number(solution, name) for name in QUANTITIES}["e_icl"]
     if not math.isfinite(found):
         raise ParameterError(
-            f"the theory has no finite e_icl at task_diversity = {task_diversity:g} and ridge = {ridge:g}, but {found} "
-            "(without ridge it diverges at the interpolation threshold, task_diversity = 1); use ridge > 0 "
-            "or another task_diversity, or mend the theory"
+            f"the theory has no finite e_icl at task_diversity = {simulation.task_diversity:g} and ridge = "
+            f"{simulation.ridge:g}, but {found} (without ridge it diverges at the interpolation threshold, "
+            "task_diversity = 1); use ridge > 0 or another task_diversity, or mend the theory"
         )
 
 
@@ -226,7 +211,7 @@ def compare(
     """
     largest_unseen_bias = check_largest_unseen_bias(largest_unseen_bias)
     predictions = _predictions(samples, theory)
-    _refuse_other_side(samples.task_diversity, samples.ridge, samples.dimensions, samples.last_row)
+    _refuse_other_side(samples)
     left_out = tuple(name for name in QUANTITIES if _is_left_out(name, samples, predictions[name]))
     compared = [name for name in QUANTITIES if name not in left_out]
     if "e_icl" not in compared or not _is_finite("e_icl", samples, predictions["e_icl"]):
@@ -247,27 +232,13 @@ def compare(
         for name in compared
     )
     return Agreement(
-        task_diversity=samples.task_diversity,
-        context_length=samples.context_length,
-        label_noise=samples.label_noise,
-        ridge=samples.ridge,
-        temperature=samples.temperature,
-        norm=samples.norm,
-        seed=samples.seed,
-        samples=samples.samples,
+        parameters=samples.parameters,
         dimensions=samples.dimensions,
-        prompts=samples.prompts,
-        contexts=samples.contexts,
+        samples=samples.samples,
+        seed=samples.seed,
         order=_order(samples.dimensions),
         false_alarm=false_alarm,
         rows=rows,
-        distinct_tasks=samples.distinct_tasks,
-        task_counts=samples.task_counts,
-        test_context_length=samples.test_context_length,
-        test_contexts=samples.test_contexts,
-        tasks=samples.tasks,
-        last_feature=samples.last_feature,
-        last_row=samples.last_row,
         largest_unseen_bias=largest_unseen_bias,
         left_out=left_out,
         compared_with=_named(theory),
@@ -304,29 +275,24 @@ def _order(dimensions: Sequence[int]) -> int:
     return 2 if len(dimensions) >= 3 else 1
 
 
+def _law(simulation: Simulation) -> dict[str, Any]:
+    """What the theory is asked for."""
+    return {name: getattr(simulation, name) for name in (*PARAMETERS, "tasks")}
+
+
 def _predictions(samples: FiniteSizeSamples, theory: Theory) -> dict[str, FloatArray]:
     """Quantity -> theory at the parameters asked for, then at the integers and eigenvalues of each dimension."""
-    law: dict[str, Any] = {
-        "task_diversity": np.array([samples.task_diversity]),
-        "context_length": np.array([samples.context_length]),
-        "distinct_tasks": samples.distinct_tasks,
-        "label_noise": samples.label_noise,
-        "ridge": samples.ridge,
-        "temperature": samples.temperature,
-        "test_context_length": samples.test_context_length,
-        "tasks": samples.tasks,
-    }
-    solutions = [theory(**law)]
-    for row, dimension in enumerate(samples.dimensions):
+    law, solutions = _law(samples), [theory(**_law(samples))]
+    for sizes in samples.sizes:
         pooled, tested = math.isfinite(samples.distinct_tasks), samples.test_context_length is not None
         whole = from_unscaled(
-            dimension,
-            prompts=np.array([samples.prompts[row]]),
-            context=np.array([samples.contexts[row]]),
-            task_count=samples.task_counts[row] if pooled else None,
-            test_context=samples.test_contexts[row] if tested else None,
+            sizes.dimension,
+            prompts=sizes.prompts,
+            context=sizes.context,
+            task_count=sizes.task_count if pooled else None,
+            test_context=sizes.test_context if tested else None,
         )
-        tasks = samples.tasks if samples.tasks is ISOTROPIC else at_dimension(samples.tasks, dimension)
+        tasks = samples.tasks if samples.tasks is ISOTROPIC else at_dimension(samples.tasks, sizes.dimension)
         solutions.append(theory(**law | whole | {"tasks": tasks}))
     return {name: np.array([_number(solution, name) for solution in solutions]) for name in QUANTITIES}
 
@@ -361,7 +327,6 @@ def _compare_quantity(
         return _disagreement(name, samples, predictions, bonferroni_threshold(false_alarm, comparisons))
     gap = extrapolate(samples.dimensions, values - predictions[1:, None], _order(samples.dimensions))
     threshold = bonferroni_threshold(false_alarm, comparisons, gap.dof)
-    means, errors = mean_and_error(values)
     round_off = ROUND_OFF * (1 + samples.label_noise)
     allowed = max(threshold * gap.standard_error + gap.truncation, round_off)
     bias = gap.truncation + smallest_detectable_bias(gap.standard_error, threshold, gap.dof, POWER)
@@ -380,34 +345,24 @@ def _compare_quantity(
         scale=scale,
         fit_p_value=gap.fit_p_value,
         coefficients=tuple(gap.coefficients.tolist()),
-        sizes=tuple(
-            SizeComparison(
-                dimension=dimension,
-                mean=float(mean),
-                standard_error=float(error),
-                theory=float(prediction),
-                z=z_score(float(mean - prediction), float(error)),
-            )
-            for dimension, mean, error, prediction in zip(
-                samples.dimensions, means, errors, predictions[1:], strict=True
-            )
-        ),
+        sizes=_sizes(samples, values, predictions),
     )
+
+
+def _sizes(samples: FiniteSizeSamples, values: FloatArray, predictions: FloatArray) -> tuple[SizeComparison, ...]:
+    """One quantity at each dimension; what is not finite there has an infinite z."""
+    found = []
+    for dimension, row, theory in zip(samples.dimensions, values, predictions[1:].tolist(), strict=True):
+        mean, error = map(float, mean_and_error(row)) if np.all(np.isfinite(row)) else (math.nan, math.nan)
+        z = z_score(mean - theory, error) if math.isfinite(mean - theory) else math.inf
+        found.append(SizeComparison(dimension=dimension, mean=mean, standard_error=error, theory=theory, z=z))
+    return tuple(found)
 
 
 def _disagreement(
     name: str, samples: FiniteSizeSamples, predictions: FloatArray, threshold: float
 ) -> QuantityAgreement:
     """The row of a quantity with a number that is not finite, in theory or simulation: it cannot agree."""
-    sizes = []
-    for index, dimension in enumerate(samples.dimensions):
-        values, prediction = samples.values[name][index], float(predictions[index + 1])
-        mean, error = (
-            (float(part) for part in mean_and_error(values)) if np.all(np.isfinite(values)) else (math.nan, math.nan)
-        )
-        gap = mean - prediction
-        z = z_score(gap, error) if math.isfinite(gap) else math.inf
-        sizes.append(SizeComparison(dimension=dimension, mean=mean, standard_error=error, theory=prediction, z=z))
     return QuantityAgreement(
         quantity=name,
         theory=float(predictions[0]),
@@ -422,22 +377,21 @@ def _disagreement(
         scale=math.nan,
         fit_p_value=math.nan,
         coefficients=(math.nan,) * (_order(samples.dimensions) + 1),
-        sizes=tuple(sizes),
+        sizes=_sizes(samples, samples.values[name], predictions),
     )
 
 
-def _refuse_other_side(task_diversity: float, ridge: float, dimensions: Sequence[int], last_row: bool) -> None:
+def _refuse_other_side(simulation: Simulation) -> None:
     """Without ridge the threshold with the last row is at P = n = D(D+1): just above tau = 1 a small D is below."""
-    if ridge > 0:
+    if simulation.ridge > 0:
         return
-    for dimension in dimensions:
-        prompts, spins = int(count("task_diversity", task_diversity, dimension)), dimension * (dimension + last_row)
-        if (task_diversity > 1) != (prompts > spins):
+    for sizes in simulation.sizes:
+        prompts, spins = sizes.prompts, sizes.dimension * (sizes.dimension + simulation.last_row)
+        if (simulation.task_diversity > 1) != (prompts > spins):
             raise ParameterError(
-                f"with ridge = 0, dimension {dimension} has {prompts} prompts for "
-                f"{spins} spins, on the other side of the interpolation threshold than "
-                f"task_diversity = {task_diversity:g} at infinite dimension; use larger dimensions "
-                "or ridge > 0"
+                f"with ridge = 0, dimension {sizes.dimension} has {prompts} prompts for {spins} spins, on the other "
+                f"side of the interpolation threshold than task_diversity = {simulation.task_diversity:g} at infinite "
+                "dimension; use larger dimensions or ridge > 0"
             )
 
 

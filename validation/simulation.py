@@ -2,93 +2,189 @@
 
 At dimension D there are P = round(tau D^2) prompts with N = round(alpha D) labelled tokens. Tasks come from a pool
 of K = round(kappa D), drawn anew for every data set, or are their own (kappa infinite). The integers used are part of
-the result. Every data set has its own random stream, fixed by (seed, D, sample index) and nothing else: any subset, in
-any order, gives the same numbers.
-
-Data sets are shared out to threads, each with a single-threaded BLAS: the linear algebra runs outside
-Python's lock, two threads with one BLAS thread each are several times faster than one with two on a busy
-machine, and the rounding does not depend on the number of workers.
+the result.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.arguments import (
-    LARGEST,
-    MOST,
-    check_callable,
-    check_choice,
-    check_count,
-    check_flag,
-    check_path,
-    check_real,
-)
-from iclglass.numerics.blas import cores, one_blas_thread
-from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
+from iclglass.numerics.arguments import LARGEST, MOST, check_callable, check_count, check_flag, check_path
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.linear_response import cheapest
-from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.parameters import real
-from iclglass.numerics.resuming import Program
-from iclglass.numerics.sizes import NORMS, sizes_at
-from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
-from iclglass.validation.checkpoint import open_checkpoint
-from iclglass.validation.observables import QUANTITIES, measure
-from iclglass.validation.pools import at_dimension, draw_pool
-from iclglass.validation.prompts import draw_prompts
+from iclglass.numerics.parameters import PARAMETERS, Given, Parameters, collected, spelled_out
+from iclglass.numerics.running.engines import make_engine
+from iclglass.numerics.running.resuming import Program, program
+from iclglass.numerics.running.run import run
+from iclglass.numerics.running.store import Key, Row, open_store
+from iclglass.numerics.sizes import Sizes
+from iclglass.validation.experiment import MODULES, DataSet, evaluate
+from iclglass.validation.observables import QUANTITIES
+from iclglass.validation.pools import at_dimension
 
-__all__ = ["FiniteSizeSamples", "estimate_memory", "simulate"]
+__all__ = ["FiniteSizeSamples", "Simulation", "estimate_memory", "simulate", "simulate_all"]
 
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class FiniteSizeSamples:
-    """Quantities of independent data sets at several dimensions, and all that is needed to draw them again.
+def _parameter(name: str) -> Any:
+    """A read-only attribute of `Simulation`: one of its parameters, a plain number."""
 
-    dimensions, prompts, contexts : D, P and N, the integers used, in ascending order of D.
-    values : quantity -> array (sizes, samples); names and scaling as in `validation.observables.Observables`.
-    task_counts : K, tasks in the pool of each dimension; P where every prompt has its own (distinct_tasks infinite).
-    last_feature, last_row : the layer, see `numerics.last_row`.
-    test_contexts : tokens in a test prompt; N if test_context_length is None.
-    tasks : covariance spectrum; at dimension D its D quantiles are used (`validation.pools.at_dimension`).
-    programs : which have drawn them, see `numerics.resuming`.
+    def value(self: Simulation) -> Any:
+        found = getattr(self.parameters, name)
+        return float(found) if isinstance(found, np.ndarray) else found
+
+    return property(value)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Simulation:
+    """Which independent data sets there are: those of one point, at several dimensions.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Of the point, with norm, layer and spectrum of tasks; its fields are attributes here, too.
+    dimensions : sequence of int
+        Distinct D >= 2; in ascending order.
+    samples, seed : int
+        Data sets at each dimension, >= 2; of all random numbers, >= 0.
+
+    Attributes
+    ----------
+    sizes : tuple of Sizes
+        The integers used at each dimension; prompts, contexts, task_counts and test_contexts are P, N, K (P where
+        every prompt has its own task) and the tokens of a test prompt.
+
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        Bad values; sizes that round to zero prompts, tokens or tasks; more tasks than prompts.
     """
 
-    task_diversity: float
-    context_length: float
-    label_noise: float
-    ridge: float
-    temperature: float
-    norm: str
-    seed: int
-    samples: int
+    parameters: Parameters
     dimensions: tuple[int, ...]
-    prompts: tuple[int, ...]
-    contexts: tuple[int, ...]
-    values: Mapping[str, FloatArray]
-    distinct_tasks: float
-    task_counts: tuple[int, ...]
-    test_context_length: float | None
-    test_contexts: tuple[int, ...]
-    tasks: TaskSpectrum
-    last_feature: str = "unit-tokens"
-    last_row: bool = True
-    programs: tuple[Program, ...] = ()
+    samples: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.parameters, Parameters):
+            raise ParameterTypeError(f"parameters must be Parameters, got {type(self.parameters).__name__}")
+        for name in PARAMETERS:
+            if getattr(self.parameters, name) is None:
+                continue
+            value = self.parameters.varying(name)
+            if value.ndim:
+                raise ParameterTypeError(f"{name} must be one number, got {value.size}")
+            if name in _LIMITED and value > LARGEST:
+                raise ParameterError(f"{name} must be at most {LARGEST:g} for data sets, got {value:g}")
+        checked: dict[str, object] = {
+            "dimensions": _check_dimensions(self.dimensions),
+            "samples": check_count(
+                "samples", self.samples, minimum=2, maximum=MOST, reason="a standard error needs two"
+            ),
+            "seed": check_count("seed", self.seed, minimum=0),
+        }
+        for name, number in checked.items():
+            object.__setattr__(self, name, number)
+        for sizes in self.sizes:
+            at_dimension(self.parameters.tasks, sizes.dimension)  # refuses a spectrum that nothing is left of
+
+    @classmethod
+    def of(cls, parameters: Parameters | None, given: Mapping[str, Any], **others: Any) -> Simulation:
+        """That of parameters, or of their fields by name; others : dimensions, samples and seed."""
+        return cls(parameters=collected(parameters, cast(Given, given)), **others)
+
+    task_diversity = _parameter("task_diversity")
+    context_length = _parameter("context_length")
+    distinct_tasks = _parameter("distinct_tasks")
+    label_noise = _parameter("label_noise")
+    ridge = _parameter("ridge")
+    temperature = _parameter("temperature")
+    test_context_length = _parameter("test_context_length")
+    tasks = _parameter("tasks")
+    norm = _parameter("norm")
+    last_feature = _parameter("last_feature")
+    last_row = _parameter("last_row")
+
+    @cached_property
+    def sizes(self) -> tuple[Sizes, ...]:
+        """The integers of each dimension."""
+        return tuple(self.parameters.at(dimension) for dimension in self.dimensions)
+
+    @property
+    def prompts(self) -> tuple[int, ...]:
+        """P of each dimension."""
+        return tuple(sizes.prompts for sizes in self.sizes)
+
+    @property
+    def contexts(self) -> tuple[int, ...]:
+        """N of each dimension."""
+        return tuple(sizes.context for sizes in self.sizes)
+
+    @property
+    def task_counts(self) -> tuple[int, ...]:
+        """K of each dimension."""
+        return tuple(sizes.task_count for sizes in self.sizes)
+
+    @property
+    def test_contexts(self) -> tuple[int, ...]:
+        """Tokens of a test prompt of each dimension."""
+        return tuple(sizes.test_context for sizes in self.sizes)
 
     @property
     def one_law(self) -> bool:
         """Whether new tasks and new prompts of the pretraining law are the same, so that e_idg = e_icl."""
         same_tasks = bool(np.all(self.tasks.test == self.tasks.pretraining))
         return math.isinf(self.distinct_tasks) and self.test_contexts == self.contexts and same_tasks
+
+    def drawn_from(self) -> dict[str, Any]:
+        """What a data set follows from beside its dimension and index, as JSON holds it."""
+        named = {name: getattr(self, name) for name in (*PARAMETERS, "norm", "last_feature", "last_row", "seed")}
+        kappa = "inf" if math.isinf(self.distinct_tasks) else self.distinct_tasks
+        return named | {"distinct_tasks": kappa, "tasks": self.tasks.record()}
+
+    def data_sets(self, name: str = "") -> dict[Key, DataSet]:
+        """Every data set by its key in a store, which begins with a name where several simulations share one."""
+        return {
+            f"{name}D={sizes.dimension} {index}": DataSet(self.parameters, sizes, self.seed, (sizes.dimension,), index)
+            for sizes in self.sizes
+            for index in range(self.samples)
+        }
+
+    def gathered(self, done: Mapping[Key, Row], name: str = "", programs: Iterable[Program] = ()) -> FiniteSizeSamples:
+        """The samples, from the rows of all `data_sets`."""
+        table = np.array([done[key].values for key in self.data_sets(name)])
+        table = table.reshape(len(self.dimensions), self.samples, len(QUANTITIES))
+        own = {field.name: getattr(self, field.name) for field in fields(Simulation)}
+        values = {quantity: table[:, :, column].copy() for column, quantity in enumerate(QUANTITIES)}
+        return FiniteSizeSamples(**own, values=values, programs=tuple(programs))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FiniteSizeSamples(Simulation):
+    """Quantities of the data sets of a simulation.
+
+    Parameters
+    ----------
+    values : mapping
+        Quantity -> array (sizes, samples); names and scaling as in `validation.observables.Observables`.
+    programs : tuple of Program
+        Which have drawn them, see `numerics.running.resuming`.
+    """
+
+    values: Mapping[str, FloatArray]
+    programs: tuple[Program, ...] = ()
 
 
 def estimate_memory(
@@ -109,185 +205,133 @@ def estimate_memory(
     return int(8 * (workers * (matrix + data) + results))
 
 
+@spelled_out
 def simulate(
+    parameters: Parameters | None = None,
+    /,
     *,
-    task_diversity: float,
-    context_length: float,
-    distinct_tasks: float = math.inf,
-    label_noise: float = 0.0,
-    ridge: float = 0.1,
-    temperature: float = 0.0,
-    test_context_length: float | None = None,
-    tasks: TaskSpectrum = ISOTROPIC,
-    norm: str = "N",
-    last_feature: str = "unit-tokens",
-    last_row: bool = True,
     dimensions: Sequence[int] = (16, 24, 32),
     samples: int = 32,
     seed: int = 0,
+    executor: Executor | str | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
     checkpoint: str | Path | None = None,
     fresh: bool = False,
     resume_anyway: bool = False,
+    **given: Any,
 ) -> FiniteSizeSamples:
-    """Draw and measure `samples` independent data sets at each dimension.
+    """Draw and measure independent data sets of one point at each of several dimensions.
 
-    task_diversity tau > 0, context_length alpha > 0, label_noise rho >= 0, ridge lam >= 0, temperature T >=
-    0 are the scaled parameters of the theory; dimensions are distinct and >= 2, samples >= 2, seed >= 0.
-    distinct_tasks kappa > 0: every data set has a pool of its own of K = round(kappa D) tasks, of which each prompt
-    draws one; infinite: every prompt has its own task. test_context_length: N/D of test prompts, by default as in
-    pretraining. tasks: covariance spectrum of tasks in pretraining and test. last_feature, last_row: the layer, see
-    `validation.prompts.draw_prompts`.
-    workers: threads, by default one for each core; the result does not depend on it, except through memory.
-    progress is called with (samples done, samples in all) after each. checkpoint is a file that keeps
-    finished samples (see `validation.checkpoint`); an interrupt leaves it complete up to the last one. resume_anyway:
-    take what another version of the program has left in it.
+    Parameters
+    ----------
+    parameters : Parameters, optional
+        Or its fields as keywords.
+    dimensions, samples, seed
+        As in `Simulation`.
+    executor, workers, progress, say, checkpoint, fresh, resume_anyway
+        As in `simulate_all`.
 
-    Raises ParameterError or ParameterTypeError for bad values, for sizes that round to zero prompts, tokens or tasks,
-    for more tasks than prompts, and when the memory estimate exceeds what is available; OutputError for an unusable
-    checkpoint file.
+    Returns
+    -------
+    FiniteSizeSamples
 
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        As `Simulation`, and what needs more memory than there is.
+    OutputError, WorkerError, KeyboardInterrupt
+        As `simulate_all`.
+
+    Examples
+    --------
     >>> found = simulate(task_diversity=2, context_length=1, dimensions=(4, 6), samples=3)
     >>> found.prompts, found.contexts, found.values["m"].shape
     ((32, 72), (4, 6), (2, 3))
     """
-    task_diversity = check_real("task_diversity", task_diversity, minimum=0.0, above=True)
-    context_length = check_real("context_length", context_length, minimum=0.0, above=True)
-    label_noise = check_real("label_noise", label_noise, minimum=0.0, maximum=LARGEST)
-    ridge = check_real("ridge", ridge, minimum=0.0, maximum=LARGEST)
-    distinct_tasks = _check_distinct_tasks(distinct_tasks)
-    if test_context_length is not None:
-        test_context_length = check_real(
-            "test_context_length", test_context_length, minimum=0.0, above=True, maximum=LARGEST
-        )
-    if not isinstance(tasks, TaskSpectrum):
-        raise ParameterTypeError(f"tasks must be a TaskSpectrum, got {type(tasks).__name__}")
-    temperature = check_real("temperature", temperature, minimum=0.0, maximum=LARGEST)
-    norm = check_choice("norm", norm, NORMS)
-    layer = LastRow(last_feature, last_row).to_dict()
-    seed = check_count("seed", seed, minimum=0)
-    samples = check_count("samples", samples, minimum=2, maximum=MOST, reason="a standard error needs two")
-    dimensions = _check_dimensions(dimensions)
-    check_callable("progress", progress)
+    simulation = Simulation.of(parameters, given, dimensions=dimensions, samples=samples, seed=seed)
+    (found,) = simulate_all(
+        {"": simulation},
+        simulation.drawn_from(),
+        executor=executor,
+        workers=workers,
+        progress=progress,
+        say=say,
+        checkpoint=checkpoint,
+        fresh=fresh,
+        resume_anyway=resume_anyway,
+    )
+    return found
+
+
+def simulate_all(
+    simulations: Mapping[str, Simulation],
+    origin: Mapping[str, Any],
+    *,
+    executor: Executor | str | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+    checkpoint: str | Path | None = None,
+    fresh: bool = False,
+    resume_anyway: bool = False,
+) -> list[FiniteSizeSamples]:
+    """The samples of several simulations, one list of tasks for all of them.
+
+    Parameters
+    ----------
+    simulations : mapping
+        Name -> simulation; the names begin the keys in the checkpoint.
+    origin : mapping
+        All that the data sets follow from beside their keys.
+    executor, workers
+        Where data sets are drawn, as in `validation.sweeping.sweep.sweep_simulated`; the result does not depend on it.
+    progress, say : callable, optional
+        Called with (data sets done, data sets in all), and with a sentence on what happens.
+    checkpoint : path, optional
+        A file that keeps finished data sets (`numerics.running.store`), and is kept: it serves any list of dimensions
+        and any number of samples of the same point and seed.
+    fresh, resume_anyway : bool
+        Drop what the checkpoint holds; take what another version of the program has left in it.
+
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        Bad values; what needs more memory than there is; a checkpoint of other parameters.
+    OutputError
+        An unusable checkpoint; workers or a scheduler that are not there.
+    WorkerError
+        A worker died each time that it drew a data set.
+    KeyboardInterrupt
+        After Ctrl-C.
+    """
+    for callback, function in (("progress", progress), ("say", say)):
+        check_callable(callback, function)
     check_flag("fresh", fresh)
     check_flag("resume_anyway", resume_anyway)
     if checkpoint is not None:
         check_path("checkpoint", checkpoint)
-    scaled = {
-        "task_diversity": task_diversity,
-        "context_length": context_length,
-        "distinct_tasks": distinct_tasks,
-        "test_context_length": test_context_length,
-    }
-    sizes = [sizes_at(dimension, scaled) for dimension in dimensions]
-    spectra = {dimension: at_dimension(tasks, dimension) for dimension in dimensions}
-    threads = check_count("workers", cores() if workers is None else workers, minimum=1, maximum=MOST)
-    _refuse_memory(dimensions[-1], sizes[-1].prompts, ridge, len(sizes), samples, threads)
-
-    parameters: dict[str, object] = {
-        **scaled,
-        "distinct_tasks": "inf" if math.isinf(distinct_tasks) else distinct_tasks,  # infinity is not JSON
-        "label_noise": label_noise,
-        "ridge": ridge,
-        "temperature": temperature,
-        "tasks": tasks.record(),
-        "norm": norm,
-        **layer,
-        "seed": seed,
-    }
-
-    def draw_and_measure(row: int, index: int) -> dict[str, float]:
-        at, dimension, spectrum = sizes[row], dimensions[row], spectra[dimensions[row]]
-        rng = np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(dimension, index)))
-        covariance, pool = spectrum.pretraining, None
-        if math.isfinite(distinct_tasks):
-            pool = draw_pool(dimension=dimension, count=at.task_count, spectrum=covariance, rng=rng)
-        data = draw_prompts(
-            dimension=dimension,
-            context=at.context,
-            prompts=at.prompts,
-            label_noise=label_noise,
-            norm=norm,
-            last_feature=last_feature,
-            last_row=last_row,
-            tasks=pool,
-            spectrum=None if pool is not None or np.all(covariance == 1) else covariance,
-            rng=rng,
-        )
-        found = measure(
-            data,
-            ridge=ridge,
-            temperature=temperature,
-            test_spectrum=None if np.all(spectrum.test == 1) else spectrum.test,
-            test_context=at.test_context,
-        )
-        return asdict(found)
-
-    values = {name: np.full((len(sizes), samples), math.nan) for name in QUANTITIES}
-    finished, total = 0, len(sizes) * samples
-    opened = open_checkpoint(checkpoint, parameters, fresh=fresh, resume_anyway=resume_anyway)
-    with opened as store, one_blas_thread():
-        threads_pool = ThreadPoolExecutor(max_workers=threads)
-        try:
-            pending = {}
-            for row, dimension in enumerate(dimensions):
-                for index in range(samples):
-                    known = store.done.get((dimension, index))
-                    if known is not None and not set(QUANTITIES) <= set(known):
-                        raise OutputError(
-                            f"checkpoint {checkpoint} is damaged: its sample {index} of dimension {dimension} lacks "
-                            f"{', '.join(sorted(set(QUANTITIES) - set(known)))}; choose another path"
-                        )
-                    if known is None:
-                        job = threads_pool.submit(draw_and_measure, row, index)
-                        pending[job] = row, dimension, index
-                        continue
-                    for name in QUANTITIES:
-                        values[name][row, index] = known[name]
-                    finished += 1
-            if progress is not None and finished:
-                progress(finished, total)
-            for job in as_completed(pending):
-                row, dimension, index = pending[job]
-                found = job.result()
-                store.append((dimension, index), found)
-                for name in QUANTITIES:
-                    values[name][row, index] = found[name]
-                finished += 1
-                if progress is not None:
-                    progress(finished, total)
-        finally:  # after an interrupt or an error: finish what runs, start nothing more
-            threads_pool.shutdown(wait=True, cancel_futures=True)
-    return FiniteSizeSamples(
-        task_diversity=task_diversity,
-        context_length=context_length,
-        label_noise=label_noise,
-        ridge=ridge,
-        temperature=temperature,
-        norm=norm,
-        seed=seed,
-        samples=samples,
-        dimensions=dimensions,
-        prompts=tuple(at.prompts for at in sizes),
-        contexts=tuple(at.context for at in sizes),
-        values=values,
-        distinct_tasks=distinct_tasks,
-        task_counts=tuple(at.task_count for at in sizes),
-        test_context_length=test_context_length,
-        test_contexts=tuple(at.test_context for at in sizes),
-        tasks=tasks,
-        last_feature=last_feature,
-        last_row=last_row,
-        programs=tuple(store.programs),
-    )
+    # The engine first: one that is not there must not cost what was finished.
+    with make_engine(executor, workers=workers) as engine:
+        for each in simulations.values():
+            _refuse_memory(each, workers or 1)
+        tasks = {key: task for name, each in simulations.items() for key, task in each.data_sets(name).items()}
+        with open_store(
+            checkpoint,
+            "simulation",
+            origin,
+            program(*MODULES),
+            total=len(tasks),
+            width=len(QUANTITIES),
+            fresh=fresh,
+            resume_anyway=resume_anyway,
+        ) as store:
+            run(tasks, evaluate, store=store, engine=engine, progress=progress, say=say)
+            return [each.gathered(store.done, name, store.programs) for name, each in simulations.items()]
 
 
-def _check_distinct_tasks(value: float) -> float:
-    array = real("distinct_tasks", value)
-    if array.ndim:
-        raise ParameterTypeError(f"distinct_tasks must be one number, got {array.size}")
-    return float(array)
+_LIMITED = ("label_noise", "ridge", "temperature", "test_context_length")
 
 
 def _check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
@@ -304,12 +348,19 @@ def _check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _refuse_memory(dimension: int, prompts: int, ridge: float, sizes: int, samples: int, workers: int) -> None:
+def _refuse_memory(simulation: Simulation, workers: int) -> None:
+    largest, count, samples = simulation.sizes[-1], len(simulation.sizes), simulation.samples
     needed = estimate_memory(
-        dimension=dimension, prompts=prompts, ridge=ridge, sizes=sizes, samples=samples, workers=workers
+        dimension=largest.dimension,
+        prompts=largest.prompts,
+        ridge=simulation.ridge,
+        sizes=count,
+        samples=samples,
+        workers=workers,
     )
     check_memory(
         needed,
-        what=f"{sizes} x {samples} samples up to dimension {dimension} with {prompts} prompts on {workers} workers",
+        what=f"{count} x {samples} samples up to dimension {largest.dimension} with {largest.prompts} prompts on "
+        f"{workers} workers",
         remedy="use smaller dimensions, fewer samples or fewer workers",
     )

@@ -19,7 +19,7 @@ def validation_outputs(folder: Path) -> dict[str, Path]:
         "table": folder / "validation.json",
         "text": folder / "validation.txt",
         "picture": folder / "extrapolation.png",
-        "samples": folder / "samples.jsonl",
+        "samples": folder / "samples.checkpoint",
     }
 
 

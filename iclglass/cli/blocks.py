@@ -5,7 +5,7 @@ from typing import Any
 
 from iclglass.cli.data_set import drawn, finite_theory
 from iclglass.cli.options import given, some
-from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, check_outputs, keeping, print_json, say, say_written
+from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, check_outputs, print_json, say, say_written
 from iclglass.cli.progress import bar
 from iclglass.cli.solution import named, print_solution
 from iclglass.numerics.errors import ParameterError
@@ -24,10 +24,10 @@ def solve_blocks(values: Mapping[str, Any]) -> int:
     from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.instance.distributed import solve_distributed
     from iclglass.numerics.instance.storage import load_solution, save_solution
+    from iclglass.numerics.running.engines import engine_name, make_engine
+    from iclglass.numerics.running.executor import EngineExecutor
+    from iclglass.numerics.running.store import checkpoint_path
     from iclglass.validation.prompt_blocks import PromptBlocks, measure_blocks
-    from iclglass.validation.sweeping.checkpoint import checkpoint_path
-    from iclglass.validation.sweeping.engine_executor import EngineExecutor
-    from iclglass.validation.sweeping.engines import engine_name, make_engine
 
     if unused := given(*_IN_MEMORY):
         raise ParameterError(f"{', '.join(unused)} needs the data set in memory: leave it out with --blocks")
@@ -44,7 +44,7 @@ def solve_blocks(values: Mapping[str, Any]) -> int:
     probes = values["probes"] or 0
     initial = None if values["start"] is None else load_solution(values["start"])
     engine_of = make_engine(engine_name(values["dask"]), workers=values["workers"], tries=_TRIES)
-    with engine_of as engine, keeping(checkpoint), bar("steps") as advance:
+    with engine_of as engine, bar("steps") as advance:
         workers = EngineExecutor(engine, say)
         total = limits.get("max_iterations")
         solution = solve_distributed(

@@ -93,6 +93,11 @@ UNSEEN = option(
 SEED = option("--seed SEED", INTEGER, "seed of all random numbers, >= 0", default=0)
 JSON = switch("--json", "print one JSON object")
 FORCE = switch("--force", "replace existing files")
+ENGINE = (
+    option("--workers", INTEGER, "processes; the result does not depend on it (default: 1)"),
+    option("--dask local|ADDRESS", TEXT, "compute on Dask: a cluster on this machine, or that of a scheduler"),
+    switch("--mpi", "compute on the processes of an MPI job (mpiexec ... -m mpi4py.futures)"),
+)
 ANYWAY = switch(
     "--resume-anyway", "go on with what another version of this program has left unfinished; the result says so"
 )

@@ -52,17 +52,6 @@ def made(folder: Path) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def keeping(path: str | Path | None) -> Iterator[None]:
-    """Have an interrupt of the block say that finished work is kept, if there is such a file or folder by then."""
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        if path is not None and Path(path).exists():
-            interrupt.add_note("what was finished is kept")
-        raise
-
-
 def check_outputs(
     values: Mapping[str, Any], forms: Mapping[str, tuple[str, ...]], *, resumed: Collection[str] = ()
 ) -> None:

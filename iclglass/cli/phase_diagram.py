@@ -6,7 +6,7 @@ from typing import Any
 from iclglass.cli.kinds import TEXT
 from iclglass.cli.options import command, option, swept, theory
 from iclglass.cli.progress import bar
-from iclglass.cli.sweep import check_files, finish
+from iclglass.cli.sweep import alone, finish
 
 __all__ = ["phase_diagram"]
 
@@ -32,12 +32,11 @@ def phase_diagram(**values: Any) -> int:
     out = Path(values["out"])
     if values["plot"] is None and out.name:
         values["plot"] = str(out.with_suffix(".png"))
-    check_files(values)
-    with bar("solving") as advance:
+    with alone(values), bar("solving") as advance:
         diagram = phase_diagram(**theory(values), lines=list(values["line"]) or None, progress=advance)
-    figure = draw_phase_diagram(diagram, observable=values["observable"])
-    save(diagram.to_dataset(), values["out"], force=values["force"])
-    save_figure(figure, values["plot"], force=values["force"])
+        figure = draw_phase_diagram(diagram, observable=values["observable"])
+        save(diagram.to_dataset(), values["out"], force=values["force"])
+        save_figure(figure, values["plot"], force=values["force"])
     for line in diagram.lines:
         vertices = sum(len(part) for part in line.parts)
         where = f"{vertices} points in {len(line.parts)} parts" if vertices else "does not cross this grid"

@@ -93,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # OutputError included: it is an OSError.
         return _fail(str(error), EXIT_FILE)
     except KeyboardInterrupt as interrupt:
-        notes = getattr(interrupt, "__notes__", [])  # of `output.keeping`
-        print("; ".join(["iclglass: interrupted", *dict.fromkeys(notes)]), file=sys.stderr)
+        # Where something was kept, the interrupt says so.
+        print(f"iclglass: interrupted{f'; {interrupt}' if interrupt.args else ''}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception:
         traceback.print_exc()

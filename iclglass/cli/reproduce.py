@@ -8,7 +8,7 @@ import click
 
 from iclglass.cli.kinds import DIR, TEXT
 from iclglass.cli.options import ANYWAY, FORCE, JSON, SEED, UNSEEN, command, option
-from iclglass.cli.output import judged, keeping, made, print_json
+from iclglass.cli.output import judged, made, print_json
 from iclglass.cli.progress import bar
 
 __all__ = ["reproduce"]
@@ -59,7 +59,7 @@ def reproduce(**values: Any) -> int:
     folder = Path(values["out"])
     verdicts = {}
     skipped: dict[str, str] = {}
-    with keeping(folder), made(folder):
+    with made(folder):
         for number, name in enumerate(names, start=1):
             print(f"{name} ({number} of {len(names)}): {get(name).title}", file=sys.stderr)
             try:

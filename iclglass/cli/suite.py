@@ -5,20 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from iclglass.cli.options import given
-from iclglass.cli.output import judged, keeping, made, print_json, to_json
+from iclglass.cli.output import judged, made, print_json, say, to_json
 from iclglass.cli.progress import bar
 from iclglass.numerics.errors import ParameterError
 
 __all__ = ["run_suite_command"]
 
-_TAKEN = ("suite", "seed", "largest_unseen_bias", "workers", "out", "force", "resume_anyway", "json")
+_TAKEN = ("suite", "seed", "largest_unseen_bias", "workers", "dask", "mpi", "out", "force", "resume_anyway", "json")
 
 
 def run_suite_command(values: Mapping[str, Any]) -> int:
     """Run or resume the suite; writes suite.json and validation.html beside the finished samples."""
+    from iclglass.numerics.running.engines import engine_name
     from iclglass.numerics.storage import check_writable, replacing
     from iclglass.validation.suite.page import SAID, write_suite_page
-    from iclglass.validation.suite.suite import run_suite
+    from iclglass.validation.suite.suite import SAMPLES, run_suite
     from iclglass.validation.verdict import word
 
     if other := given(*(name for name in values if name not in _TAKEN)):
@@ -26,18 +27,21 @@ def run_suite_command(values: Mapping[str, Any]) -> int:
     folder = Path(values["out"])
     record, page = folder / "suite.json", folder / "validation.html"
     # Results follow from the samples beside them; without samples they are someone else's.
-    force = values["force"] or (folder / "point-01.jsonl").exists()
+    force = values["force"] or (folder / SAMPLES).exists()
     for path in (record, page):
         if path.exists():
             check_writable(path, force=force)
-    with keeping(folder), made(folder), bar("simulating") as advance:
+    with made(folder), bar("simulating") as advance:
         result = run_suite(
             values["suite"],
             seed=values["seed"],
             largest_unseen_bias=values["largest_unseen_bias"],
             folder=folder,
+            executor=engine_name(values["dask"], mpi=values["mpi"]),
             workers=values["workers"],
             progress=advance,
+            say=say,
+            fresh=values["force"],
             resume_anyway=values["resume_anyway"],
         )
     with replacing(record, force=True) as temporary:

@@ -3,20 +3,21 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
-from iclglass.cli.options import ANYWAY, JSON, command, given, option, some, swept, switch, theory
-from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, check_outputs, keeping, print_json, say, say_written
+from iclglass.cli.options import ANYWAY, ENGINE, JSON, command, given, option, some, swept, switch, theory
+from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, check_outputs, print_json, say, say_written
 from iclglass.cli.progress import bar
 from iclglass.numerics.errors import ParameterError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["check_files", "finish", "sweep"]
+__all__ = ["alone", "check_files", "finish", "sweep"]
 
 _OPTIONS = ("method", "draws", "steps", "learning_rate", "tolerance")
 _SHOWN = 5
@@ -48,9 +49,7 @@ _ONLY_SIMULATED = (*_OF_DATA_SETS, *_OPTIONS, "workers", "dask", "mpi", "resume_
     option("--steps", INTEGER, "training, message-passing: most steps (default: 100000; the method's)"),
     option("--learning-rate", NUMBER, "training: step size (default: half the largest stable one)"),
     option("--tolerance", NUMBER, "training, message-passing: relative residual to reach"),
-    option("--workers", INTEGER, "processes; the result does not depend on it (default: 1)"),
-    option("--dask local|ADDRESS", TEXT, "compute on Dask: a cluster on this machine, or that of a scheduler"),
-    switch("--mpi", "compute on the processes of an MPI job (mpiexec ... -m mpi4py.futures)"),
+    *ENGINE,
     ANYWAY,
     option("--status", FILE, "say how far the sweep with this output is, and nothing else", is_eager=True),
     JSON,
@@ -75,15 +74,25 @@ def sweep(**values: Any) -> int:
     from iclglass.numerics.storage import save
     from iclglass.numerics.sweep import sweep
 
-    check_files(values)
-    with bar("solving") as advance:
+    with alone(values), bar("solving") as advance:
         dataset = sweep(**theory(values), progress=advance)
-    # Drawn before anything is written: a grid that cannot be drawn leaves no half of the output behind.
-    figure = draw_sweep(dataset, observable=values["observable"]) if values["plot"] is not None else None
-    save(dataset, values["out"], force=values["force"])
-    if figure is not None:
-        save_figure(figure, values["plot"], force=values["force"])
+        # Drawn before anything is written: a grid that cannot be drawn leaves no half of the output behind.
+        figure = draw_sweep(dataset, observable=values["observable"]) if values["plot"] is not None else None
+        save(dataset, values["out"], force=values["force"])
+        if figure is not None:
+            save_figure(figure, values["plot"], force=values["force"])
     return finish(dataset, values)
+
+
+@contextmanager
+def alone(values: Mapping[str, Any]) -> Iterator[None]:
+    """Refuse outputs that cannot be written, and hold theirs against other sweeps until they are."""
+    from iclglass.numerics.running.store import checkpoint_path, locked
+
+    check_files(values)
+    with locked(checkpoint_path(values["out"])):
+        check_files(values)  # again: another sweep may have ended while we waited for its lock
+        yield
 
 
 def check_files(values: Mapping[str, Any], **more: Any) -> None:
@@ -122,7 +131,8 @@ def _status_counts(dataset: "xr.Dataset") -> dict[str, int]:
 def _simulate(values: Mapping[str, Any]) -> int:
     """Run or resume a simulated sweep; writes its netCDF file and picture."""
     from iclglass.numerics.plotting import draw_sweep, save_figure
-    from iclglass.validation.sweeping.checkpoint import checkpoint_path
+    from iclglass.numerics.running.engines import engine_name
+    from iclglass.numerics.running.store import checkpoint_path
     from iclglass.validation.sweeping.evaluation import refuse_undrawable
     from iclglass.validation.sweeping.sweep import sweep_simulated
 
@@ -135,14 +145,14 @@ def _simulate(values: Mapping[str, Any]) -> int:
     law = theory(values)
     if values["plot"] is not None:
         refuse_undrawable(values["simulate"], values["observable"], law)
-    with keeping(checkpoint_path(out)), bar("points") as advance:
+    with bar("points") as advance:
         dataset = sweep_simulated(
             **law,
             **some(values, ("samples", "seed")),
             **{name: values[name] for name in _OPTIONS},
             road=values["simulate"],
             theory=not values["without_theory"],
-            executor=_engine(values),
+            executor=engine_name(values["dask"], mpi=values["mpi"]),
             workers=values["workers"],
             out=out,
             force=values["force"],
@@ -155,14 +165,6 @@ def _simulate(values: Mapping[str, Any]) -> int:
         save_figure(figure, values["plot"], force=True)
     say_written(out, values["plot"])
     return _finish_simulated(dataset, values)
-
-
-def _engine(values: Mapping[str, Any]) -> str | None:
-    if values["dask"] is not None and values["mpi"]:
-        raise ParameterError("--dask and --mpi are two engines: choose one")
-    from iclglass.validation.sweeping.engines import engine_name
-
-    return "mpi" if values["mpi"] else engine_name(values["dask"])
 
 
 def _finish_simulated(dataset: "xr.Dataset", values: Mapping[str, Any]) -> int:

@@ -12,7 +12,6 @@ from iclglass.cli.output import (
     EXIT_DONE,
     EXIT_NOT_CONVERGED,
     check_outputs,
-    keeping,
     print_json,
     print_parameters,
     say_written,
@@ -66,7 +65,7 @@ def train(**values: Any) -> int:
     source = data_set(values, rng)
     theory = _ground_state_theory(source, values)
     options = some(values, _TRAINED)
-    with keeping(values["out"]), bar("training") as advance:
+    with bar("training") as advance:
         result = train(
             source.instance,
             **options,

@@ -5,8 +5,21 @@ from typing import Any
 
 from iclglass.cli.agreement import agreement_text, validation_outputs, write_validation
 from iclglass.cli.kinds import DIR, INTEGER, INTEGERS, NUMBER, TEXT
-from iclglass.cli.options import ANYWAY, FORCE, JSON, LAYER, NORM, SEED, UNSEEN, command, option, parameters, theory
-from iclglass.cli.output import judged, keeping, made, print_json, refuse_existing, say_written
+from iclglass.cli.options import (
+    ANYWAY,
+    ENGINE,
+    FORCE,
+    JSON,
+    LAYER,
+    NORM,
+    SEED,
+    UNSEEN,
+    command,
+    option,
+    parameters,
+    theory,
+)
+from iclglass.cli.output import judged, made, print_json, refuse_existing, say, say_written
 from iclglass.cli.progress import bar
 from iclglass.cli.suite import run_suite_command
 
@@ -24,7 +37,7 @@ _PASSED_ON = ("samples", "seed", "false_alarm", "largest_unseen_bias", "workers"
     *LAYER,
     option("--false-alarm RATE", NUMBER, "probability, at most, that a correct theory fails", default=0.01),
     UNSEEN,
-    option("--workers", INTEGER, "threads; the result does not depend on it (default: one a core)"),
+    *ENGINE,
     option(
         "--suite standard|full",
         TEXT,
@@ -50,6 +63,7 @@ def validate(**values: Any) -> int:
     """
     if values["suite"] is not None:
         return run_suite_command(values)
+    from iclglass.numerics.running.engines import engine_name
     from iclglass.validation.crosscheck import validate
 
     folder = Path(values["out"])
@@ -57,9 +71,14 @@ def validate(**values: Any) -> int:
     # Results follow from the samples beside them; without samples they are someone else's.
     if not values["force"] and not outputs["samples"].exists():
         refuse_existing(outputs.values())
-    with keeping(folder), made(folder), bar("simulating") as advance:
+    with made(folder), bar("simulating") as advance:
         agreement = validate(
-            **theory(values, *_PASSED_ON), progress=advance, checkpoint=outputs["samples"], fresh=values["force"]
+            **theory(values, *_PASSED_ON),
+            executor=engine_name(values["dask"], mpi=values["mpi"]),
+            progress=advance,
+            say=say,
+            checkpoint=outputs["samples"],
+            fresh=values["force"],
         )
     write_validation(agreement, outputs)
     if values["json"]:

@@ -9,7 +9,6 @@ krylov           solves with the response matrix without storing it
 blocks           a data set in row blocks, and sums over them: what runs on workers
 distributed      the same solves with the blocks on workers: `solve_distributed`
 solve            `solve_instance`, the one entry to the solvers in memory; solution: what they return
-solve_checkpoint an unfinished solve by conjugate gradients on disk
 exact            linear algebra: Cholesky when n or P is small, conjugate gradients when not
 gamp             messages on the prompts
 spin_by_spin     messages on the pairs of spins: with the reaction term, and as published

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_count
-from iclglass.numerics.blas import pin_blas
 from iclglass.numerics.instance.data import Instance, check_instance
+from iclglass.numerics.running.blas import pin_blas
 
 __all__ = [
     "BLOCK_PROMPTS",

@@ -12,7 +12,7 @@ from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.memory import chunks
-from iclglass.numerics.resuming import digest
+from iclglass.numerics.running.resuming import digest
 from iclglass.numerics.sizes import NORMS, divisor
 
 __all__ = ["Instance", "check_instance"]

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,15 +34,16 @@ from iclglass.numerics.arguments import (
     check_solver,
     check_type,
 )
-from iclglass.numerics.blas import one_blas_thread
-from iclglass.numerics.errors import ParameterError, WorkerError
+from iclglass.numerics.errors import OutputError, ParameterError, WorkerError
 from iclglass.numerics.instance.blocks import BlockSource, BlockTask, Sums, added, block_sums, clear_cache, this_process
 from iclglass.numerics.instance.exact import MAX_ITERATIONS, check_probes, krylov_measure
 from iclglass.numerics.instance.features import zero_modes
+from iclglass.numerics.instance.krylov import KrylovState
 from iclglass.numerics.instance.solution import InstanceSolution
-from iclglass.numerics.instance.solve_checkpoint import SolveCheckpoint
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.resuming import digest, generator_digest, program
+from iclglass.numerics.running.blas import one_blas_thread
+from iclglass.numerics.running.resuming import ANEW, digest, generator_digest, program
+from iclglass.numerics.running.state import kept_state
 from iclglass.numerics.storage import check_writable
 
 __all__ = ["CACHE_BYTES", "TASKS", "DistributedFeatures", "solve_distributed"]
@@ -58,6 +58,10 @@ CACHE_BYTES = 256 * 2**20
 
 _ARRAYS = 13
 """Of the size of the weights, held at once by the driver."""
+
+_WORK = "solve by conjugate gradients"
+_SAVE_EVERY = 30.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,13 +266,18 @@ def solve_distributed(
                 "tasks": min(features.tasks, source.blocks),
             }
             here = program(__name__, type(source).__module__)
-            store = (
-                None
-                if checkpoint is None
-                else SolveCheckpoint(checkpoint, identity, here, fresh=fresh, resume_anyway=resume_anyway)
-            )
             limits = {"beta": beta, "max_iterations": limit, "probes": probes, "rng": generator_digest(rng)}
-            with nullcontext() if store is None else store.kept():
+            keeping = kept_state(
+                checkpoint,
+                _WORK,
+                identity,
+                here,
+                arrays=vars,
+                every=_SAVE_EVERY,
+                fresh=fresh,
+                resume_anyway=resume_anyway,
+            )
+            with keeping as kept:
                 solution = krylov_measure(
                     features,
                     fields,
@@ -279,14 +288,36 @@ def solve_distributed(
                     max_iterations=limit,
                     rng=np.random.default_rng(rng),
                     initial=start,
-                    resumed=None if store is None else store.load((1, *fields.shape)),
-                    keep=None if store is None else store.keep,
+                    resumed=_resumed(checkpoint, kept.found, (1, *fields.shape)),
+                    keep=None if checkpoint is None else kept.keep,
                     progress=progress,
                 )
-            programs = () if store is None else tuple(store.programs)
+            programs = () if checkpoint is None else tuple(kept.store.programs)
             return replace(solution, parameters=identity | limits, programs=programs)
     finally:
         clear_cache()  # this process may have other uses for its memory
+
+
+def _resumed(
+    checkpoint: str | Path | None, arrays: dict[str, NDArray[Any]], shape: tuple[int, ...]
+) -> KrylovState | None:
+    """The state of a former run for weights of a shape (K, D+1, D); OutputError: arrays that no solve has written."""
+    if not arrays:
+        return None
+    try:
+        state = KrylovState(**arrays)
+        part = (len(state.active), *shape[1:])
+        wanted = {"weights": shape, "residual": shape, "correction": shape, "direction": part, "remainder": part}
+        wanted |= {"product": part[:1], "target": shape[:1], "history": state.history.shape[:1]}
+        for name, size in wanted.items():
+            array = arrays[name]
+            if array.dtype != np.float64 or array.shape != size or not np.isfinite(array).all():
+                raise ValueError(f"{name} is not an array of finite doubles of shape {size}")
+        if state.active.dtype != np.int64 or not set(state.active.tolist()) <= set(range(shape[0])):
+            raise ValueError("active names systems that there are not")
+    except (ValueError, TypeError) as error:
+        raise OutputError(f"{checkpoint} is damaged ({error}): {ANEW} begins anew") from error
+    return state
 
 
 def _start(initial: InstanceSolution, features: DistributedFeatures, ridge0: float) -> FloatArray:

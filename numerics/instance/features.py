@@ -12,8 +12,8 @@ a layer without last row: W is then (D, D), and n = D^2.
 
 Every product runs over the prompts a block at a time. A block and its temporaries stay in the cache, and S^T S W needs
 one pass over the data instead of two: two matrix products of P D^2 multiplications each, and little else. Blocks are
-given to threads of our own (`numerics.blas`). What is a block, and the order of the sum over them, do not depend on how
-many there are: nor do the bits of the result.
+given to threads of our own (`numerics.running.blas`). What is a block, and the order of the sum over them, do not
+depend on how many there are: nor do the bits of the result.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.running.blas import own_threads
 
 __all__ = ["FeatureOperator", "zero_modes"]
 

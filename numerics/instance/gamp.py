@@ -28,13 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_real, check_solver
-from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.features import zero_modes
 from iclglass.numerics.instance.solution import InstanceSolution, diverged_solution, pack_solution
 from iclglass.numerics.instance.spin_glass import energy
 from iclglass.numerics.instance.stability import gamp_radius, reactions
+from iclglass.numerics.running.blas import own_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

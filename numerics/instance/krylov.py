@@ -20,8 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.blas import own_threads
 from iclglass.numerics.instance.data import Instance
+from iclglass.numerics.running.blas import own_threads
 
 __all__ = ["KrylovSolution", "KrylovState", "ResponseFeatures", "dots", "relative_residual", "response_solve"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from iclglass.numerics.finite_observables import log_units
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
-from iclglass.numerics.resuming import Program
+from iclglass.numerics.running.resuming import Program
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,7 +43,7 @@ class InstanceSolution:
     history : (iterations,), the residual or the change at each step.
     last_feature : of the data set, see `numerics.last_row`; the unit of the last row's weights in free_energy.
     parameters : all that it follows from, plain values by the names of the solver's arguments; of arrays and random
-        numbers a digest.    programs : which have worked on it one after another, see `numerics.resuming`.
+        numbers a digest.    programs : which have worked on it one after another, see `numerics.running.resuming`.
 
     A diverged solution has NaN mean and variance, never a number that is not a solution.
     """

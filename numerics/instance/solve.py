@@ -13,7 +13,7 @@ from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance, check_instance
 from iclglass.numerics.instance.solution import InstanceSolution
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.resuming import generator_digest
+from iclglass.numerics.running.resuming import generator_digest
 
 __all__ = ["METHODS", "solve_instance"]
 

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_real
-from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.numerics.last_row import LastRow
+from iclglass.numerics.running.blas import own_threads
 from iclglass.numerics.spectrum import marchenko_pastur_edges, stieltjes
 
 __all__ = [

@@ -17,7 +17,7 @@ from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.data import Instance, check_instance
 from iclglass.numerics.instance.solution import InstanceSolution
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
-from iclglass.numerics.resuming import Program
+from iclglass.numerics.running.resuming import Program
 from iclglass.numerics.sizes import NORMS
 from iclglass.numerics.storage import PROVENANCE, load, provenance, replacing, save
 

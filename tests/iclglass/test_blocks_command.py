@@ -1,7 +1,6 @@
 """``iclglass instance --blocks``: the same means as in memory, resumable, on workers; what does not go with it."""
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import psutil
 import pytest
 
 from iclglass import load_solution, solve_instance
-from iclglass.numerics.instance.solve_checkpoint import SolveCheckpoint
+from iclglass.numerics.running.state import KeptState
 from iclglass.validation.prompt_blocks import PromptBlocks
 from tests.iclglass.conftest import refused
 
@@ -44,9 +43,7 @@ def test_a_solve_that_was_cut_short_goes_on_from_its_file(run):
     assert again["e_icl"] == pytest.approx(anew["e_icl"], abs=AGREEMENT)
 
 
-@pytest.mark.parametrize("way", [KeyboardInterrupt, SystemExit])
-def test_an_interrupted_solve_goes_on_with_the_same_command(run, monkeypatch, way):
-    """Ctrl-C keeps the last step; a kill what was last saved."""
+def test_an_interrupted_solve_goes_on_with_the_same_command(run, monkeypatch):
     whole = run(f"{BLOCKS} --json")[1]
     calls = []
 
@@ -54,27 +51,20 @@ def test_an_interrupted_solve_goes_on_with_the_same_command(run, monkeypatch, wa
         calls.append(len(state.history))
         keep(self, state)
         if len(calls) == 12:
-            raise way(9)
+            raise KeyboardInterrupt
 
-    keep = SolveCheckpoint.keep
-    if way is SystemExit:
-        monkeypatch.setattr(SolveCheckpoint, "kept", lambda self: nullcontext())
-        monkeypatch.setattr("iclglass.numerics.instance.solve_checkpoint._SAVE_EVERY", 0.0)
+    keep = KeptState.keep
     with monkeypatch.context() as patched:
-        patched.setattr(SolveCheckpoint, "keep", stops)
-        if way is SystemExit:
-            with pytest.raises(SystemExit):
-                run(f"{BLOCKS} --out b.nc")
-        else:
-            code, _, err = run(f"{BLOCKS} --out b.nc")
-            assert code == 130
-            assert "what was finished is kept" in err
+        patched.setattr(KeptState, "keep", stops)
+        code, _, err = run(f"{BLOCKS} --out b.nc")
+        assert code == 130
+        assert "what was finished is kept in b.nc.checkpoint" in err
     assert sorted(path.name for path in Path().iterdir()) == ["b.nc.checkpoint"]
     code, _, err = run(f"{BLOCKS} --ridge0 0.03 --out b.nc")
     assert code == 2
-    assert "b.nc.checkpoint is an unfinished solve of other parameters: ridge0 is 0.02 there and 0.03 here" in err
+    assert "of other parameters: ridge0 is 0.02 there and 0.03 here" in err
     with monkeypatch.context() as patched:
-        patched.setattr(SolveCheckpoint, "keep", lambda self, state: calls.append(len(state.history)))
+        patched.setattr(KeptState, "keep", lambda self, state: calls.append(len(state.history)))
         code, out, err = run(f"{BLOCKS} --out b.nc --json")
     assert (code, out) == (0, whole)
     assert "going on from b.nc.checkpoint" in err
@@ -86,7 +76,7 @@ def test_force_begins_anew(run):
     Path("b.nc.checkpoint").write_text("something else")
     code, _, err = run(f"{BLOCKS} --out b.nc")
     assert code == 5
-    assert "b.nc.checkpoint is damaged or not" in err
+    assert "b.nc.checkpoint is not an unfinished solve" in err
     assert run(f"{BLOCKS} --out b.nc --force")[0] == 0
 
 
@@ -116,8 +106,8 @@ def test_a_killed_worker_costs_a_task_on_dask_and_a_second_start_on_processes(ru
             killed.append(next(child for child in children if any("spawn_main" in part for part in child.cmdline())))
             killed[0].kill()
 
-    keep = SolveCheckpoint.keep
-    monkeypatch.setattr(SolveCheckpoint, "keep", kills)
+    keep = KeptState.keep
+    monkeypatch.setattr(KeptState, "keep", kills)
     command = f"{BLOCKS} --workers 2 {engine} --out b.nc --json"
     code, out, err = run(command)
     assert killed

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pty
+import random
 import re
 import shlex
 import signal
@@ -29,8 +30,9 @@ from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.solution import OBSERVABLES
 from iclglass.numerics.storage import PROVENANCE, load
 from iclglass.replica import derivation
-from iclglass.validation import crosscheck, simulation
+from iclglass.validation import crosscheck, experiment
 from tests.iclglass.conftest import process, refused
+from tests.numerics.running.killing import PROGRAM, mpi_launcher, rows, running, wait_for
 
 DONE, INTERNAL, USAGE, NOT_CONVERGED, DISAGREE, FILE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 POINT = "--tau 2 --alpha 1"
@@ -42,7 +44,7 @@ MAP = "phase-diagram --tau 0.5:4:8 --alpha 0.3:20:7:log --lam 0.01 --out a.nc"
 QUANTITIES = [*OBSERVABLES, "residual", "error_bound"]
 PNG = b"\x89PNG\r\n\x1a\n"
 SCRIPT = Path(sys.executable).with_name("iclglass")
-OUTPUTS = ["extrapolation.png", "samples.jsonl", "validation.json", "validation.txt"]
+OUTPUTS = ["extrapolation.png", "samples.checkpoint", "validation.json", "validation.txt"]
 
 
 @pytest.fixture(autouse=True)
@@ -354,7 +356,7 @@ def test_validate_prints_the_table_and_writes_it_with_json_too(run):
         assert re.search(rf"^ *{name} .* yes ", out, re.M)
     assert Path("iclglass-validation/validation.txt").read_text() in out
     assert Path("iclglass-validation/extrapolation.png").read_bytes().startswith(PNG)
-    assert len(Path("iclglass-validation/samples.jsonl").read_text().splitlines()) == 1 + 3 * 8
+    assert len(rows("iclglass-validation/samples")) == 3 * 8
 
     code, out, _ = run(f"{SMALL} --json")
     record = strict(out)
@@ -428,18 +430,63 @@ def test_a_broken_theory_exits_4_and_says_where(run, monkeypatch):
     assert run(command)[0] == DONE
 
 
-def test_the_result_depends_on_the_seed_and_not_on_workers_or_the_order_of_dimensions(run):
+def test_the_result_depends_on_the_seed_and_not_on_the_order_of_dimensions(run):
     one = run(f"{SMALL} --json --out one --workers 1")[1]
-    assert run(f"{SMALL} --dimension 12,6,8 --json --out two --workers 3")[1] == one
+    assert run(f"{SMALL} --dimension 12,6,8 --json --out two")[1] == one
     assert run(f"{SMALL} --json --out three --seed 1")[1] != one
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [("--workers", "2"), ("--dask", "local", "--workers", "2"), ("--mpi",)])
+def test_validate_has_the_bits_of_the_serial_run_on_every_engine(engine):
+    if "--dask" in engine:
+        pytest.importorskip("distributed")
+    command = (*SMALL.split(), "--json", "--out")
+    with running(*command, "one", folder=Path.cwd()) as process:
+        code, one, err = process.finish()
+        assert code == DONE, err
+    launcher = mpi_launcher() if "--mpi" in engine else PROGRAM
+    with running(*command, "two", *engine, folder=Path.cwd(), launcher=launcher) as process:
+        code, two, err = process.finish()
+        assert code == DONE, err
+    assert two == one
+    bits = [{key: value for key, (_, value) in rows(f"{folder}/samples").items()} for folder in ("one", "two")]
+    assert bits[0] == bits[1]
+    assert len(bits[0]) == 24
+
+
+@pytest.mark.slow
+def test_a_validation_killed_five_times_resumes_to_the_same_bits():
+    """R1: SIGKILL of the driver at random moments, resumed each time; no finished data set is lost."""
+    command = ("validate", *POINT.split(), "--dimension", "8,12,16", "--samples", "100", "--largest-unseen-bias", "100")
+    command = (*command, "--json", "--out")
+    chance, kept = random.Random(5), {}
+    for _ in range(5):
+        before = len(kept)
+        with running(*command, "v", "--workers", "2", folder=Path.cwd()) as process:
+            wait_for(lambda: len(rows("v/samples")) > before or process.process.poll() is not None)  # noqa: B023
+            time.sleep(chance.uniform(0.0, 0.1))
+            assert process.process.poll() is None, process.finish()
+            process.kill()
+            wait_for(lambda: not process.relatives(), 20)
+        found = rows("v/samples")
+        assert kept.items() <= found.items()
+        kept = found
+    assert 0 < len(kept) < 300
+    outputs = []
+    for folder, workers in (("v", "2"), ("whole", "1")):
+        with running(*command, folder, "--workers", workers, folder=Path.cwd()) as process:
+            outputs.append(process.finish())
+    assert outputs[0][:2] == outputs[1][:2]
+    assert outputs[0][0] == DONE, outputs[0]
 
 
 def test_samples_of_other_parameters_are_refused_by_name_and_kept(run):
     assert run(f"{SMALL} --out v")[0] == DONE
-    before = Path("v/samples.jsonl").read_bytes(), Path("v/validation.json").read_bytes()
+    before = Path("v/samples.checkpoint").read_bytes(), Path("v/validation.json").read_bytes()
     refused(run, f"{SMALL} --lam 0.2 --out v", USAGE, "ridge is 0.1 there and 0.2 here")
     refused(run, f"{SMALL} --samples 1 --out v --force", USAGE)  # a bad value costs no finished samples
-    assert (Path("v/samples.jsonl").read_bytes(), Path("v/validation.json").read_bytes()) == before
+    assert (Path("v/samples.checkpoint").read_bytes(), Path("v/validation.json").read_bytes()) == before
     assert run(f"{SMALL} --lam 0.2 --out v --force")[0] == DONE
     assert strict(Path("v/validation.json").read_text())["ridge"] == 0.2
 
@@ -448,7 +495,7 @@ def test_samples_of_other_parameters_are_refused_by_name_and_kept(run):
     ("name", "message"),
     [
         *((name, "--force") for name in ("validation.json", "validation.txt", "extrapolation.png")),
-        ("samples.jsonl", "is not a checkpoint of this program"),
+        ("samples.checkpoint", "is not an unfinished simulation"),
     ],
 )
 def test_a_file_that_no_validation_made_is_not_overwritten(run, name, message):
@@ -461,25 +508,30 @@ def test_a_file_that_no_validation_made_is_not_overwritten(run, name, message):
 
 def test_an_interrupted_validation_keeps_its_samples_and_resumes_to_the_same_result(run, monkeypatch):
     assert run(f"{SMALL} --out whole")[0] == DONE
+
+    @contextlib.contextmanager
+    def interrupting(label):
+        def advance(done, total):
+            if done == 10:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    with monkeypatch.context() as patch:
+        patch.setattr("iclglass.cli.validate.bar", interrupting)
+        code, out, err = run(f"{SMALL} --out v")
+    said = "what was finished is kept in v/samples.checkpoint: the same command goes on from there"
+    assert (code, out, err) == (INTERRUPTED, "", f"iclglass: interrupted; {said}\n")
+    assert files() == ["v/samples.checkpoint", *in_folder("whole")]
+    assert len(rows("v/samples")) == 10
+
     drawn = []
-    measure = simulation.measure
-
-    def interrupted(data, **options):
-        drawn.append(1)
-        if len(drawn) == 11:
-            raise KeyboardInterrupt
-        return measure(data, **options)
-
-    monkeypatch.setattr(simulation, "measure", interrupted)
-    code, out, err = run(f"{SMALL} --out v --workers 1")
-    assert (code, out, err) == (INTERRUPTED, "", "iclglass: interrupted; what was finished is kept\n")
-    assert files() == ["v/samples.jsonl", *in_folder("whole")]
-    assert len(Path("v/samples.jsonl").read_text().splitlines()) == 1 + 10
+    measure = experiment.measure
+    monkeypatch.setattr(experiment, "measure", lambda data, **options: drawn.append(1) or measure(data, **options))
     for again in (14, 0):
-        del drawn[:]
-        drawn += [1] * 100
+        drawn.clear()
         assert run(f"{SMALL} --out v")[0] == DONE
-        assert len(drawn) - 100 == again
+        assert len(drawn) == again
     for name in OUTPUTS[2:]:
         assert Path("v", name).read_bytes() == Path("whole", name).read_bytes(), name
 
@@ -505,29 +557,21 @@ def test_an_interrupt_that_keeps_nothing_does_not_say_so(run, monkeypatch, line,
 
 @pytest.mark.slow
 def test_control_c_of_a_real_process_keeps_its_samples_and_resumes():
-    line = f"validate {POINT} --dimension 10,14,20 --samples 60 --workers 1 --largest-unseen-bias 100 --out"
-    command = [sys.executable, "-m", "iclglass", *line.split()]
+    line = f"validate {POINT} --dimension 10,14,20 --samples 60 --largest-unseen-bias 100 --out"
     # A shell may start tests with SIGINT ignored, which children inherit.
     default = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    running = subprocess.Popen([*command, "v"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **default)
-    samples = Path("v/samples.jsonl")
-    deadline = time.monotonic() + 60
-    while not (samples.exists() and samples.read_text().count("\n") > 5):
-        assert running.poll() is None, running.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
-    assert running.returncode == INTERRUPTED
-    assert (out, err) == ("", "iclglass: interrupted; what was finished is kept\n")
-    kept = samples.read_text()
-    assert 5 < kept.count("\n") < 1 + 180
-    assert kept.endswith("\n")
-    assert files() == ["v/samples.jsonl"]
+    command = [sys.executable, "-m", "iclglass", *line.split(), "v"]
+    begun = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **default)
+    wait_for(lambda: len(rows("v/samples")) > 5 or begun.poll() is not None, 60)
+    begun.send_signal(signal.SIGINT)
+    out, err = begun.communicate(timeout=60)
+    assert (begun.returncode, out) == (INTERRUPTED, "")
+    assert err.startswith("iclglass: interrupted; what was finished is kept in v/samples.checkpoint")
+    assert 5 < len(rows("v/samples")) < 180
+    assert not Path("v/validation.json").exists()
     for folder in ("v", "whole"):
         done = iclglass_process(f"{line} {folder}")
         assert done.returncode == DONE, done.stderr
-    assert samples.read_text().startswith(kept)
     assert Path("v/validation.json").read_bytes() == Path("whole/validation.json").read_bytes()
 
 
@@ -690,7 +734,7 @@ def test_a_file_is_no_folder(run, command):
     assert Path("taken").read_text() == "precious"
 
 
-@pytest.mark.parametrize("name", ["report.html", "sweep.nc", "samples.jsonl"])
+@pytest.mark.parametrize("name", ["report.html", "sweep.nc", "samples.checkpoint"])
 def test_the_demo_refuses_existing_files_before_any_work(run, name):
     Path("d").mkdir()
     Path("d", name).write_text("precious")

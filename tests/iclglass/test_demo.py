@@ -15,7 +15,7 @@ from tests.iclglass.conftest import process
 pytestmark = pytest.mark.slow
 
 PICTURES = ["extrapolation.png", "phase-diagram.png", "sweep.png"]
-FILES = sorted([*PICTURES, *["derivation.tex", "phase-diagram.nc", "report.html", "samples.jsonl", "sweep.nc"]])
+FILES = sorted([*PICTURES, *["derivation.tex", "phase-diagram.nc", "report.html", "samples.checkpoint", "sweep.nc"]])
 FILES += ["validation.json", "validation.txt"]
 
 

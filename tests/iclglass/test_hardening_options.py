@@ -154,10 +154,11 @@ def steps_of_chains(transition, start, *_rest, warmup, draws, thin, **_options):
     return (warmup + draws * thin) * getattr(transition, "steps", 1) * start.shape[0] / 10
 
 
-def work_of_data_sets(dimension, prompts, _ridge, sizes, samples, _workers):
+def work_of_data_sets(simulation, _workers):
     """Of their linear algebra, in multiplications."""
-    few, many = sorted((prompts, dimension**2))
-    return sizes * samples * few**2 * many
+    largest = simulation.sizes[-1]
+    few, many = sorted((largest.prompts, largest.dimension**2))
+    return len(simulation.sizes) * simulation.samples * few**2 * many
 
 
 @pytest.fixture
@@ -170,11 +171,11 @@ def without_work(monkeypatch):
     for name in iclglass.__all__:
         getattr(iclglass, name)
     from iclglass.numerics import finite_size, precision, saddle_point, sweep
+    from iclglass.numerics.running import engines
     from iclglass.validation import prompts, simulation
     from iclglass.validation.paper import reproduce
     from iclglass.validation.samplers import sampling
     from iclglass.validation.suite import suite
-    from iclglass.validation.sweeping import engines
     from iclglass.validation.sweeping import sweep as simulated
     from iclglass.validation.training import loop
 
@@ -199,9 +200,9 @@ def without_work(monkeypatch):
     monkeypatch.setattr("iclglass.cli.demo.say", cut)
     monkeypatch.setattr("iclglass.numerics.plotting.draw_extrapolation", cut)
     monkeypatch.setattr("iclglass.numerics.plotting.sweeps.draw_map", cut)
-    monkeypatch.setattr(suite, "_run", cut)
-    monkeypatch.setattr(reproduce._Store, "whole", cut)
-    monkeypatch.setattr(simulated, "run_points", cut)
+    monkeypatch.setattr(suite, "simulate_all", cut)
+    monkeypatch.setattr(reproduce, "open_store", cut)
+    monkeypatch.setattr(simulated, "run", cut)
     monkeypatch.setattr(engines, "_DaskEngine", cut)
     monkeypatch.setattr(engines, "_ProcessEngine", cut)
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", cut)

@@ -101,7 +101,7 @@ def test_validate_reports_its_layer(run, flags, layer):
     # samples of one layer are not continued as those of another
     code, _, err = run(f"{line} {'' if flags else LAYERS[1][0]}")
     assert code in (USAGE, FILE), err
-    assert "samples.jsonl" in err
+    assert "samples.checkpoint" in err
 
 
 def test_tokens_of_ones_own(run, flags, layer):

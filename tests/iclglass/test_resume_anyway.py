@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import iclglass
-from iclglass.numerics import resuming
 from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.running import resuming
 from iclglass.numerics.storage import PROVENANCE
 from iclglass.validation.suite import suite
 from iclglass.validation.suite.points import SCALES, Scale, points
@@ -36,7 +36,7 @@ def swept(folder, **options):
 
 
 def compared(folder, **options):
-    found = iclglass.validate(**COMPARED, checkpoint=folder / "samples.jsonl", **options).to_dict()
+    found = iclglass.validate(**COMPARED, checkpoint=folder / "samples", **options).to_dict()
     return [row["extrapolated"] for row in found["rows"]], found["programs"]
 
 
@@ -85,32 +85,6 @@ def test_work_of_another_version_is_refused_or_resumed_and_said_to_be(work, tmp_
     assert len(programs) == 2
     assert programs[0]["source"] != programs[1]["source"]
     assert all(programs[0][name] == programs[1][name] for name in ("iclglass", "numpy", "scipy"))
-
-
-@pytest.mark.parametrize("work", [swept, compared, trained, solved])
-def test_what_was_resumed_once_goes_on_unasked_and_the_first_version_must_ask_again(
-    work, tmp_path, other_version, monkeypatch
-):
-    with pytest.raises(KeyboardInterrupt):
-        work(tmp_path, progress=stop)
-    with monkeypatch.context() as patched:
-        patched.setattr(resuming, "code_digests", lambda *roots: {MODULE: "1"})
-        with pytest.raises(KeyboardInterrupt):
-            work(tmp_path, progress=after(3), resume_anyway=True)
-        with pytest.raises(KeyboardInterrupt):
-            work(tmp_path, progress=after(4))
-    with pytest.raises(OutputError, match="--resume-anyway"):
-        work(tmp_path)
-    _, programs = work(tmp_path, resume_anyway=True)
-    assert [each["source"] == programs[0]["source"] for each in programs] == [True, False, True]
-
-
-def after(count):
-    def progress(done, *_):
-        if done >= count:
-            raise KeyboardInterrupt
-
-    return progress
 
 
 def test_a_suite_takes_the_samples_of_another_version_and_says_so(tmp_path, other_version, monkeypatch):
@@ -166,18 +140,3 @@ def test_the_option_is_refused_where_nothing_is_resumed(run):
     code, _, err = run("instance", *SIZES, "--beta", "1", "--resume-anyway")
     assert code == 2
     assert "--resume-anyway needs --blocks" in err
-
-
-@pytest.mark.parametrize(("work", "name"), [(trained, "run.npz"), (solved, "c")])
-def test_work_in_an_earlier_format_is_named_with_what_to_do(work, name, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        work(tmp_path, progress=stop)
-    with np.load(tmp_path / name) as file:
-        arrays = dict(file)
-    arrays["header"] = np.array(json.dumps(json.loads(str(arrays["header"])) | {"schema_version": 0}))
-    with (tmp_path / name).open("wb") as stream:
-        np.savez(stream, **arrays)
-    with pytest.raises(
-        OutputError, match=r"of schema version 0, .* finish it with the program that began it, or --force"
-    ):
-        work(tmp_path, resume_anyway=True)

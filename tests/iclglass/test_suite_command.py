@@ -41,7 +41,7 @@ def test_verdict_page_and_resume(run, tmp_path):
     assert code == DONE
     assert record["schema_version"] == 1
     assert {check["passed"] for check in record["checks"]} == {True}
-    refused(run, "validate --suite standard --out v --seed 3", USAGE, "seed 0, not 3")
+    refused(run, "validate --suite standard --out v --seed 3", USAGE, "seed is 0 there and 3 here")
 
 
 @pytest.mark.slow
@@ -62,6 +62,9 @@ def test_disagreement_has_its_exit_code(run, monkeypatch):
         ("--suite standard --seed -1", "seed"),
         ("--tau 2", "--alpha is required, or --suite: context length"),
         ("", "--tau is required, or --suite: task diversity"),
+        ("--suite standard --workers 0", "workers must be at least 1, got 0"),
+        ("--tau 2 --alpha 1 --workers 0", "workers must be at least 1, got 0"),
+        ("--tau 2 --alpha 1 --dask local --mpi", "--dask and --mpi are two engines"),
     ],
 )
 def test_bad_input(run, arguments, words):

@@ -3,23 +3,23 @@
 import json
 import os
 import resource
-import shutil
 import signal
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import iclglass.validation.sweeping.evaluation as evaluation
 import iclglass.validation.sweeping.sweep as module
 from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.running.store import Row
 from iclglass.numerics.storage import load
-from iclglass.validation.sweeping.evaluation import PointResult, evaluate
+from iclglass.validation.sweeping.evaluation import evaluate
 from iclglass.validation.sweeping.results import DIGEST, FAILURES
 from iclglass.validation.sweeping.sweep import sweep_simulated
 from tests.iclglass.conftest import refused
-from tests.validation.sweeping.killing import rows, sweeping, wait_for
+from tests.numerics.running.killing import mpi_launcher, rows, sweeping, wait_for
 
 DONE, USAGE, NOT_CONVERGED, FILE, INTERRUPTED = 0, 2, 3, 5, 130
 GRID = "--tau 0.5:2:3 --alpha 1 --dimension 5 --samples 2"
@@ -218,7 +218,7 @@ def test_a_damaged_checkpoint_is_refused_and_force_begins_anew(run):
     for command in (SIMULATED, "sweep --status a.nc"):
         code, _, err = run(command)
         assert code == FILE
-        assert "is damaged, or not a checkpoint of a sweep" in err
+        assert "is damaged, or not an unfinished sweep" in err
         assert "--force" in err
     assert run(f"{SIMULATED} --force")[0] == DONE
 
@@ -226,7 +226,7 @@ def test_a_damaged_checkpoint_is_refused_and_force_begins_anew(run):
 def test_points_that_fail_have_an_exit_code_and_are_tried_again(run, monkeypatch):
     def fails(point):
         if point.task_diversity == 2.0:
-            return PointResult((np.nan,) * 36, int(Status.LOST), "its worker died", 0.0)
+            return Row(np.full(36, np.nan), int(Status.LOST), "its worker died", 0.0)
         return evaluate(point)
 
     with monkeypatch.context() as patch:
@@ -257,7 +257,7 @@ def test_json_of_a_simulated_sweep_a_plain_one_and_a_status(run):
 
 def test_the_same_command_goes_on_with_its_picture(run, monkeypatch):
     def fails(point):
-        return PointResult((np.nan,) * 36, int(Status.LOST), "its worker died", 0.0)
+        return Row(np.full(36, np.nan), int(Status.LOST), "its worker died", 0.0)
 
     command = f"{SIMULATED} --plot a.png"
     with monkeypatch.context() as patch:
@@ -307,6 +307,37 @@ def test_status_of_nothing_a_begun_and_a_finished_sweep(run):
     assert out == "finished: 3 of 3 points, 0 failed\n"
 
 
+PLAIN = "sweep --tau 0.5:2:3 --alpha 1 --out a.nc"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [PLAIN, "phase-diagram --tau 0.5:2:3 --alpha 0.5:2:3 --out a.nc", SIMULATED],
+    ids=["plain", "diagram", "simulated"],
+)
+def test_two_sweeps_into_one_new_file_are_not_both_finished(run, monkeypatch, first):
+    """One after the other began: the second is refused while the first computes, and the first is undisturbed."""
+    from iclglass.numerics import phase_diagram, saddle_point, sweep
+
+    codes, solve = [], saddle_point.solve_points
+
+    def at_once(*arguments, **options):
+        if not codes:
+            codes.append(None)
+            codes[0], _, err = run(PLAIN)
+            assert "a.nc.checkpoint is being written by another run" in err
+        return solve(*arguments, **options)
+
+    for place in (sweep, phase_diagram, evaluation):
+        if hasattr(place, "solve_points"):
+            monkeypatch.setattr(place, "solve_points", at_once)
+    code, _, err = run(first)
+    assert (codes, code) == ([FILE], DONE), err
+    assert load("a.nc").sizes["task_diversity"] == 3
+    assert run(PLAIN)[0] == FILE  # it exists
+    assert not list(Path().glob("*.lock"))
+
+
 # --- real processes --------------------------------------------------------------------------------------------
 
 
@@ -335,9 +366,9 @@ def test_control_c_once_finishes_what_runs_and_the_sweep_goes_on(engine, whole, 
         code, printed, err = sweep.finish()
         assert code == INTERRUPTED, err
         assert printed == ""
-        assert err.endswith("iclglass: interrupted; what was finished is kept\n")
+        assert err.endswith(f"what was finished is kept in {out}.checkpoint: the same command goes on from there\n")
         if engine:  # a serial sweep runs one point, and says so when it is over
-            assert "points that run; Ctrl-C again stops at once" in err
+            assert "tasks that run; Ctrl-C again stops at once" in err
         assert len(err.splitlines()) == (2 if engine else 1), err
         wait_for(lambda: not sweep.relatives(), 20)
     assert f"running (process {sweep.process.pid} on" in status
@@ -408,7 +439,7 @@ def test_a_second_driver_is_refused_at_once_and_the_first_goes_on(whole, tmp_pat
             with sweeping(*MANY, "--out", out, *options, folder=tmp_path) as second:
                 code, _, err = second.finish()
             assert code == FILE
-            assert f"is being written by another sweep (process {first.process.pid} on" in err
+            assert f"is being written by another run (process {first.process.pid} on" in err
         assert first.finish()[0] == DONE
     assert digest_of(out) == whole
 
@@ -442,14 +473,6 @@ def test_an_absent_scheduler_is_one_clear_error_soon(tmp_path):
     assert "no Dask scheduler answers at 127.0.0.1:1 within 5 s" in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def mpi_launcher():
-    pytest.importorskip("mpi4py")
-    mpiexec = shutil.which("mpiexec") or shutil.which("mpiexec", path=Path(sys.executable).parent)
-    if mpiexec is None:
-        pytest.skip("no mpiexec")
-    return (mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", "-m", "iclglass")
 
 
 @pytest.mark.slow

@@ -169,7 +169,7 @@ def without(name):
     ],
 )
 def test_a_theory_that_returns_no_theory_is_refused_before_anything_is_simulated(theory, error, message, monkeypatch):
-    monkeypatch.setattr("iclglass.validation.crosscheck.simulate", None)
+    monkeypatch.setattr("iclglass.validation.crosscheck.simulate_all", None)
     with pytest.raises(error, match=message):
         iclglass.validate(**POINT, dimension=(4, 6), samples=2, theory=theory)
 

@@ -41,8 +41,8 @@ def test_halves_are_rounded_to_even(name):
 def test_one_number_of_prompts_for_theory_and_simulation():
     """0.02 * 35**2 is 24.5 and 0.02 * 35 * 35 the next double above, which is 25 prompts."""
     given = {"task_diversity": 0.02, "context_length": 0.2, "ridge": 0.5}
-    options = {"norm": "N", "samples": 1, "seed": 0, "theory": False, "method": None, "options": {}}
-    (point,) = make_grid(given, dimension=35, road="simulation", **options).points
+    options = {"samples": 1, "seed": 0, "theory": False, "method": None, "options": {}}
+    (point,) = make_grid(given | {"dimension": 35}, road="simulation", **options).points
     drawn = simulate(**given, dimensions=[35], samples=2, workers=1)
     assert (math.nextafter(24.5, 25), 24.5) == (0.02 * 35 * 35, 0.02 * 35**2)
     assert {point.prompts, *drawn.prompts, int(solve_finite(**given, dimension=35).prompts)} == {24}

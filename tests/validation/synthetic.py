@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from iclglass.numerics.task_spectrum import ISOTROPIC
+from iclglass.numerics.parameters import Parameters
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.simulation import FiniteSizeSamples
 
@@ -24,25 +24,8 @@ def synthetic_samples(rng, *, sizes=(8, 16, 32), samples=32, bias=0.0, curvature
     noise = np.array([spread(size) for size in sizes])[:, None] * rng.standard_normal((len(sizes), samples))
     values = {name: np.full((len(sizes), samples), math.nan) for name in QUANTITIES}
     values["e_icl"] = VALUE + bias + curvature * inverse + noise
-    return FiniteSizeSamples(
-        task_diversity=2.0,
-        context_length=1.0,
-        label_noise=0.0,
-        ridge=0.1,
-        temperature=0.0,
-        norm="N",
-        seed=0,
-        samples=samples,
-        dimensions=tuple(sizes),
-        prompts=tuple(2 * size**2 for size in sizes),
-        contexts=tuple(sizes),
-        values=values,
-        distinct_tasks=math.inf,
-        task_counts=tuple(2 * size**2 for size in sizes),
-        test_context_length=None,
-        test_contexts=tuple(sizes),
-        tasks=ISOTROPIC,
-    )
+    law = Parameters(task_diversity=2.0, context_length=1.0)
+    return FiniteSizeSamples(parameters=law, dimensions=tuple(sizes), samples=samples, seed=0, values=values)
 
 
 def exact_theory(**parameters):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import iclglass.validation.simulation as simulation
+import iclglass.validation.experiment as experiment
 import iclglass.validation.suite.compared as compared_module
 import iclglass.validation.suite.suite as suite_module
 from iclglass.numerics.saddle_point import solve
@@ -72,13 +72,13 @@ def test_false_alarms_of_pooled_comparisons_stay_at_the_stated_rate_with_student
 def drawn(monkeypatch):
     """State of the generator before each data set is drawn, by what is drawn."""
     states = []
-    usual = simulation.draw_prompts
+    usual = experiment.draw_prompts
 
     def spy(*, rng, **given):
         states.append((rng.bit_generator.state["state"]["state"], rng.bit_generator.state["state"]["inc"]))
         return usual(rng=rng, **given)
 
-    monkeypatch.setattr(simulation, "draw_prompts", spy)
+    monkeypatch.setattr(experiment, "draw_prompts", spy)
     return states
 
 
@@ -104,13 +104,13 @@ def test_suite_points_have_seeds_of_their_own(drawn, monkeypatch):
     row = SampledRow("exact", "m", 1.0, 1.1, 0.1, -1.0, 4.0)
     monkeypatch.setattr(suite_module, "sampled_rows", lambda *, seed, draws: (row,))
     found = {}
-    usual = suite_module.simulate_point
+    usual = suite_module.compare_point
 
-    def spy(point, *given, **options):
-        found[point] = usual(point, *given, **options)
-        return found[point]
+    def spy(point, samples, **options):
+        found[point] = samples
+        return usual(point, samples, **options)
 
-    monkeypatch.setattr(suite_module, "simulate_point", spy)
+    monkeypatch.setattr(suite_module, "compare_point", spy)
     first = Point(2.0, 1.0, math.inf, 0.1, 0.3, 0.0, "N")
     second = replace(first, ridge=0.4)
     suite_module.run_suite(only=[first, second])
@@ -135,7 +135,7 @@ def test_z_includes_the_sampling_error_of_the_theory(monkeypatch):
             **dict.fromkeys(QUANTITIES, np.full(2, math.nan)) | {"e_icl": VALUE * (1 + error * rng.standard_normal(2))},
             standard_errors=dict.fromkeys(QUANTITIES, np.full(2, math.nan)) | {"e_icl": np.full(2, error * VALUE)},
         )
-        monkeypatch.setattr(compared_module, "solve_finite", lambda theory=theory, **parameters: theory)
+        monkeypatch.setattr(compared_module, "solve_finite", lambda law, theory=theory, **given: theory)
         table = compared_module.finite_size_table(given, {"e_icl": [VALUE, VALUE]})["e_icl"]
         z += ((table[:, 0] - table[:, 2]) / table[:, 1]).tolist()
     squares, count = float(np.sum(np.square(z))), len(z)

@@ -6,10 +6,10 @@ import pytest
 import iclglass.numerics.instance.features as features_module
 import iclglass.validation.samplers.heat_bath as heat_bath_module
 import iclglass.validation.samplers.target as target_module
-from iclglass.numerics import blas
 from iclglass.numerics.instance.exact import exact
 from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.numerics.instance.solve import solve_instance
+from iclglass.numerics.running import blas
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.samplers.heat_bath import heat_bath
 from iclglass.validation.samplers.hmc import Hamiltonian

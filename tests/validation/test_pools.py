@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
+from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.features import FeatureOperator
 from iclglass.numerics.instance.linear_response import linear_response
 from iclglass.numerics.instance.spin_glass import boltzmann
@@ -261,8 +261,8 @@ class TestSimulation:
             ({"distinct_tasks": math.nan}, ParameterError, "distinct_tasks"),
             ({"distinct_tasks": "2"}, ParameterTypeError, "distinct_tasks"),
             ({"distinct_tasks": [1.0, 2.0]}, ParameterTypeError, "distinct_tasks must be one number, got 2"),
-            ({"test_context_length": 0}, ParameterError, "test_context_length must be finite and > 0"),
-            ({"tasks": [1.0, 2.0]}, ParameterTypeError, "tasks must be a TaskSpectrum, got list"),
+            ({"test_context_length": 0}, ParameterError, r"test_context_length = 0\.0 must be finite and > 0"),
+            ({"tasks": [1.0, 2.0]}, ParameterTypeError, r"tasks must be a TaskSpectrum, .* got list"),
         ],
     )
     def test_bad_input_is_refused(self, change, error, message):
@@ -270,11 +270,9 @@ class TestSimulation:
             simulate(**POINT, **SMALL, **change)
 
     def test_checkpoint_belongs_to_its_pool(self, tmp_path):
-        given = {**POINT, **SMALL, "checkpoint": tmp_path / "samples.jsonl"}
         law = {"distinct_tasks": 0.6, "tasks": TaskSpectrum.power_law(1.0, size=50)}
+        given = {**POINT, **SMALL, "checkpoint": tmp_path / "samples.checkpoint"}
         found = simulate(**given, **law)
-        for line in given["checkpoint"].read_text().splitlines():
-            json.loads(line, parse_constant=pytest.fail)
         again = simulate(**given, **law)
         for name in QUANTITIES:
             np.testing.assert_array_equal(found.values[name], again.values[name])
@@ -285,13 +283,6 @@ class TestSimulation:
         ):
             with pytest.raises(ParameterError, match=message):
                 simulate(**given, **changed)
-
-    def test_samples_of_the_version_without_pools_are_refused(self, tmp_path):
-        file = tmp_path / "samples.jsonl"
-        simulate(**POINT, **SMALL, checkpoint=file)
-        file.write_text(file.read_text().replace('"schema_version": 4', '"schema_version": 1'))
-        with pytest.raises(OutputError, match="has schema version 1, this program reads 4"):
-            simulate(**POINT, **SMALL, checkpoint=file)
 
 
 NOISY = {"label_noise": 0.1, "ridge": 0.2}

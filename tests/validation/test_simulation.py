@@ -1,19 +1,21 @@
 """Independent samples: streams fixed by identity, checkpoints that survive being killed, and refusals."""
 
-import json
 import math
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.task_spectrum import TaskSpectrum
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.simulation import FiniteSizeSamples, estimate_memory, simulate
+from tests.numerics.running.killing import rows
 
 ROOT = Path(__file__).parents[2]
 POINT = {"task_diversity": 1.5, "context_length": 1.2, "ridge": 0.2, "temperature": 0.4, "seed": 7}
@@ -34,91 +36,73 @@ def test_integers_and_shapes():
     assert len(np.unique(found.values["m"])) == 6  # no stream used twice
 
 
-def test_any_subset_order_and_number_of_workers_gives_the_same_numbers():
+def test_any_subset_order_and_engine_gives_the_same_numbers():
     found = run()
     assert same(found, run(dimensions=(6, 4)))
-    assert same(found, run(workers=1))
+    with ThreadPoolExecutor(2) as threads:
+        assert same(found, run(executor=threads))
     more = run(dimensions=(4, 5, 6), samples=5)
     np.testing.assert_array_equal(more.values["e_icl"][[0, 2], :3], found.values["e_icl"])
     assert not np.any(found.values["m"] == run(seed=8).values["m"])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["processes", "dask"])
+def test_workers_give_the_same_numbers(executor):
+    if executor == "dask":
+        pytest.importorskip("distributed")
+    spectrum = {"tasks": TaskSpectrum.power_law(1.0, size=20), "distinct_tasks": 2.0, "norm": "N+1"}
+    for law in ({}, spectrum):
+        assert same(run(**law), run(**law, executor=executor, workers=2))
+
+
 def test_progress_counts_every_sample():
     calls = []
     run(progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(done, 6) for done in range(1, 7)]
+    assert calls == [(done, 6) for done in range(7)]
 
 
-class Stop(Exception):
-    """Raised by a progress callback to end a run early."""
-
-
-def stop_after(count: int, error: type[BaseException]):
+def stop_after(count: int):
     def progress(done: int, total: int) -> None:
         if done == count:
-            raise error
+            raise KeyboardInterrupt
 
     return progress
 
 
-def test_interrupted_run_resumes_without_drawing_again(tmp_path, monkeypatch):
-    file = tmp_path / "samples.jsonl"
-    with pytest.raises(KeyboardInterrupt):
-        run(checkpoint=file, workers=1, progress=stop_after(4, KeyboardInterrupt))
-    assert len(file.read_text().splitlines()) == 1 + 4
+def test_an_interrupted_run_resumes_without_drawing_again(tmp_path, monkeypatch):
+    file = tmp_path / "samples.checkpoint"
+    with pytest.raises(KeyboardInterrupt, match="what was finished is kept"):
+        run(checkpoint=file, progress=stop_after(4))
+    assert len(rows(tmp_path / "samples")) == 4
     assert same(run(checkpoint=file), run())
-    before = file.read_bytes()
-    monkeypatch.setattr("iclglass.validation.simulation.measure", None)  # a finished file needs no measurement
+    kept = rows(tmp_path / "samples")
+    monkeypatch.setattr("iclglass.validation.experiment.measure", None)  # a finished file needs no measurement
     assert same(run(checkpoint=file), run(checkpoint=file))
-    assert file.read_bytes() == before
+    assert rows(tmp_path / "samples") == kept
+    assert not list(tmp_path.glob("*.lock"))
 
 
-def test_samples_of_another_version_are_not_mixed_with_ours(tmp_path, monkeypatch):
-    file = tmp_path / "samples.jsonl"
-    run(checkpoint=file)
-    before = file.read_bytes()
-    with monkeypatch.context() as patched:
-        patched.setattr("iclglass.numerics.resuming.version", lambda package: "9.9")
-        with pytest.raises(OutputError, match=r"another version .*scipy is '.*' there and '9\.9' here"):
-            run(checkpoint=file, samples=4)
-    assert file.read_bytes() == before
-    assert same(run(checkpoint=file), run())
-
-
-def test_checkpoint_serves_more_samples_and_keeps_values_that_are_no_json_numbers(tmp_path):
-    file = tmp_path / "samples.jsonl"
+def test_a_checkpoint_serves_more_samples_and_dimensions_with_nan_and_inf(tmp_path):
+    file = tmp_path / "samples.checkpoint"
     zero = {"temperature": 0.0, "ridge": 0.0, "task_diversity": 0.5}  # entropy NaN, chi infinite
     run(checkpoint=file, **zero)
-    for line in file.read_text().splitlines():
-        json.loads(line, parse_constant=pytest.fail)
-    more = run(checkpoint=file, samples=4, **zero)
-    assert same(more, run(samples=4, **zero))
+    kept = rows(tmp_path / "samples")
+    calls = []
+    more = run(checkpoint=file, samples=4, dimensions=(5, 6), progress=lambda *done: calls.append(done), **zero)
+    assert calls[0] == (3, 8)
+    assert kept.items() <= rows(tmp_path / "samples").items()
+    assert same(more, run(samples=4, dimensions=(5, 6), **zero))
     assert np.all(np.isinf(more.values["chi"]))
     assert np.all(np.isnan(more.values["entropy"]))
 
 
-@pytest.mark.parametrize("cut", [1, 30])
-def test_torn_last_line_is_dropped(tmp_path, cut):
-    file = tmp_path / "samples.jsonl"
-    run(checkpoint=file)
-    file.write_bytes(file.read_bytes()[:-cut])
-    assert same(run(checkpoint=file), run())
-    assert len(file.read_text().splitlines()) == 7
-    assert same(run(checkpoint=file), run())
-
-
-def test_torn_first_line_starts_anew(tmp_path):
-    file = tmp_path / "samples.jsonl"
-    run(checkpoint=file)
-    file.write_bytes(file.read_bytes()[:20])
-    assert same(run(checkpoint=file), run())
-
-
-def test_killed_process_leaves_a_file_that_resumes(tmp_path):
+def test_a_killed_process_leaves_a_file_that_resumes(tmp_path):
     """SIGKILL right after the third sample: all three are on disk and the resumed run is bit-identical."""
-    file = tmp_path / "samples.jsonl"
+    file = tmp_path / "samples.checkpoint"
     script = (
         "import os, signal, sys; from iclglass.validation.simulation import simulate\n"
+        "from iclglass.numerics.running import run; run._RECORD_SECONDS = 0\n"
         "stop = lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done == 3 else None\n"
         f"simulate(**{POINT!r}, dimensions=(4, 6), samples=3, progress=stop, checkpoint=sys.argv[1])"
     )
@@ -126,48 +110,30 @@ def test_killed_process_leaves_a_file_that_resumes(tmp_path):
     code = f"import sys; sys.path[:0] = {path!r}\n{script}"
     ended = subprocess.run([sys.executable, "-c", code, str(file)], check=False, timeout=60)
     assert ended.returncode == -signal.SIGKILL
-    assert len(file.read_text().splitlines()) == 1 + 3
+    assert len(rows(tmp_path / "samples")) == 3
     assert same(run(checkpoint=file), run())
 
 
 def test_other_parameters_are_refused_with_the_difference_named(tmp_path):
-    file = tmp_path / "samples.jsonl"
+    file = tmp_path / "samples.checkpoint"
     run(checkpoint=file)
-    before = file.read_bytes()
+    kept = rows(tmp_path / "samples")
     with pytest.raises(ParameterError, match=r"ridge is 0\.2 there and 0\.3 here; seed is 7 there and 8 here"):
         run(checkpoint=file, ridge=0.3, seed=8)
-    assert file.read_bytes() == before
+    assert rows(tmp_path / "samples") == kept
 
 
-@pytest.mark.parametrize("content", [b"hello\n", b"hello", b"{}\n", b"[1]\n", b"\xff\xfe\n", b'{"format": 3}\n'])
-def test_foreign_file_is_refused_and_kept(tmp_path, content):
-    file = tmp_path / "notes.txt"
-    file.write_bytes(content)
-    with pytest.raises(OutputError, match="is not a checkpoint of this program"):
-        run(checkpoint=file)
-    assert file.read_bytes() == content
+@pytest.mark.parametrize("executor", [None, "threads"])
+def test_an_error_in_one_sample_ends_the_run_with_it(tmp_path, monkeypatch, executor):
+    """As it is; what was finished before is kept, and a NaN is never a sample."""
 
+    def fails(*given, **options):
+        raise ArithmeticError("no such luck")
 
-def test_damage_before_the_last_line_is_named(tmp_path):
-    file = tmp_path / "samples.jsonl"
-    run(checkpoint=file)
-    lines = file.read_text().splitlines(keepends=True)
-    file.write_text("".join([*lines[:2], lines[2][:15] + "\n", *lines[3:]]))
-    with pytest.raises(OutputError, match="damaged at line 3"):
-        run(checkpoint=file)
-
-
-@pytest.mark.parametrize("name", ["", "missing/samples.jsonl"])
-def test_unwritable_checkpoint_is_one_clear_error(tmp_path, name):
-    with pytest.raises(OutputError, match="cannot open checkpoint"):
-        run(checkpoint=tmp_path / name)
-
-
-def test_error_in_one_sample_ends_the_run(tmp_path):
-    file = tmp_path / "samples.jsonl"
-    with pytest.raises(Stop):
-        run(checkpoint=file, progress=stop_after(2, Stop))
-    assert len(file.read_text().splitlines()) == 1 + 2
+    monkeypatch.setattr("iclglass.validation.experiment.measure", fails)
+    with ThreadPoolExecutor(2) as threads, pytest.raises(ArithmeticError, match=r"^no such luck$"):
+        run(checkpoint=tmp_path / "samples.checkpoint", executor=executor and threads)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_more_than_the_memory_is_refused_with_the_estimate(monkeypatch):
@@ -207,8 +173,8 @@ def test_smallest_usable_dimension_is_named_and_works():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"task_diversity": 0.0}, ValueError, "task_diversity must be finite and > 0"),
-        ({"task_diversity": math.inf}, ValueError, "task_diversity must be finite"),
+        ({"task_diversity": 0.0}, ValueError, r"task_diversity = 0\.0 must be finite and > 0"),
+        ({"task_diversity": math.inf}, ValueError, "task_diversity = inf must be finite"),
         ({"context_length": -1}, ValueError, "context_length"),
         ({"ridge": -0.1}, ValueError, "ridge"),
         ({"temperature": math.nan}, ValueError, "temperature"),
@@ -222,6 +188,8 @@ def test_smallest_usable_dimension_is_named_and_works():
         ({"dimensions": "16"}, TypeError, "dimensions must be a sequence of integers, .* got str"),
         ({"norm": "P"}, ValueError, "norm must be one of"),
         ({"workers": 0}, ValueError, "workers must be at least 1"),
+        ({"ridge": [0.1, 0.2]}, TypeError, "ridge must be one number, got 2"),
+        ({"temperature": 1e300}, ValueError, "temperature must be at most"),
     ],
 )
 def test_bad_input_is_refused(change, error, message):

@@ -147,7 +147,7 @@ def test_the_python_example_of_the_readme_can_judge(tmp_path):
     line = re.search(r"^agreement = iclglass\.validate\((.*)\)$", README.read_text(encoding="utf-8"), re.MULTILINE)
     call = ast.parse(f"validate({line[1]})", mode="eval").body
     given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-    given["checkpoint"] = tmp_path / "samples.jsonl"  # drawn once
+    given["checkpoint"] = tmp_path / "samples.checkpoint"  # drawn once
     found = iclglass.validate(**given)
     assert found.passed is True, found.sentence
     assert max(row.unseen for row in found.rows) < 0.25
@@ -176,7 +176,7 @@ NAN = math.nan
     ],
 )
 def test_a_theory_without_usable_numbers_is_refused_before_anything_is_simulated(monkeypatch, values, error, words):
-    monkeypatch.setattr("iclglass.validation.crosscheck.simulate", None)
+    monkeypatch.setattr("iclglass.validation.crosscheck.simulate_all", None)
     with pytest.raises(error, match=words):
         validate(task_diversity=2, context_length=1, theory=lambda **parameters: SimpleNamespace(**values))
 

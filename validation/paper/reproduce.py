@@ -1,8 +1,8 @@
 """reproduce(...): one figure of the paper into a folder: data file, pictures, verdict.
 
 NAME.nc holds the simulated data with its parameters. It is read, not simulated again, when it is there with the same
-parameters; the parts NAME.part-KEY.nc of a long simulation that was interrupted are read in the same way, if the same
-version of the program made them, and removed when the whole is written.
+parameters. The parts of a long simulation are kept in NAME.nc.checkpoint (`numerics.running.store`), which is removed
+when the whole is written.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from iclglass.numerics.arguments import check_count
 from iclglass.numerics.errors import OutputError, ParameterError
-from iclglass.numerics.resuming import Program, differences, going_on, program, versions
-from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenance, save
+from iclglass.numerics.running.resuming import Program, differences, program, versions
+from iclglass.numerics.running.store import Row, Store, checkpoint_path, open_store
+from iclglass.numerics.storage import PROVENANCE, check_writable, from_bytes, load, provenance, save, to_bytes
 from iclglass.validation.paper.catalogue import get
-from iclglass.validation.paper.figure import PaperFigure, Verdict
+from iclglass.validation.paper.figure import Verdict
 from iclglass.validation.paper.published import Published, read_published
 from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS, check_largest_unseen_bias
 
@@ -68,15 +70,34 @@ def reproduce(
     # Before any work: what is given must be readable, what is made writable.
     arrays = read_published(published, figure.published) if published is not None else Published()
     folder = Path(out)
-    store = _Store(folder, figure, parameters, seed, force, resume_anyway, progress)
+    file = check_writable(folder / f"{figure.name}.nc", force=True)
     pictures = [folder / f"{figure.name}.{kind}" for kind in ("png", "pdf")]
     for picture in pictures:
         # Pictures follow from the data beside them; without data they are someone else's.
-        check_writable(picture, force=force or store.file.exists())
-
-    # The matrices are small: more threads only wait for each other.
-    with threadpool_limits(limits=1):
-        data = store.whole(lambda: figure.simulate(given, seed, store))
+        check_writable(picture, force=force or file.exists())
+    modules = [figure.simulate.__module__]
+    here: Program = {**program(*modules), **versions(*_TRAINERS)}
+    remarks: tuple[str, ...] = ()
+    if file.exists() and not force:
+        data = load(file)
+        remarks = _remarks(file, data, {**parameters, "seed": seed}, here)
+    else:
+        # The matrices are small: more threads only wait for each other.
+        with (
+            threadpool_limits(limits=1),
+            open_store(
+                checkpoint_path(file),
+                "figure",
+                {**parameters, "seed": seed},
+                here,
+                fresh=force,
+                resume_anyway=resume_anyway,
+            ) as store,
+        ):
+            data = figure.simulate(given, seed, _Parts(store, progress))
+            data.attrs[PROVENANCE] = provenance(parameters, seed=seed, modules=modules, programs=store.programs)
+            save(data, file, force=force)
+            store.remove()
     verdict = figure.judge(data, arrays)
     drawn = figure.draw(data, arrays)
     from iclglass.numerics.plotting import save_figure
@@ -85,7 +106,7 @@ def reproduce(
         save_figure(drawn, picture, force=True)
     return replace(
         verdict,
-        remarks=(*verdict.remarks, *store.remarks, *arrays.remarks.values()),
+        remarks=(*verdict.remarks, *remarks, *arrays.remarks.values()),
         largest_unseen_bias=largest_unseen_bias,
     )
 
@@ -94,84 +115,40 @@ _TRAINERS = ("torch", "scikit-learn")
 """Packages that some figures follow from beside those of every result."""
 
 
-class _Store:
-    """The data file and its parts; also the progress a simulation reports to."""
+class _Parts:
+    """Parts of the data, kept in a store; also the progress that a simulation reports to."""
 
-    def __init__(
-        self,
-        folder: Path,
-        figure: PaperFigure,
-        parameters: dict[str, Any],
-        seed: int,
-        force: bool,
-        resume_anyway: bool,
-        progress: Callable[[int, int], None] | None,
-    ) -> None:
-        name = self._name = figure.name
-        self.file = folder / f"{name}.nc"
-        self._parameters, self._seed, self._progress, self._anyway = parameters, seed, progress, resume_anyway
-        self._modules = [figure.simulate.__module__]
-        self._here: Program = {**program(*self._modules), **versions(*_TRAINERS)}
-        self._programs: list[Program] = []
-        self.remarks: tuple[str, ...] = ()
-        check_writable(self.file, force=True)
-        if force:
-            for file in (self.file, *self._parts()):
-                file.unlink(missing_ok=True)
+    def __init__(self, store: Store, progress: Callable[[int, int], None] | None) -> None:
+        self._store, self._progress = store, progress
 
     def __call__(self, done: int, total: int) -> None:
         if self._progress is not None:
             self._progress(done, total)
 
-    def whole(self, simulate: Callable[[], xr.Dataset]) -> xr.Dataset:
-        """The data, simulated where they are not there; then the parts go."""
-        data = self._kept(self.file, simulate)
-        for part in self._parts():
-            part.unlink(missing_ok=True)
-        return data
-
     def part(self, key: str, simulate: Callable[[], xr.Dataset]) -> xr.Dataset:
         """A part of the data."""
-        if not all(letter.isalnum() or letter in "-=." for letter in key):
-            raise ParameterError(f"key {key!r} of a part must be of letters, digits, -, = and .")
-        return self._kept(self.file.with_name(f"{self._name}.part-{key}.nc"), simulate, unfinished=True)
-
-    def _parts(self) -> list[Path]:
-        return sorted(self.file.parent.glob(f"{self._name}.part-*.nc"))
-
-    def _kept(self, file: Path, simulate: Callable[[], xr.Dataset], *, unfinished: bool = False) -> xr.Dataset:
-        if file.exists():
-            data = load(file)
-            self._check(file, data, unfinished=unfinished)
-            return data
+        if key in self._store.done:
+            return from_bytes(self._store.done[key].values.tobytes())
         data = simulate()
-        programs = [*self._programs, self._here]
-        data.attrs[PROVENANCE] = provenance(
-            self._parameters, seed=self._seed, modules=self._modules, programs=[] if unfinished else programs
-        )
-        save(data, file)
+        self._store.record({key: Row(np.frombuffer(to_bytes(data), dtype=np.uint8))})
         return data
 
-    def _check(self, file: Path, data: xr.Dataset, *, unfinished: bool) -> None:
-        here = {**self._parameters, "seed": self._seed}
-        try:
-            record = json.loads(data.attrs[PROVENANCE])
-            found = {**record["parameters"], "seed": record["seed"]}
-            made_by = {"modules": record.get("modules")}
-            made_by |= {name: record["versions"][name] for name in self._here if name in record["versions"]}
-        except (ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{file} does not say what it was made from: remove it, or --force") from error
-        if others := differences(found, here):
-            raise ParameterError(
-                f"{file} belongs to other parameters: {others}; choose another --out, or --force to replace it"
-            )
-        if not (others := differences(made_by, self._here)):
-            return
-        # Whole data of another version are drawn and judged, and said to be; parts must not be mixed.
-        self.remarks += (f"{file.name} was made by another version of this program: {others}",)
-        if unfinished:
-            going_on(str(file), [made_by], self._here, anyway=self._anyway, anew="--force (force=True)")
-            self._programs += [made_by] if made_by not in self._programs else []
+
+def _remarks(file: Path, data: xr.Dataset, wanted: dict[str, Any], here: Program) -> tuple[str, ...]:
+    """What is to be said of finished data; those of other parameters are refused."""
+    try:
+        record = json.loads(data.attrs[PROVENANCE])
+        found = {**record["parameters"], "seed": record["seed"]}
+        made_by = {"modules": record.get("modules")}
+        made_by |= {name: record["versions"][name] for name in here if name in record["versions"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{file} does not say what it was made from: remove it, or --force") from error
+    if others := differences(found, wanted):
+        raise ParameterError(
+            f"{file} belongs to other parameters: {others}; choose another --out, or --force to replace it"
+        )
+    others = differences(made_by, here)
+    return (f"{file.name} was made by another version of this program: {others}",) if others else ()
 
 
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.blas import own_threads
+from iclglass.numerics.running.blas import own_threads
 from iclglass.validation.samplers.target import Target
 
 __all__ = ["OBSERVABLES", "Gradients", "State", "Trace", "Transition", "accepted", "choose", "run_chains"]

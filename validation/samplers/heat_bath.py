@@ -18,7 +18,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from iclglass.numerics.blas import own_threads
+from iclglass.numerics.running.blas import own_threads
 from iclglass.validation.samplers.chains import Gradients, State
 from iclglass.validation.samplers.target import Target
 

@@ -20,11 +20,11 @@ from iclglass.numerics.arguments import (
     check_real,
     check_type,
 )
-from iclglass.numerics.blas import one_blas_thread
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.resuming import generator_digest
+from iclglass.numerics.running.blas import one_blas_thread
+from iclglass.numerics.running.resuming import generator_digest
 from iclglass.validation.samplers import hmc, langevin
 from iclglass.validation.samplers.chains import OBSERVABLES, Trace, Transition, run_chains
 from iclglass.validation.samplers.exact import exact_draws

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import LARGEST, check_beta, check_real, check_type
-from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ConvergenceError, ParameterError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.krylov import response_solve
 from iclglass.numerics.instance.spin_glass import hessian
+from iclglass.numerics.running.blas import own_threads
 
 __all__ = ["DENSE_SPINS", "Spectrum", "Target", "make_target", "spectrum"]
 

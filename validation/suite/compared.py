@@ -1,8 +1,6 @@
 """Every point at several dimensions: finite-size theory at each, asymptotic theory against the extrapolation."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +9,12 @@ from iclglass.numerics.finite_size import solve_finite
 from iclglass.validation.agreement import Agreement
 from iclglass.validation.crosscheck import compare
 from iclglass.validation.observables import QUANTITIES
-from iclglass.validation.simulation import FiniteSizeSamples, simulate
+from iclglass.validation.simulation import FiniteSizeSamples
 from iclglass.validation.statistics import mean_and_error
-from iclglass.validation.suite.points import Point, Scale
+from iclglass.validation.suite.points import Point
 from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS
 
-__all__ = ["HEADLINE", "Compared", "compare_point", "finite_size_z", "simulate_point"]
+__all__ = ["HEADLINE", "Compared", "compare_point", "finite_size_z"]
 
 FloatArray = NDArray[np.float64]
 
@@ -39,29 +37,6 @@ class Compared:
     finite: dict[str, FloatArray]
 
 
-def simulate_point(
-    point: Point,
-    scale: Scale,
-    *,
-    seed: int,
-    workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    checkpoint: Path | None = None,
-    resume_anyway: bool = False,
-) -> FiniteSizeSamples:
-    """The data sets of one point; resumes from the checkpoint."""
-    return simulate(
-        **asdict(point),
-        dimensions=scale.dimensions,
-        samples=scale.samples,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-        checkpoint=checkpoint,
-        resume_anyway=resume_anyway,
-    )
-
-
 def compare_point(
     point: Point,
     samples: FiniteSizeSamples,
@@ -78,16 +53,8 @@ def compare_point(
 def finite_size_table(samples: FiniteSizeSamples, asymptotic: dict[str, list[float]]) -> dict[str, FloatArray]:
     """quantity -> (sizes, 4), see `Compared`."""
     theory = solve_finite(
+        samples.parameters,
         dimension=np.array(samples.dimensions),
-        task_diversity=samples.task_diversity,
-        context_length=samples.context_length,
-        distinct_tasks=samples.distinct_tasks,
-        label_noise=samples.label_noise,
-        ridge=samples.ridge,
-        temperature=samples.temperature,
-        norm=samples.norm,
-        last_feature=samples.last_feature,
-        last_row=samples.last_row,
     )
     table = {}
     for name in QUANTITIES:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_choice, check_count
-from iclglass.numerics.blas import one_blas_thread
-from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.resuming import Program
-from iclglass.numerics.storage import check_readable, provenance, replacing, without_time
+from iclglass.numerics.running.blas import one_blas_thread
+from iclglass.numerics.storage import provenance, without_time
 from iclglass.validation.observables import QUANTITIES
-from iclglass.validation.simulation import FiniteSizeSamples, simulate
+from iclglass.validation.simulation import FiniteSizeSamples, Simulation, simulate_all
 from iclglass.validation.statistics import bonferroni_threshold, smallest_detectable_bias
-from iclglass.validation.suite.compared import HEADLINE, Compared, compare_point, finite_size_z, simulate_point
+from iclglass.validation.suite.compared import HEADLINE, Compared, compare_point, finite_size_z
 from iclglass.validation.suite.controls import Detection, detections
 from iclglass.validation.suite.coverage import Coverage, interval_coverage
 from iclglass.validation.suite.digits import WorstDigits, worst_digits
@@ -30,7 +29,7 @@ from iclglass.validation.verdict import (
     percent,
 )
 
-__all__ = ["Check", "SuiteResult", "run_suite"]
+__all__ = ["SAMPLES", "Check", "SuiteResult", "run_suite", "suite_simulations"]
 
 FloatArray = NDArray[np.float64]
 
@@ -39,8 +38,9 @@ FALSE_ALARM = 0.01
 
 _COVERED = {"task_diversity": 2.0, "context_length": 2.0, "label_noise": 0.1, "ridge": 0.1}
 _COVERED_DIMENSION = 8
-_LONGEST_SEED = 4300
-"""Bytes of seed.txt that are read: Python takes no longer number."""
+_SEEDS = 100_003
+SAMPLES = "samples.checkpoint"
+"""File of a folder that keeps the finished data sets."""
 _COVERED_QUANTITIES = ("m", "q", "e_icl", "e_train")
 
 
@@ -127,90 +127,97 @@ def run_suite(
     seed: int = 0,
     largest_unseen_bias: float = LARGEST_UNSEEN_BIAS,
     folder: Path | None = None,
+    executor: Executor | str | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
     only: Sequence[Point] | None = None,
+    fresh: bool = False,
     resume_anyway: bool = False,
 ) -> SuiteResult:
     """Run the suite; simulate what a former run in the same folder has not.
 
-    Args:
-        scale: "standard" or "full", see `validation.suite.points.SCALES`.
-        seed: of all random numbers; every point has its own, derived from it.
-        largest_unseen_bias: what agrees is only what would have shown a relative bias of this size, with probability
-            0.9; where nothing could, the suite is inconclusive.
-        folder: where finished samples are kept, one file a point; default nowhere.
-        workers: threads; the result does not depend on it.
-        progress: called with (data sets done, data sets in all).
-        only: other points than those of points.csv, for tests.
-        resume_anyway: take samples that another version of the program has left; the provenance names both.
+    Parameters
+    ----------
+    scale : {"standard", "full"}
+        See `validation.suite.points.SCALES`.
+    seed : int
+        Of all random numbers; every point has its own, derived from it.
+    largest_unseen_bias : float
+        What agrees is only what would have shown a relative bias of this size, with probability 0.9; where nothing
+        could, the suite is inconclusive.
+    folder : Path, optional
+        Where finished data sets are kept, in ``samples.checkpoint``: those of one seed serve both scales.
+    executor, workers, progress, say, fresh, resume_anyway
+        Where data sets are drawn and kept, as in `validation.simulation.simulate_all`.
+    only : sequence of Point, optional
+        Other points than those of points.csv, for tests.
 
-    Raises:
-        ParameterError, ParameterTypeError: a bad value; a folder whose samples have another seed or other parameters.
-        OutputError: the folder cannot be used.
+    Raises
+    ------
+    ParameterError, ParameterTypeError, OutputError, WorkerError, KeyboardInterrupt
+        As `validation.simulation.simulate_all`; a folder that keeps data sets of another seed or other points.
     """
     setting = SCALES[check_choice("suite", scale, tuple(SCALES))]
     seed = check_count("seed", seed, minimum=0)
     largest_unseen_bias = check_largest_unseen_bias(largest_unseen_bias)
+    chosen = points() if only is None else tuple(only)
     # Small matrices: one BLAS thread is faster than two, and much faster on a busy machine.
     with one_blas_thread():
-        return _run(setting, scale, seed, largest_unseen_bias, folder, workers, progress, only, resume_anyway)
-
-
-def _run(
-    setting: Scale,
-    scale: str,
-    seed: int,
-    largest_unseen_bias: float,
-    folder: Path | None,
-    workers: int | None,
-    progress: Callable[[int, int], None] | None,
-    only: Sequence[Point] | None,
-    resume_anyway: bool,
-) -> SuiteResult:
-    if folder is not None:
-        _refuse_other_seed(folder, seed)
-    chosen = points() if only is None else tuple(only)
-    each = len(setting.dimensions) * setting.samples
-    total = each * len(chosen) + setting.replicates * setting.group
-    results = []
-    programs: list[Program] = []
-    for index, point in enumerate(chosen):
-        samples = simulate_point(
-            point,
-            setting,
-            # Points that shared a seed would share their random numbers, and their z-scores would not be independent.
-            seed=seed * 100_003 + index,
+        *samples, covered = simulate_all(
+            suite_simulations(chosen, setting, seed),
+            {"seed": seed, "points": [point.label for point in chosen], "coverage": _COVERED},
+            executor=executor,
             workers=workers,
-            progress=_shifted(progress, index * each, total),
-            checkpoint=None if folder is None else folder / f"point-{index + 1:02d}.jsonl",
+            progress=progress,
+            say=say,
+            checkpoint=None if folder is None else folder / SAMPLES,
+            fresh=fresh,
             resume_anyway=resume_anyway,
         )
-        programs += [each for each in samples.programs if each not in programs]
-        results.append(
-            compare_point(
-                point,
-                samples,
-                false_alarm=FALSE_ALARM / len(chosen),
-                largest_unseen_bias=largest_unseen_bias,
-            )
+        results = [
+            compare_point(point, found, false_alarm=FALSE_ALARM / len(chosen), largest_unseen_bias=largest_unseen_bias)
+            for point, found in zip(chosen, samples, strict=True)
+        ]
+        return _judged(results, covered, scale, setting, seed, largest_unseen_bias)
+
+
+def suite_simulations(chosen: Sequence[Point], setting: Scale, seed: int) -> dict[str, Simulation]:
+    """What is simulated: every point, and a point of many data sets for the coverage of error bars, by name.
+
+    Points that shared a seed would share their random numbers, and their z-scores would not be independent.
+    """
+    found = {
+        f"point {number + 1} ": Simulation.of(
+            None,
+            asdict(point),
+            dimensions=setting.dimensions,
+            samples=setting.samples,
+            seed=seed * _SEEDS + number,
         )
-    covered = _covered(
-        setting,
-        seed=seed * 100_003 + 99_991,
-        workers=workers,
-        progress=_shifted(progress, each * len(chosen), total),
-        checkpoint=None if folder is None else folder / "coverage.jsonl",
-        resume_anyway=resume_anyway,
-    )
-    programs += [each for each in covered.programs if each not in programs]
+        for number, point in enumerate(chosen)
+    }
+    many = setting.replicates * setting.group
+    covered = Simulation.of(None, _COVERED, dimensions=(_COVERED_DIMENSION,), samples=many, seed=seed * _SEEDS + 99_991)
+    return found | {"coverage ": covered}
+
+
+def _judged(
+    results: list[Compared],
+    covered: FiniteSizeSamples,
+    scale: str,
+    setting: Scale,
+    seed: int,
+    largest_unseen_bias: float,
+) -> SuiteResult:
+    """The other checks, and the verdict on all."""
     coverages = tuple(
         interval_coverage(name, covered.values[name][0], group=setting.group) for name in _COVERED_QUANTITIES
     )
-    sampled = sampled_rows(seed=seed * 100_003 + 99_987, draws=setting.draws)
+    sampled = sampled_rows(seed=seed * _SEEDS + 99_987, draws=setting.draws)
     found = (
-        *detections(seed=seed * 100_003 + 99_989),
-        *sampler_detections(seed=seed * 100_003 + 99_987, draws=setting.draws),
+        *detections(seed=seed * _SEEDS + 99_989),
+        *sampler_detections(seed=seed * _SEEDS + 99_987, draws=setting.draws),
     )
     digits = worst_digits(setting.digits, seed=seed)
     headline = finite_size_z(results, HEADLINE)
@@ -233,55 +240,7 @@ def _run(
         checks=_checks(
             results, headline, asymptotic, coverages, sampled, found, digits, unseen, setting, largest_unseen_bias
         ),
-        provenance=provenance({"suite": scale}, seed=seed, modules=[__name__], programs=programs),
-    )
-
-
-def _refuse_other_seed(folder: Path, seed: int) -> None:
-    """A folder keeps the samples of one seed; the scale only decides how many of them are used."""
-    mark = folder / "seed.txt"
-    if mark.exists():
-        found = check_readable(mark).read_bytes()[:_LONGEST_SEED].decode("utf-8", errors="replace").strip()
-        if found != str(seed):
-            raise ParameterError(
-                f"{folder} holds samples of seed {found}, not {seed}: choose another folder, or that seed"
-            )
-        return
-    with replacing(mark, force=True) as temporary:
-        temporary.write_text(f"{seed}\n", encoding="utf-8")
-
-
-def _shifted(progress: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
-
-    def advance(done: int, _: int) -> None:
-        progress(before + done, total)
-
-    return advance
-
-
-def _covered(
-    setting: Scale,
-    *,
-    seed: int,
-    workers: int | None,
-    progress: Callable[[int, int], None] | None,
-    checkpoint: Path | None,
-    resume_anyway: bool,
-) -> FiniteSizeSamples:
-    return simulate(
-        task_diversity=_COVERED["task_diversity"],
-        context_length=_COVERED["context_length"],
-        label_noise=_COVERED["label_noise"],
-        ridge=_COVERED["ridge"],
-        dimensions=(_COVERED_DIMENSION,),
-        samples=setting.replicates * setting.group,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-        checkpoint=checkpoint,
-        resume_anyway=resume_anyway,
+        provenance=provenance({"suite": scale}, seed=seed, modules=[__name__], programs=covered.programs),
     )
 
 

@@ -4,40 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from iclglass.numerics.blas import pin_blas
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.parameters import closest
+from iclglass.numerics.running.blas import pin_blas
+from iclglass.numerics.running.store import Row
 from iclglass.numerics.saddle_point import solve_points
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, SENTENCES, Solution
 from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.sweeping.points import Point
 from iclglass.validation.sweeping.roads import ROADS, measure_data_set
 
-__all__ = ["THEORY_ENDS", "PointResult", "columns", "evaluate", "quantities_of", "refuse_undrawable"]
+__all__ = ["MODULES", "THEORY_ENDS", "columns", "evaluate", "quantities_of", "refuse_undrawable"]
 
+MODULES = ("iclglass.validation.sweeping.grid", __name__)
+"""What the points of a sweep follow from, with all that these import."""
 
 THEORY_ENDS = ("_theory", "_theory_standard_error")
 """What names the theory beside a quantity, and its standard error."""
-
-
-@dataclass(frozen=True)
-class PointResult:
-    """One finished point.
-
-    values : in the order of `columns`.    status, message : what became of it, one sentence where it failed.
-    seconds : that it took.
-    """
-
-    values: tuple[float, ...]
-    status: int
-    message: str
-    seconds: float
 
 
 def quantities_of(road: str) -> tuple[str, ...]:
@@ -70,13 +58,15 @@ def columns(road: str, *, theory: bool, pools: bool = False) -> tuple[str, ...]:
     return tuple(f"{name}{end}" for name in names for end in ends)
 
 
-def evaluate(point: Point) -> PointResult:
-    """Compute one point. Never raises for what the point is: a failure is its status, with NaN values.
+def evaluate(point: Point) -> Row:
+    """Compute one point: values in the order of `columns`.
+
+    Never raises for what the point is: a failure is its status, with NaN values.
 
     The mean is over independent data sets, the standard error their spread; NaN with one data set. Arithmetic is on one
     BLAS thread, so that the rounding is the same everywhere.
     """
-    pin_blas()  # the driver's own process gets its threads back from `validation.sweeping.driver`
+    pin_blas()  # the driver's own process gets its threads back from `numerics.running.run`
     started = time.perf_counter()
     names = columns(point.road, theory=point.theory, pools=point.pools)
     try:
@@ -87,8 +77,8 @@ def evaluate(point: Point) -> PointResult:
         found, status, message = {}, Status.FAILED, f"{type(error).__name__}: {error}"
     if point.theory:
         found = {**found, **_theory_beside(point)}
-    values = tuple(found.get(name, np.nan) for name in names)
-    return PointResult(values, int(status), message, time.perf_counter() - started)
+    values = np.array([found.get(name, np.nan) for name in names], dtype=np.float64)
+    return Row(values, int(status), message, time.perf_counter() - started)
 
 
 def _theory_alone(point: Point) -> tuple[dict[str, float], Status, str]:

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import LARGEST, check_choice, check_count, check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import large_enough
 from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.instance.spin_glass import DENSE_BYTES
-from iclglass.numerics.last_row import UNIT_TOKENS, LastRow, refuse_without_dimension
+from iclglass.numerics.last_row import refuse_without_dimension
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.parameters import PARAMETERS, Parameters
-from iclglass.numerics.sizes import NORMS, counts
+from iclglass.numerics.sizes import counts
 from iclglass.numerics.sweep import product
+from iclglass.numerics.task_spectrum import ISOTROPIC
 from iclglass.validation.sweeping.points import Point
 from iclglass.validation.sweeping.roads import ROADS
 
@@ -55,11 +56,8 @@ class Grid:
 
 
 def make_grid(
-    given: Mapping[str, ArrayLike | None],
+    given: Mapping[str, Any],
     *,
-    dimension: ArrayLike | None,
-    norm: str,
-    layer: LastRow = UNIT_TOKENS,
     road: str,
     samples: int,
     seed: int,
@@ -69,26 +67,23 @@ def make_grid(
 ) -> Grid:
     """The points of a grid, in C order of its axes.
 
-    given : parameters by name, others have their default. options : draws, steps, learning_rate, tolerance.
+    given : fields of `Parameters` by name. options : draws, steps, learning_rate, tolerance.
 
     Raises ParameterError or ParameterTypeError: a value out of range, an option that the road does not take, sizes that
     round to nothing, more tasks than prompts, a road that needs a dimension or a temperature without one.
     """
     road = check_choice("road", road, ROAD_NAMES)
-    present: dict[str, Any] = dict(given)
-    if dimension is not None:
-        present["dimension"] = dimension
-    axes, every = product({**present, "norm": norm, **layer.to_dict()})
-    values = {
-        name: every.varying(name).reshape(-1 if name in axes else ()) for name in present if present[name] is not None
-    }
-    if dimension is None:
-        refuse_without_dimension(layer)
+    axes, every = product(given)
+    if every.tasks is not ISOTROPIC:
+        raise ParameterError("points of a sweep have isotropic tasks: validate takes a spectrum of tasks")
+    names = [name for name in (*PARAMETERS, "dimension") if getattr(every, name) is not None]
+    values = {name: every.varying(name).reshape(-1 if name in axes else ()) for name in names}
+    if every.dimension is None:
+        refuse_without_dimension(every.layer)
     else:
         large_enough(every)
-    shared = _settings(road, norm, layer, samples, seed, theory, method, options)
-    distinct = values.get("distinct_tasks")
-    shared["pools"] = distinct is not None and dimension is not None and bool(np.isfinite(distinct).any())
+    shared = _settings(road, every, samples, seed, theory, method, options)
+    shared["pools"] = every.dimension is not None and bool(np.isfinite(values["distinct_tasks"]).any())
     _check_road(road, values)
     count = math.prod(axes.values())
     if count > MOST_POINTS:
@@ -104,15 +99,14 @@ def make_grid(
 
 def _settings(
     road: str,
-    norm: str,
-    layer: LastRow,
+    every: Parameters,
     samples: int,
     seed: int,
     theory: bool,
     method: str | None,
     options: Mapping[str, float | int | None],
 ) -> dict[str, Any]:
-    settings: dict[str, Any] = {"road": road, "norm": check_choice("norm", norm, NORMS), **layer.to_dict()}
+    settings: dict[str, Any] = {"road": road, "norm": every.norm, **every.layer.to_dict()}
     if road == "theory":
         unused = [name for name, value in {"method": method, **options}.items() if value is not None]
         if unused:

@@ -7,14 +7,15 @@ on any engine, gives the same numbers, and two roads see the same data sets.
 
 from __future__ import annotations
 
-import hashlib
-import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.parameters import PARAMETERS, Parameters
+from iclglass.numerics.sizes import Sizes
+from iclglass.validation.experiment import generator, law_key
 
 __all__ = ["Point", "random_generator"]
 
@@ -60,11 +61,19 @@ class Point:
     learning_rate: float | None = None
     tolerance: float | None = None
 
-    @property
+    @cached_property
     def parameters(self) -> Parameters:
         """What the theory takes."""
         given = {name: getattr(self, name) for name in PARAMETERS}
         return Parameters(**given, dimension=self.dimension, norm=self.norm, **self.layer.to_dict())
+
+    @property
+    def sizes(self) -> Sizes:
+        """The integers; for finite D."""
+        assert self.dimension is not None
+        return Sizes(
+            self.dimension, self.prompts, self.context, self.test_context, self.task_count or self.prompts, self.norm
+        )
 
     @property
     def layer(self) -> LastRow:
@@ -72,19 +81,6 @@ class Point:
         return LastRow(self.last_feature, self.last_row)
 
 
-def random_generator(point: Point, sample: int) -> np.random.Generator:
-    """The random numbers of one data set of a point.
-
-    The key is the SHA-256 of the point's law as text, numbers in hexadecimal: exact, and the same on every machine.
-    """
-    law = (
-        f"D={point.dimension} P={point.prompts} N={point.context} K={point.task_count} M={point.test_context} "
-        f"norm={point.norm} rho={_exact(point.label_noise)} lam={_exact(point.ridge)} T={_exact(point.temperature)}"
-    )
-    words = np.frombuffer(hashlib.sha256(law.encode()).digest(), dtype="<u4")
-    key = (*(int(word) for word in words), sample)
-    return np.random.default_rng(np.random.SeedSequence(entropy=point.seed, spawn_key=key))
-
-
-def _exact(value: float) -> str:
-    return "inf" if math.isinf(value) else float(value).hex()
+def random_generator(point: Point, index: int) -> np.random.Generator:
+    """The random numbers of one data set of a point."""
+    return generator(point.seed, law_key(point.parameters, point.sizes), index)

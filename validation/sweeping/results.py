@@ -7,18 +7,18 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from iclglass.numerics.deviations import z_scores
 from iclglass.numerics.fixed_point import Status
-from iclglass.numerics.resuming import Program
+from iclglass.numerics.running.resuming import Program
+from iclglass.numerics.running.store import Row
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, axis_coordinates, status_flags
 from iclglass.numerics.storage import PROVENANCE, provenance
 from iclglass.validation.statistics import bonferroni_threshold
-from iclglass.validation.sweeping.checkpoint import MODULES
-from iclglass.validation.sweeping.evaluation import THEORY_ENDS, PointResult, columns, quantities_of
+from iclglass.validation.sweeping.evaluation import MODULES, THEORY_ENDS, columns, quantities_of
 from iclglass.validation.sweeping.grid import Grid
 from iclglass.validation.sweeping.points import Point
 
@@ -39,7 +39,7 @@ _COUNTS = {
 }
 
 
-def to_dataset(grid: Grid, done: Mapping[int, PointResult], *, programs: Sequence[Program] = ()) -> xr.Dataset:
+def to_dataset(grid: Grid, done: Mapping[Any, Row], *, programs: Sequence[Program] = ()) -> xr.Dataset:
     """The finished points of a grid; a point that is missing or failed is NaN, but for the theory beside it.
 
     Variables: each quantity of the road (mean over data sets), NAME_standard_error, NAME_theory and, where that

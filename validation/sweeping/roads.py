@@ -23,10 +23,10 @@ from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.predictions import overlaps
 from iclglass.numerics.instance.solve import solve_instance
 from iclglass.numerics.sizes import to_unscaled
-from iclglass.validation.observables import QUANTITIES, measure, weight_quantities
-from iclglass.validation.pools import draw_pool
+from iclglass.validation.experiment import draw, measured
+from iclglass.validation.observables import QUANTITIES, weight_quantities
 from iclglass.validation.population import PromptMoments, gaussian_moments
-from iclglass.validation.prompts import Prompts, draw_prompts
+from iclglass.validation.prompts import Prompts
 from iclglass.validation.samplers.overlap import thermal_averages
 from iclglass.validation.samplers.sampling import Samples, sample
 from iclglass.validation.sweeping.points import Point, random_generator
@@ -73,18 +73,7 @@ def measure_data_set(point: Point, index: int) -> DataSetResult:
     if point.dimension is None:
         raise ParameterError(f"road {point.road!r} draws data sets: give it a dimension")
     rng = random_generator(point, index)
-    pool = draw_pool(dimension=point.dimension, count=point.task_count, rng=rng) if point.task_count else None
-    data = draw_prompts(
-        dimension=point.dimension,
-        context=point.context,
-        prompts=point.prompts,
-        label_noise=point.label_noise,
-        norm=point.norm,
-        **point.layer.to_dict(),
-        tasks=pool,
-        rng=rng,
-    )
-    return ROADS[point.road].of_data_set(point, data, rng)
+    return ROADS[point.road].of_data_set(point, draw(point.parameters, point.sizes, rng), rng)
 
 
 def _tested(point: Point, data: Prompts) -> PromptMoments:
@@ -104,8 +93,7 @@ def _unscaled(point: Point) -> dict[str, Any]:
 
 
 def _simulation(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
-    found = measure(data, ridge=point.ridge, temperature=point.temperature, test_context=point.test_context)
-    return DataSetResult(asdict(found))
+    return DataSetResult(asdict(measured(point.parameters, point.sizes, data)))
 
 
 def _message_passing(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:

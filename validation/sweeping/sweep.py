@@ -6,23 +6,23 @@ import json
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from iclglass.numerics.arguments import check_callable, check_flag, check_path
 from iclglass.numerics.errors import OutputError
 from iclglass.numerics.fixed_point import Status
-from iclglass.numerics.last_row import LastRow
+from iclglass.numerics.parameters import Given, spelled_out
+from iclglass.numerics.running.engines import make_engine
+from iclglass.numerics.running.resuming import program
+from iclglass.numerics.running.run import run
+from iclglass.numerics.running.store import Key, Progress, Row, checkpoint_path, open_store, read_progress
 from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenance, save
-from iclglass.validation.sweeping.checkpoint import MODULES, Progress, checkpoint_path, open_checkpoint, read_progress
-from iclglass.validation.sweeping.driver import run_points
-from iclglass.validation.sweeping.engines import make_engine
-from iclglass.validation.sweeping.evaluation import columns, evaluate
+from iclglass.validation.sweeping.evaluation import MODULES, columns, evaluate
 from iclglass.validation.sweeping.grid import Grid, make_grid
+from iclglass.validation.sweeping.points import Point
 from iclglass.validation.sweeping.results import DIGEST, digest, to_dataset
 
 if TYPE_CHECKING:
@@ -31,19 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["sweep_simulated", "sweep_status"]
 
 
+@spelled_out
 def sweep_simulated(
     *,
-    task_diversity: ArrayLike,
-    context_length: ArrayLike,
-    distinct_tasks: ArrayLike = np.inf,
-    label_noise: ArrayLike = 0.0,
-    ridge: ArrayLike = 0.1,
-    temperature: ArrayLike = 0.0,
-    test_context_length: ArrayLike | None = None,
-    dimension: ArrayLike | None = None,
-    norm: str = "N",
-    last_feature: str = "unit-tokens",
-    last_row: bool = True,
     road: str = "simulation",
     samples: int = 8,
     seed: int = 0,
@@ -60,70 +50,75 @@ def sweep_simulated(
     resume_anyway: bool = False,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
+    **given: Unpack[Given],
 ) -> xr.Dataset:
     """Simulate, or solve, every point of the product of all parameters given as one-dimensional arrays.
 
     On machines of one kind (processor, BLAS) results are the same, bit for bit, on every engine, in every order, with
     any number of workers, and however often the sweep was interrupted: the random numbers of a data set follow from
-    what its point is, the seed, and its index.
+    what its point is, the seed, and its index. Source: this project, notes/scaling.md.
 
-    Args:
-        task_diversity .. last_row: as `numerics.sweep.sweep`; dimension (>= 4) is needed where data sets are
-            drawn.
-        road: "simulation" (data sets, exact linear algebra: every quantity), "message-passing" (means of GAMP),
-            "sampling" (weights drawn; temperature > 0), "training" (gradient descent to the ground state), "theory"
-            (nothing drawn; for points that take long: pools at finite dimension).
-        samples: independent data sets at each point, >= 1; a standard error needs two.
-        seed: of all random numbers, >= 0.
-        theory: also solve the theory, at the same integers P, N, K and D, beside what is simulated.
-        method: of message passing ("gamp", "exact", "tap", "published") or sampling ("exact", "heat-bath", "langevin",
-            "mala", "hmc").
-        draws: of each of two chains of "sampling", default 200.
-        steps, learning_rate, tolerance: of "training": most steps (default 100000), step size (default half the largest
-            stable one), relative gradient to reach (default 1e-6). steps and tolerance also of "message-passing", where
-            the default is the method's.
-        executor: where points are computed: None or "serial", "processes", "dask", "dask:ADDRESS", "mpi", or any
-            `concurrent.futures.Executor`, which is not shut down.
-        workers: processes, for "processes" and "dask"; given without executor, more than one means "processes"; with an
-            executor of yours how many it has, which decides how many points are kept in flight.
-        out: netCDF file to write. Finished points are kept in ``out``.checkpoint until it is written: the same call
-            goes on where one that was interrupted or killed stopped. Points that were lost are tried again then. A
-            finished output of the same call is read, not computed again.
-        force: replace what is there, checkpoint included.
-        resume_anyway: go on from what another version of the program has left; the provenance names both.
-        progress: called with (points finished, points in all).
-        say: called with a sentence on what happens.
+    Parameters
+    ----------
+    road : str
+        "simulation" (data sets, exact linear algebra: every quantity), "message-passing" (means of GAMP), "sampling"
+        (weights drawn; temperature > 0), "training" (gradient descent to the ground state), "theory" (nothing drawn;
+        for points that take long: pools at finite dimension).
+    samples, seed : int
+        Independent data sets at each point, >= 1 (a standard error needs two); of all random numbers, >= 0.
+    theory : bool
+        Also solve the theory, at the same integers P, N, K and D, beside what is simulated.
+    method : str, optional
+        Of message passing ("gamp", "exact", "tap", "published") or sampling ("exact", "heat-bath", "langevin", "mala",
+        "hmc").
+    draws : int, optional
+        Of each of two chains of "sampling", default 200.
+    steps, learning_rate, tolerance : optional
+        Of "training": most steps (default 100000), step size (default half the largest stable one), relative gradient
+        to reach (default 1e-6). steps and tolerance also of "message-passing", where the default is the method's.
+    executor : Executor or str, optional
+        Where points are computed: None or "serial", "processes", "dask", "dask:ADDRESS", "mpi", or any
+        `concurrent.futures.Executor`, which is not shut down.
+    workers : int, optional
+        Processes, for "processes" and "dask"; given without executor, more than one means "processes"; with an executor
+        of yours how many it has, which decides how many points are kept in flight.
+    out : path, optional
+        netCDF file to write. Finished points are kept in ``out``.checkpoint until it is written: the same call goes on
+        where one that was interrupted or killed stopped. Points that were lost are tried again then. A finished output
+        of the same call is read, not computed again.
+    force, resume_anyway : bool
+        Replace what is there, checkpoint included; go on from what another version of the program has left, which the
+        provenance names.
+    progress, say : callable, optional
+        Called with (points finished, points in all), and with a sentence on what happens.
+    **given
+        Fields of `Parameters`, as for `numerics.sweep.sweep`; a dimension (>= 4) is needed where data sets are drawn.
 
-    Returns:
-        xarray.Dataset: a variable for each quantity (mean over data sets), NAME_standard_error and NAME_theory, status
-        (CF flags), the integers used, provenance, digest. A failed point is NaN, but for the theory; its message is in
-        the attribute ``iclglass_failures``.
+    Returns
+    -------
+    xarray.Dataset
+        A variable for each quantity (mean over data sets), NAME_standard_error and NAME_theory, status (CF flags), the
+        integers used, provenance, digest. A failed point is NaN, but for the theory; its message is in the attribute
+        ``iclglass_failures``.
 
-    Raises:
-        ParameterError, ParameterTypeError: bad input, an executor that takes no work, or a checkpoint of other
-            parameters.
-        OutputError: a file that cannot be written or is damaged, another sweep at work on it, a scheduler that is not
-            there, workers that cannot start. What was finished is kept.
-        WorkerError: a worker of an executor that is not ours died, or its scheduler is gone. What was finished is kept.
-        KeyboardInterrupt: after Ctrl-C, with the points that ran finished and kept.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        Bad input, an executor that takes no work, or a checkpoint of other parameters.
+    OutputError
+        A file that cannot be written or is damaged, another run at work on it, a scheduler that is not there, workers
+        that cannot start.
+    WorkerError
+        A worker of an executor that is not ours died, or its scheduler is gone.
+    KeyboardInterrupt
+        After Ctrl-C, with the points that ran finished.
 
-    Source: this project, notes/scaling.md.
-
+    Examples
+    --------
     >>> found = sweep_simulated(task_diversity=[0.5, 2.0], context_length=1.0, dimension=6, samples=4)
     >>> found.e_icl.dims, bool((found.e_icl_standard_error > 0).all())
     (('task_diversity',), True)
     """
-    given = {
-        "task_diversity": task_diversity,
-        "context_length": context_length,
-        "distinct_tasks": distinct_tasks,
-        "label_noise": label_noise,
-        "ridge": ridge,
-        "temperature": temperature,
-        "test_context_length": test_context_length,
-    }
-    if test_context_length is None:
-        del given["test_context_length"]
     if out is not None:
         check_path("out", out)
     check_flag("force", force)
@@ -132,9 +127,6 @@ def sweep_simulated(
     check_callable("say", say)
     grid = make_grid(
         given,
-        dimension=dimension,
-        norm=norm,
-        layer=LastRow(last_feature, last_row),
         road=road,
         samples=samples,
         seed=seed,
@@ -152,32 +144,34 @@ def sweep_simulated(
                 say(f"{out} is finished: it is read, not computed again")
             return finished
     _check_output(out, force=force)
-    with ExitStack() as stack:
-        # Before anything is dropped: an engine that is not there must not cost what was finished.
-        engine = stack.enter_context(make_engine(executor, workers=workers)) if force else None
-        checkpoint = stack.enter_context(
-            open_checkpoint(
-                path,
-                grid.parameters,
-                points=len(grid.points),
-                columns=names,
-                fresh=force,
-                resume_anyway=resume_anyway,
-            )
-        )
+    # The engine first: one that is not there must not cost what was finished.
+    with (
+        make_engine(executor, workers=workers) as engine,
+        open_store(
+            path,
+            "sweep",
+            grid.parameters,
+            program(*MODULES),
+            total=len(grid.points),
+            width=len(names),
+            fresh=force,
+            resume_anyway=resume_anyway,
+        ) as store,
+    ):
         _check_output(out, force=force)  # again: another sweep may have ended while we waited for its lock
-        for number in [n for n, found in checkpoint.done.items() if found.status == Status.LOST]:
-            del checkpoint.done[number]
-        if len(checkpoint.done) < len(grid.points):
-            with make_engine(executor, workers=workers) if engine is None else nullcontext(engine) as at_work:
-                run_points(
-                    grid.points, function=evaluate, checkpoint=checkpoint, engine=at_work, progress=progress, say=say
-                )
-        dataset = to_dataset(grid, checkpoint.done, programs=checkpoint.programs)
+        for number in [number for number, row in store.done.items() if row.status == Status.LOST]:
+            del store.done[number]
+
+        def lost(reason: str) -> Row:
+            return Row(np.full(len(names), np.nan), Status.LOST, reason)
+
+        tasks: dict[Key, Point] = dict(enumerate(grid.points))
+        run(tasks, evaluate, store=store, engine=engine, lost=lost, progress=progress, say=say)
+        dataset = to_dataset(grid, store.done, programs=store.programs)
         if out is not None:
             save(dataset, out, force=True)
-            if not any(found.status == Status.LOST for found in checkpoint.done.values()):
-                checkpoint.remove()
+            if not any(row.status == Status.LOST for row in store.done.values()):
+                store.remove()
     return dataset
 
 
@@ -214,10 +208,10 @@ def sweep_status(out: str | Path) -> Progress:
     """
     path = check_path("out", out)
     if path.name.endswith(".checkpoint"):
-        return read_progress(path)
+        return read_progress(path, "sweep")
     checkpoint = checkpoint_path(path)
     if checkpoint.exists():
-        return read_progress(checkpoint)
+        return read_progress(checkpoint, "sweep")
     if not path.exists():
         raise OutputError(f"neither {path} nor {checkpoint} exists: no sweep was begun there")
     dataset = load(path)

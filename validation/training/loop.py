@@ -6,8 +6,8 @@ Every step costs O(P D^2) on all prompts, or O(batch D^2), and stores nothing of
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,11 +25,13 @@ from iclglass.numerics.arguments import (
     check_real,
     doubles,
 )
-from iclglass.numerics.blas import own_threads
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.features import FeatureOperator
-from iclglass.numerics.resuming import Program, digest, program
+from iclglass.numerics.running.blas import own_threads
+from iclglass.numerics.running.resuming import digest, header, program
+from iclglass.numerics.running.state import KeptState, kept_state
+from iclglass.numerics.running.store import checkpoint_path
 from iclglass.numerics.storage import check_writable
 from iclglass.validation.population import PromptMoments, population_error
 from iclglass.validation.training.layer import (
@@ -44,7 +46,7 @@ from iclglass.validation.training.layer import (
 )
 from iclglass.validation.training.optimisers import OPTIMISERS, RULES, BatchOrder, Rows, State, initial_state
 from iclglass.validation.training.run import LOG_COLUMNS, Outcome, TrainingRun
-from iclglass.validation.training.storage import load_state, save_state
+from iclglass.validation.training.storage import Log, Logged, read_run, state_arrays, state_of, write_run
 
 __all__ = ["BACKENDS", "train"]
 
@@ -58,6 +60,7 @@ _RUNAWAY = 1e4
 """Energy, in units of the larger of its start and its value at W = 0, from which a run counts as diverging."""
 
 _RECORDS = 60
+_WORK = "training run"
 _SAVE_EVERY = 2.0
 """Seconds between two writings of a checkpoint."""
 
@@ -135,8 +138,9 @@ def train(
     backend : {"numpy", "torch"}
         The same numbers by PyTorch (extra ``torch``).
     checkpoint : path, optional
-        .npz file to keep the run in; if it exists, the run goes on from there, bit for bit as if it had not stopped. It
-        holds parameters_0 (, parameters_1), step, log and a header.
+        .npz file of the finished run, with parameters_0 (, parameters_1), step, log and a header; if it exists, it is
+        read. Until then the run is kept in ``checkpoint``.checkpoint, from which it goes on, bit for bit as if it had
+        not stopped.
     fresh : bool
         Begin anew, whatever the file holds.
     resume_anyway : bool
@@ -236,54 +240,69 @@ class _Training:
         progress: Callable[[int, int], None] | None,
         callback: Callable[[int, FloatArray], None] | None,
     ) -> TrainingRun:
-        settings, state = self._settings, self._start
-        log: list[list[float]] = []
-        here = program(__name__)
-        programs: Sequence[Program] = [here]
+        shapes, steps = tuple(matrix.shape for matrix in self._start.parameters), self._settings.steps
+        whole = header(_WORK, origin, program(__name__))
         if path is not None and path.exists() and not fresh:
-            shapes = tuple(matrix.shape for matrix in state.parameters)
-            state, rows, programs = load_state(path, origin, shapes=shapes, here=here, resume_anyway=resume_anyway)
-            log = rows.tolist()
+            finished = state_of(path, read_run(path, whole), shapes=shapes, steps=steps)
+            return self._until_the_end(finished, None, progress, callback)[1]
+        keeping: AbstractContextManager[KeptState[Logged]] = kept_state(
+            None if path is None else checkpoint_path(path),
+            _WORK,
+            origin,
+            program(__name__),
+            arrays=state_arrays,
+            every=_SAVE_EVERY,
+            fresh=fresh,
+            resume_anyway=resume_anyway,
+        )
+        with keeping as kept:
+            begun: Logged = self._start, []
+            if path is not None and kept.found:
+                begun = state_of(checkpoint_path(path), kept.found, shapes=shapes, steps=steps)
+            last, result = self._until_the_end(begun, None if path is None else kept.keep, progress, callback)
+            if path is not None and result.outcome is not Outcome.DIVERGES:
+                write_run(path, last, whole | {"programs": kept.store.programs})
+            kept.store.remove()
+        return result
+
+    def _until_the_end(
+        self,
+        begun: Logged,
+        keep: Callable[[Logged], None] | None,
+        progress: Callable[[int, int], None] | None,
+        callback: Callable[[int, FloatArray], None] | None,
+    ) -> tuple[Logged, TrainingRun]:
+        """Train from a state on; the last state, and the run."""
+        settings = self._settings
+        state, log = begun
         if settings.optimiser == "gd" and settings.parametrisation == "merged" and self._too_fast():
             log = log or [[0.0, *self._measured(state)]]
-            return self._result(state, log, Outcome.DIVERGES, self._known_divergence())
+            return begun, self._result(state, log, Outcome.DIVERGES, self._known_divergence())
         advance = self._stepper(state)
         wanted = set(settings.record)
-        saved = time.monotonic()
-        try:
-            # Overflow on the way to a divergence is found at the next recorded step.
-            with np.errstate(over="ignore", invalid="ignore"):
-                while True:
-                    if state.step in wanted:
-                        new = not log or log[-1][0] < state.step
-                        if new:
-                            log.append([float(state.step), *self._measured(state)])
-                        ended = self._ended(log)
-                        diverged = ended is not None and ended[0] is Outcome.DIVERGES
-                        if new and callback is not None and not diverged:
-                            callback(state.step, effective_weights(state.parameters))
-                        if ended is not None:
-                            break
-                        if path is not None and time.monotonic() - saved > _SAVE_EVERY:
-                            save_state(path, state, np.array(log), origin, programs)
-                            saved = time.monotonic()
-                    if progress is not None:
-                        progress(state.step, settings.steps)
-                    state = advance(state, self._order.rows(state.step))
-        except KeyboardInterrupt:
-            # The state of the last whole step: what was done is kept.
-            if path is not None:
-                save_state(path, state, np.array(log), origin, programs)
-            raise
+        # Overflow on the way to a divergence is found at the next recorded step.
+        with np.errstate(over="ignore", invalid="ignore"):
+            while True:
+                if keep is not None:
+                    keep((state, log))
+                if state.step in wanted:
+                    new = not log or log[-1][0] < state.step
+                    if new:
+                        log.append([float(state.step), *self._measured(state)])
+                    ended = self._ended(log)
+                    if new and callback is not None and not (ended and ended[0] is Outcome.DIVERGES):
+                        callback(state.step, effective_weights(state.parameters))
+                    if ended is not None:
+                        break
+                if progress is not None:
+                    progress(state.step, settings.steps)
+                state = advance(state, self._order.rows(state.step))
         outcome, reason = ended
-        if diverged:
+        if outcome is Outcome.DIVERGES:
             log.pop()
-        else:
-            if progress is not None:
-                progress(settings.steps, settings.steps)
-            if path is not None:
-                save_state(path, state, np.array(log), origin, programs)
-        return self._result(state, log, outcome, reason)
+        elif progress is not None:
+            progress(settings.steps, settings.steps)
+        return (state, log), self._result(state, log, outcome, reason)
 
     def _stepper(self, state: State) -> Advance:
         settings = self._settings
@@ -316,7 +335,7 @@ class _Training:
         weights = effective_weights(state.parameters)
         return energy, 2 * energy - penalty, _test_error(weights, self._test), norm_of(slope) / self._field
 
-    def _ended(self, log: list[list[float]]) -> tuple[Outcome, str] | None:
+    def _ended(self, log: Log) -> tuple[Outcome, str] | None:
         """Outcome and reason where the last record ends the run."""
         settings = self._settings
         step, energy, _, _, residual = log[-1]
@@ -353,7 +372,7 @@ class _Training:
             "no step was made"
         )
 
-    def _result(self, state: State, log: list[list[float]], outcome: Outcome, reason: str) -> TrainingRun:
+    def _result(self, state: State, log: Log, outcome: Outcome, reason: str) -> TrainingRun:
         parameters = state.parameters
         if outcome is Outcome.DIVERGES:
             parameters = tuple(np.full_like(matrix, np.nan) for matrix in parameters)

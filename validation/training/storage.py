@@ -1,9 +1,13 @@
-"""Unfinished and finished training on disk: one .npz file, replaced atomically, that only the same run can resume."""
+"""A training run on disk: its state by name, in the store of an unfinished run and in the .npz file of a finished one.
+
+The arrays are step, log, parameters_k, first_k and second_k, k = 0 (, 1); the file of a finished run has the same
+header as a store (`numerics.running.resuming`), as JSON in the array header.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,121 +16,84 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.archive import read_arrays
 from iclglass.numerics.errors import OutputError, ParameterError
-from iclglass.numerics.resuming import Program, differences, going_on
+from iclglass.numerics.running.resuming import ANEW, check_header
 from iclglass.numerics.storage import replacing
 from iclglass.validation.training.layer import Parameters
 from iclglass.validation.training.optimisers import State
 from iclglass.validation.training.run import LOG_COLUMNS
 
-__all__ = ["load_state", "save_state"]
+__all__ = ["Log", "Logged", "read_run", "state_arrays", "state_of", "write_run"]
 
-_FORMAT = "iclglass training"
-_SCHEMA_VERSION = 3
-_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What a header or arrays that no run has written raise when they are taken for those of one."""
+Arrays = Mapping[str, NDArray[Any]]
+Log = list[list[float]]
+Logged = tuple[State, Log]
+"""A state, and what was recorded until then: a row a step."""
 
 
-def save_state(
-    path: Path,
-    state: State,
-    log: NDArray[np.float64],
-    settings: Mapping[str, object],
-    programs: Sequence[Program],
-) -> None:
-    """Write the state, the log of what was recorded, the settings, and the programs that have worked on it.
+def state_arrays(logged: Logged) -> dict[str, NDArray[Any]]:
+    """The arrays of a state, by name.
 
-    Replaces the file of an earlier step.
-
-    Raises OutputError if it cannot be written.
+    >>> list(state_arrays((State(0, (np.ones((2, 1)),), (), ()), [])))
+    ['step', 'log', 'parameters_0']
     """
-    header = {
-        "format": _FORMAT,
-        "schema_version": _SCHEMA_VERSION,
-        "programs": list(programs),
-        "settings": dict(settings),
-    }
-    arrays: dict[str, Any] = {"header": np.array(json.dumps(header)), "step": np.array(state.step), "log": log}
+    state, log = logged
+    arrays: dict[str, NDArray[Any]] = {"step": np.array(state.step), "log": np.array(log, dtype=np.float64)}
     for name in ("parameters", "first", "second"):
         arrays |= {f"{name}_{number}": matrix for number, matrix in enumerate(getattr(state, name))}
+    return arrays
+
+
+def state_of(path: Path, arrays: Arrays, *, shapes: tuple[tuple[int, ...], ...], steps: int) -> Logged:
+    """What `state_arrays` was given; OutputError where no run of matrices of these shapes has left the arrays."""
+    try:
+        parts = (_matrices(arrays, name, shapes) for name in ("parameters", "first", "second"))
+        state = State(int(arrays["step"]), *parts)
+        if not 0 <= state.step <= steps:
+            raise ValueError(f"step {state.step} is none of the run's")
+        return state, _log(arrays["log"], state.step)
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{path} is damaged ({error}): choose another path, or {ANEW} to begin anew") from error
+
+
+def write_run(path: Path, logged: Logged, header: Mapping[str, object]) -> None:
+    """Write a finished run; OutputError if it cannot be written."""
     with replacing(path, force=True) as temporary, temporary.open("wb") as file:
+        arrays: dict[str, Any] = {"header": np.array(json.dumps(header)), **state_arrays(logged)}
         np.savez(file, **arrays)
 
 
-def load_state(
-    path: Path,
-    settings: Mapping[str, object],
-    *,
-    shapes: tuple[tuple[int, ...], ...],
-    here: Program,
-    resume_anyway: bool = False,
-) -> tuple[State, NDArray[np.float64], Sequence[Program]]:
-    """State, log and programs of a file written by `save_state` with the same settings.
+def read_run(path: Path, header: Mapping[str, Any]) -> Arrays:
+    """The arrays of a finished run of the same parameters, whatever version of the program made it.
 
-    shapes: of the matrices trained. here: the program, the last of the programs if it has anything to do.
-    resume_anyway: go on with an unfinished run of another version of it.
-
-    Raises ParameterError if they differ (it names each), OutputError if the file is none of ours, damaged, or of an
-    unfinished run of another version of the program.
+    Raises ParameterError if the parameters differ (it names each), OutputError if the file is none of ours or damaged.
     """
+    arrays = read_arrays(path)
     try:
-        file = read_arrays(path)
-        header = json.loads(str(file["header"]))
-        if header["format"] != _FORMAT:
-            raise ValueError(f"format {header['format']!r}")
-        if header["schema_version"] != _SCHEMA_VERSION:
-            raise OutputError(
-                f"{path} is a training run of schema version {header['schema_version']!r}, this program reads "
-                f"{_SCHEMA_VERSION}: finish it with the program that began it, or --force (fresh=True) to begin anew"
-            )
-        _refuse_others(path, header["settings"], settings)
-        state = State(
-            int(file["step"]),
-            *(_matrices(file, name, shapes) for name in ("parameters", "first", "second")),
-        )
-        if not 0 <= state.step <= int(str(settings["steps"])):
-            raise ValueError(f"step {state.step} is none of the run's")
-        log = _log(file["log"], state.step)
-        programs: Sequence[Program] = header["programs"]
+        check_header(str(path), json.loads(str(arrays["header"])), header, anyway=True)
     except (ParameterError, OutputError):
         raise
-    except _DAMAGE as error:
-        raise OutputError(
-            f"{path} is damaged or not a training run of this program ({error}); choose another path"
-        ) from error
-    if state.step < int(str(settings["steps"])):  # a finished one is only read
-        work, anew = f"training run {path}", "--force (fresh=True)"
-        programs = going_on(work, programs, here, anyway=resume_anyway, anew=anew)
-    return state, log, programs
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise OutputError(f"{path} is damaged or not a training run of this program: choose another path") from error
+    return arrays
 
 
-def _matrices(file: Mapping[str, NDArray[Any]], name: str, shapes: tuple[tuple[int, ...], ...]) -> Parameters:
-    return tuple(_numbers(file, f"{name}_{number}", shape) for number, shape in enumerate(shapes))
-
-
-def _numbers(file: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    array = file[name]
+def _matrices(arrays: Arrays, name: str, shapes: tuple[tuple[int, ...], ...]) -> Parameters:
+    found = tuple(arrays[f"{name}_{number}"] for number in range(len(shapes)))
     # Not finite they may be: a run interrupted on its way to a divergence goes on to say so.
-    if array.dtype != np.float64 or array.shape != shape:
-        raise ValueError(f"{name} is not an array of doubles of shape {shape}")
-    return array
+    if any(array.dtype != np.float64 or array.shape != shape for array, shape in zip(found, shapes, strict=True)):
+        raise ValueError(f"{name} are not arrays of doubles of shapes {shapes}")
+    return found
 
 
-def _log(rows: NDArray[Any], step: int) -> NDArray[np.float64]:
+def _log(rows: NDArray[Any], step: int) -> Log:
     """The table of what was recorded: one row a step, none of them beyond the state's own."""
-    width = 1 + len(LOG_COLUMNS)
     if rows.size == 0 and step == 0:  # interrupted before the first record
-        return np.empty((0, width))
+        return []
     # Errors on test prompts are NaN where there are none: only the steps must be numbers.
-    if rows.dtype != np.float64 or rows.ndim != 2 or rows.shape[1] != width:
-        raise ValueError(f"log is not a table of {width} columns of doubles")
+    if rows.dtype != np.float64 or rows.ndim != 2 or rows.shape[1] != 1 + len(LOG_COLUMNS):
+        raise ValueError(f"log is not a table of {1 + len(LOG_COLUMNS)} columns of doubles")
     steps = rows[:, 0]
     if not (steps[0] == 0 and np.all(np.diff(steps) > 0) and steps[-1] <= step):
         raise ValueError(f"the steps of the log do not lead to step {step}")
-    return rows
-
-
-def _refuse_others(path: Path, found: Mapping[str, object], wanted: Mapping[str, object]) -> None:
-    if others := differences(found, wanted):
-        raise ParameterError(
-            f"training run {path} belongs to other parameters: {others}; choose another path or the same parameters"
-        )
+    found: Log = rows.tolist()
+    return found

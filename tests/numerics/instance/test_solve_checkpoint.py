@@ -1,5 +1,8 @@
 """Unfinished solves: gone on with from every step, bit for bit; files of others and damaged ones refused."""
 
+import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +11,7 @@ import pytest
 from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.numerics.instance.distributed import solve_distributed
 from iclglass.numerics.instance.krylov import response_solve
-from iclglass.numerics.instance.solve_checkpoint import SolveCheckpoint
+from iclglass.numerics.running.store import Row, open_store
 from iclglass.validation.prompt_blocks import PromptBlocks
 
 SMALL = PromptBlocks(dimension=6, context=8, prompts=230, seed=5, block_prompts=16)
@@ -111,51 +114,17 @@ def test_another_start_is_refused(tmp_path):
         solve_distributed(SMALL, **OPTIONS, initial=first, checkpoint=path)
 
 
-def test_another_version_is_refused(tmp_path, monkeypatch):
-    path = tmp_path / "c"
-    interrupted(path, 5)
-    monkeypatch.setattr("iclglass.numerics.resuming.version", lambda package: "9.9")
-    with pytest.raises(OutputError, match=r"another version .*numpy is '.*' there and '9\.9' here"):
-        solve_distributed(SMALL, **OPTIONS, checkpoint=path)
-
-
-def flipped(whole, count):
-    for place in np.linspace(0, len(whole) - 1, count).astype(int):
-        content = bytearray(whole)
-        content[place] ^= 4
-        yield bytes(content)
-
-
-def test_damaged_and_foreign_files_are_refused_and_left_alone(tmp_path):
-    path = tmp_path / "c"
-    interrupted(path, 5)
-    good = path.read_bytes()
-    whole = solve_distributed(SMALL, **OPTIONS).mean.tobytes()
-    refused = 0
-    for content in (b"", b"my thesis", good[:-200], good[: len(good) // 2], *flipped(good, 40)):
-        path.write_bytes(content)
-        try:
-            found = solve_distributed(SMALL, **OPTIONS, checkpoint=path)
-        except (OutputError, ParameterError):
-            assert path.read_bytes() == content
-            refused += 1
-        else:
-            assert found.mean.tobytes() == whole  # a bit that says nothing, such as a time in the archive
-    assert refused >= 25
-    np.savez(tmp_path / "other.npz", a=np.ones(3))
-    with pytest.raises(OutputError, match="not an unfinished solve of this program"):
-        solve_distributed(SMALL, **OPTIONS, checkpoint=tmp_path / "other.npz")
-
-
 @pytest.mark.parametrize("name", ["weights", "remainder", "product", "history", "active"])
 def test_arrays_that_do_not_fit_are_refused(tmp_path, name):
+    """Rows that are whole, but of no solve: what damages the file itself is of the store's tests."""
     path = tmp_path / "c"
     interrupted(path, 5)
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
-    arrays[name] = arrays[name][..., None] if name != "active" else arrays[name] + 1
-    with path.open("wb") as file:
-        np.savez(file, **arrays)
+    with closing(sqlite3.connect(path)) as connection:
+        header = dict(connection.execute("SELECT key, value FROM meta"))
+    parameters, (here,) = json.loads(header["parameters"]), json.loads(header["programs"])
+    with open_store(path, header["format"].removeprefix("iclglass "), parameters, here) as store:
+        array = store.done[name].values
+        store.record({name: Row(array[..., None] if name != "active" else array + 1)})
     with pytest.raises(OutputError, match=rf"is damaged .*{name}"):
         solve_distributed(SMALL, **OPTIONS, checkpoint=path)
 
@@ -165,11 +134,6 @@ def test_a_folder_that_is_not_there_is_refused_before_any_work(tmp_path):
         solve_distributed(SMALL, **OPTIONS, checkpoint=tmp_path / "nowhere" / "c")
 
 
-def test_without_a_state_nothing_is_written(tmp_path):
-    SolveCheckpoint(tmp_path / "c", {}, {}).save()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_second_solve_on_the_same_file_is_refused(tmp_path):
     """And the first goes on undisturbed; no lock stays behind."""
     path, whole = tmp_path / "c", solve_distributed(SMALL, **OPTIONS)
@@ -177,7 +141,7 @@ def test_a_second_solve_on_the_same_file_is_refused(tmp_path):
 
     def second(step, residual):
         if step == 4:
-            with pytest.raises(OutputError, match="is being written by another solve"):
+            with pytest.raises(OutputError, match="is being written by another run"):
                 solve_distributed(SMALL, **OPTIONS, checkpoint=path)
             refused.append(step)
 

@@ -10,14 +10,15 @@ import pytest
 import iclglass.validation.suite.suite as module
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.parameters import PARAMETERS
-from iclglass.validation.suite.compared import HEADLINE, compare_point, finite_size_z, simulate_point
+from iclglass.validation.simulation import simulate
+from iclglass.validation.suite.compared import HEADLINE, compare_point, finite_size_z
 from iclglass.validation.suite.controls import Detection, detections
 from iclglass.validation.suite.coverage import interval_coverage
 from iclglass.validation.suite.digits import worst_digits
 from iclglass.validation.suite.page import write_suite_page
 from iclglass.validation.suite.points import SCALES, Point, Scale, points
 from iclglass.validation.suite.sampled import SampledRow, sampled_rows, sampler_detections
-from iclglass.validation.suite.suite import run_suite
+from iclglass.validation.suite.suite import run_suite, suite_simulations
 from iclglass.validation.verdict import percent
 
 SMALL = Scale(dimensions=(6, 8, 12, 16), samples=16, replicates=200, group=8, digits=5, draws=500)
@@ -74,7 +75,7 @@ def test_a_run_and_its_page(small, tmp_path):
     # a second run reads the samples and says the same
     again = run_suite(folder=tmp_path, only=[POINT], largest_unseen_bias=100)
     np.testing.assert_array_equal(again.headline_z, result.headline_z)
-    with pytest.raises(ParameterError, match="holds samples of seed 0, not 1"):
+    with pytest.raises(ParameterError, match=r"of other parameters: .*seed is 0 there and 1 here"):
         run_suite(folder=tmp_path, only=[POINT], seed=1)
 
 
@@ -102,7 +103,7 @@ def test_a_wrong_finite_size_theory_fails(small, monkeypatch):
     import iclglass.validation.suite.compared as compared
 
     right = compared.solve_finite
-    monkeypatch.setattr(compared, "solve_finite", lambda **given: right(**{**given, "label_noise": 0.3}))
+    monkeypatch.setattr(compared, "solve_finite", lambda law, **given: right(law, **{**given, "label_noise": 0.3}))
     result = run_suite(only=[POINT])
     failed = {check.name for check in result.checks if check.passed is False}
     assert any("chi^2" in name for name in failed)
@@ -111,13 +112,14 @@ def test_a_wrong_finite_size_theory_fails(small, monkeypatch):
 
 
 def test_seeds_of_points_are_their_own(small):
-    first = simulate_point(POINT, small, seed=1)
-    second = simulate_point(POINT, small, seed=2)
-    assert np.all(first.values["m"] != second.values["m"])
+    found = suite_simulations([POINT, POINT], small, seed=1)
+    assert len({each.seed for each in found.values()}) == len(found) == 3
+    assert found["point 1 "].sizes == found["point 2 "].sizes
 
 
 def test_the_asymptotic_column_fails_where_the_finite_one_passes(small):
-    result = compare_point(POINT, simulate_point(POINT, small, seed=1), false_alarm=0.01)
+    samples = simulate(**dataclasses.asdict(POINT), dimensions=small.dimensions, samples=small.samples, seed=1)
+    result = compare_point(POINT, samples, false_alarm=0.01)
     assert np.max(np.abs(finite_size_z([result], HEADLINE))) < Z_SCORE
     assert np.max(np.abs(finite_size_z([result], HEADLINE, theory="asymptotic"))) > Z_SCORE
 

@@ -12,8 +12,9 @@ from iclglass.numerics.deviations import z_scores
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.plotting import draw_sweep, save_figure
+from iclglass.numerics.running.store import Row
 from iclglass.numerics.storage import PROVENANCE, load, save
-from iclglass.validation.sweeping.evaluation import PointResult, columns, evaluate, refuse_undrawable
+from iclglass.validation.sweeping.evaluation import columns, evaluate, refuse_undrawable
 from iclglass.validation.sweeping.results import DIGEST, FAILURES, compare, digest, to_dataset
 from tests.numerics.test_storage import assert_same_bits
 from tests.validation.sweeping.workloads import grid_of
@@ -31,8 +32,8 @@ def grid():
 def done(grid):
     """Four good points, one that failed, one that is missing."""
     found = {number: evaluate(point) for number, point in enumerate(grid.points[:4])}
-    wrong = (1.0,) * len(columns("simulation", theory=True))  # a number that must not be seen
-    return found | {4: PointResult(wrong, int(Status.FAILED), "ValueError: no", 0.1)}
+    wrong = np.ones(len(columns("simulation", theory=True)))  # a number that must not be seen
+    return found | {4: Row(wrong, int(Status.FAILED), "ValueError: no", 0.1)}
 
 
 @pytest.fixture(scope="module")

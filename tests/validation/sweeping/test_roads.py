@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-import iclglass.validation.sweeping.roads as roads
-from iclglass.numerics import blas
+import iclglass.validation.experiment as experiment
 from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.running import blas
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES
 from iclglass.numerics.sweep import sweep
 from iclglass.validation.observables import QUANTITIES, measure
@@ -169,7 +169,7 @@ def test_all_roads_see_the_same_data_sets(road, monkeypatch):
         seen.append(draw_prompts(**options))
         return seen[-1]
 
-    monkeypatch.setattr(roads, "draw_prompts", noted)
+    monkeypatch.setattr(experiment, "draw_prompts", noted)
     point = point_of(**LAWS["pool"], road=road)
     measure_data_set(point, 2)
     expected = data_by_hand(point_of(**LAWS["pool"]), 2)

@@ -12,14 +12,14 @@ import pytest
 import iclglass.validation.sweeping.sweep as module
 from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.running.store import Row, checkpoint_path
 from iclglass.numerics.storage import load, save
 from iclglass.numerics.sweep import sweep
-from iclglass.validation.sweeping.checkpoint import checkpoint_path
-from iclglass.validation.sweeping.evaluation import PointResult, evaluate
+from iclglass.validation.sweeping.evaluation import evaluate
 from iclglass.validation.sweeping.results import DIGEST, FAILURES, digest
 from iclglass.validation.sweeping.sweep import sweep_simulated, sweep_status
+from tests.numerics.running.killing import rows, sweeping, wait_for
 from tests.numerics.test_storage import assert_same_bits
-from tests.validation.sweeping.killing import rows, sweeping, wait_for
 
 SMALL = {
     "task_diversity": [0.5, 1.0, 2.0],
@@ -176,7 +176,7 @@ def test_other_parameters_do_not_go_on(out, change, message):
 def failing(number, status):
     def function(point):
         if point.task_diversity == 1.0:
-            return PointResult((np.nan,) * number, int(status), "ValueError: today not", 0.0)
+            return Row(np.full(number, np.nan), int(status), "ValueError: today not", 0.0)
         return evaluate(point)
 
     return function

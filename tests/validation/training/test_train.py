@@ -224,40 +224,48 @@ def test_an_interrupted_run_goes_on_bit_for_bit(data, tmp_path, options):
             np.testing.assert_array_equal(getattr(other, name), getattr(whole, name))
 
 
-def test_a_killed_run_goes_on_from_what_was_last_written(data, tmp_path, monkeypatch):
+def test_a_run_goes_on_from_what_was_last_written(data, tmp_path, monkeypatch):
+    """It is written now and then, and at the end; the finished run takes the place of the unfinished one."""
     monkeypatch.setattr("iclglass.validation.training.loop._SAVE_EVERY", 0.0)
     options = {"optimiser": "adam", "learning_rate": 0.01, "batch": 16, "record": range(0, 200, 9)}
-    file = tmp_path / "run.npz"
+    file, unfinished = tmp_path / "run.npz", tmp_path / "run.npz.checkpoint"
+    copies = []
 
-    def kill(done, total):
+    def copied(done, total):
         if done == 101:
-            raise SystemExit  # nothing is written on the way out
+            copies.append(unfinished.read_bytes() + unfinished.with_name("run.npz.checkpoint-wal").read_bytes())
+            raise SystemExit
 
     with pytest.raises(SystemExit):
-        gd(data, checkpoint=file, progress=kill, **options)
-    with np.load(file) as written:
-        assert int(written["step"]) == 99
+        gd(data, checkpoint=file, progress=copied, **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.npz.checkpoint"]
+    assert np.array(101).tobytes() in copies[0]  # before the end
     seen = []
     resumed = gd(data, checkpoint=file, callback=lambda step, _: seen.append(step), **options)
     assert min(seen) == 108
     np.testing.assert_array_equal(resumed.weights, gd(data, **options).weights)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.npz"]
 
 
-def test_an_unfinished_run_of_another_version_is_refused_a_finished_one_is_read(data, tmp_path, monkeypatch):
+def test_a_second_run_on_the_same_file_is_refused(data, tmp_path):
+    def second(done, total):
+        with pytest.raises(OutputError, match="is being written by another run"):
+            gd(data, checkpoint=tmp_path / "run.npz")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"what was finished is kept in .*run\.npz\.checkpoint"):
+        gd(data, checkpoint=tmp_path / "run.npz", progress=second)
+
+
+def test_a_run_that_diverges_leaves_no_file(data, tmp_path):
+    assert gd(data, checkpoint=tmp_path / "run.npz", optimiser="adam", learning_rate=1e6).outcome is Outcome.DIVERGES
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_run_of_another_version_is_read(data, tmp_path, monkeypatch):
     file = tmp_path / "run.npz"
-
-    def interrupt(done, total):
-        if done == 101:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        gd(data, checkpoint=file, progress=interrupt)
-    with monkeypatch.context() as patched:
-        patched.setattr("iclglass.numerics.resuming.version", lambda package: "9.9")
-        with pytest.raises(OutputError, match=r"another version .*numpy is '.*' there and '9\.9' here"):
-            gd(data, checkpoint=file)
     finished = gd(data, checkpoint=file)
-    monkeypatch.setattr("iclglass.numerics.resuming.version", lambda package: "9.9")
+    monkeypatch.setattr("iclglass.numerics.running.resuming.version", lambda package: "9.9")
     np.testing.assert_array_equal(gd(data, checkpoint=file).weights, finished.weights)
 
 
@@ -307,7 +315,7 @@ def test_a_foreign_file_is_refused(data, tmp_path, content):
     with pytest.raises(OutputError, match=r"run\.npz"):
         gd(data, checkpoint=file)
     np.savez(file, step=np.array(1))
-    with pytest.raises(OutputError, match="not a training run"):
+    with pytest.raises(OutputError, match="is damaged or not a training run"):
         gd(data, checkpoint=file)
     whole = gd(data, checkpoint=file, fresh=True)
     torn = file.read_bytes()[:-200]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from iclglass.numerics import blas
-from iclglass.numerics.blas import cores, one_blas_thread, own_threads, pin_blas
+from iclglass.numerics.running import blas
+from iclglass.numerics.running.blas import cores, one_blas_thread, own_threads, pin_blas
 from tests.own_threads import Library
 
 PATIENCE = 60.0  # seconds after which what should not wait does
@@ -127,7 +127,7 @@ def test_cores_are_those_of_the_affinity_mask(monkeypatch):
 
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"])
 def test_an_environment_that_asks_for_one_thread_gets_one(name):
-    code = "from iclglass.numerics.blas import own_threads\nwith own_threads() as team: print(team.size)"
+    code = "from iclglass.numerics.running.blas import own_threads\nwith own_threads() as team: print(team.size)"
     run = subprocess.run([sys.executable, "-c", code], env={**os.environ, name: "1"}, capture_output=True, text=True)
     assert run.stdout == "1\n", run.stderr
 

@@ -1,4 +1,4 @@
-"""Where points are computed: an engine hands them to an executor and knows what its workers can do.
+"""Where tasks are computed: an engine hands them to an executor and knows what its workers can do.
 
     serial     in this process, one after the other
     processes  spawned worker processes; restarted when one of them dies
@@ -23,12 +23,12 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
-from typing import Any, Protocol
+from typing import Any
 
 from iclglass.numerics.arguments import check_count
-from iclglass.numerics.blas import cores
 from iclglass.numerics.errors import MissingExtraError, OutputError, ParameterError, ParameterTypeError, WorkerError
-from iclglass.validation.sweeping.scheduler import CONNECT_SECONDS, check_scheduler, no_scheduler
+from iclglass.numerics.running.blas import cores
+from iclglass.numerics.running.scheduler import CONNECT_SECONDS, check_scheduler, no_scheduler
 
 __all__ = ["Engine", "SerialExecutor", "engine_name", "killed_worker", "make_engine"]
 
@@ -39,46 +39,73 @@ _QUIET_SECONDS = 4
 _MOST_WORKERS = 1024
 """Processes on one machine."""
 _NO_START = (
-    'worker processes die at their start: in a script, call the sweep under if __name__ == "__main__":, as '
+    'worker processes die at their start: in a script, call it under if __name__ == "__main__":, as '
     "multiprocessing wants it; else look at the lines above"
 )
 
 
-class Engine(Protocol):
-    """What the driver needs of an engine."""
+class Engine:
+    """An executor, and what its workers can do; as it stands one that is not ours to restart.
 
-    name: str
+    Parameters
+    ----------
+    executor : Executor or None
+        Where tasks go.
+    name : str
+        What messages call it.
+    window : int
+        Tasks in flight at the most: enough to keep the workers busy.
+    """
+
+    def __init__(self, executor: Executor | None, name: str, window: int) -> None:
+        self.executor, self.name, self._window = executor, name, window
 
     @property
     def window(self) -> int:
-        """Points in flight at the most: enough to keep the workers busy."""
+        """Tasks in flight at the most."""
+        return self._window
 
     def submit(self, function: Callable[[Any], Any], payload: Any) -> Future[Any]:
-        """Start computing one point."""
+        """Start one task."""
+        assert self.executor is not None
+        try:
+            return self.executor.submit(function, payload)
+        except BrokenExecutor as error:
+            # A death between two submissions: reported as the others are, through the future.
+            future: Future[Any] = Future()
+            future.set_exception(error)
+            return future
 
     def cancel(self, future: Future[Any]) -> bool:
-        """Take back a point that no worker has begun; False where it runs, or where that is not known."""
+        """Take back a task that no worker has begun; False where it runs, or where that is not known."""
+        return future.cancel()
 
     def restart(self) -> bool:
         """New workers after some died; False where that is not ours to do."""
+        return False
 
     def check(self) -> str | None:
         """Called about once a second: a sentence that the user should know, once; WorkerError where nothing can
         finish."""
+        return None
 
     def close(self, *, wait: bool) -> None:
         """Let the workers go; without ``wait`` at once, whatever they are doing."""
 
 
-def engine_name(dask: str | None) -> str | None:
-    """The name of the engine that ``--dask`` asks for; None without it.
+def engine_name(dask: str | None, *, mpi: bool | None = None) -> str | None:
+    """The name of the engine that ``--dask`` or ``--mpi`` asks for; None without them.
 
-    >>> engine_name("local"), engine_name("tcp://10.0.0.1:8786")
-    ('dask', 'dask:tcp://10.0.0.1:8786')
+    >>> engine_name("local"), engine_name("tcp://10.0.0.1:8786"), engine_name(None, mpi=True)
+    ('dask', 'dask:tcp://10.0.0.1:8786', 'mpi')
     """
+    if dask is not None and mpi:
+        raise ParameterError("--dask and --mpi are two engines: choose one")
     if dask == "":
         raise ParameterError("--dask '' names no scheduler: give its address, or local for a cluster on this machine")
-    return "dask" if dask == "local" else None if dask is None else f"dask:{dask}"
+    if dask is None:
+        return "mpi" if mpi else None
+    return "dask" if dask == "local" else f"dask:{dask}"
 
 
 @contextmanager
@@ -88,7 +115,7 @@ def make_engine(executor: Executor | str | None, *, workers: int | None, tries: 
     executor : None (serial for workers 1 or None, else processes), "serial", "processes", "dask" (a cluster on this
         machine), "dask:ADDRESS", "mpi", or any `concurrent.futures.Executor`.
     workers : processes of "processes" and "dask", default one for each core; of an executor of yours how many it has,
-        which says how many points are kept in flight.
+        which says how many tasks are kept in flight.
     tries : how often a Dask cluster of our own tries what killed its worker; 1 for who finds out which it was.
 
     Raises ParameterError for an unknown name or a missing extra, with the command that installs it; OutputError for a
@@ -107,7 +134,10 @@ def _choose(executor: Executor | str | None, workers: int | None, tries: int) ->
     if workers is not None:
         workers = check_count("workers", workers, minimum=1, maximum=_MOST_WORKERS)
     if isinstance(executor, Executor):
-        return _GivenEngine(executor, window=None if workers is None else 2 * workers + 2)
+        # Executors do not say how many workers they have; those of the standard library keep it here.
+        known = getattr(executor, "_max_workers", None)
+        count = workers or (known if isinstance(known, int) and known > 0 else 4 * cores())
+        return Engine(executor, type(executor).__name__, 2 * count + 2)
     if executor is not None and not isinstance(executor, str):
         raise ParameterTypeError(
             f"executor must be a concurrent.futures.Executor or a name, got {type(executor).__name__}"
@@ -117,7 +147,7 @@ def _choose(executor: Executor | str | None, workers: int | None, tries: int) ->
     if executor in ("serial", "mpi") and workers not in (None, 1):
         raise ParameterError(f"workers = {workers} does not go with {executor}")
     if executor == "serial":
-        return _GivenEngine(SerialExecutor(), name="serial", window=1)
+        return Engine(SerialExecutor(), "serial", 1)
     if executor == "processes":
         return _ProcessEngine(workers or cores())
     if executor == "mpi":
@@ -149,19 +179,9 @@ class SerialExecutor(Executor):
 
 
 def killed_worker(error: Exception) -> bool:
-    """Whether a point failed because workers died that held it: Dask's KilledWorker, whoever made the executor. Points
+    """Whether a task failed because workers died that held it: Dask's KilledWorker, whoever made the executor. Tasks
     that only waited beside the one that kills are told so too."""
     return any(kind.__name__ == "KilledWorker" for kind in type(error).__mro__)
-
-
-def _submit(executor: Executor, function: Callable[[Any], Any], payload: Any) -> Future[Any]:
-    try:
-        return executor.submit(function, payload)
-    except BrokenExecutor as error:
-        # A death between two submissions: reported as the others are, through the future.
-        future: Future[Any] = Future()
-        future.set_exception(error)
-        return future
 
 
 @contextmanager
@@ -179,60 +199,23 @@ def _shielded() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _GivenEngine:
-    """An executor that is not ours to restart."""
-
-    def __init__(self, executor: Executor, *, name: str | None = None, window: int | None = None) -> None:
-        self.executor = executor
-        self.name = name or type(executor).__name__
-        # Executors do not say how many workers they have; those of the standard library keep it here.
-        found = getattr(executor, "_max_workers", None)
-        self._window = window or 2 * (found if isinstance(found, int) and found > 0 else 4 * cores()) + 2
-
-    @property
-    def window(self) -> int:
-        return self._window
-
-    def submit(self, function: Callable[[Any], Any], payload: Any) -> Future[Any]:
-        return _submit(self.executor, function, payload)
-
-    def cancel(self, future: Future[Any]) -> bool:
-        return future.cancel()
-
-    def restart(self) -> bool:
-        return False
-
-    def check(self) -> str | None:
-        return None
-
-    def close(self, *, wait: bool) -> None:
-        pass
-
-
-class _ProcessEngine:
+class _ProcessEngine(Engine):
     """Spawned processes: no state of the driver's is inherited, as on a cluster."""
 
-    name = "processes"
+    executor: ProcessPoolExecutor
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self.executor = self._start()
+        super().__init__(self._start(), "processes", 2 * workers + 2)
 
     def _start(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
             self._workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_worker
         )
 
-    @property
-    def window(self) -> int:
-        return 2 * self._workers + 2
-
     def submit(self, function: Callable[[Any], Any], payload: Any) -> Future[Any]:
         with _shielded():
-            return _submit(self.executor, function, payload)
-
-    def cancel(self, future: Future[Any]) -> bool:
-        return future.cancel()
+            return super().submit(function, payload)
 
     def restart(self) -> bool:
         self.executor.shutdown(wait=True, cancel_futures=True)
@@ -243,9 +226,6 @@ class _ProcessEngine:
         except BrokenProcessPool as error:
             raise OutputError(_NO_START) from error
         return True
-
-    def check(self) -> str | None:
-        return None
 
     def close(self, *, wait: bool) -> None:
         if not wait:
@@ -272,7 +252,7 @@ def _end_with(sentinel: int) -> None:
     os._exit(1)
 
 
-class _DaskEngine:
+class _DaskEngine(Engine):
     """A Dask cluster."""
 
     def __init__(self, address: str | None, workers: int | None, tries: int) -> None:
@@ -284,7 +264,7 @@ class _DaskEngine:
             raise ParameterError("workers goes with a cluster of our own: that of an address has its own")
         if address is not None:
             check_scheduler(address)
-        self.name = "dask"
+        super().__init__(None, "dask", 0)
         self._address = address
         self._threads = 0
         self._manned = False
@@ -313,7 +293,7 @@ class _DaskEngine:
                     threads_per_worker=1,
                     dashboard_address="127.0.0.1:0",  # without a port of its own it warns where 8787 is taken
                     silence_logs=50,
-                    # The driver finds out which point it was; Dask would go on blaming those beside it.
+                    # The driver finds out which task it was; Dask would go on blaming those beside it.
                     scheduler_kwargs={"allowed_failures": tries - 1},
                 )
         except RuntimeError as error:
@@ -335,21 +315,17 @@ class _DaskEngine:
         return asyncio.run_coroutine_threadsafe(_outcome(future), self._client.loop.asyncio_loop)
 
     def cancel(self, future: Future[Any]) -> bool:
-        # Dask would drop a point that runs; without a worker none does.
+        # Dask would drop a task that runs; without a worker none does.
         return self._threads == 0 and future.cancel()
-
-    def restart(self) -> bool:
-        return False
 
     def check(self) -> str | None:
         if self._client.status != "running":
-            raise WorkerError("the Dask scheduler is gone: what was finished is kept; run the same command again")
+            raise WorkerError("the Dask scheduler is gone")
         self._count()
         self._idle_checks = 0 if self._threads else self._idle_checks + 1
         if self._idle_checks > _NO_WORKERS_SECONDS:  # about one check a second
             raise WorkerError(
-                f"the Dask scheduler has had no worker for {_NO_WORKERS_SECONDS:g} s: start one with 'dask worker'; "
-                "what was finished is kept"
+                f"the Dask scheduler has had no worker for {_NO_WORKERS_SECONDS:g} s: start one with 'dask worker'"
             )
         if self._address is None or self._idle_checks != _QUIET_SECONDS:
             return None  # a cluster of our own starts its workers again
@@ -363,7 +339,7 @@ class _DaskEngine:
 
 
 async def _outcome(future: Any) -> Any:
-    """What a point gave. `Client.get_executor` would never tell of a result that was lost with its worker before it was
+    """What a task gave. `Client.get_executor` would never tell of a result that was lost with its worker before it was
     fetched: fetching it raises, and its future stays as it is."""
     try:
         return await future
@@ -383,7 +359,7 @@ def _mpi_engine() -> Engine:
     if MPI.COMM_WORLD.Get_size() < 2:
         raise ParameterError(
             "MPI has one process, the driver, and no worker: start with mpiexec -n 4 python -m mpi4py.futures -m "
-            "iclglass sweep ... --mpi"
+            "iclglass ... --mpi"
         )
     executor = MPIPoolExecutor()
-    return _GivenEngine(executor, name="mpi", window=2 * executor.num_workers + 2)
+    return Engine(executor, "mpi", 2 * executor.num_workers + 2)

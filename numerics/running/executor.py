@@ -1,4 +1,4 @@
-"""An engine of sweeps as a `concurrent.futures.Executor`, for what is no sweep: products over blocks of prompts."""
+"""An engine as a `concurrent.futures.Executor`, for what is no list of tasks: products over blocks of prompts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from iclglass.validation.sweeping.engines import Engine
+from iclglass.numerics.running.engines import Engine
 
 __all__ = ["EngineExecutor"]
 

@@ -1,7 +1,7 @@
 """What unfinished work on disk must share with the run that goes on with it: its parameters, and the program.
 
-The program is told by the code of the modules that the results follow from (`numerics.source`), not by its commit: an
-edit that is not committed counts; a commit of a note, and a comment mended anywhere, do not.
+The program is told by the code of the modules that the results follow from (`numerics.running.source`), not by its
+commit: an edit that is not committed counts; a commit of a note, and a comment mended anywhere, do not.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import reprlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,22 +18,110 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.numerics.errors import OutputError
-from iclglass.numerics.source import code_digests
+from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.running.source import code_digests
 
 __all__ = [
+    "ANEW",
     "Program",
+    "check_header",
     "described",
     "differences",
     "digest",
     "generator_digest",
-    "going_on",
+    "header",
     "program",
     "versions",
 ]
 
 Program = Mapping[str, Any]
 """Modules with the digests of their code, and versions."""
+
+SCHEMA_VERSION = 5
+"""Of every file of unfinished work."""
+
+ANEW = "--force (in Python force=True or fresh=True)"
+"""What begins anew."""
+
+
+def header(work: str, parameters: Mapping[str, object], here: Program) -> dict[str, Any]:
+    """What a file says of the work in it; `check_header` holds it against that of a run.
+
+    Parameters
+    ----------
+    work : str
+        What it is, as "sweep".
+    parameters : mapping
+        All that its results follow from, as JSON can hold it.
+    here : Program
+        The program at work.
+    """
+    return {
+        "format": f"iclglass {work}",
+        "schema_version": SCHEMA_VERSION,
+        "programs": [here],
+        "parameters": json.loads(json.dumps(dict(parameters), allow_nan=False)),
+    }
+
+
+def check_header(
+    file: str, found: Mapping[str, Any], mine: Mapping[str, Any], *, anyway: bool, look: bool = False
+) -> list[Program]:
+    """The programs that have worked on a file, this one included, if it may go on with it.
+
+    Parameters
+    ----------
+    file, found : str, mapping
+        The file and its header, which anybody may have written.
+    mine : mapping
+        The header of this run.
+    anyway : bool
+        Go on whatever version of the program has worked on it.
+    look : bool
+        Only look at it: parameters and programs may be any.
+
+    Raises
+    ------
+    OutputError
+        It is of another format, schema version, or version of the program.
+    ParameterError
+        It is of other parameters; they are named.
+
+    Examples
+    --------
+    >>> mine = header("sweep", {"ridge": 0.1}, {"numpy": "2.0"})
+    >>> check_header("a.nc", header("training run", {}, {}), mine, anyway=False)
+    Traceback (most recent call last):
+    iclglass.numerics.errors.OutputError: a.nc is an unfinished training run, not a sweep: choose another output
+    """
+    work, other = mine["format"].removeprefix("iclglass "), str(found.get("format"))
+    if other != mine["format"]:
+        is_it = f"an unfinished {other[9:]}, not a" if other.startswith("iclglass ") else "not an unfinished"
+        raise OutputError(f"{file} is {is_it} {work}: choose another output")
+    if found.get("schema_version") != SCHEMA_VERSION:
+        raise OutputError(
+            f"{file} is of schema version {found.get('schema_version')}, this program writes {SCHEMA_VERSION}: finish "
+            f"it with the program that began it, or {ANEW} to begin anew"
+        )
+    if look:
+        return []
+    if others := differences(found["parameters"], mine["parameters"]):
+        raise ParameterError(
+            f"{file} holds an unfinished {work} of other parameters: {others}; choose another output, or {ANEW} to "
+            "begin anew"
+        )
+    programs, (here,) = found["programs"], mine["programs"]
+    if not (isinstance(programs, list) and programs and all(isinstance(each, Mapping) for each in programs)):
+        raise ValueError("it does not say which program began it")
+    if not (others := differences(programs[-1], here)):
+        return programs
+    if not anyway:
+        raise OutputError(
+            f"{file} was begun by another version of this program: {others}; results of both must not be mixed unsaid: "
+            "finish it with that one, or --resume-anyway (resume_anyway=True), which the result will say, or "
+            f"{ANEW} to begin anew"
+        )
+    return [*programs, here]
 
 
 def program(*modules: str) -> Program:
@@ -69,32 +157,6 @@ def described(program: Program) -> dict[str, str]:
         return dict(program)
     code = json.dumps(program["modules"], sort_keys=True).encode()
     return {"source": hashlib.sha256(code).hexdigest()[:16], **{k: v for k, v in program.items() if k != "modules"}}
-
-
-def going_on(work: str, programs: Sequence[Program], here: Program, *, anyway: bool, anew: str) -> list[Program]:
-    """The programs that have worked on something unfinished, this one included, if it may.
-
-    work : what it is.    programs : those that have worked on it.    anyway : go on whatever they were.
-    anew : the option that begins anew.
-
-    Raises OutputError: the last one differs, and ``anyway`` is false. ValueError: it is no list of programs.
-
-    >>> one, two = {"modules": {"a": "1"}}, {"modules": {"a": "2"}}
-    >>> len(going_on("x.nc", [one], two, anyway=True, anew="--force"))
-    2
-    """
-    if not (isinstance(programs, Sequence) and programs and all(isinstance(each, Mapping) for each in programs)):
-        raise ValueError("it does not say which program began it")
-    others = differences(programs[-1], here)
-    if not others:
-        return list(programs)
-    if not anyway:
-        raise OutputError(
-            f"{work} was begun by another version of this program: {others}; results of both must not be mixed "
-            f"unsaid: finish it with that one, or --resume-anyway (resume_anyway=True), which the result will say, or "
-            f"{anew} to begin anew"
-        )
-    return [*programs, here]
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

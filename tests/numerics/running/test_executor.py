@@ -4,10 +4,10 @@ from concurrent.futures import Future
 
 import pytest
 
-import iclglass.validation.sweeping.engine_executor as module
+import iclglass.numerics.running.executor as module
 from iclglass.numerics.errors import WorkerError
-from iclglass.validation.sweeping.engine_executor import EngineExecutor
-from iclglass.validation.sweeping.engines import make_engine
+from iclglass.numerics.running.engines import make_engine
+from iclglass.numerics.running.executor import EngineExecutor
 
 
 def test_results_and_errors_are_those_of_the_work():

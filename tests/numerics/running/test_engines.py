@@ -9,29 +9,27 @@ import sys
 import textwrap
 import threading
 import time
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
 
 import psutil
 import pytest
 
-import iclglass.validation.sweeping.engines as module
+import iclglass.numerics.running.engines as module
 from iclglass.cli import EXIT_FILE
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError, WorkerError
-from iclglass.validation.sweeping import driver, scheduler
-from iclglass.validation.sweeping.checkpoint import Checkpoint
-from iclglass.validation.sweeping.driver import run_points
-from iclglass.validation.sweeping.engines import SerialExecutor, engine_name, killed_worker, make_engine
-from tests.validation.sweeping.killing import PATIENCE, PROGRAM, ROOT, at_most, wait_for
-from tests.validation.sweeping.workloads import at, napping, numbered, numbered_points, sleeping
+from iclglass.numerics.running import run as driver
+from iclglass.numerics.running import scheduler
+from iclglass.numerics.running.engines import SerialExecutor, engine_name, killed_worker, make_engine
+from iclglass.numerics.running.store import Store
+from tests.numerics.running.killing import PATIENCE, PROGRAM, ROOT, at_most, wait_for
+from tests.numerics.running.workloads import at, compute, napping, numbered, numbers, sleeping
 
 
-def compute(points, function, engine):
-    checkpoint = Checkpoint(None, None, {})
-    with at_most(2 * PATIENCE):
-        run_points(points, function=function, checkpoint=checkpoint, engine=engine)
-    return checkpoint.done
+def results(count):
+    """What is expected of so many tasks."""
+    return {key: numbered(number) for key, number in numbers(count).items()}
 
 
 # --- which engine ----------------------------------------------------------------------------------------------
@@ -114,7 +112,7 @@ def test_an_executor_of_the_users_is_used_and_stays_theirs():
             with make_engine(executor, workers=None) as engine:
                 assert engine.name == "ThreadPoolExecutor"
                 assert engine.window == 6
-                assert len(compute(numbered_points(5), numbered, engine)) == 5
+                assert len(compute(numbers(5), numbered, engine)) == 5
         with pytest.raises(ZeroDivisionError), make_engine(executor, workers=None):
             raise ZeroDivisionError
         assert executor.submit(abs, -1).result() == 1
@@ -128,7 +126,7 @@ def test_any_executor_will_do():
             return future
 
     with make_engine(Odd(), workers=None) as engine:
-        assert compute(numbered_points(3), numbered, engine) == dict(enumerate(map(numbered, numbered_points(3))))
+        assert compute(numbers(3), numbered, engine) == results(3)
 
 
 def test_an_executor_that_is_already_broken_is_one_clear_error():
@@ -140,22 +138,13 @@ def test_an_executor_that_is_already_broken_is_one_clear_error():
         pytest.raises(WorkerError, match="a worker of Broken died, and with it the executor"),
         make_engine(Broken(), workers=None) as engine,
     ):
-        compute(numbered_points(3), numbered, engine)
+        compute(numbers(3), numbered, engine)
 
 
 def test_what_dask_says_of_a_dead_worker_is_understood_from_any_executor():
     killed = type("KilledWorker", (Exception,), {})
     assert killed_worker(killed("gone"))
     assert not killed_worker(ValueError("gone"))
-
-
-@pytest.mark.slow
-def test_a_pool_of_the_users_that_breaks_is_one_error_and_what_was_finished_is_kept():
-    checkpoint = Checkpoint(None, None, {})
-    with ProcessPoolExecutor(1) as executor, make_engine(executor, workers=None) as engine, at_most(PATIENCE):
-        with pytest.raises(WorkerError, match="died, and with it the executor: what was finished is kept"):
-            run_points(numbered_points(9), function=at([4], "exits"), checkpoint=checkpoint, engine=engine)
-        assert {0, 1, 2} <= set(checkpoint.done)
 
 
 # --- processes of our own --------------------------------------------------------------------------------------
@@ -175,14 +164,6 @@ def no_new_process():
 
 
 @pytest.mark.slow
-def test_processes_are_used_and_are_gone_afterwards():
-    with no_new_process(), make_engine("processes", workers=2) as engine:
-        assert engine.window == 6
-        done = compute(numbered_points(40), napping, engine)
-    assert done == dict(enumerate(map(numbered, numbered_points(40))))
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["processes", "dask"])
 def test_after_an_error_workers_go_at_once_whatever_they_do(executor):
     if executor == "dask":
@@ -191,8 +172,8 @@ def test_after_an_error_workers_go_at_once_whatever_they_do(executor):
 
     def fails():
         with make_engine(executor, workers=2) as engine, at_most(PATIENCE):
-            for point in numbered_points(4):
-                engine.submit(sleeping, point)
+            for number in range(4):
+                engine.submit(sleeping, number)
             time.sleep(3)  # they sleep now
             failed.append(time.monotonic())
             raise ZeroDivisionError
@@ -209,9 +190,7 @@ def test_workers_do_not_hear_control_c(executor):
     """A terminal sends it to them too."""
     if executor == "dask":
         pytest.importorskip("distributed")
-    points = numbered_points(40)
-    checkpoint = Checkpoint(None, None, {})
-    sent = []
+    store, sent = Store(), []
 
     def progress(finished, total):
         if finished > 10 and not sent:
@@ -221,22 +200,10 @@ def test_workers_do_not_hear_control_c(executor):
 
     said = []
     with make_engine(executor, workers=2) as engine, at_most(PATIENCE):
-        run_points(points, function=napping, checkpoint=checkpoint, engine=engine, progress=progress, say=said.append)
+        compute(numbers(40), napping, engine, store=store, progress=progress, say=said.append)
         assert sum(child.is_running() for child in sent) >= 2
     assert said == []
-    assert checkpoint.done == dict(enumerate(map(numbered, points)))
-
-
-def run_script(text, *, seconds=PATIENCE):
-    return subprocess.run(
-        [sys.executable, "-"],
-        input=textwrap.dedent(text),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=seconds,
-        check=False,
-    )
+    assert store.done == results(40)
 
 
 @pytest.mark.slow
@@ -270,20 +237,10 @@ def test_workers_that_cannot_start_are_one_clear_error(executor, tmp_path):
         timeout=PATIENCE,
         check=False,
     )
-    assert "refused: worker processes die at their start: in a script, call the sweep under if __name__" in done.stdout
+    assert "refused: worker processes die at their start: in a script, call it under if __name__" in done.stdout
 
 
 # --- what engines tell the driver ------------------------------------------------------------------------------
-
-
-def test_what_an_engine_says_when_it_is_looked_at_reaches_the_user(monkeypatch):
-    monkeypatch.setattr(driver, "_LOOK_SECONDS", 0.02)
-    said, sentences = [], iter(["no workers yet"])
-    with make_engine(None, workers=None) as engine:
-        engine.check = lambda: next(sentences, None)
-        points, checkpoint = numbered_points(6), Checkpoint(None, None, {})
-        run_points(points, function=napping, checkpoint=checkpoint, engine=engine, say=said.append)
-    assert said == ["no workers yet"]
 
 
 @pytest.mark.parametrize("workers_go_late", [False, True])
@@ -303,10 +260,9 @@ def test_control_c_ends_as_soon_as_nothing_runs(workers_go_late, monkeypatch):
     with make_engine(None, workers=None) as engine, at_most(20):
         monkeypatch.setattr(engine, "submit", submit)
         monkeypatch.setattr(engine, "cancel", cancel)
-        points, checkpoint = numbered_points(9), Checkpoint(None, None, {})
         with pytest.raises(KeyboardInterrupt):
-            run_points(points, function=numbered, checkpoint=checkpoint, engine=engine, say=said.append)
-    assert said == (["finishing 1 points that run; Ctrl-C again stops at once"] if workers_go_late else [])
+            compute(numbers(9), numbered, engine, say=said.append)
+    assert said == (["finishing 1 tasks that run; Ctrl-C again stops at once"] if workers_go_late else [])
 
 
 # --- Dask ------------------------------------------------------------------------------------------------------
@@ -420,16 +376,6 @@ def test_the_command_says_one_line_and_ends(command, stranger, tmp_path):
     assert time.monotonic() - started < 30
 
 
-@pytest.mark.slow
-def test_an_absent_scheduler_is_reported_soon():
-    pytest.importorskip("distributed")
-    for address in ("tcp://127.0.0.1:1", "127.0.0.1:1", "nonsense://"):
-        started = time.monotonic()
-        with pytest.raises(OutputError, match=rf"no Dask scheduler answers at {address}.*dask scheduler"):
-            make_engine(f"dask:{address}", workers=None).__enter__()
-        assert time.monotonic() - started < 30
-
-
 @pytest.fixture
 def cluster():
     """A cluster of somebody else's; it tries a point on two workers before it says that it kills them."""
@@ -452,12 +398,11 @@ def cluster():
 
 @pytest.mark.slow
 def test_a_cluster_by_its_address_stays_and_poison_on_it_is_found(cluster):
-    points = numbered_points(12)
     with make_engine(f"dask:{cluster.scheduler_address}", workers=None) as engine:
-        done = compute(points, at([5], "exits"), engine)
+        done = compute(numbers(12), at([5], "exits"), engine)
     assert [number for number, found in done.items() if found.status] == [4]
     with make_engine(f"dask:{cluster.scheduler_address}", workers=None) as engine:
-        assert compute(points, numbered, engine) == dict(enumerate(map(numbered, points)))
+        assert compute(numbers(12), numbered, engine) == results(12)
 
 
 @pytest.mark.slow
@@ -468,19 +413,19 @@ def test_workers_of_a_given_cluster_are_not_ours_to_choose(cluster):
 
 @pytest.mark.slow
 def test_a_scheduler_that_goes_is_one_error_and_what_was_finished_is_kept(cluster):
-    checkpoint, closed = Checkpoint(None, None, {}), []
+    store, closed = Store(), []
 
     def progress(finished, total):
         if finished >= 10 and not closed:
             closed.append(cluster.close())
 
     with (
-        pytest.raises(WorkerError, match=r"scheduler is gone.*(what was finished is kept|run the same command)"),
+        pytest.raises(WorkerError, match="scheduler is gone"),
         make_engine(f"dask:{cluster.scheduler_address}", workers=None) as engine,
         at_most(PATIENCE),
     ):
-        run_points(numbered_points(60), function=napping, checkpoint=checkpoint, engine=engine, progress=progress)
-    assert len(checkpoint.done) >= 10
+        compute(numbers(60), napping, engine, store=store, progress=progress)
+    assert len(store.done) >= 10
 
 
 @pytest.mark.slow
@@ -497,9 +442,8 @@ def test_a_result_that_is_lost_before_it_is_fetched_is_told(cluster, monkeypatch
         return await fetch(client, futures, *arguments, **options)
 
     monkeypatch.setattr(distributed.Client, "_gather", losing)
-    points = numbered_points(6)
     with make_engine(f"dask:{cluster.scheduler_address}", workers=None) as engine, at_most(30):
-        assert compute(points, numbered, engine) == dict(enumerate(map(numbered, points)))
+        assert compute(numbers(6), numbered, engine) == results(6)
     assert len(lost) == 1
 
 
@@ -513,9 +457,7 @@ def empty():
 
 def run_on(cluster, say):
     with make_engine(f"dask:{cluster.scheduler_address}", workers=None) as engine, at_most(PATIENCE):
-        points, checkpoint = numbered_points(3), Checkpoint(None, None, {})
-        run_points(points, function=napping, checkpoint=checkpoint, engine=engine, say=say)
-    return checkpoint.done
+        return compute(numbers(3), napping, engine, say=say)
 
 
 @pytest.mark.slow
@@ -540,24 +482,8 @@ def test_workers_that_come_late_are_used(empty, monkeypatch):
         said.append(sentence)
         empty.scale(1)
 
-    assert run_on(empty, say) == dict(enumerate(map(numbered, numbered_points(3))))
+    assert run_on(empty, say) == results(3)
     assert len(said) == 1
-
-
-@pytest.mark.slow
-def test_control_c_without_workers_ends_at_once(empty, monkeypatch):
-    monkeypatch.setattr(module, "_QUIET_SECONDS", 1)
-    said = []
-
-    def say(sentence):
-        said.append(sentence)
-        signal.raise_signal(signal.SIGINT)
-
-    started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        run_on(empty, say)
-    assert time.monotonic() - started < 30  # half of what it waits for workers
-    assert [sentence for sentence in said if "finishing" in sentence] == []
 
 
 @pytest.mark.slow
@@ -565,19 +491,3 @@ def test_the_address_of_a_worker_is_refused(cluster):
     (address, *_) = cluster.scheduler_info["workers"]
     with at_most(PATIENCE), pytest.raises(OutputError, match="what answers there is no scheduler"):
         make_engine(f"dask:{address}", workers=None).__enter__()
-
-
-@pytest.mark.slow
-def test_mpi_needs_mpiexec():
-    pytest.importorskip("mpi4py")
-    done = run_script(
-        """
-        from iclglass.numerics.errors import ParameterError
-        from iclglass.validation.sweeping.engines import make_engine
-        try:
-            make_engine("mpi", workers=None).__enter__()
-        except ParameterError as error:
-            print(error)
-        """
-    )
-    assert "MPI has one process, the driver, and no worker: start with mpiexec" in done.stdout

@@ -1,6 +1,7 @@
 """Sweeps in processes of their own that are killed, and what they leave: rows of the checkpoint, processes."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 240.0
@@ -19,13 +21,13 @@ PROGRAM = (sys.executable, "-m", "iclglass")
 _TAG = "ICLGLASS_TEST_SWEEP"
 
 
-class Sweep:
-    """``iclglass sweep ...`` in a session of its own, as a terminal would start it."""
+class Command:
+    """``iclglass ...`` in a session of its own, as a terminal would start it."""
 
     def __init__(self, arguments, folder, *, launcher=PROGRAM, before=None):
         self.tag = uuid.uuid4().hex
         self.process = subprocess.Popen(
-            [*launcher, "sweep", *arguments],
+            [*launcher, *arguments],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), _TAG: self.tag},
             stdout=subprocess.PIPE,
@@ -64,10 +66,15 @@ class Sweep:
         return [process for process in self.relatives() if any("spawn_main" in part for part in process.cmdline())]
 
 
+def sweeping(*arguments, **options):
+    """``iclglass sweep ...``, as `running`."""
+    return running("sweep", *arguments, **options)
+
+
 @contextmanager
-def sweeping(*arguments, folder, launcher=PROGRAM, before=None):
-    """A running `Sweep`; nothing of it outlives the block."""
-    sweep = Sweep([str(argument) for argument in arguments], folder, launcher=launcher, before=before)
+def running(*arguments, folder, launcher=PROGRAM, before=None):
+    """A running `Command`; nothing of it outlives the block."""
+    sweep = Command([str(argument) for argument in arguments], folder, launcher=launcher, before=before)
     try:
         yield sweep
     finally:
@@ -86,13 +93,22 @@ def rows(output):
         try:
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
                 return {}
-            found = connection.execute("SELECT number, finished, value FROM point")
+            found = connection.execute("SELECT key, finished, value FROM row")
             return {number: (finished, value) for number, finished, value in found}
         except sqlite3.OperationalError:
             # A rollback journal: a driver that died, or works, at making the file. Points come after that, with a WAL.
             if Path(f"{path}-journal").exists():
                 return {}
             raise
+
+
+def mpi_launcher():
+    """What starts an MPI job of a driver and two workers."""
+    pytest.importorskip("mpi4py")
+    mpiexec = shutil.which("mpiexec") or shutil.which("mpiexec", path=Path(sys.executable).parent)
+    if mpiexec is None:
+        pytest.skip("no mpiexec")
+    return (mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", "-m", "iclglass")
 
 
 def wait_for(condition, patience=PATIENCE):

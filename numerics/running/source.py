@@ -21,15 +21,15 @@ _PICTURES = ("agreement", "axes", "data", "data_set", "dynamics", "style", "swee
 _SHOWS_OR_KEEPS = frozenset(
     f"{_PACKAGE}.{name}"
     for name in (
-        *("numerics.archive", "numerics.errors", "numerics.memory", "numerics.resuming", "numerics.source"),
-        *("numerics.storage", "numerics.instance.storage", "numerics.instance.solve_checkpoint"),
+        *("numerics.archive", "numerics.errors", "numerics.memory", "numerics.storage", "numerics.instance.storage"),
+        *(f"numerics.running.{name}" for name in ("engines", "executor", "resuming", "run", "scheduler", "source")),
+        *("numerics.running.state", "numerics.running.store"),
         *("numerics.plotting", *(f"numerics.plotting.{name}" for name in _PICTURES)),
-        *("validation.checkpoint", "validation.report"),
-        *("validation.paper.drawing", "validation.paper.notes"),
-        *("validation.suite.page", "validation.sweeping.checkpoint", "validation.training.storage"),
+        *("validation.report", "validation.paper.drawing", "validation.paper.notes"),
+        *("validation.suite.page", "validation.training.storage"),
     )
 )
-"""No number follows from these: files, their errors, pictures, pages."""
+"""No number follows from these: files, their errors, where work runs, pictures, pages."""
 
 
 def code_digests(*roots: str) -> dict[str, str]:
@@ -68,7 +68,7 @@ def _is_ours(name: str) -> bool:
 
 def _home() -> Path:
     """The folder in which the layers lie side by side, in a checkout and installed."""
-    return Path(__file__).parent.parent
+    return Path(__file__).parent.parent.parent
 
 
 def _file(name: str) -> Path | None:

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iclglass.numerics import source
+from iclglass.numerics.running import source
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LAYERS = ("iclglass", "numerics", "replica", "validation")
 POINTS = ("iclglass.validation.sweeping.evaluation",)
 SCRIPT = """
 import json
-from iclglass.numerics.resuming import program
+from iclglass.numerics.running.resuming import program
 from iclglass.numerics.storage import git_revision
 print(json.dumps([program("iclglass.validation.sweeping.evaluation"), git_revision()]))
 """
@@ -127,7 +127,8 @@ def changed_by(tmp_path, monkeypatch):
 def test_comments_documentation_and_other_modules_change_nothing(changed_by):
     assert not changed_by(
         ("validation.sweeping.roads", "from __future__", "# a comment\n\nfrom __future__"),
-        ("validation.sweeping.evaluation", '"""One finished point.', '"""One point, which is finished.'),
+        ("validation.sweeping.evaluation", '"""What a road gives.', '"""What is given.'),
+        ("numerics.running.run", "_STRIKES = 2", "_STRIKES = 3"),
         ("validation.samplers.sampling", "_MOST_THIN = 1000\n", '_MOST_THIN = 1000\n"""A sentence."""\n'),
         ("numerics.saddle_point", "import numpy as np\n", "import numpy as np\n\n\n"),
         ("validation.agreement", "POWER = 0.9", "POWER = 0.8"),
@@ -143,7 +144,7 @@ def test_a_changed_number_is_another_program_and_names_its_module(changed_by):
         ("numerics.instance.exact", "import numpy as np\n", "import numpy as np\n_X = 1\n"),  # imported in a function
         ("validation.training.torch_backend", "import numpy as np\n", "import numpy as np\n_X = True\n"),
         ("numerics.generated_numpy", "return", "return 2 *"),
-        ("validation.sweeping.points", 'f"D={point.dimension} ', 'f"d={point.dimension} '),
+        ("validation.experiment", 'f"D={sizes.dimension} ', 'f"d={sizes.dimension} '),
     )
     assert changed_by(*edits) == {f"iclglass.{module}" for module, _, _ in edits}
 

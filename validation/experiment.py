@@ -1,0 +1,126 @@
+"""One data set: drawn from parameters, sizes and a key of random numbers, and measured exactly.
+
+A simulation at several dimensions and a sweep are lists of them. The random numbers of a data set follow from a seed, a
+key and its index, and from nothing else: any subset, in any order, on any worker, gives the same numbers.
+
+    simulation    key (D,): data sets of one seed are those of any list of dimensions
+    sweep         key `law_key`: two points of a grid with the same integers and law are one
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from dataclasses import astuple, dataclass
+
+import numpy as np
+
+from iclglass.numerics.parameters import Parameters
+from iclglass.numerics.running.blas import pin_blas
+from iclglass.numerics.running.store import Row
+from iclglass.numerics.sizes import Sizes
+from iclglass.validation.observables import Observables, measure
+from iclglass.validation.pools import at_dimension, draw_pool
+from iclglass.validation.prompts import Prompts, draw_prompts
+
+__all__ = ["MODULES", "DataSet", "draw", "evaluate", "generator", "law_key", "measured"]
+
+MODULES = (__name__,)
+"""What a data set's quantities follow from, with all that it imports."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What one data set follows from: the payload of `evaluate`.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Of one point; what counts is what the sizes leave open: noise, ridge, temperature, tasks, layer.
+    sizes : Sizes
+        D, P, N, K and the tokens of a test prompt.
+    seed, key, index : int, tuple of int, int
+        Of its random numbers.
+    """
+
+    parameters: Parameters
+    sizes: Sizes
+    seed: int
+    key: tuple[int, ...]
+    index: int
+
+
+def generator(seed: int, key: tuple[int, ...], index: int) -> np.random.Generator:
+    """The random numbers of one data set.
+
+    >>> generator(1, (8,), 0).random() == generator(1, (8,), 1).random()
+    False
+    """
+    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(*key, index)))
+
+
+def law_key(parameters: Parameters, sizes: Sizes) -> tuple[int, ...]:
+    """The key of a law: eight words of the SHA-256 of its integers, noise, ridge and temperature as text.
+
+    Numbers are written in hexadecimal: exact, and the same on every machine.
+    """
+    pooled = math.isfinite(parameters.distinct_tasks)
+    law = (
+        f"D={sizes.dimension} P={sizes.prompts} N={sizes.context} K={sizes.task_count if pooled else 0} "
+        f"M={sizes.test_context} norm={sizes.norm} rho={_exact(parameters.label_noise)} lam={_exact(parameters.ridge)} "
+        f"T={_exact(parameters.temperature)}"
+    )
+    return tuple(np.frombuffer(hashlib.sha256(law.encode()).digest(), dtype="<u4").tolist())
+
+
+def _exact(value: object) -> str:
+    return float(value).hex()  # type: ignore[arg-type]
+
+
+def draw(parameters: Parameters, sizes: Sizes, rng: np.random.Generator) -> Prompts:
+    """The prompts of one data set; with finitely many distinct tasks a pool of its own first.
+
+    >>> draw(Parameters(task_diversity=2, context_length=1), Sizes(4, 32, 4, 4, 32), generator(0, (4,), 0)).prompts
+    32
+    """
+    spectrum = at_dimension(parameters.tasks, sizes.dimension).pretraining
+    pool = None
+    if math.isfinite(parameters.distinct_tasks):
+        pool = draw_pool(dimension=sizes.dimension, count=sizes.task_count, spectrum=spectrum, rng=rng)
+    return draw_prompts(
+        dimension=sizes.dimension,
+        context=sizes.context,
+        prompts=sizes.prompts,
+        label_noise=float(parameters.label_noise),
+        norm=sizes.norm,
+        **parameters.layer.to_dict(),
+        tasks=pool,
+        spectrum=None if pool is not None or np.all(spectrum == 1) else spectrum,
+        rng=rng,
+    )
+
+
+def measured(parameters: Parameters, sizes: Sizes, data: Prompts) -> Observables:
+    """Every quantity of a data set, by exact linear algebra."""
+    test = at_dimension(parameters.tasks, sizes.dimension).test
+    return measure(
+        data,
+        ridge=float(parameters.ridge),
+        temperature=float(parameters.temperature),
+        test_spectrum=None if np.all(test == 1) else test,
+        test_context=sizes.test_context,
+    )
+
+
+def evaluate(task: DataSet) -> Row:
+    """Draw and measure one data set: values in the order of `validation.observables.QUANTITIES`.
+
+    On one BLAS thread, so that the rounding is the same everywhere; the driver's own process gets its threads back from
+    `numerics.running.run`.
+    """
+    pin_blas()
+    started = time.perf_counter()
+    rng = generator(task.seed, task.key, task.index)
+    found = measured(task.parameters, task.sizes, draw(task.parameters, task.sizes, rng))
+    return Row(np.array(astuple(found), dtype=np.float64), seconds=time.perf_counter() - started)
