@@ -190,10 +190,10 @@ def krylov_measure(
         keep=keep,
         progress=progress,
     )
-    diagonal, error = np.full(fields.shape, math.inf if singular else math.nan), np.zeros(fields.shape)
-    if probes == 0 and not singular:
-        error = diagonal
-    elif not singular:
+    if singular or probes == 0:
+        diagonal = np.full(fields.shape, math.inf if singular else math.nan)
+        error = np.zeros(fields.shape) if singular else diagonal
+    else:
         diagonal, error = _estimated_diagonal(features, ridge0, probes, max_iterations, rng, progress)
     residual = float(found.residual[0])
     reason = _reason(found, residual, tolerance, features.arithmetic.name) + _zero_modes(features, ridge0)

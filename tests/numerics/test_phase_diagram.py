@@ -149,9 +149,6 @@ def test_without_ridge_the_peak_is_the_divergence():
     assert all(np.abs(part[:, 0] - 1).min() > 1e-3 for part in minimum.parts)
 
 
-# --- the interpolation threshold, lines that are not there, holes -----------------------------------------------
-
-
 @pytest.mark.parametrize("count", [2, 7, 40])
 def test_the_threshold_is_at_one_exactly_whether_or_not_on_the_grid(count):
     alphas = np.geomspace(0.5, 5, 6)
@@ -195,9 +192,6 @@ def test_no_lines_at_all_and_the_default_ones():
     assert all(line.parts for line in diagram.lines)
 
 
-# --- the dataset of a diagram ----------------------------------------------------------------------------------
-
-
 def test_lines_as_variables_along_their_vertices():
     diagram = phase_diagram(
         task_diversity=TAUS["fine"],
@@ -216,8 +210,6 @@ def test_lines_as_variables_along_their_vertices():
     assert dataset.line_y.attrs["long_name"] == "context_length"
     assert dataset.drop_dims("line_vertex").identical(diagram.dataset)
 
-
-# --- what is refused -------------------------------------------------------------------------------------------
 
 GRID = {"task_diversity": [0.5, 2.0], "context_length": [1.0, 2.0]}
 

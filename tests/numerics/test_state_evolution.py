@@ -46,10 +46,6 @@ def random_points(count, seed):
     }
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# fixed point
-
-
 def same_as_saddle_point(path, solution, names):
     for name in names:
         value = getattr(solution, name)
@@ -79,10 +75,6 @@ def test_fixed_point_at_finite_dimension_is_the_finite_size_theory(layer, ridge)
     same_as_saddle_point(path, end, names)
     np.testing.assert_array_equal(path.rate, np.sqrt(1 - end.replicon))
     assert path.last_row.any() == ("last_row" not in layer)
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# mode by mode
 
 
 def modes(tau, alpha, rho, lam, steps):
@@ -149,10 +141,6 @@ def test_changes_fall_at_the_rate(dimension):
     path = state_evolution(steps=60, dimension=dimension, **points)
     ratio = path.change[60] / path.change[59]
     np.testing.assert_allclose(ratio, path.rate**2, rtol=RATE)
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# limits and starts
 
 
 def test_finite_dimension_tends_to_the_recursion():
@@ -239,10 +227,6 @@ def test_values_out_of_range_are_refused(changes, words):
     with pytest.raises((ParameterError, ParameterTypeError)) as refused:
         state_evolution(**({"task_diversity": 1.0, "context_length": 1.0} | changes))
     assert words in str(refused.value)
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# iterates of drawn data sets
 
 
 def messages(data, ridge0, steps, *, start=None, onsager=True):

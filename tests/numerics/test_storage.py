@@ -55,9 +55,6 @@ def dataset():
     return found
 
 
-# --- there and back --------------------------------------------------------------------------------------------
-
-
 def test_a_sweep_and_a_phase_diagram_survive_bit_for_bit(tmp_path, dataset):
     """With their provenance; what is saved is not changed, and what is loaded does not hold the file."""
     lines = ["interpolation-threshold", "contrast=0.7"]
@@ -95,9 +92,6 @@ def test_provenance_takes_numpy_values_and_a_seed():
     assert revision is None or (len(revision) == 40 and set(revision) <= set("0123456789abcdef"))
 
 
-# --- what is refused -------------------------------------------------------------------------------------------
-
-
 def test_an_existing_file_is_refused_and_left_alone(tmp_path, dataset):
     path = tmp_path / "a.nc"
     path.write_bytes(b"precious")
@@ -131,9 +125,6 @@ def test_an_unwritable_folder_is_refused_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(OutputError, match="is not writable: choose another folder"):
         check_writable(tmp_path / "a.nc", force=False)
-
-
-# --- never half a file -----------------------------------------------------------------------------------------
 
 
 class Interruption(Exception):
@@ -261,9 +252,6 @@ def test_a_killed_save_never_leaves_an_unreadable_file(tmp_path):
     assert done.returncode == 0, done.stderr
     # The loop does little but save: that no kill hit one would mean the test tests nothing.
     assert int(done.stdout.split()[1]) >= 3
-
-
-# --- one clear error for any other file ------------------------------------------------------------------------
 
 
 def test_what_is_no_file_says_so(tmp_path):

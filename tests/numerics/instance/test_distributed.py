@@ -67,9 +67,6 @@ class Watched:
         return self.source.block(index)
 
 
-# --- the same operator ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("block_prompts", [1, 7, 12, 36, 37, 100])  # 36 prompts: one each, with a rest, one block
 @pytest.mark.parametrize(("tasks", "single"), [(1, False), (3, False), (64, False), (3, True)])
 def test_operator_is_that_of_the_data_in_memory_in_double(block_prompts, tasks, single):
@@ -133,9 +130,6 @@ def test_means_at_dimension_100_are_those_in_memory_to_twelve_digits():
     error = np.max(np.abs(found.mean[:, :-1] - memory.weights[0])) / np.max(np.abs(memory.weights))
     print(f"largest difference {error:.1e} of the largest weight, {found.iterations} steps")
     assert error < SOLVES  # found: 1.2e-15
-
-
-# --- the same bits everywhere ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -219,9 +213,6 @@ def test_the_drivers_blas_gets_its_threads_back():
         assert [found["num_threads"] for found in threadpool_info()] == before
 
 
-# --- blocks kept ------------------------------------------------------------------------------------------------------
-
-
 def passes(cache_bytes: int) -> list[int]:
     watched = Watched(SMALL, [])
     solve_distributed(watched, ridge0=RIDGE0, beta=BETA, cache_bytes=cache_bytes, max_iterations=3)
@@ -250,9 +241,6 @@ def test_the_cache_holds_one_source_and_nothing_after_a_solve():
     assert (cache._source, cache._kept, cache._bytes) == (None, {}, 0)
 
 
-# --- going on from a solution, progress -----------------------------------------------------------------------------
-
-
 def test_a_solve_in_two_parts(serial):
     part = solve_distributed(SMALL, ridge0=RIDGE0, beta=BETA, max_iterations=serial.iterations // 2)
     assert part.status == Status.NOT_CONVERGED
@@ -268,9 +256,6 @@ def test_progress_is_told_of_every_step(serial):
     told = []
     solve_distributed(SMALL, ridge0=RIDGE0, beta=BETA, progress=lambda *step: told.append(step))
     assert told == list(enumerate(serial.history.tolist(), start=1))
-
-
-# --- what may go wrong ------------------------------------------------------------------------------------------------
 
 
 class Dying(Executor):

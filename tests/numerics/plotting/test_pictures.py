@@ -11,6 +11,7 @@ from iclglass.numerics import plotting
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
 from iclglass.numerics.instance.solve import solve_instance
 from iclglass.numerics.learning_curve import learning_curve
+from iclglass.numerics.parameters import Parameters
 from iclglass.numerics.plotting import (
     PALETTE,
     draw_extrapolation,
@@ -141,8 +142,7 @@ def test_state_evolution_shows_prediction_and_iterates():
 
 def agreement(quantities=QUANTITIES, sizes=(16, 24, 32), order=2, **given):
     """An agreement with made-up numbers."""
-    point = {"task_diversity": 2.0, "context_length": 1.0, "label_noise": 0.0, "ridge": 0.1, "temperature": 0.0}
-    counts = {"prompts": tuple(2 * size**2 for size in sizes), "contexts": tuple(sizes), "dimensions": tuple(sizes)}
+    point = Parameters(task_diversity=2.0, context_length=1.0, **given)
     judged = {"dof": 40.0, "z": 0.4, "threshold": 3.2, "agrees": True, "truncation": 0.01, "fit_p_value": 0.5}
     judged |= {"standard_error": 0.05, "smallest_detectable_bias": 0.2, "coefficients": (0.02, 1.5, -3.0)[: order + 1]}
     rows = []
@@ -150,8 +150,8 @@ def agreement(quantities=QUANTITIES, sizes=(16, 24, 32), order=2, **given):
         at_sizes = tuple(SizeComparison(size, number + 0.1 + 1 / size, 0.01, number + 0.05, 5.0) for size in sizes)
         values = {"theory": float(number), "extrapolated": number + 0.02, "scale": float(number), "sizes": at_sizes}
         rows.append(QuantityAgreement(quantity=name, **values, **judged))
-    run = {"norm": "N", "seed": 0, "samples": 32, "order": order, "false_alarm": 0.01, "rows": tuple(rows)}
-    return Agreement(**point, **counts, **run, **given)
+    run = {"seed": 0, "samples": 32, "order": order, "false_alarm": 0.01, "rows": tuple(rows)}
+    return Agreement(parameters=point, dimensions=tuple(sizes), **run)
 
 
 def test_a_cross_check_shows_simulation_fit_and_theory():

@@ -142,7 +142,7 @@ def test_a_changed_number_is_another_program_and_names_its_module(changed_by):
     edits = (
         ("validation.samplers.sampling", "_MOST_THIN = 1000", "_MOST_THIN = 1001"),
         ("numerics.instance.exact", "import numpy as np\n", "import numpy as np\n_X = 1\n"),  # imported in a function
-        ("validation.training.torch_backend", "import numpy as np\n", "import numpy as np\n_X = True\n"),
+        ("validation.training.torch_backend", "__all__ = [", "_X = True\n__all__ = ["),
         ("numerics.generated_numpy", "return", "return 2 *"),
         ("validation.experiment", 'f"D={sizes.dimension} ', 'f"d={sizes.dimension} '),
     )
