@@ -15,7 +15,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.gamp import gamp
 from iclglass.numerics.instance.spin_by_spin import published, tap
 from iclglass.numerics.instance.spin_glass import boltzmann
@@ -23,6 +22,7 @@ from iclglass.numerics.instance.stability import spin_by_spin_limit
 from iclglass.numerics.plotting import PALETTE, draw_state_evolution, save_figure
 from iclglass.numerics.sizes import count, sizes_at, to_unscaled
 from iclglass.numerics.state_evolution import state_evolution
+from iclglass.numerics.status import Status
 from iclglass.numerics.storage import PROVENANCE, load, provenance, save
 from iclglass.validation.population import gaussian_moments, population_error
 from iclglass.validation.prompts import Prompts, draw_prompts

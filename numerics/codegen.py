@@ -201,14 +201,20 @@ def compile_function(
 ) -> Callable[..., tuple[object, ...]]:
     """lambdify one function.
 
-    Args:
-        function: what to generate.
-        backend: "numpy" or "mpmath".
-        cse: common subexpressions are computed once; off for comparison in tests. Functions with definitions
-            of their own always keep them: their order is what avoids cancellation.
+    Parameters
+    ----------
+    function
+        What to generate.
+    backend
+        "numpy" or "mpmath".
+    cse
+        Common subexpressions are computed once; off for comparison in tests. Functions with definitions of their own
+        always keep them: their order is what avoids cancellation.
 
-    Raises:
-        ValueError: an expression has a symbol that is neither argument nor definition.
+    Raises
+    ------
+    ValueError
+        An expression has a symbol that is neither argument nor definition.
     """
     expressions = [value for _, value in function.outputs]
     declared, undeclared = set(function.arguments), set()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.status import Status
 
-__all__ = ["Iteration", "Status", "bracketed_root", "iterate"]
+__all__ = ["Iteration", "bracketed_root", "iterate"]
 
 Array = NDArray[np.float64]
 

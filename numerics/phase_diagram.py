@@ -36,8 +36,10 @@ class PhaseDiagram:
     def from_dataset(cls, dataset: "xr.Dataset") -> "PhaseDiagram":
         """What `to_dataset` gave, loaded again; lines that did not cross the grid are not in it.
 
-        Raises:
-            ParameterError: not exactly two axes.
+        Raises
+        ------
+        ParameterError
+            Not exactly two axes.
         """
         axes = [name for name in PARAMETERS if name in dataset.dims]
         if len(axes) != 2:

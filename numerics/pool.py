@@ -62,12 +62,18 @@ def pool_saddle_point(
 
     Equation: stage ``pool`` of `iclglass derive`. Source: this project, notes/derivation.md.
 
-    Args:
-        tau, alpha, alpha_test, rho, lam, temperature: as in `numerics.saddle_point.solve`, validated.
-        kappa: distinct tasks K/D > 0, infinity included.
-        spectrum: covariance of the tasks.
+    Parameters
+    ----------
+    tau, alpha, alpha_test, rho, lam, temperature
+        As in `numerics.saddle_point.solve`, validated.
+    kappa
+        Distinct tasks K/D > 0, infinity included.
+    spectrum
+        Covariance of the tasks.
 
-    Returns:
+    Returns
+    -------
+    dict[str, Array]
         name -> array: the observables of `Solution`, residual and error_bound.
     """
     c0 = (spectrum.strength + rho) / alpha

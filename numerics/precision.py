@@ -14,8 +14,8 @@ import numpy as np
 from iclglass.numerics import generated_mpmath
 from iclglass.numerics.arguments import as_number, check_count
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.parameters import PARAMETERS
+from iclglass.numerics.status import Status
 
 __all__ = ["PreciseSolution", "solve_digits"]
 
@@ -53,19 +53,27 @@ def solve_digits(
     Strings, integers, Fraction, Decimal and SymPy's numbers are taken exactly ("0.1" is one tenth); a float, NumPy's,
     mpmath's or SymPy's, is the binary number it is.
 
-    Args:
-        digits: significant decimal digits of the answer, 1 to 100000.
-        task_diversity, context_length, label_noise, ridge, temperature, test_context_length: as in `solve`.
+    Parameters
+    ----------
+    digits
+        Significant decimal digits of the answer, 1 to 100000.
+    task_diversity, context_length, label_noise, ridge, temperature, test_context_length
+        As in `solve`.
 
-    Returns:
+    Returns
+    -------
+    PreciseSolution
         `PreciseSolution`, values as decimal strings.
 
-    Raises:
-        ParameterError, ParameterTypeError: as `solve`; a string that is not a decimal number or a fraction.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        As `solve`; a string that is not a decimal number or a fraction.
 
-    Examples:
-        >>> solve_digits(digits=20, task_diversity=3, context_length=5, ridge=1).values["e_icl"]
-        '0.40909090909090909091'
+    Examples
+    --------
+    >>> solve_digits(digits=20, task_diversity=3, context_length=5, ridge=1).values["e_icl"]
+    '0.40909090909090909091'
     """
     digits = check_count("digits", digits, minimum=1)
     if digits > _MOST_DIGITS:

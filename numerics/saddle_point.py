@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from iclglass.numerics import generated_numpy
 from iclglass.numerics.arguments import check_callable, check_choice, check_flag
 from iclglass.numerics.errors import ConvergenceError, ParameterError
-from iclglass.numerics.fixed_point import Status, iterate
+from iclglass.numerics.fixed_point import iterate
 from iclglass.numerics.last_row import refuse_without_dimension
 from iclglass.numerics.parameters import Given, Parameters, by_name, collected
 from iclglass.numerics.pool import pool_saddle_point
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, SENTENCES, Solution
+from iclglass.numerics.status import Status
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
 __all__ = ["solve", "solve_points"]

@@ -16,11 +16,12 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.fixed_point import Status, bracketed_root
+from iclglass.numerics.fixed_point import bracketed_root
 from iclglass.numerics.learning_curve import flow_parameters, in_blocks, learning_curve
 from iclglass.numerics.learning_curve_averages import Modes, lower_edge
 from iclglass.numerics.parameters import FLOW, Flow, by_name, takes
 from iclglass.numerics.solution import Arrays
+from iclglass.numerics.status import Status
 
 __all__ = ["StoppingTime", "best_stopping_time"]
 

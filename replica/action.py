@@ -27,17 +27,22 @@ class GaussianAverage(sp.Expr):
     ``doit`` evaluates a quadratic form: E exp(-z.B.z/2) = det(1 + B C)^(-1/2). Any other exponent (a margin loss,
     binary spins) stays as it is, to be integrated numerically.
 
-    Args:
-        exponent: function of the fields.
-        fields: the fields z, as a Tuple of symbols.
-        covariance: their covariance C, an ImmutableMatrix.
+    Parameters
+    ----------
+    exponent
+        Function of the fields.
+    fields
+        The fields z, as a Tuple of symbols.
+    covariance
+        Their covariance C, an ImmutableMatrix.
 
-    Examples:
-        >>> z, c = sp.symbols("z c", positive=True)
-        >>> GaussianAverage(-z**2 / 2, sp.Tuple(z), sp.ImmutableMatrix([[c]])).doit()
-        1/sqrt(c + 1)
-        >>> GaussianAverage(-sp.Abs(z), sp.Tuple(z), sp.ImmutableMatrix([[c]])).doit().func.__name__
-        'GaussianAverage'
+    Examples
+    --------
+    >>> z, c = sp.symbols("z c", positive=True)
+    >>> GaussianAverage(-z**2 / 2, sp.Tuple(z), sp.ImmutableMatrix([[c]])).doit()
+    1/sqrt(c + 1)
+    >>> GaussianAverage(-sp.Abs(z), sp.Tuple(z), sp.ImmutableMatrix([[c]])).doit().func.__name__
+    'GaussianAverage'
     """
 
     def __new__(cls, exponent: sp.Expr, fields: sp.Tuple, covariance: sp.ImmutableMatrix) -> "GaussianAverage":
@@ -70,12 +75,18 @@ def quadratic_form(expression: sp.Expr, fields: tuple[sp.Symbol, ...]) -> sp.Imm
 class ReplicatedAction:
     """ln E Z^n / D^2 in pieces, per replica structure, at large D.
 
-    Attributes:
-        label: E[y^2].
-        signal: coefficient of m^a in E[y f^a].
-        feature: coefficient of Q_ab in E[f^a f^b], as an expression in alpha and rho.
-        loss_form: Hessian of the loss in (y, f).
-        spin_precision: precision of one spin's prior Boltzmann weight, in the spins' scale W = W~/sqrt(D).
+    Attributes
+    ----------
+    label
+        E[y^2].
+    signal
+        Coefficient of m^a in E[y f^a].
+    feature
+        Coefficient of Q_ab in E[f^a f^b], as an expression in alpha and rho.
+    loss_form
+        Hessian of the loss in (y, f).
+    spin_precision
+        Precision of one spin's prior Boltzmann weight, in the spins' scale W = W~/sqrt(D).
     """
 
     label: sp.Expr
@@ -127,9 +138,11 @@ class ReplicatedAction:
 def replicate(model: Model) -> ReplicatedAction:
     """Average the replicated Boltzmann weight over the disorder.
 
-    Raises:
-        ValueError: loss or prior is not quadratic (this version integrates Gaussian spins only), or the
-            covariance of the predictions does not close on m and Q.
+    Raises
+    ------
+    ValueError
+        Loss or prior is not quadratic (this version integrates Gaussian spins only), or the covariance of the
+        predictions does not close on m and Q.
     """
     first, second = sp.IndexedBase("W1", real=True), sp.IndexedBase("W2", real=True)
     leading = [block for block in model.blocks if model.large_dimension(block.size / S.D**2) != 0]

@@ -20,14 +20,15 @@ __all__ = ["BorderedReplicaSymmetric", "ReplicaSymmetric", "replica_limit"]
 class ReplicaSymmetric:
     """excess * identity + uniform * ones, n x n.
 
-    Examples:
-        >>> n, d, u = sp.symbols("n d u")
-        >>> ReplicaSymmetric(d, u, n).determinant()
-        d**(n - 1)*(d + n*u)
-        >>> ReplicaSymmetric(d, u, sp.Integer(2)).explicit()
-        Matrix([
-        [d + u,     u],
-        [    u, d + u]])
+    Examples
+    --------
+    >>> n, d, u = sp.symbols("n d u")
+    >>> ReplicaSymmetric(d, u, n).determinant()
+    d**(n - 1)*(d + n*u)
+    >>> ReplicaSymmetric(d, u, sp.Integer(2)).explicit()
+    Matrix([
+    [d + u,     u],
+    [    u, d + u]])
     """
 
     excess: sp.Expr
@@ -114,13 +115,16 @@ class BorderedReplicaSymmetric:
 def replica_limit(expression: sp.Expr, n: sp.Symbol) -> sp.Expr:
     """Coefficient of n as n -> 0 of an expression that vanishes there: lim expression/n.
 
-    Raises:
-        ValueError: the expression does not vanish at n = 0, so the limit does not exist.
+    Raises
+    ------
+    ValueError
+        The expression does not vanish at n = 0, so the limit does not exist.
 
-    Examples:
-        >>> n, d, u = sp.symbols("n d u", positive=True)
-        >>> replica_limit(ReplicaSymmetric(d, u, n).log_determinant(), n)
-        log(d) + u/d
+    Examples
+    --------
+    >>> n, d, u = sp.symbols("n d u", positive=True)
+    >>> replica_limit(ReplicaSymmetric(d, u, n).log_determinant(), n)
+    log(d) + u/d
     """
     at_zero = sp.simplify(value_at_zero(expression, n))
     if at_zero != 0:

@@ -27,12 +27,18 @@ __all__ = ["CavityEquations", "cavity", "cavity_differences"]
 class CavityEquations:
     """The cavity argument and its result.
 
-    Attributes:
-        one_prompt: residual with the prompt, in terms of the one without.
-        one_spin: the spin in terms of its cavity field, and its response G, at finite D.
-        leverage: c at large D.
-        a_definition: the variance a of a feature at large D.
-        equations: 1/chi, m and q at large D, with the leverage inserted.
+    Attributes
+    ----------
+    one_prompt
+        Residual with the prompt, in terms of the one without.
+    one_spin
+        The spin in terms of its cavity field, and its response G, at finite D.
+    leverage
+        c at large D.
+    a_definition
+        The variance a of a feature at large D.
+    equations
+        1/chi, m and q at large D, with the leverage inserted.
     """
 
     one_prompt: sp.Eq
@@ -45,8 +51,10 @@ class CavityEquations:
 def cavity(model: Model, moments: FeatureMoments) -> CavityEquations:
     """Derive the equations for chi, m and q without replicas.
 
-    Raises:
-        ValueError: loss or prior is not quadratic in prediction and spin; linear response is then not exact.
+    Raises
+    ------
+    ValueError
+        Loss or prior is not quadratic in prediction and spin; linear response is then not exact.
     """
     pull, stiffness = _forces(model)
     f_cav, residual, field, spin = sp.symbols("f_cav r_cav h_cav W_i", real=True)

@@ -28,12 +28,18 @@ __all__ = ["ClosedForm", "branch", "closed_form"]
 class ClosedForm:
     """The solution as definitions to be evaluated in order.
 
-    Attributes:
-        quadratic: polynomial in z whose smaller root is the solution.
-        definitions: (symbol, expression) in order; later ones use earlier ones.
-        outputs: name -> expression in the defined symbols; exist at every temperature and ridge.
-        thermal_inputs: (symbol, expression) of what `replica.thermodynamics` needs.
-        thermal_outputs: the same for what needs a finite susceptibility or, for the last ones, T > 0.
+    Attributes
+    ----------
+    quadratic
+        Polynomial in z whose smaller root is the solution.
+    definitions
+        (symbol, expression) in order; later ones use earlier ones.
+    outputs
+        Name -> expression in the defined symbols; exist at every temperature and ridge.
+    thermal_inputs
+        (symbol, expression) of what `replica.thermodynamics` needs.
+    thermal_outputs
+        The same for what needs a finite susceptibility or, for the last ones, T > 0.
     """
 
     quadratic: sp.Expr
@@ -46,9 +52,11 @@ class ClosedForm:
 def closed_form(system: SaddlePointSystem) -> ClosedForm:
     """Eliminate to closed form and prove it.
 
-    Raises:
-        ValueError: the closed form does not satisfy an equation of ``system`` or does not equal one of its
-            observables; it belongs to another model.
+    Raises
+    ------
+    ValueError
+        The closed form does not satisfy an equation of ``system`` or does not equal one of its observables; it belongs
+        to another model.
     """
     result = ClosedForm(
         quadratic=_eliminate(system),

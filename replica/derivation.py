@@ -116,8 +116,10 @@ class Derivation:
     def stage(self, name: str) -> Stage:
         """The stage with this name, computed with no more than it needs.
 
-        Raises:
-            ValueError: no such stage; the message lists the names.
+        Raises
+        ------
+        ValueError
+            No such stage; the message lists the names.
         """
         if name not in STAGES:
             raise ValueError(f"no stage {name!r}; the stages are {', '.join(STAGES)}")
@@ -127,8 +129,10 @@ class Derivation:
     def prove(self) -> "Derivation":
         """This derivation, with every stage computed and thereby every proof done.
 
-        Raises:
-            ValueError: the model leaves the domain of a stage, or a proof fails.
+        Raises
+        ------
+        ValueError
+            The model leaves the domain of a stage, or a proof fails.
         """
         _ = self.stages
         return self
@@ -139,18 +143,24 @@ def derive(model: Model | None = None) -> Derivation:
 
     Source: the model is SG, arXiv:2408.02288; the derivation is this project's, notes/derivation.md.
 
-    Args:
-        model: default `replica.model.linear_attention`, of which a stage is computed when it is asked for; a given
-            model is proved at once. The closed form is proved for label noise rho and prior lambda0 W^2/2; for another
-            model use `Derivation(model)` up to its `saddle_point`.
+    Parameters
+    ----------
+    model
+        Default `replica.model.linear_attention`, of which a stage is computed when it is asked for; a given model is
+        proved at once. The closed form is proved for label noise rho and prior lambda0 W^2/2; for another model use
+        `Derivation(model)` up to its `saddle_point`.
 
-    Raises:
-        ValueError: the model leaves the domain of a stage; the message says which property is missing.
-        TypeError: not a model; for a stage it says how to ask for it.
+    Raises
+    ------
+    ValueError
+        The model leaves the domain of a stage; the message says which property is missing.
+    TypeError
+        Not a model; for a stage it says how to ask for it.
 
-    Examples:
-        >>> derive().saddle_point[0]
-        Eq(1/chi, a/(a*chi/tau + 1) + lam)
+    Examples
+    --------
+    >>> derive().saddle_point[0]
+    Eq(1/chi, a/(a*chi/tau + 1) + lam)
     """
     return _derive_default() if model is None else Derivation(model).prove()
 

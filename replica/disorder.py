@@ -20,11 +20,16 @@ __all__ = ["CouplingMoments", "FeatureMoments", "coupling_moments", "feature_mom
 class FeatureMoments:
     """Second moments of one prompt, exact in D, N, norm and the label noise.
 
-    Attributes:
-        label: E[y^2].
-        signal: D E[y s_ii], the overlap of label and diagonal feature; off-diagonal ones vanish.
-        block: D E[s_ij^2] for i <= D (a_N of the notes); different features are uncorrelated.
-        last_row: E[s_{D+1,j}^2].
+    Attributes
+    ----------
+    label
+        E[y^2].
+    signal
+        D E[y s_ii], the overlap of label and diagonal feature; off-diagonal ones vanish.
+    block
+        D E[s_ij^2] for i <= D (a_N of the notes); different features are uncorrelated.
+    last_row
+        E[s_{D+1,j}^2].
     """
 
     label: sp.Expr
@@ -59,13 +64,16 @@ def feature_moments(model: Model) -> FeatureMoments:
 
     Source: this project, notes/derivation.md; E[s_ij s_kl] = delta_ik delta_jl a_N/D.
 
-    Raises:
-        ValueError: features of different spins are correlated, so that the theory's overlaps do not close.
+    Raises
+    ------
+    ValueError
+        Features of different spins are correlated, so that the theory's overlaps do not close.
 
-    Examples:
-        >>> from iclglass.replica.model import linear_attention
-        >>> feature_moments(linear_attention()).label
-        rho + 1
+    Examples
+    --------
+    >>> from iclglass.replica.model import linear_attention
+    >>> feature_moments(linear_attention()).label
+    rho + 1
     """
     i, j, k, m = sp.symbols("i j k l", integer=True)
     block, last = model.block("block"), model.block("last row")

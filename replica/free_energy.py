@@ -23,11 +23,16 @@ __all__ = ["FreeEnergy", "free_energy"]
 class FreeEnergy:
     """The replica-symmetric free entropy phi = lim E ln Z/D^2 and the steps to it.
 
-    Attributes:
-        spins: lim (1/n) of the spins' part, with the conjugate fields k_hat, q_hat, m_hat.
-        conjugates: stationary values of the conjugate fields.
-        spin_part: the spins' part at those values, in m, q, Delta.
-        prompt_part: lim (1/n) of the prompts' part, in m, q, Delta.
+    Attributes
+    ----------
+    spins
+        lim (1/n) of the spins' part, with the conjugate fields k_hat, q_hat, m_hat.
+    conjugates
+        Stationary values of the conjugate fields.
+    spin_part
+        The spins' part at those values, in m, q, Delta.
+    prompt_part
+        lim (1/n) of the prompts' part, in m, q, Delta.
     """
 
     spins: sp.Expr

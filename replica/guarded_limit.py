@@ -24,13 +24,16 @@ _DIGITS, _MOST = 40, 300
 def limit(expression: sp.Expr, symbol: sp.Symbol, point: sp.Expr = sp.S.Zero) -> sp.Expr:
     """lim expression as symbol -> 0 from above, or -> oo, checked.
 
-    Raises:
-        ValueError: there is no limit, or numbers tend elsewhere.
+    Raises
+    ------
+    ValueError
+        There is no limit, or numbers tend elsewhere.
 
-    Examples:
-        >>> x, a = sp.symbols("x a", positive=True)
-        >>> limit((a - sp.sqrt(a**2 - x)) / x, x)
-        1/(2*a)
+    Examples
+    --------
+    >>> x, a = sp.symbols("x a", positive=True)
+    >>> limit((a - sp.sqrt(a**2 - x)) / x, x)
+    1/(2*a)
     """
     value = sp.limit(expression, symbol, point)
     _check(expression, symbol, point, value)
@@ -40,13 +43,16 @@ def limit(expression: sp.Expr, symbol: sp.Symbol, point: sp.Expr = sp.S.Zero) ->
 def value_at_zero(expression: sp.Expr, symbol: sp.Symbol) -> sp.Expr:
     """The expression with symbol = 0 put in, checked to be its limit: cheaper where nothing is singular.
 
-    Raises:
-        ValueError: the expression is not continuous there.
+    Raises
+    ------
+    ValueError
+        The expression is not continuous there.
 
-    Examples:
-        >>> x = sp.Symbol("x", positive=True)
-        >>> value_at_zero(sp.cos(x) + x, x)
-        1
+    Examples
+    --------
+    >>> x = sp.Symbol("x", positive=True)
+    >>> value_at_zero(sp.cos(x) + x, x)
+    1
     """
     value = expression.subs(symbol, 0)
     _check(expression, symbol, sp.S.Zero, value)

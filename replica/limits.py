@@ -22,12 +22,18 @@ __all__ = ["Limits", "limits"]
 class Limits:
     """Limits of the closed form.
 
-    Attributes:
-        ridgeless_above: lam -> 0 at tau > 1: m, chi, e_idg, e_train, replicon.
-        ridgeless_below: lam -> 0 at tau < 1: the same; chi diverges, z_bar = lam chi is its finite form.
-        threshold: leading behaviour as lam -> 0 at tau = 1: amplitudes of lam^(-1/2) for chi and e_idg.
-        ground_state: energy and free energy as T -> 0.
-        flat: susceptibility and volume as lam -> 0 at tau < 1, where flat directions have all the room they want.
+    Attributes
+    ----------
+    ridgeless_above
+        Lam -> 0 at tau > 1: m, chi, e_idg, e_train, replicon.
+    ridgeless_below
+        Lam -> 0 at tau < 1: the same; chi diverges, z_bar = lam chi is its finite form.
+    threshold
+        Leading behaviour as lam -> 0 at tau = 1: amplitudes of lam^(-1/2) for chi and e_idg.
+    ground_state
+        Energy and free energy as T -> 0.
+    flat
+        Susceptibility and volume as lam -> 0 at tau < 1, where flat directions have all the room they want.
     """
 
     ridgeless_above: tuple[sp.Eq, ...]

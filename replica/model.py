@@ -31,12 +31,18 @@ class GaussianField:
 class SpinBlock:
     """Spins that share one kind of feature.
 
-    Attributes:
-        name: for messages and headings.
-        spins: the indexed base of the spins, carrying the feature's free indices.
-        feature: s, an expression in the quenched fields with the free indices ``indices``.
-        indices: free indices of the feature, in the order of the spins' indices.
-        ranges: their ranges; the product is the number of spins in the block.
+    Attributes
+    ----------
+    name
+        For messages and headings.
+    spins
+        The indexed base of the spins, carrying the feature's free indices.
+    feature
+        s, an expression in the quenched fields with the free indices ``indices``.
+    indices
+        Free indices of the feature, in the order of the spins' indices.
+    ranges
+        Their ranges; the product is the number of spins in the block.
     """
 
     name: str
@@ -64,14 +70,22 @@ class SpinBlock:
 class Model:
     """A glass of real-valued spins with quenched prompts, as data.
 
-    Attributes:
-        name: title of the derivation.
-        disorder: the quenched Gaussian fields of one prompt.
-        label: the label of the query, in terms of the disorder.
-        blocks: the spins with their features.
-        loss: cost of one prompt, in symbols y (label) and f (prediction).
-        prior: energy of one spin, in symbol sigma; the spin measure is exp(-beta prior) d sigma.
-        scaling: how sizes, ridge and inverse temperature grow with D.
+    Attributes
+    ----------
+    name
+        Title of the derivation.
+    disorder
+        The quenched Gaussian fields of one prompt.
+    label
+        The label of the query, in terms of the disorder.
+    blocks
+        The spins with their features.
+    loss
+        Cost of one prompt, in symbols y (label) and f (prediction).
+    prior
+        Energy of one spin, in symbol sigma; the spin measure is exp(-beta prior) d sigma.
+    scaling
+        How sizes, ridge and inverse temperature grow with D.
     """
 
     name: str
@@ -113,16 +127,21 @@ def linear_attention(
 
     Equation: module docstring. Source: SG, arXiv:2408.02288, model and Hamiltonian.
 
-    Args:
-        label_noise: variance of the label noise, default rho (SG: 0).
-        task_variance: variance of an entry of the task vector, default 1.
-        prior_precision: second derivative of one spin's energy, default lambda0.
+    Parameters
+    ----------
+    label_noise
+        Variance of the label noise, default rho (SG: 0).
+    task_variance
+        Variance of an entry of the task vector, default 1.
+    prior_precision
+        Second derivative of one spin's energy, default lambda0.
 
-    Examples:
-        >>> linear_attention().loss
-        (-f + y)**2/2
-        >>> linear_attention().block("last row").size
-        D
+    Examples
+    --------
+    >>> linear_attention().loss
+    (-f + y)**2/2
+    >>> linear_attention().block("last row").size
+    D
     """
     i, j = sp.symbols("i j", integer=True)
     # Summed indices are dummies, so that no free index of a reader's can be captured.

@@ -40,17 +40,22 @@ class _Monomial:
 def pairings(size: int) -> tuple[tuple[tuple[int, int], ...], ...]:
     """All ways to pair ``size`` objects: (size - 1)!! of them, none when size is odd.
 
-    Args:
-        size: number of objects, >= 0.
+    Parameters
+    ----------
+    size
+        Number of objects, >= 0.
 
-    Returns:
+    Returns
+    -------
+    tuple[tuple[tuple[int, int], ...], ...]
         Tuple of pairings; a pairing is a tuple of pairs (i, j) with i < j.
 
-    Examples:
-        >>> pairings(4)
-        (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
-        >>> len(pairings(8)), pairings(3)
-        (105, ())
+    Examples
+    --------
+    >>> pairings(4)
+    (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
+    >>> len(pairings(8)), pairings(3)
+    (105, ())
     """
     if size % 2:
         return ()
@@ -72,25 +77,32 @@ def expectation(expression: sp.Expr, variances: Mapping[sp.IndexedBase, sp.Expr]
 
     Equation: Isserlis' theorem, see the module's docstring.
 
-    Args:
-        expression: polynomial in Indexed factors, with Sum over ranges (index, 1, size); indices that no Sum
-            binds are free.
-        variances: variance of one entry of each random field. Indexed factors of other bases are not random.
+    Parameters
+    ----------
+    expression
+        Polynomial in Indexed factors, with Sum over ranges (index, 1, size); indices that no Sum binds are free.
+    variances
+        Variance of one entry of each random field. Indexed factors of other bases are not random.
 
-    Returns:
+    Returns
+    -------
+    sp.Expr
         The average: rational in the sizes, Kronecker deltas of the free indices, and sums over the factors
         that are not random, in a canonical form.
 
-    Raises:
-        TypeError: the expression is not a polynomial in its Indexed factors.
+    Raises
+    ------
+    TypeError
+        The expression is not a polynomial in its Indexed factors.
 
-    Examples:
-        >>> from iclglass.replica.symbols import D, w
-        >>> i, j = sp.symbols("i j", integer=True)
-        >>> expectation(w[i] * w[j], {w: sp.Integer(1)})
-        KroneckerDelta(i, j)
-        >>> sp.factor(expectation(sp.Sum(w[i] ** 2, (i, 1, D)) ** 2, {w: sp.Integer(1)}))
-        D*(D + 2)
+    Examples
+    --------
+    >>> from iclglass.replica.symbols import D, w
+    >>> i, j = sp.symbols("i j", integer=True)
+    >>> expectation(w[i] * w[j], {w: sp.Integer(1)})
+    KroneckerDelta(i, j)
+    >>> sp.factor(expectation(sp.Sum(w[i] ** 2, (i, 1, D)) ** 2, {w: sp.Integer(1)}))
+    D*(D + 2)
     """
     fresh = (sp.Symbol(f"_{number}", integer=True) for number in count())
     total = sp.S.Zero
@@ -102,10 +114,11 @@ def expectation(expression: sp.Expr, variances: Mapping[sp.IndexedBase, sp.Expr]
 def distinct(expression: sp.Expr) -> sp.Expr:
     """The value of an average when all its free indices differ: every Kronecker delta is zero.
 
-    Examples:
-        >>> i, j = sp.symbols("i j", integer=True)
-        >>> distinct(2 + sp.KroneckerDelta(i, j))
-        2
+    Examples
+    --------
+    >>> i, j = sp.symbols("i j", integer=True)
+    >>> distinct(2 + sp.KroneckerDelta(i, j))
+    2
     """
     return expression.replace(sp.KroneckerDelta, lambda *indices: sp.S.Zero)
 

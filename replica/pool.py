@@ -38,9 +38,10 @@ _SCREENING = (S.Delta, S.tau * (1 / S.omega - 1) / S.betahat)
 def average(expression: sp.Expr) -> sp.Expr:
     """< . >: the average over the pool's spectrum, unevaluated.
 
-    Examples:
-        >>> average(S.eigenvalue)
-        Integral(r_pool*p(r_pool), (r_pool, 0, oo))
+    Examples
+    --------
+    >>> average(S.eigenvalue)
+    Integral(r_pool*p(r_pool), (r_pool, 0, oo))
     """
     return sp.Integral(expression * S.density(S.eigenvalue), (S.eigenvalue, 0, sp.oo))
 
@@ -48,9 +49,10 @@ def average(expression: sp.Expr) -> sp.Expr:
 def one_task_per_prompt(expression: sp.Expr) -> sp.Expr:
     """The limit kappa -> infinity: R is the identity, every average is its value at r = 1, and t = 1.
 
-    Examples:
-        >>> one_task_per_prompt(average(S.eigenvalue**2 + S.rho))
-        rho + 1
+    Examples
+    --------
+    >>> one_task_per_prompt(average(S.eigenvalue**2 + S.rho))
+    rho + 1
     """
 
     def at_one(*arguments: sp.Basic) -> sp.Expr:
@@ -63,14 +65,22 @@ def one_task_per_prompt(expression: sp.Expr) -> sp.Expr:
 class PoolTheory:
     """Saddle point of a pool with spectrum p(r).
 
-    Attributes:
-        moments: E[y^2], E[y f], E[f^a f^b] as derived, in sums over R and the weights.
-        feature: b(r), the variance of a feature along an eigenvector of R.
-        functional: phi in m, q, Delta and the conjugate fields; averages unevaluated.
-        conjugates: stationary k_hat, q_hat, m_hat in chi, omega and the test error.
-        equations: nu (from Delta), and the pool's m and Q through averages.
-        observables: Tr W/D, q, chi, e_idg, e_icl, e_train, replicon, in nu, omega and averages.
-        free_energy: at the saddle point, in nu, omega and averages.
+    Attributes
+    ----------
+    moments
+        E[y^2], E[y f], E[f^a f^b] as derived, in sums over R and the weights.
+    feature
+        b(r), the variance of a feature along an eigenvector of R.
+    functional
+        Phi in m, q, Delta and the conjugate fields; averages unevaluated.
+    conjugates
+        Stationary k_hat, q_hat, m_hat in chi, omega and the test error.
+    equations
+        nu (from Delta), and the pool's m and Q through averages.
+    observables
+        Tr W/D, q, chi, e_idg, e_icl, e_train, replicon, in nu, omega and averages.
+    free_energy
+        At the saddle point, in nu, omega and averages.
     """
 
     moments: tuple[sp.Eq, ...]

@@ -28,9 +28,10 @@ def _latex_names() -> dict[sp.Basic, str]:
 def equation_latex(equation: sp.Basic) -> str:
     """LaTeX of one equation, with the symbols typeset as in notes/notation.md.
 
-    Examples:
-        >>> equation_latex(sp.Eq(S.e_icl, S.rho))
-        'e_{\\\\mathrm{ICL}} = \\\\rho'
+    Examples
+    --------
+    >>> equation_latex(sp.Eq(S.e_icl, S.rho))
+    'e_{\\\\mathrm{ICL}} = \\\\rho'
     """
     names = _latex_names()
     known = {str(symbol) for symbol in names}

@@ -24,10 +24,14 @@ __all__ = ["SaddlePointSystem", "saddle_point"]
 class SaddlePointSystem:
     """Saddle-point equations in (chi, m, q) and the observables in terms of their solution.
 
-    Attributes:
-        equations: the three equations, each solved for the left-hand side.
-        a_definition: the variance a of a feature in terms of alpha and rho.
-        observables: name -> expression in chi, m, q and the parameters, at temperature T.
+    Attributes
+    ----------
+    equations
+        The three equations, each solved for the left-hand side.
+    a_definition
+        The variance a of a feature in terms of alpha and rho.
+    observables
+        Name -> expression in chi, m, q and the parameters, at temperature T.
     """
 
     equations: tuple[sp.Eq, sp.Eq, sp.Eq]
@@ -43,8 +47,10 @@ class SaddlePointSystem:
 def saddle_point(action: ReplicatedAction, energy: FreeEnergy) -> SaddlePointSystem:
     """Derive the saddle-point equations and the observables from the functional.
 
-    Raises:
-        ValueError: an equation does not have the form that can be solved for its order parameter.
+    Raises
+    ------
+    ValueError
+        An equation does not have the form that can be solved for its order parameter.
     """
     phi = energy.functional
     by_q, by_m, by_Delta = (sp.diff(phi, variable) for variable in (S.q, S.m, S.Delta))

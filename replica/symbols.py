@@ -15,12 +15,18 @@ __all__ = ["LATEX", "NOTATION", "Notation"]
 class Notation:
     """One line of the table of notation.
 
-    Attributes:
-        symbol: the SymPy symbol or indexed base.
-        latex: how it is typeset.
-        meaning: what it stands for, in words.
-        values: its range, in words or as an inequality.
-        group: the heading it is listed under.
+    Attributes
+    ----------
+    symbol
+        The SymPy symbol or indexed base.
+    latex
+        How it is typeset.
+    meaning
+        What it stands for, in words.
+    values
+        Its range, in words or as an inequality.
+    group
+        The heading it is listed under.
     """
 
     symbol: sp.Basic

@@ -21,12 +21,12 @@ def solve_blocks(values: Mapping[str, Any]) -> int:
     """Solve for the means by map-reduce over blocks of prompts; print and write what was asked for."""
     import numpy as np
 
-    from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.instance.distributed import solve_distributed
     from iclglass.numerics.instance.storage import load_solution, save_solution
     from iclglass.numerics.running.engines import engine_name, make_engine
     from iclglass.numerics.running.executor import EngineExecutor
     from iclglass.numerics.running.store import checkpoint_path
+    from iclglass.numerics.status import Status
     from iclglass.validation.prompt_blocks import PromptBlocks, measure_blocks
 
     if unused := given(*_IN_MEMORY):

@@ -61,9 +61,9 @@ def instance(**values: Any) -> int:
     import numpy as np
 
     from iclglass.numerics.arguments import check_real
-    from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.instance.predictions import contrast, overlaps, train_error
     from iclglass.numerics.instance.solve import solve_instance
+    from iclglass.numerics.status import Status
     from iclglass.validation.population import population_error
 
     check_real("ridge0", values["ridge0"], minimum=0.0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from iclglass.cli.output import print_parameters
 
 if TYPE_CHECKING:
-    from iclglass.numerics.fixed_point import Status
+    from iclglass.numerics.status import Status
 
 __all__ = ["named", "print_solution"]
 

@@ -20,11 +20,11 @@ __all__ = ["solve"]
 )
 def solve(**values: Any) -> int:
     """One point: order parameters, errors, free energy."""
-    from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.last_row import LastRow, refuse_without_dimension
     from iclglass.numerics.parameters import PARAMETERS, Parameters
     from iclglass.numerics.saddle_point import solve_points
     from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, SENTENCES
+    from iclglass.numerics.status import Status
 
     layer = LastRow(values["last_feature"], values["last_row"])
     law = theory(values)

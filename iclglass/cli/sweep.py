@@ -105,8 +105,8 @@ def check_files(values: Mapping[str, Any], **more: Any) -> None:
 
 def finish(dataset: "xr.Dataset", values: Mapping[str, Any]) -> int:
     """Say what was written and what became of the points; returns the exit code."""
-    from iclglass.numerics.fixed_point import Status
     from iclglass.numerics.solution import SENTENCES
+    from iclglass.numerics.status import Status
 
     say_written(values["out"], values["plot"])
     counts = _status_counts(dataset)
@@ -122,7 +122,7 @@ def _status_counts(dataset: "xr.Dataset") -> dict[str, int]:
     """Name of a status -> points that have it."""
     import numpy as np
 
-    from iclglass.numerics.fixed_point import Status
+    from iclglass.numerics.status import Status
 
     codes, counts = np.unique(dataset["status"].values, return_counts=True)
     return {Status(code).name.lower(): count for code, count in zip(codes.tolist(), counts.tolist(), strict=True)}

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.finite_observables import log_units
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.running.resuming import Program
+from iclglass.numerics.status import Status
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from iclglass.numerics.archive import read_arrays
 from iclglass.numerics.arguments import check_choice, check_count, check_flag, check_path, check_type
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.data import Instance, check_instance
 from iclglass.numerics.instance.solution import InstanceSolution
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow
 from iclglass.numerics.running.resuming import Program
 from iclglass.numerics.sizes import NORMS
+from iclglass.numerics.status import Status
 from iclglass.numerics.storage import PROVENANCE, load, provenance, replacing, save
 
 if TYPE_CHECKING:

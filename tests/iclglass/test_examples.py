@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from iclglass.cli.program import COMMANDS
-from iclglass.numerics.fixed_point import Status
+from iclglass.numerics.status import Status
 from tests.iclglass.conftest import process
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 import iclglass
 from iclglass.cli import main
 from iclglass.cli.program import COMMANDS
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.parameters import PARAMETERS
+from iclglass.numerics.status import Status
 from tests.iclglass.calls import CALLS
 
 DONE, USAGE, NOT_CONVERGED, DISAGREE, FILE, INCONCLUSIVE = 0, 2, 3, 4, 5, 6

@@ -12,8 +12,8 @@ import pytest
 
 import iclglass.validation.sweeping.evaluation as evaluation
 import iclglass.validation.sweeping.sweep as module
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.running.store import Row
+from iclglass.numerics.status import Status
 from iclglass.numerics.storage import load
 from iclglass.validation.sweeping.evaluation import evaluate
 from iclglass.validation.sweeping.results import DIGEST, FAILURES

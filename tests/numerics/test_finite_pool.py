@@ -9,11 +9,11 @@ import iclglass.numerics.finite_pool as module
 from iclglass.numerics import generated_numpy
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import solve_finite, solve_given_pool
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.gamma_quadrature import scalar_nodes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts
 from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.status import Status
 from tests.numerics.pool_sampling import pool_prompts
 
 # Quasi-Monte Carlo with 2^16 to 2^17 points in 8 to 12 dimensions.

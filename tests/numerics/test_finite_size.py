@@ -8,11 +8,11 @@ import pytest
 import iclglass.numerics.finite_own_tasks as module
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import solve_finite
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.gamma_quadrature import chi_square_nodes, prompt_nodes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.moments import feature_moments
 from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.status import Status
 
 POINT = {"task_diversity": 2.0, "context_length": 1.0, "ridge": 0.1, "label_noise": 0.25, "temperature": 0.5}
 NAMES = ("m", "q", "q_self", "chi", "e_icl", "e_icl_gibbs", "e_idg", "e_train", "contrast", "free_energy", "energy",

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from iclglass.numerics.fixed_point import Status, bracketed_root, iterate
+from iclglass.numerics.fixed_point import bracketed_root, iterate
 from iclglass.numerics.solution import SENTENCES
+from iclglass.numerics.status import Status
 
 
 def test_iteration_converges_elementwise_to_the_known_root():

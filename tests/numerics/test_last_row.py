@@ -7,13 +7,13 @@ import pytest
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import solve_finite
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.last_row import UNIT_TOKENS, LastRow, refuse_without_dimension
 from iclglass.numerics.parameters import Parameters
 from iclglass.numerics.phase_diagram import phase_diagram
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.spectrum import zero_eigenvalue_fraction
 from iclglass.numerics.state_evolution import state_evolution
+from iclglass.numerics.status import Status
 from iclglass.numerics.storage import PROVENANCE
 from iclglass.numerics.sweep import sweep
 

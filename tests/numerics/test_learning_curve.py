@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.learning_curve import LearningCurve, learning_curve
 from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.status import Status
 from tests.tolerances import KNOWN_VALUE, RANDOM_MATRIX, SADDLE_POINT
 
 VALUES = ("m", "q", "e_icl", "e_idg", "e_train", "energy")

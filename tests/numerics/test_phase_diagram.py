@@ -8,8 +8,8 @@ import pytest
 from scipy.optimize import brentq
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.phase_diagram import DEFAULT_LINES, LINE_KINDS, phase_diagram
+from iclglass.numerics.status import Status
 
 # The issue asks for lines located to 1e-8, relative to the coordinates.
 LOCATED = 1e-8

@@ -9,9 +9,9 @@ import sympy as sp
 from scipy import optimize, stats
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.solution import OBSERVABLES
+from iclglass.numerics.status import Status
 from iclglass.numerics.task_spectrum import TaskSpectrum
 from iclglass.replica import symbols as S
 from iclglass.replica.model import linear_attention

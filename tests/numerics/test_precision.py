@@ -6,9 +6,9 @@ from fractions import Fraction
 import mpmath
 import pytest
 
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.precision import solve_digits
 from iclglass.numerics.solution import OBSERVABLES
+from iclglass.numerics.status import Status
 from tests.numerics import reference
 from tests.numerics.points import NAMES, random_points
 

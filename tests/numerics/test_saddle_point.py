@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import iclglass.numerics.saddle_point as module
 from iclglass.numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.precision import solve_digits
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.solution import OBSERVABLES, SENTENCES
+from iclglass.numerics.status import Status
 from tests.numerics import pool_reference, reference
 from tests.numerics.points import NAMES, random_points, relative, solved
 from tests.tolerances import (

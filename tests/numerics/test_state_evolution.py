@@ -5,12 +5,12 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.gamp import gamp
 from iclglass.numerics.moments import feature_moments
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.sizes import sizes_at
 from iclglass.numerics.state_evolution import StateEvolution, state_evolution
+from iclglass.numerics.status import Status
 from iclglass.validation.finite_size import extrapolate
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold

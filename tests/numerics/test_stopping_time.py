@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.learning_curve import learning_curve
+from iclglass.numerics.status import Status
 from iclglass.numerics.stopping_time import best_stopping_time
 from tests.numerics.test_learning_curve import marchenko_pastur
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.parameters import PARAMETERS
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.solution import OBSERVABLES
+from iclglass.numerics.status import Status
 from iclglass.numerics.storage import PROVENANCE
 from iclglass.numerics.sweep import sweep
 

@@ -9,7 +9,6 @@ import pytest
 import iclglass
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import solve_finite
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.linear_response import ground_state, linear_response
 from iclglass.numerics.instance.predictions import contrast, overlaps, predict
@@ -18,6 +17,7 @@ from iclglass.numerics.instance.spin_glass import boltzmann, energy, hessian, he
 from iclglass.numerics.instance.stability import spin_by_spin_limit
 from iclglass.numerics.plotting import draw_solution
 from iclglass.numerics.state_evolution import state_evolution
+from iclglass.numerics.status import Status
 from iclglass.numerics.storage import PROVENANCE
 from iclglass.validation.crosscheck import compare, validate
 from iclglass.validation.gradient_flow import gradient_flow, initial_weights

@@ -62,8 +62,10 @@ _CHUNK = 1 << 20
 def import_torch() -> Any:
     """PyTorch.
 
-    Raises:
-        MissingExtraError: it is not installed.
+    Raises
+    ------
+    MissingExtraError
+        It is not installed.
     """
     try:
         import torch
@@ -76,8 +78,10 @@ def import_torch() -> Any:
 def one_thread() -> Iterator[None]:
     """PyTorch on one thread: tensors this small cost more to share than to compute, and sums keep their order.
 
-    Raises:
-        MissingExtraError: PyTorch is not installed.
+    Raises
+    ------
+    MissingExtraError
+        PyTorch is not installed.
     """
     torch = import_torch()
     before = torch.get_num_threads()
@@ -219,8 +223,10 @@ def trained(
     PyTorch's Adam's, on all weights: SLA's energy has lambda0 = weight_decay/2. Batches: a new random order every
     epoch, from ``seed``, the same for all replicas.
 
-    Raises:
-        MissingExtraError: PyTorch is not installed.
+    Raises
+    ------
+    MissingExtraError
+        PyTorch is not installed.
     """
     torch = import_torch()
     weights = {part: torch.tensor(values, requires_grad=True) for part, values in start.items()}
@@ -243,8 +249,10 @@ def trained(
 def squared_errors(name: str, weights: Weights, data: TokenPrompts) -> NDArray[np.float64]:
     """(R, P): (y - f)^2 of every prompt.
 
-    Raises:
-        MissingExtraError: PyTorch is not installed.
+    Raises
+    ------
+    MissingExtraError
+        PyTorch is not installed.
     """
     torch = import_torch()
     tensors = {part: torch.from_numpy(values) for part, values in weights.items()}

@@ -23,8 +23,10 @@ FIGURES: dict[str, str] = {
 def get(name: str) -> PaperFigure:
     """The figure of a name; capitals do not matter.
 
-    Raises:
-        ParameterError: unknown name, with those known.
+    Raises
+    ------
+    ParameterError
+        Unknown name, with those known.
 
     >>> get("fig-s1").name
     'fig-S1'

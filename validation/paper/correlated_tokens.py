@@ -147,8 +147,10 @@ def population_error(weights: FloatArray, law: CorrelatedLaw) -> float:
 def cavity_error(drawn: Instance, law: CorrelatedLaw, *, prompts: int, ridge0: float) -> float:
     """Error on new prompts by the equations of the module's docstring; averages over the prompts drawn.
 
-    Raises:
-        ConvergenceError: the responses g_r do not settle.
+    Raises
+    ------
+    ConvergenceError
+        The responses g_r do not settle.
     """
     root = math.sqrt(drawn.dimension)
     along = np.einsum("pd,pd->p", drawn.context[:, :-1], drawn.query)

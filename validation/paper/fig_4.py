@@ -20,11 +20,11 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from iclglass.numerics.finite_size import solve_finite
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.numerics.instance.spin_by_spin import published as published_iteration
 from iclglass.numerics.plotting import PALETTE
 from iclglass.numerics.sizes import from_unscaled
+from iclglass.numerics.status import Status
 from iclglass.validation.paper.contrast_maps import contrasts, draw_maps, read_as, rms
 from iclglass.validation.paper.divergence import finite_line, limit_line
 from iclglass.validation.paper.drawing import dress, stacked

@@ -115,8 +115,10 @@ def _unnormalised(
 def message_passing(glass: RandomGlass) -> tuple[FloatArray, FloatArray, int]:
     """Means and beta times variances at the fixed point of SG's damped iteration, and the steps it took.
 
-    Raises:
-        ConvergenceError: no fixed point after 3000 steps.
+    Raises
+    ------
+    ConvergenceError
+        No fixed point after 3000 steps.
     """
     couplings, fields, onsite = glass
     squared = couplings**2

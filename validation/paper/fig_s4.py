@@ -20,10 +20,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.spin_by_spin import published as published_iteration
 from iclglass.numerics.instance.spin_glass import hessian
 from iclglass.numerics.plotting import PALETTE
+from iclglass.numerics.status import Status
 from iclglass.validation.paper.correlated_tokens import (
     cavity_error,
     covariance,

@@ -24,8 +24,10 @@ Array = NDArray[Any]
 def check_layout(folder: str | Path) -> Path:
     """The folder, if it holds at least one data file of the authors' layout.
 
-    Raises:
-        OutputError: it does not exist, or holds none.
+    Raises
+    ------
+    OutputError
+        It does not exist, or holds none.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -49,8 +51,10 @@ class Published(dict[str, Array]):
 def read_published(folder: str | Path, names: Iterable[str]) -> Published:
     """The arrays that are there and hold real numbers; the others are named in the remarks.
 
-    Raises:
-        OutputError: the folder does not have the authors' layout.
+    Raises
+    ------
+    OutputError
+        The folder does not have the authors' layout.
     """
     root = check_layout(folder)
     found = Published()

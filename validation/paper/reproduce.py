@@ -46,21 +46,34 @@ def reproduce(
 ) -> Verdict:
     """Simulate, or read what was simulated, draw and judge one figure.
 
-    Args:
-        name: "fig-1" .. "fig-S8".
-        scale: "quick" (reduced, seconds) or "full" (the paper's parameters and repeats).
-        published: root of a copy of the authors' repository, whose data are overlaid; files that are missing, damaged
-            or of an unexpected shape are named in the verdict's remarks.
-        out: an existing folder; NAME.nc, NAME.png and NAME.pdf are written there.
-        seed: of all random numbers, >= 0.
-        largest_unseen_bias: theory and simulation agree only if a relative bias of this size would have been seen.
-        force: simulate anew and replace what is there.
-        resume_anyway: use parts that another version of the program has left; the data's provenance names both.
-        progress: called with (done, total).
+    Parameters
+    ----------
+    name
+        "fig-1" .. "fig-S8".
+    scale
+        "quick" (reduced, seconds) or "full" (the paper's parameters and repeats).
+    published
+        Root of a copy of the authors' repository, whose data are overlaid; files that are missing, damaged or of an
+        unexpected shape are named in the verdict's remarks.
+    out
+        An existing folder; NAME.nc, NAME.png and NAME.pdf are written there.
+    seed
+        Of all random numbers, >= 0.
+    largest_unseen_bias
+        Theory and simulation agree only if a relative bias of this size would have been seen.
+    force
+        Simulate anew and replace what is there.
+    resume_anyway
+        Use parts that another version of the program has left; the data's provenance names both.
+    progress
+        Called with (done, total).
 
-    Raises:
-        ParameterError, ParameterTypeError: unknown figure or scale; data of other parameters in the folder.
-        OutputError: a file that cannot be read or written; ``published`` without the authors' layout.
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        Unknown figure or scale; data of other parameters in the folder.
+    OutputError
+        a file that cannot be read or written; ``published`` without the authors' layout.
     """
     figure = get(name)
     given = figure.checked_parameters(scale)

@@ -20,8 +20,10 @@ SAID = {True: "pass", False: "FAIL", None: "inconclusive"}
 def write_suite_page(result: SuiteResult, path: Path, *, force: bool = False) -> None:
     """Write the page.
 
-    Raises:
-        OutputError: the file exists, or cannot be written.
+    Raises
+    ------
+    OutputError
+        The file exists, or cannot be written.
     """
     with tempfile.TemporaryDirectory() as folder:
         histogram, extrapolations = Path(folder) / "z.png", Path(folder) / "extrapolations.png"

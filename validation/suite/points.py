@@ -57,9 +57,10 @@ SCALES = {
 def points() -> tuple[Point, ...]:
     """All points, in the order of points.csv.
 
-    Examples:
-        >>> len(points()), sum(math.isfinite(point.distinct_tasks) for point in points())
-        (36, 12)
+    Examples
+    --------
+    >>> len(points()), sum(math.isfinite(point.distinct_tasks) for point in points())
+    (36, 12)
     """
     text = resources.files("iclglass.validation.suite").joinpath("points.csv").read_text(encoding="utf-8")
     return tuple(

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.parameters import closest
 from iclglass.numerics.running.blas import pin_blas
 from iclglass.numerics.running.store import Row
 from iclglass.numerics.saddle_point import solve_points
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, SENTENCES, Solution
+from iclglass.numerics.status import Status
 from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.sweeping.points import Point
 from iclglass.validation.sweeping.roads import ROADS, measure_data_set

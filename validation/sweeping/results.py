@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from iclglass.numerics.deviations import z_scores
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.running.resuming import Program
 from iclglass.numerics.running.store import Row
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, axis_coordinates, status_flags
+from iclglass.numerics.status import Status
 from iclglass.numerics.storage import PROVENANCE, provenance
 from iclglass.validation.statistics import bonferroni_threshold
 from iclglass.validation.sweeping.evaluation import MODULES, THEORY_ENDS, columns, quantities_of

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.predictions import overlaps
 from iclglass.numerics.instance.solve import solve_instance
 from iclglass.numerics.sizes import to_unscaled
+from iclglass.numerics.status import Status
 from iclglass.validation.experiment import draw, measured
 from iclglass.validation.observables import QUANTITIES, weight_quantities
 from iclglass.validation.population import PromptMoments, gaussian_moments

@@ -13,12 +13,12 @@ import numpy as np
 
 from iclglass.numerics.arguments import check_callable, check_flag, check_path
 from iclglass.numerics.errors import OutputError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.parameters import Given, spelled_out
 from iclglass.numerics.running.engines import make_engine
 from iclglass.numerics.running.resuming import program
 from iclglass.numerics.running.run import run
 from iclglass.numerics.running.store import Key, Progress, Row, checkpoint_path, open_store, read_progress
+from iclglass.numerics.status import Status
 from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenance, save
 from iclglass.validation.sweeping.evaluation import MODULES, columns, evaluate
 from iclglass.validation.sweeping.grid import Grid, make_grid

@@ -13,7 +13,6 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError, WorkerError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance import blocks as blocks_module
 from iclglass.numerics.instance.blocks import InstanceBlocks
 from iclglass.numerics.instance.data import Instance
@@ -22,6 +21,7 @@ from iclglass.numerics.instance.exact import exact
 from iclglass.numerics.instance.krylov import response_solve
 from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.numerics.instance.predictions import train_error
+from iclglass.numerics.status import Status
 from iclglass.validation.prompt_blocks import PromptBlocks
 from tests.numerics.instance.test_solve import BAD
 

@@ -12,11 +12,11 @@ import pytest
 
 import iclglass.numerics.instance.exact as exact_module
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.exact import dense_road, exact
 from iclglass.numerics.instance.krylov import relative_residual
 from iclglass.numerics.instance.spin_glass import boltzmann
+from iclglass.numerics.status import Status
 from iclglass.validation.statistics import bonferroni_threshold
 from tests.numerics.instance.drawn import draw
 

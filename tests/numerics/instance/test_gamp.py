@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.gamp import gamp
 from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.numerics.instance.spin_glass import boltzmann
+from iclglass.numerics.status import Status
 from iclglass.validation.prompts import Prompts, draw_prompts
 from tests.numerics.instance.drawn import draw
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.exact import exact
 from iclglass.numerics.instance.gamp import gamp
 from iclglass.numerics.instance.solve import METHODS, solve_instance
 from iclglass.numerics.instance.spin_by_spin import published, tap
+from iclglass.numerics.status import Status
 from tests.numerics.instance.drawn import draw
 
 MEANS = 1e-10  # goal of issue: message passing and linear algebra agree on the means

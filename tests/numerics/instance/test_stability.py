@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.gamp import gamp
 from iclglass.numerics.instance.spin_by_spin import published, spin_by_spin_variances, squared_couplings, tap
 from iclglass.numerics.instance.spin_glass import spin_glass
@@ -19,6 +18,7 @@ from iclglass.numerics.instance.stability import (
     spin_by_spin_limit,
 )
 from iclglass.numerics.saddle_point import solve
+from iclglass.numerics.status import Status
 from iclglass.validation.prompts import Prompts
 from tests.numerics.instance.drawn import draw
 

@@ -8,12 +8,12 @@ from matplotlib.colors import LogNorm, to_rgba
 
 from iclglass.numerics.deviations import z_scores
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.lines import Line
 from iclglass.numerics.phase_diagram import PhaseDiagram, phase_diagram
 from iclglass.numerics.plotting import PALETTE, check_observable, draw_family, draw_phase_diagram, draw_sweep
 from iclglass.numerics.plotting.data import absence
 from iclglass.numerics.solution import OBSERVABLES
+from iclglass.numerics.status import Status
 from iclglass.numerics.sweep import sweep
 
 LINES = ["interpolation-threshold", "contrast=0.8", "minimum=tau", "peak=task-diversity", "contrast=0.99999"]

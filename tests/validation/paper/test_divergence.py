@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import iclglass.validation.paper.divergence as divergence
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.instance.data import Instance
 from iclglass.numerics.instance.spin_by_spin import published
 from iclglass.numerics.instance.stability import spin_by_spin_limit
+from iclglass.numerics.status import Status
 from iclglass.validation.paper.divergence import finite_line, limit_line
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold

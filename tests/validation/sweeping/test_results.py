@@ -10,9 +10,9 @@ from scipy import stats
 
 from iclglass.numerics.deviations import z_scores
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.plotting import draw_sweep, save_figure
 from iclglass.numerics.running.store import Row
+from iclglass.numerics.status import Status
 from iclglass.numerics.storage import PROVENANCE, load, save
 from iclglass.validation.sweeping.evaluation import columns, evaluate, refuse_undrawable
 from iclglass.validation.sweeping.results import DIGEST, FAILURES, compare, digest, to_dataset

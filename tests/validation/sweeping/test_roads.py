@@ -8,9 +8,9 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import iclglass.validation.experiment as experiment
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.running import blas
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES
+from iclglass.numerics.status import Status
 from iclglass.numerics.sweep import sweep
 from iclglass.validation.observables import QUANTITIES, measure
 from iclglass.validation.pools import draw_pool

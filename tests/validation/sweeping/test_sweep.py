@@ -11,8 +11,8 @@ import pytest
 
 import iclglass.validation.sweeping.sweep as module
 from iclglass.numerics.errors import OutputError, ParameterError
-from iclglass.numerics.fixed_point import Status
 from iclglass.numerics.running.store import Row, checkpoint_path
+from iclglass.numerics.status import Status
 from iclglass.numerics.storage import load, save
 from iclglass.numerics.sweep import sweep
 from iclglass.validation.sweeping.evaluation import evaluate
