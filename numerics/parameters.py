@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iclglass.numerics.arguments import check_choice, doubles, is_data_array, real_array
+from iclglass.numerics.arguments import (
+    check_beta,
+    check_choice,
+    check_count,
+    check_real,
+    doubles,
+    is_data_array,
+    real_array,
+)
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.last_row import LAST_FEATURES, LastRow
 from iclglass.numerics.sizes import NORMS, Sizes, sizes_at
@@ -216,7 +224,7 @@ FLOW = tuple(Flow.__annotations__)
 class Parameters:
     """The parameters of the theory at one point or at many, checked and broadcast to one shape.
 
-    Functions of the theory take these fields as keywords, or one object with all of them.
+    Functions of the theory take these fields as keywords; `solve`, `solve_finite` and `validate` also one object.
 
     Parameters
     ----------
@@ -272,8 +280,8 @@ class Parameters:
     norm: str = NORMS[0]
     last_feature: str = LAST_FEATURES[0]
     last_row: bool = True
-    _shapes: dict[str, tuple[int, ...]] = field(init=False, repr=False)
-    """Of what was given, before it was broadcast."""
+    _given: dict[str, NDArray[np.float64]] = field(init=False, repr=False)
+    """Arrays before they were broadcast."""
 
     if TYPE_CHECKING:  # numbers go in, arrays are inside
 
@@ -293,13 +301,17 @@ class Parameters:
         arrays = {name: real(name, value) for name, value in given.items()}
         if self.dimension is not None:
             arrays["dimension"] = whole_dimensions(self.dimension)
-        object.__setattr__(self, "_shapes", {name: array.shape for name, array in arrays.items()})
+        object.__setattr__(self, "_given", arrays)
         for name, array in broadcast_arrays(arrays).items():
+            array.flags.writeable = arrays[name].flags.writeable = False  # checked once
             object.__setattr__(self, name, array)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parameters.of, (self.fields(),)
+
     def fields(self) -> dict[str, Any]:
-        """What the constructor takes, by name."""
-        return {name: getattr(self, name) for name in Given.__annotations__}
+        """What the constructor was given, by name."""
+        return {name: self._given.get(name, getattr(self, name)) for name in Given.__annotations__}
 
     @property
     def layer(self) -> LastRow:
@@ -322,13 +334,17 @@ class Parameters:
     def varying(self, name: str) -> NDArray[np.float64]:
         """The values of one parameter along the axes on which it was given, without those that it is broadcast to."""
         array: NDArray[np.float64] = getattr(self, name)
-        given = (0,) * (array.ndim - len(self._shapes[name])) + self._shapes[name]
+        own_shape = self._given[name].shape
+        given = (0,) * (array.ndim - len(own_shape)) + own_shape
         return array[tuple(slice(None) if size == own else 0 for size, own in zip(array.shape, given, strict=True))]
 
     def at(self, dimension: int, norm: str | None = None) -> Sizes:
         """The integers P, N, K of a single point at one dimension; norm: of `Parameters` when not given."""
+        if self.shape:
+            raise ParameterError(f"the parameters are of {self.task_diversity.size} points: sizes are those of one")
+        dimension = check_count("dimension", dimension, minimum=1)
         given = {name: getattr(self, name) for name in PARAMETERS}
-        return sizes_at(dimension, given, self.norm if norm is None else norm)
+        return sizes_at(dimension, given, self.norm if norm is None else check_choice("norm", norm, NORMS))
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "Parameters":
@@ -357,8 +373,13 @@ class Parameters:
         >>> Parameters.from_unscaled(10, prompts=200, context=20, ridge0=0.01, beta=1000).temperature
         array(0.1)
         """
+        dimension, prompts, context = (
+            check_count(name, value, minimum=1)
+            for name, value in {"dimension": dimension, "prompts": prompts, "context": context}.items()
+        )
+        ridge0, beta = check_real("ridge0", ridge0, minimum=0), None if beta is None else check_beta(beta)
         scaled = scaled_from(dimension, prompts=prompts, context=context, ridge0=ridge0, beta=beta)
-        return cls(dimension=dimension, **scaled, **others)
+        return cls.of({"dimension": dimension, **scaled, **others})
 
     def record(self) -> dict[str, Any]:
         """The parameters for a file, by name, as JSON holds them exactly; of an array its ends and its size."""
@@ -427,6 +448,7 @@ def by_name(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **given)
         others = [name for name in _BROADCAST if name in given and name not in named]
         arrays = [name for name in others if given[name] is not None and real_array(name, given[name]).ndim]
+        arrays += ["parameters" for value in args if isinstance(value, Parameters) and value.shape]
         if arrays and not any(array.ndim for array in named.values()):
             return function(*args, **given)
         if arrays:

@@ -11,7 +11,7 @@ from iclglass.numerics.arguments import check_count
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import MINIMUM_DIMENSION
 from iclglass.numerics.lines import LINE_KINDS, Line, locate
-from iclglass.numerics.parameters import PARAMETERS, Given, spelled_out
+from iclglass.numerics.parameters import PARAMETERS, Given, takes
 from iclglass.numerics.storage import PROVENANCE
 from iclglass.numerics.sweep import product, sweep
 
@@ -87,7 +87,7 @@ def _lines(dataset: "xr.Dataset") -> tuple[Line, ...]:
     )
 
 
-@spelled_out
+@takes(*(name for name in Given.__annotations__ if name != "tasks"))
 def phase_diagram(
     *,
     lines: Sequence[str] | None = None,
@@ -106,9 +106,9 @@ def phase_diagram(
     progress : callable, optional
         As in `sweep`.
     **given
-        Fields of `Parameters`; exactly two are arrays of at least two increasing, finite values. With a dimension P and
-        N are whole numbers and nothing continuous can be located: the only line is the interpolation threshold
-        P = D(D + 1), tau = 1 + 1/D; without last row P = D^2, tau = 1.
+        Fields of `Parameters` but tasks; exactly two are arrays of at least two increasing, finite values. With a
+        dimension P and N are whole numbers and nothing continuous can be located: the only line is the interpolation
+        threshold P = D(D + 1), tau = 1 + 1/D; without last row P = D^2, tau = 1.
 
     Returns
     -------

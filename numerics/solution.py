@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from iclglass.numerics.arguments import is_data_array
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.parameters import PARAMETERS, Parameters
 from iclglass.numerics.status import Status
 
@@ -170,7 +172,9 @@ class Solution(Arrays):
 
         from iclglass.numerics.storage import PROVENANCE, provenance
 
-        if dims is None:
+        if dims is not None and len(dims) != np.ndim(self.status):
+            raise ParameterError(f"dims = {dims!r} must name {np.ndim(self.status)} axes")
+        if dims is None or is_data_array(self.status):
             dims = getattr(self.status, "dims", tuple(f"dim_{axis}" for axis in range(np.ndim(self.status))))
         meanings = {**OBSERVABLES, **DIAGNOSTICS, "status": "what became of the point", **COUNTS}
         present = {name: text for name, text in meanings.items() if getattr(self, name) is not None}
@@ -229,7 +233,9 @@ def axis_coordinates(parameters: Parameters, dims: tuple[str, ...]) -> "dict[str
         if varying.ndim == 0:
             coordinates[name] = xr.Variable((), float(varying), attributes)
         elif name in dims:
-            coordinates[name] = xr.Variable(name, varying.reshape(-1), attributes)
+            along = dims.index(name)  # a parameter given over the whole grid is read off along its own axis
+            line = value[tuple(slice(None) if axis == along else 0 for axis in range(len(dims)))]
+            coordinates[name] = xr.Variable(name, line, attributes)
         else:
             coordinates[name] = xr.Variable(dims, value, attributes)
     return coordinates

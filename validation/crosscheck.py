@@ -153,6 +153,11 @@ def validate(
         )
     if not callable(theory):
         raise ParameterTypeError(f"theory must be a function, as iclglass.solve, got {type(theory).__name__}")
+    if getattr(parameters, "dimension", None) is not None:
+        raise ParameterError(
+            "the parameters have a dimension, and validate extrapolates from several: leave it out of them, and give "
+            "dimension = (8, 12, 20, 32) or the like"
+        )
     simulation = Simulation.of(parameters, given, dimensions=dimension, samples=samples, seed=seed)
     _refuse_dimensions(simulation)
     _refuse_undefined_theory(simulation, theory)

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import pickle
 import re
 from decimal import Decimal
 from fractions import Fraction
@@ -9,15 +10,20 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import sympy as sp
+import xarray as xr
 
 from iclglass.numerics.best_ridge import best_ridge
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.learning_curve import learning_curve
 from iclglass.numerics.parameters import PARAMETERS, Given, Parameters, closest, real
+from iclglass.numerics.phase_diagram import phase_diagram
 from iclglass.numerics.precision import solve_digits
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.sizes import Sizes
 from iclglass.numerics.state_evolution import state_evolution
+from iclglass.numerics.task_spectrum import TaskSpectrum
+from iclglass.validation.crosscheck import validate
+from iclglass.validation.sweeping.sweep import sweep_simulated
 
 NAMES = tuple(PARAMETERS)
 POSITIVE = ("task_diversity", "context_length", "test_context_length", "distinct_tasks")
@@ -135,6 +141,66 @@ def test_functions_take_one_object_fields_or_both():
         ParameterTypeError, match=r"must be an iclglass.Parameters, got dict: give numbers by their names"
     ):
         solve(GOOD)
+
+
+def test_parameters_are_checked_once_and_stay_as_they_are():
+    point = Parameters(task_diversity=[1.0, 2.0], context_length=1.5)
+    for found in (point, pickle.loads(pickle.dumps(point))):  # noqa: S301
+        for name in ("task_diversity", "ridge"):
+            with pytest.raises(ValueError, match="read-only"):
+                getattr(found, name)[0] = -5
+        np.testing.assert_allclose(solve(found).m, solve(point).m, rtol=1e-14)
+        assert found.varying("ridge").shape == ()
+
+
+def test_fields_are_replaced_by_others_of_any_shape():
+    point = Parameters(task_diversity=[1.0, 2.0], context_length=1.5)
+    assert point.replaced(task_diversity=[1, 2, 3]).shape == (3,)
+    assert point.replaced(task_diversity=3).shape == ()
+    assert solve(point, context_length=[[1.0], [2.0], [3.0]]).m.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda point: point.at(2.5), "dimension must be a whole number"),
+        (lambda point: point.at(True), "dimension must be an integer"),
+        (lambda point: point.at("16"), "dimension must be an integer"),
+        (lambda point: point.at(8, norm="X"), "norm"),
+        (lambda point: point.replaced(ridge=[0.1, 0.2]).at(8), "of 2 points: sizes are those of one"),
+        (lambda point: point.replaced(rigde=1), "did you mean 'ridge'"),
+        (lambda _: Parameters.from_unscaled(10, prompts=20, context=5, ridge0=0.1, beta=0), "beta"),
+        (lambda _: Parameters.from_unscaled(0, prompts=20, context=5, ridge0=0.1), "dimension must be at least 1"),
+        (lambda _: Parameters.from_unscaled(10, prompts=2.5, context=5, ridge0=0.1), "prompts must be a whole number"),
+        (lambda point: validate(point.replaced(dimension=10), dimension=(6, 8)), "leave it out of them"),
+    ],
+)
+def test_what_parameters_cannot_do_is_said(call, message):
+    with pytest.raises((ParameterError, ParameterTypeError), match=message):
+        call(Parameters(**GOOD))
+
+
+def test_arrays_of_an_object_and_data_arrays_are_not_paired_by_position():
+    point = Parameters(task_diversity=[1.0, 2.0], context_length=1.5)
+    with pytest.raises(ParameterTypeError, match="parameters is an array without names"):
+        solve(point, ridge=xr.DataArray([0.1, 0.2], dims="r"))
+    assert solve(point.replaced(task_diversity=1.0), ridge=xr.DataArray([0.1, 0.2], dims="r")).m.dims == ("r",)
+
+
+def test_solutions_of_data_arrays_are_datasets_with_their_axes():
+    axes = {"task_diversity": [1.0, 2, 3], "context_length": [1.0, 2]}
+    found = solve(**{name: xr.DataArray(values, dims=name) for name, values in axes.items()}).to_dataset()
+    assert {name: found[name].values.tolist() for name in axes} == axes
+    assert found.e_icl.sel(task_diversity=2, context_length=1).item() == solve(**GOOD).e_icl
+    assert "e_icl" in solve(**GOOD)._repr_html_()
+    with pytest.raises(ParameterError, match="must name 0 axes"):
+        solve(**GOOD).to_dataset(("a",))
+
+
+def test_lines_are_those_of_isotropic_tasks_and_simulations_too():
+    for function in (phase_diagram, sweep_simulated):
+        with pytest.raises(ParameterTypeError, match="unexpected keyword argument 'tasks'"):
+            function(**GOOD, tasks=TaskSpectrum.power_law(1.0))
 
 
 def test_the_signature_names_every_field():
