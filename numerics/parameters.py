@@ -186,7 +186,7 @@ def whole_dimensions(dimension: ArrayLike) -> NDArray[np.float64]:
     >>> whole_dimensions([8, 16])
     array([ 8., 16.])
     """
-    array = real_array("dimension", dimension).astype(np.float64)
+    array = doubles("dimension", dimension)
     broken = ~((array == np.rint(array)) & (array < 2**31))
     if broken.any():
         raise ParameterError(f"dimension = {array[broken].flat[0]:.15g} must be a whole number below 2^31")

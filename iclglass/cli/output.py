@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -72,10 +73,10 @@ def check_outputs(
     paths = {name: values[name] for name in ("plot", *forms) if values[name] is not None}
     if "plot" in paths:
         check_picture(paths["plot"])
-    owners: dict[Path, str] = {}
+    owners: dict[str, str] = {}
     for name, path in paths.items():
         check_writable(path, force=values["force"] or name in resumed)
-        other = owners.setdefault(Path(path).resolve(), name)
+        other = owners.setdefault(os.path.realpath(path), name)  # a loop of links is refused where it is written
         if other != name:
             raise ParameterError(f"{_typed(other)} and {_typed(name)} both name {path}: choose two names")
     for name, ends in forms.items():
