@@ -269,6 +269,7 @@ def simulate_all(
     simulations: Mapping[str, Simulation],
     origin: Mapping[str, Any],
     *,
+    work: str = "simulation",
     executor: Executor | str | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -285,6 +286,8 @@ def simulate_all(
         Name -> simulation; the names begin the keys in the checkpoint.
     origin : mapping
         All that the data sets follow from beside their keys.
+    work : str
+        What messages call all of them together.
     executor, workers
         Where data sets are drawn, as in `validation.sweeping.sweep.sweep_simulated`; the result does not depend on it.
     progress, say : callable, optional
@@ -315,11 +318,11 @@ def simulate_all(
     # The engine first: one that is not there must not cost what was finished.
     with make_engine(executor, workers=workers) as engine:
         for each in simulations.values():
-            _refuse_memory(each, workers or 1)
+            _refuse_memory(each, engine.workers)
         tasks = {key: task for name, each in simulations.items() for key, task in each.data_sets(name).items()}
         with open_store(
             checkpoint,
-            "simulation",
+            work,
             origin,
             program(*MODULES),
             total=len(tasks),

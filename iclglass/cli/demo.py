@@ -53,13 +53,30 @@ def demo(out: str, force: bool) -> int:
     names = ("derivation.tex", "sweep.nc", "sweep.png", "phase-diagram.nc", "phase-diagram.png", "report.html")
     files = {name: folder / name for name in names}
     outputs = validation_outputs(folder)
-    if not force:
+    # An interrupted demo has its samples and what is written before them, not the report, which comes last.
+    begun = outputs["samples"].exists() and files["derivation.tex"].exists() and not files["report.html"].exists()
+    if begun and not force:
+        _refuse_other_samples(outputs["samples"])
+    elif not force:
         refuse_existing([*files.values(), *outputs.values()])
     with made(folder):
-        return _run(folder, files, outputs, force=force)
+        return _run(folder, files, outputs, force=force or begun, fresh=force)
 
 
-def _run(folder: Path, files: dict[str, Path], outputs: dict[str, Path], *, force: bool) -> int:
+def _refuse_other_samples(file: Path) -> None:
+    """Files beside the samples of another validation are not the demo's to replace."""
+    from iclglass.numerics.running.resuming import program
+    from iclglass.numerics.running.store import open_store
+    from iclglass.validation.experiment import MODULES
+    from iclglass.validation.simulation import Simulation
+
+    others = {name: _VALIDATION[name] for name in ("samples", "seed")}
+    simulation = Simulation.of(None, _POINT, dimensions=_VALIDATION["dimension"], **others)
+    with open_store(file, "simulation", simulation.drawn_from(), program(*MODULES)):
+        pass
+
+
+def _run(folder: Path, files: dict[str, Path], outputs: dict[str, Path], *, force: bool, fresh: bool) -> int:
     started = time.perf_counter()
     say("deriving the saddle-point equations (SymPy)")
     from iclglass.numerics.storage import replacing, save
@@ -96,7 +113,7 @@ def _run(folder: Path, files: dict[str, Path], outputs: dict[str, Path], *, forc
     from iclglass.validation.verdict import word
 
     with bar("simulating") as advance:
-        agreement = validate(**_VALIDATION, progress=advance, checkpoint=outputs["samples"], fresh=force)
+        agreement = validate(**_VALIDATION, progress=advance, checkpoint=outputs["samples"], fresh=fresh)
     write_validation(agreement, outputs)
 
     _report(files, outputs, derivation, curves, agreement, force=force)

@@ -12,7 +12,7 @@ from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
 from iclglass.cli.options import ANYWAY, ENGINE, JSON, command, given, option, some, swept, switch, theory
 from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, check_outputs, print_json, say, say_written
 from iclglass.cli.progress import bar
-from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.errors import OutputError, ParameterError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -87,12 +87,20 @@ def sweep(**values: Any) -> int:
 @contextmanager
 def alone(values: Mapping[str, Any]) -> Iterator[None]:
     """Refuse outputs that cannot be written, and hold theirs against other sweeps until they are."""
-    from iclglass.numerics.running.store import checkpoint_path, locked
+    from iclglass.numerics.running.store import checkpoint_path, drop, locked
 
     check_files(values)
-    with locked(checkpoint_path(values["out"])):
+    unfinished = checkpoint_path(values["out"])
+    with locked(unfinished, values["out"]):
         check_files(values)  # again: another sweep may have ended while we waited for its lock
+        # Its own command, when it goes on, would replace what we write.
+        if unfinished.exists() and not values["force"]:
+            raise OutputError(
+                f"{unfinished} holds an unfinished sweep --simulate: finish it with the same command, choose another "
+                "output, or --force to drop it"
+            )
         yield
+        drop(unfinished)
 
 
 def check_files(values: Mapping[str, Any], **more: Any) -> None:

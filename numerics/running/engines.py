@@ -55,10 +55,12 @@ class Engine:
         What messages call it.
     window : int
         Tasks in flight at the most: enough to keep the workers busy.
+    workers : int
+        Tasks that run at once in the memory of this machine; 1 where that is not known, as on a cluster.
     """
 
-    def __init__(self, executor: Executor | None, name: str, window: int) -> None:
-        self.executor, self.name, self._window = executor, name, window
+    def __init__(self, executor: Executor | None, name: str, window: int, workers: int = 1) -> None:
+        self.executor, self.name, self._window, self.workers = executor, name, window, workers
 
     @property
     def window(self) -> int:
@@ -135,9 +137,9 @@ def _choose(executor: Executor | str | None, workers: int | None, tries: int) ->
         workers = check_count("workers", workers, minimum=1, maximum=_MOST_WORKERS)
     if isinstance(executor, Executor):
         # Executors do not say how many workers they have; those of the standard library keep it here.
-        known = getattr(executor, "_max_workers", None)
-        count = workers or (known if isinstance(known, int) and known > 0 else 4 * cores())
-        return Engine(executor, type(executor).__name__, 2 * count + 2)
+        kept = getattr(executor, "_max_workers", None)
+        known = workers or (kept if isinstance(kept, int) and kept > 0 else None)
+        return Engine(executor, type(executor).__name__, 2 * (known or 4 * cores()) + 2, known or 1)
     if executor is not None and not isinstance(executor, str):
         raise ParameterTypeError(
             f"executor must be a concurrent.futures.Executor or a name, got {type(executor).__name__}"
@@ -206,7 +208,7 @@ class _ProcessEngine(Engine):
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        super().__init__(self._start(), "processes", 2 * workers + 2)
+        super().__init__(self._start(), "processes", 2 * workers + 2, workers)
 
     def _start(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
@@ -264,13 +266,14 @@ class _DaskEngine(Engine):
             raise ParameterError("workers goes with a cluster of our own: that of an address has its own")
         if address is not None:
             check_scheduler(address)
-        super().__init__(None, "dask", 0)
+        workers = workers or cores()
+        super().__init__(None, "dask", 0, workers if address is None else 1)
         self._address = address
         self._threads = 0
         self._manned = False
         self._idle_checks = 0
         with ExitStack() as stack:  # what was begun ends, wherever the rest fails
-            cluster = None if address is not None else self._start(distributed, workers or cores(), tries, stack)
+            cluster = None if address is not None else self._start(distributed, workers, tries, stack)
             try:
                 client = distributed.Client(cluster or address, timeout=CONNECT_SECONDS, set_as_default=False)
             except (OSError, TimeoutError, ValueError) as error:

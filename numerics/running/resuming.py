@@ -92,12 +92,12 @@ def check_header(
     >>> mine = header("sweep", {"ridge": 0.1}, {"numpy": "2.0"})
     >>> check_header("a.nc", header("training run", {}, {}), mine, anyway=False)
     Traceback (most recent call last):
-    iclglass.numerics.errors.OutputError: a.nc is an unfinished training run, not a sweep: choose another output
+    iclglass.numerics.errors.OutputError: a.nc holds a training run, not a sweep: choose another output
     """
     work, other = mine["format"].removeprefix("iclglass "), str(found.get("format"))
     if other != mine["format"]:
-        is_it = f"an unfinished {other[9:]}, not a" if other.startswith("iclglass ") else "not an unfinished"
-        raise OutputError(f"{file} is {is_it} {work}: choose another output")
+        what = f"holds a {other[9:]}, not a" if other.startswith("iclglass ") else "is not an unfinished"
+        raise OutputError(f"{file} {what} {work}: choose another output")
     if found.get("schema_version") != SCHEMA_VERSION:
         raise OutputError(
             f"{file} is of schema version {found.get('schema_version')}, this program writes {SCHEMA_VERSION}: finish "
@@ -107,8 +107,7 @@ def check_header(
         return []
     if others := differences(found["parameters"], mine["parameters"]):
         raise ParameterError(
-            f"{file} holds an unfinished {work} of other parameters: {others}; choose another output, or {ANEW} to "
-            "begin anew"
+            f"{file} holds a {work} of other parameters: {others}; choose another output, or {ANEW} to begin anew"
         )
     programs, (here,) = found["programs"], mine["programs"]
     if not (isinstance(programs, list) and programs and all(isinstance(each, Mapping) for each in programs)):

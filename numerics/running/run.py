@@ -133,7 +133,7 @@ class _Run:
             else:
                 self._fill()
             self._collect()
-        if self._suspects or self._waiting:
+        if self._stopping:  # after the last task too: the caller may have more to do
             raise KeyboardInterrupt
 
     def _fill(self) -> None:

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from iclglass.numerics.errors import OutputError, ParameterError, WorkerError
 from iclglass.numerics.running.resuming import ANEW, Program, check_header, header
 
-__all__ = ["Key", "Progress", "Row", "Store", "checkpoint_path", "locked", "open_store", "read_progress"]
+__all__ = ["Key", "Progress", "Row", "Store", "checkpoint_path", "drop", "locked", "open_store", "read_progress"]
 
 Key = int | str
 """What names a task, or an array of a state."""
@@ -59,6 +59,12 @@ def checkpoint_path(output: str | Path) -> Path:
     """The store of an output file: beside it, with ``.checkpoint`` after its name."""
     path = Path(output)
     return path.parent / f"{path.name}.checkpoint"
+
+
+def drop(path: Path) -> None:
+    """Delete a file of unfinished work, if it is there, with what SQLite keeps beside it."""
+    for file in _files(path):
+        file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,10 +163,9 @@ class Store:
                     ((*row.record(key), now) for key, row in rows.items()),
                 )
         except (sqlite3.Error, OverflowError) as error:
-            raise OutputError(
-                f"{self._path} cannot be written: {error}; what was finished before is kept, and the same command goes "
-                "on from there"
-            ) from error
+            kept = "what was finished before is kept, and the same command goes on from there"
+            remedy = kept if self._holds else "make room, or choose another folder"
+            raise OutputError(f"{self._path} cannot be written: {error}; {remedy}") from error
         self.done.update(rows)
         self._holds = True
 
@@ -169,7 +174,7 @@ class Store:
         if self._connection is not None and self._path is not None:
             self._connection.close()
             self._connection = None
-            _unlink(self._path)
+            drop(self._path)
 
     def close(self) -> None:
         """Let the file go; one without a row is deleted: there is nothing to go on from, and other parameters may
@@ -239,7 +244,7 @@ def open_store(
     with locked(file):
         if fresh:
             try:
-                _unlink(file)
+                drop(file)
             except OSError as error:
                 raise OutputError(f"{file} cannot be replaced: {error}; choose another path") from error
         with _readable_errors(file, work):
@@ -262,8 +267,8 @@ def open_store(
 
 
 @contextmanager
-def locked(path: str | Path) -> Iterator[None]:
-    """Hold the lock of a file inside the block, whether the file is there or not.
+def locked(path: str | Path, output: str | Path | None = None) -> Iterator[None]:
+    """Hold the lock of a file inside the block, whether the file is there or not; output : what a refusal names.
 
     Raises
     ------
@@ -271,6 +276,8 @@ def locked(path: str | Path) -> Iterator[None]:
         Another run holds it, or the lock cannot be written.
     """
     file = Path(path)
+    if not file.parent.is_dir():  # the lock would make it
+        raise OutputError(f"{file.parent} is not a folder: create it first, or name another one")
     lock = filelock.FileLock(_lock_path(file))
     try:
         lock.acquire(timeout=_PATIENCE, poll_interval=_PATIENCE / 5)
@@ -278,7 +285,7 @@ def locked(path: str | Path) -> Iterator[None]:
         if not _lock_path(file).exists():
             raise OutputError(f"{file} cannot be written: choose another folder") from None
         raise OutputError(
-            f"{file} is being written by another run{_writer(file)}: wait for it, or choose another output"
+            f"{output or file} is being written by another run{_writer(file)}: wait for it, or choose another output"
         ) from None
     except (OSError, NotImplementedError) as error:
         raise OutputError(f"{file} cannot be written: {error}; choose another folder") from error
@@ -463,8 +470,3 @@ def _files(path: Path) -> tuple[Path, ...]:
 
 def _part(path: Path, name: str) -> Path:
     return path.with_name(f"{path.name}-{name}")
-
-
-def _unlink(path: Path) -> None:
-    for file in _files(path):
-        file.unlink(missing_ok=True)

@@ -742,6 +742,20 @@ def test_the_demo_refuses_existing_files_before_any_work(run, name):
     assert Path("d", name).read_text() == "precious"
 
 
+@pytest.mark.parametrize(
+    ("point", "name", "code", "message"),
+    [
+        ("--lam 0.2", "derivation.tex", USAGE, "holds a simulation of other parameters: ridge is 0.2"),
+        ("", "sweep.nc", FILE, "sweep.nc exists"),  # the demo's point, but not begun by the demo
+    ],
+)
+def test_the_demo_leaves_files_beside_the_samples_of_a_validation(run, point, name, code, message):
+    assert run(f"{SMALL} {point} --out d")[0] == DONE
+    Path("d", name).write_text("precious")
+    refused(run, "demo --out d", code, message)
+    assert Path("d", name).read_text() == "precious"
+
+
 # --- internal errors, and processes ----------------------------------------------------------------------------
 
 

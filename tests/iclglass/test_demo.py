@@ -3,7 +3,10 @@
 import json
 import os
 import re
+import shutil
+import sqlite3
 import time
+from contextlib import closing
 from html.parser import HTMLParser
 
 import numpy as np
@@ -129,3 +132,19 @@ def test_a_second_run_is_refused_at_once_and_changes_nothing(demo):
     assert "--force" in done.stderr
     assert seconds < 5
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_an_interrupted_demo_goes_on_with_the_same_command(demo, tmp_path):
+    """Ctrl-C among the samples leaves these and what was made before them."""
+    folder, _, _ = demo
+    kept = [name for name in FILES if not name.startswith(("validation", "report", "extrapolation"))]
+    for name in kept:
+        shutil.copy(folder / name, tmp_path)
+    with closing(sqlite3.connect(tmp_path / "samples.checkpoint")) as connection, connection:
+        connection.execute("DELETE FROM row WHERE key LIKE 'D=48 %'")
+    (tmp_path / "derivation.tex").write_text("cut off")
+    done, _ = run(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
+    for name in ("derivation.tex", "validation.txt"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()

@@ -205,12 +205,26 @@ def test_a_begun_sweep_goes_on_and_others_are_refused(run):
     assert len(before) == 2
     code, _, err = run(f"{SIMULATED} --seed 5")
     assert code == USAGE
-    assert "holds an unfinished sweep of other parameters: seed is 0 there and 5 here" in err
+    assert "holds a sweep of other parameters: seed is 0 there and 5 here" in err
     assert rows("a.nc") == before
     code, out, _ = run(SIMULATED)
     assert code == DONE
     assert f"digest {sweep_simulated(**SAME).attrs[DIGEST]}" in out
     assert files() == ["a.nc"]
+
+
+@pytest.mark.parametrize("command", ["sweep", "phase-diagram"])
+def test_a_plain_sweep_beside_an_unfinished_one_is_refused_and_force_drops_that(run, command):
+    """Else the simulated one, when it goes on, would replace the finished output."""
+    begin()
+    plain = f"{command} --tau 0.5:2:3 --alpha 0.5:2:3 --out a.nc"
+    refused(run, plain, FILE, "a.nc.checkpoint holds an unfinished sweep --simulate", "--force")
+    assert not Path("a.nc").exists()
+    refused(run, f"{plain} --lam -1 --force", USAGE, "ridge")  # a bad value costs nothing that was finished
+    assert len(rows("a.nc")) == 2
+    assert run(f"{plain} --force")[0] == DONE
+    assert not Path("a.nc.checkpoint").exists()
+    refused(run, SIMULATED, FILE, "a.nc exists")
 
 
 def test_a_damaged_checkpoint_is_refused_and_force_begins_anew(run):
@@ -325,7 +339,7 @@ def test_two_sweeps_into_one_new_file_are_not_both_finished(run, monkeypatch, fi
         if not codes:
             codes.append(None)
             codes[0], _, err = run(PLAIN)
-            assert "a.nc.checkpoint is being written by another run" in err
+            assert "a.nc is being written by another run" in err
         return solve(*arguments, **options)
 
     for place in (sweep, phase_diagram, evaluation):

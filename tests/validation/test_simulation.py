@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -143,6 +144,19 @@ def test_more_than_the_memory_is_refused_with_the_estimate(monkeypatch):
         run(dimensions=(4, 5000))
     available = psutil.virtual_memory().available
     assert estimate_memory(dimension=5000, prompts=10, samples=3) < available  # few prompts: the dual road
+
+
+@pytest.mark.parametrize(
+    ("executor", "workers", "running"), [("processes", None, 3), ("processes", 2, 2), (None, 2, 2)]
+)
+def test_memory_is_that_of_all_workers_that_run(monkeypatch, executor, workers, running):
+    sizes = {"dimension": 6, "prompts": 54, "ridge": 0.2, "sizes": 2, "samples": 3}
+    free = estimate_memory(**sizes, workers=running) - 1
+    monkeypatch.setattr("iclglass.numerics.running.engines.cores", lambda: 3)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
+    with pytest.raises(ParameterError, match=f"on {running} workers"):
+        run(executor=executor, workers=workers)
+    assert run().samples == 3  # one has room
 
 
 @pytest.mark.parametrize(("dimension", "prompts"), [(30, 1800), (30, 300)])

@@ -167,6 +167,7 @@ def run_suite(
         *samples, covered = simulate_all(
             suite_simulations(chosen, setting, seed),
             {"seed": seed, "points": [point.label for point in chosen], "coverage": _COVERED},
+            work="validation suite",
             executor=executor,
             workers=workers,
             progress=progress,

@@ -144,7 +144,7 @@ def test_that_what_was_finished_is_kept_is_said_where_it_is_true(path, error, ke
     ],
 )
 def test_other_parameters_are_refused_by_name(begun, change, message):
-    with pytest.raises(ParameterError, match=rf"holds an unfinished sweep of other parameters: {message}"):
+    with pytest.raises(ParameterError, match=rf"holds a sweep of other parameters: {message}"):
         rows_of(begun, parameters=PARAMETERS | change)
     assert len(rows_of(begun)) == 40
 
@@ -158,7 +158,7 @@ def change(path, statement, *values):
     ("name", "value", "message"),
     [
         ("schema_version", "99", r"of schema version 99, this program writes 5: finish it with"),
-        ("format", "iclglass validation", r"is an unfinished validation, not a sweep: choose another output"),
+        ("format", "iclglass validation", r"holds a validation, not a sweep: choose another output"),
         ("format", "another program's", r"is not an unfinished sweep: choose another output"),
     ],
 )
@@ -339,6 +339,12 @@ def test_a_second_driver_is_refused_and_the_first_is_undisturbed(tmp_path, path)
         rows_of(tmp_path / "b")
 
 
+def test_a_missing_folder_is_refused_and_not_made(tmp_path):
+    with pytest.raises(OutputError, match="such is not a folder: create it first"):
+        rows_of(tmp_path / "no" / "such" / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_progress_of_running_and_stopped_work(path, monkeypatch):
     with opened(path, total=7) as store:
         assert read_progress(path, "sweep").last is None
@@ -391,6 +397,16 @@ FILLS_THE_DISK = """
     except OutputError as error:
         print(number, error)
 """
+
+
+@pytest.mark.parametrize("finished", [0, 1])
+def test_a_full_disk_says_that_something_is_kept_only_where_it_is(path, monkeypatch, finished):
+    with opened(path) as store:
+        store.record({key: row(key) for key in range(finished)})
+        store._connection.execute("PRAGMA max_page_count = 1")  # as many as there are: no room for more
+        with pytest.raises(OutputError, match=r"cannot be written: .*full") as refused:
+            store.record({7: Row(np.zeros(10_000))})
+    assert ("what was finished before is kept" in str(refused.value)) == path.exists() == bool(finished)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import iclglass.validation.suite.suite as module
-from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.numerics.parameters import PARAMETERS
 from iclglass.validation.simulation import simulate
 from iclglass.validation.suite.compared import HEADLINE, compare_point, finite_size_z
@@ -77,6 +77,8 @@ def test_a_run_and_its_page(small, tmp_path):
     np.testing.assert_array_equal(again.headline_z, result.headline_z)
     with pytest.raises(ParameterError, match=r"of other parameters: .*seed is 0 there and 1 here"):
         run_suite(folder=tmp_path, only=[POINT], seed=1)
+    with pytest.raises(OutputError, match=r"holds a validation suite, not a simulation: choose"):
+        simulate(task_diversity=2, context_length=1, checkpoint=tmp_path / "samples.checkpoint")
 
 
 def test_a_suite_that_could_not_have_seen_an_error_is_inconclusive(small, tmp_path):
