@@ -109,11 +109,13 @@ def _run(folder: Path, files: dict[str, Path], outputs: dict[str, Path], *, forc
     save_figure(draw_phase_diagram(diagram), files["phase-diagram.png"], force=force)
 
     say("checking against finite-size Monte Carlo")
+    from iclglass.numerics.running.blas import cores
     from iclglass.validation.crosscheck import validate
     from iclglass.validation.verdict import word
 
     with bar("simulating") as advance:
-        agreement = validate(**_VALIDATION, progress=advance, checkpoint=outputs["samples"], fresh=fresh)
+        given = {**_VALIDATION, "workers": cores()}
+        agreement = validate(**given, progress=advance, checkpoint=outputs["samples"], fresh=fresh)
     write_validation(agreement, outputs)
 
     _report(files, outputs, derivation, curves, agreement, force=force)
