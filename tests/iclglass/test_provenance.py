@@ -19,7 +19,6 @@ NO_RESULT = {"progress", "say", "callback", "executor", "workers", "out", "check
     "parameters",
 }
 """Arguments from which no number follows; parameters are the fields that are in the table."""
-REFUSED = {"sweep_simulated": {"tasks"}}
 
 SPIKED = iclglass.TaskSpectrum.from_eigenvalues(np.linspace(0.5, 1.5, 2001))
 NEARLY = iclglass.TaskSpectrum.from_eigenvalues([*SPIKED.pretraining[:1000], 1.0 + 1e-15, *SPIKED.pretraining[1001:]])
@@ -183,7 +182,7 @@ def origin(name, folder, arguments):
 @pytest.mark.parametrize("name", TABLE)
 def test_every_argument_is_in_the_table(name):
     arguments = {*inspect.signature(getattr(iclglass, name)).parameters} - NO_RESULT
-    assert arguments == {*TABLE[name]} | REFUSED.get(name, set())
+    assert arguments == {*TABLE[name]}
 
 
 def test_a_spectrum_of_tasks_is_refused_where_points_have_none():

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from iclglass.numerics.arguments import check_callable, check_flag, check_path
 from iclglass.numerics.errors import OutputError
-from iclglass.numerics.parameters import Given, takes
+from iclglass.numerics.parameters import Given, spelled_out
 from iclglass.numerics.running.engines import make_engine
 from iclglass.numerics.running.resuming import program
 from iclglass.numerics.running.run import run
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["sweep_simulated", "sweep_status"]
 
 
-@takes(*(name for name in Given.__annotations__ if name != "tasks"))
+@partial(spelled_out, names=[name for name in Given.__annotations__ if name != "tasks"])
 def sweep_simulated(
     *,
     road: str = "simulation",
