@@ -8,7 +8,8 @@
     last_row         which last feature and how many rows of weights at finite D
     sizes            P, N, K, lam and T at one dimension, and back: the only place of these formulas
     task_spectrum    covariance spectra of tasks
-    parameters       Parameters, checked once; the table of names, ranges, defaults; DataArrays by name
+    parameters       Parameters, checked once; the table of names, ranges, defaults
+    keywords         how functions take them: signatures, DataArrays by name
     codegen          the only lambdify; writes generated_numpy and generated_mpmath
     fixed_point      damped iteration and bracketed roots: knows no physics
     pool             finite pools of tasks

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.fixed_point import bracketed_root
 from iclglass.numerics.gradient import gradient
-from iclglass.numerics.parameters import Given, Parameters, by_name, takes
+from iclglass.numerics.keywords import by_name, takes
+from iclglass.numerics.parameters import Given, Parameters
 from iclglass.numerics.saddle_point import solve_points
 
 __all__ = ["best_ridge"]

@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from iclglass.numerics.arguments import doubles
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_own_tasks import solve_own_tasks
+from iclglass.numerics.keywords import by_name, takes
 from iclglass.numerics.last_row import LastRow
-from iclglass.numerics.parameters import FLOW, Given, Parameters, by_name, collected, takes
+from iclglass.numerics.parameters import FLOW, Given, Parameters, collected
 from iclglass.numerics.sizes import counts
 from iclglass.numerics.solution import COUNTS, OBSERVABLES, Solution
 from iclglass.numerics.status import Status

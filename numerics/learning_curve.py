@@ -22,9 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import is_data_array
 from iclglass.numerics.errors import ParameterTypeError
+from iclglass.numerics.keywords import by_name, takes
 from iclglass.numerics.learning_curve_averages import DEEPEST, Modes
 from iclglass.numerics.memory import chunks
-from iclglass.numerics.parameters import FLOW, Flow, Parameters, broadcast_arrays, by_name, real, takes
+from iclglass.numerics.parameters import FLOW, Flow, Parameters, broadcast_arrays, real
 from iclglass.numerics.solution import Arrays
 from iclglass.numerics.status import Status
 

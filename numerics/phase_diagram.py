@@ -10,8 +10,9 @@ import numpy as np
 from iclglass.numerics.arguments import check_count
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import MINIMUM_DIMENSION
+from iclglass.numerics.keywords import takes
 from iclglass.numerics.lines import LINE_KINDS, Line, locate
-from iclglass.numerics.parameters import PARAMETERS, Given, takes
+from iclglass.numerics.parameters import PARAMETERS, Given
 from iclglass.numerics.storage import PROVENANCE
 from iclglass.numerics.sweep import product, sweep
 

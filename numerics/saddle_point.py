@@ -16,8 +16,9 @@ from iclglass.numerics import generated_numpy
 from iclglass.numerics.arguments import check_callable, check_choice, check_flag
 from iclglass.numerics.errors import ConvergenceError, ParameterError
 from iclglass.numerics.fixed_point import iterate
+from iclglass.numerics.keywords import by_name
 from iclglass.numerics.last_row import refuse_without_dimension
-from iclglass.numerics.parameters import Given, Parameters, by_name, collected
+from iclglass.numerics.parameters import Given, Parameters, collected
 from iclglass.numerics.pool import pool_saddle_point
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, SENTENCES, Solution
 from iclglass.numerics.status import Status

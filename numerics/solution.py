@@ -235,6 +235,8 @@ def axis_coordinates(parameters: Parameters, dims: tuple[str, ...]) -> "dict[str
         elif name in dims:
             along = dims.index(name)  # a parameter given over the whole grid is read off along its own axis
             line = value[tuple(slice(None) if axis == along else 0 for axis in range(len(dims)))]
+            if np.any(np.moveaxis(value, along, -1) != line):
+                raise ParameterError(f"{name} varies along other dimensions than its own: rename the dimension {name}")
             coordinates[name] = xr.Variable(name, line, attributes)
         else:
             coordinates[name] = xr.Variable(dims, value, attributes)

@@ -26,9 +26,10 @@ from iclglass.numerics import generated_numpy
 from iclglass.numerics.arguments import MOST, check_count
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.gamma_quadrature import prompt_nodes
+from iclglass.numerics.keywords import by_name, takes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.parameters import FLOW, Given, Parameters, broadcast_arrays, by_name, real, takes
+from iclglass.numerics.parameters import FLOW, Given, Parameters, broadcast_arrays, real
 from iclglass.numerics.saddle_point import solve_points
 from iclglass.numerics.sizes import divisor, from_unscaled, sizes_at
 from iclglass.numerics.solution import Arrays

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.fixed_point import bracketed_root
+from iclglass.numerics.keywords import by_name, takes
 from iclglass.numerics.learning_curve import flow_parameters, in_blocks, learning_curve
 from iclglass.numerics.learning_curve_averages import Modes, lower_edge
-from iclglass.numerics.parameters import FLOW, Flow, by_name, takes
+from iclglass.numerics.parameters import FLOW, Flow
 from iclglass.numerics.solution import Arrays
 from iclglass.numerics.status import Status
 

@@ -7,8 +7,9 @@ from numpy.typing import ArrayLike
 
 from iclglass.numerics.arguments import is_data_array, real_array
 from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.keywords import spelled_out
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.parameters import PARAMETERS, Given, Parameters, spelled_out
+from iclglass.numerics.parameters import PARAMETERS, Given, Parameters
 from iclglass.numerics.saddle_point import solve_points
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES
 

@@ -29,7 +29,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.parameters import PARAMETERS, Parameters, spelled_out
+from iclglass.numerics.keywords import spelled_out
+from iclglass.numerics.parameters import PARAMETERS, Parameters
 from iclglass.numerics.running.resuming import described
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.sizes import from_unscaled

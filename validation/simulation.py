@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from iclglass.numerics.arguments import LARGEST, MOST, check_callable, check_count, check_flag, check_path
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.linear_response import cheapest
+from iclglass.numerics.keywords import spelled_out
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.parameters import PARAMETERS, Given, Parameters, collected, spelled_out
+from iclglass.numerics.parameters import PARAMETERS, Given, Parameters, collected
 from iclglass.numerics.running.engines import make_engine
 from iclglass.numerics.running.resuming import Program, program
 from iclglass.numerics.running.run import run

@@ -192,6 +192,9 @@ def test_solutions_of_data_arrays_are_datasets_with_their_axes():
     found = solve(**{name: xr.DataArray(values, dims=name) for name, values in axes.items()}).to_dataset()
     assert {name: found[name].values.tolist() for name in axes} == axes
     assert found.e_icl.sel(task_diversity=2, context_length=1).item() == solve(**GOOD).e_icl
+    both = xr.DataArray([[1.0, 2], [3, 4]], dims=("task_diversity", "run"))
+    with pytest.raises(ParameterError, match="rename the dimension task_diversity"):
+        solve(task_diversity=both, context_length=1.0).to_dataset()
     assert "e_icl" in solve(**GOOD)._repr_html_()
     with pytest.raises(ParameterError, match="must name 0 axes"):
         solve(**GOOD).to_dataset(("a",))

@@ -14,7 +14,8 @@ import numpy as np
 
 from iclglass.numerics.arguments import check_callable, check_flag, check_path
 from iclglass.numerics.errors import OutputError
-from iclglass.numerics.parameters import Given, spelled_out
+from iclglass.numerics.keywords import spelled_out
+from iclglass.numerics.parameters import Given
 from iclglass.numerics.running.engines import make_engine
 from iclglass.numerics.running.resuming import program
 from iclglass.numerics.running.run import run
