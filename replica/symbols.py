@@ -171,5 +171,39 @@ omega = _symbol(
 nu = _symbol("nu", r"\nu", "effective ridge lam/omega", ">= lam", _POOL, positive=True)
 gamma = _symbol("gamma", r"\gamma", "1 - replicon of a pool", "< 1", _POOL, nonnegative=True)
 
+_GENERAL = "Any spins, any loss"
+scaled_spin = _symbol("sigma_s", r"\tilde\sigma", "one scaled spin, sqrt(D) W", "real, or a level", _GENERAL)
+l1 = _symbol("l1", r"\ell_1", "lasso strength D^(3/2) l0", ">= 0", _GENERAL, nonnegative=True)
+nuclear = _symbol("nuclear", r"\nu_*", "nuclear-norm strength D nu0", ">= 0", _GENERAL, nonnegative=True)
+spacing = _symbol("spacing", r"c_{\sigma}", "spacing of discrete spins", "> 0", _GENERAL, positive=True)
+huber_threshold = _symbol(
+    "huber_threshold", r"\delta_H", "residual from which the Huber loss is linear", "> 0", _GENERAL, positive=True
+)
+kappa1 = _symbol("kappa1", r"\kappa_1", "E[y t]: what labels say of the task", "> 0", _GENERAL, positive=True)
+kappa2 = _symbol("kappa2", r"\kappa_2", "E[y^2]: mean squared label", "> 0", _GENERAL, positive=True)
+t = _symbol("t", "t", "teacher's field w.xt/sqrt(D) of the query", "real", _GENERAL)
+f_cav = _symbol("f_cav", r"\omega", "prediction by weights that do not know the prompt", "real", _GENERAL)
+pull = _symbol("pull", r"g_f", "pull of one prompt, (f - f_cav)/c", "real", _GENERAL)
+pull_slope = _symbol("pull_slope", r"g_f'", "d pull/d f_cav", "real", _GENERAL)
+mean_loss = _symbol(
+    "mean_loss", r"\langle l\rangle", "loss averaged over the prediction's fluctuations", "real", _GENERAL
+)
+prompt_free = _symbol("prompt_free", r"\mathcal{M}_f", "free energy of one prediction", "real", _GENERAL)
+K = _symbol("K", "K", "precision that prompts give to a spin", "real", _GENERAL)
+M = _symbol("M", "M", "signal that prompts give to a diagonal spin", "real", _GENERAL)
+Q = _symbol("Q", "Q", "variance of the field that prompts give to a spin", "> 0", _GENERAL, positive=True)
+normal = _symbol("z_0", "z", "a standard normal variable", "real", _GENERAL)
+field = _symbol("field", r"h", "field on one scaled spin, sqrt(Q) z", "real", _GENERAL)
+spin = _symbol("spin", r"s", "mean of one scaled spin in its field", "real", _GENERAL)
+response = _symbol("response", r"s'", "d spin/d field", ">= 0", _GENERAL)
+nonzero = _symbol("nonzero", r"1_{s\neq 0}", "share of one spin that is not zero", "0 to 1", _GENERAL)
+mean_penalty = _symbol("mean_penalty", r"\langle r\rangle", "penalty of one spin, averaged", "real", _GENERAL)
+spin_free = _symbol("spin_free", r"\mathcal{M}_s", "free energy of one spin in its field", "real", _GENERAL)
+diagonal = _symbol("diagonal", "w_d", "one diagonal spin, W itself: the magnetization", "real", _GENERAL)
+diagonal_free = _symbol(
+    "diagonal_free", r"\mathcal{M}_d", "least energy of one diagonal spin in its field", "real", _GENERAL
+)
+diagonal_penalty = _symbol("diagonal_penalty", "r_d", "penalty of one diagonal spin", "real", _GENERAL)
+
 NOTATION: tuple[Notation, ...] = tuple(_table)
 LATEX: dict[sp.Basic, str] = {entry.symbol: entry.latex for entry in NOTATION}
