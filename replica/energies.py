@@ -152,12 +152,19 @@ class Energy:
         for piece in self.pieces:
             yield sp.diff(piece.expression, self.variable, 2), piece
         for left, right in pairwise(self.pieces):
-            here = {self.variable: right.low}
-            jump = (right.expression - left.expression).subs(here)
-            if sp.simplify(jump) != 0:
-                yield jump, False
-            rise = sp.diff(right.expression - left.expression, self.variable).subs(here)
+            sides = ((left.expression, "-"), (right.expression, "+"))
+            before, after = (_at(expression, self.variable, right.low, side) for expression, side in sides)
+            if sp.simplify(after - before) != 0:
+                yield after - before, False
+            slopes = ((sp.diff(expression, self.variable), side) for expression, side in sides)
+            before, after = (_at(slope, self.variable, right.low, side) for slope, side in slopes)
+            rise = after - before
             yield rise, Piece(right.low, right.low, rise)
+
+
+def _at(expression: sp.Expr, variable: sp.Symbol, point: sp.Expr, side: str) -> sp.Expr:
+    value = expression.subs(variable, point)
+    return sp.limit(expression, variable, point, side) if value.has(sp.nan, sp.zoo) else value
 
 
 def _split(piece: Piece, variable: sp.Symbol) -> Iterator[Piece]:

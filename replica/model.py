@@ -30,6 +30,10 @@ __all__ = ["GaussianField", "Model", "SpinBlock", "linear_attention", "written"]
 
 Entry = TypeVar("Entry")
 
+# Summed indices are dummies, so that no free index of a reader's can be captured; the same ones in every model, so that
+# models of the same parts are equal.
+_TOKEN, _ENTRY = sp.Dummy("k", integer=True), sp.Dummy("e", integer=True)
+
 
 @dataclass(frozen=True)
 class GaussianField:
@@ -250,8 +254,8 @@ def _growth(piece: Piece, side: int) -> sp.Expr:
     tends = sp.limit(ratio, far, sp.oo)
     if tends.has(sp.oo):
         raise ValueError(
-            f"the penalty {written(piece.expression)} grows faster than s^2: it forbids diagonal spins, of order sqrt(D), and "
-            "the magnetization is 0 as D -> oo"
+            f"the penalty {written(piece.expression)} grows faster than s^2: it forbids diagonal spins, of order "
+            "sqrt(D), and the magnetization is 0 as D -> oo"
         )
     if tends.has(-sp.oo):
         raise ValueError(f"the penalty {written(piece.expression)} falls faster than -s^2: spins escape to infinity")
@@ -317,8 +321,7 @@ def linear_attention(
     # The lasso's scaling is named where there is one.
     lasso = ((S.l0, S.l1 / S.D ** sp.Rational(3, 2)),) if prior.has(S.l0) else ()
     i, j = sp.symbols("i j", integer=True)
-    # Summed indices are dummies, so that no free index of a reader's can be captured.
-    k, e = sp.Dummy("k", integer=True), sp.Dummy("e", integer=True)
+    k, e = _TOKEN, _ENTRY
     D, N = S.D, S.N
     context_label = sp.Sum(S.w[e] * S.x[k, e], (e, 1, D)) / sp.sqrt(D) + sp.sqrt(label_noise) * S.eps[k]
     query_label = sp.Sum(S.w[e] * S.xt[e], (e, 1, D)) / sp.sqrt(D) + sp.sqrt(label_noise) * S.epst[1]

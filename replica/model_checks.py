@@ -66,14 +66,15 @@ def _called(given: Callable[..., object], arguments: Sequence[sp.Symbol], what: 
         except TypeError as error:
             raise TypeError(f"{what} must take the arguments ({letters}); it takes {signature}") from error
     remedy = (
-        "use sympy functions (sympy.log, sympy.Abs, sympy.Max, sympy.Piecewise for cases), not those of math or numpy, no "
-        "float(...) and no 'if'"
+        "use sympy functions (sympy.log, sympy.Abs, sympy.Max, sympy.Piecewise for cases), not those of math or numpy, "
+        "no float(...) and no 'if'"
     )
     try:
         value = given(*arguments)
     except Exception as error:
+        raised = f"{type(error).__name__}: {error}"
         raise TypeError(
-            f"{what} is not symbolic: called with symbols ({letters}) it fails with {type(error).__name__}: {error}; {remedy}"
+            f"{what} is not symbolic: called with symbols ({letters}) it raises {raised}; {remedy}"
         ) from error
     if isinstance(value, sp.Expr):
         return value
@@ -92,11 +93,12 @@ def declared(expression: sp.Expr, arguments: Sequence[sp.Symbol], what: str) -> 
     """
     unknown = sorted(expression.free_symbols - {*arguments, *STRENGTHS}, key=str)
     if unknown:
-        same = [str(symbol) for symbol in unknown if str(symbol) in {str(known) for known in (*arguments, *STRENGTHS)}]
-        hint = f" ({', '.join(same)}: of the same name, but without the assumptions of the model's own)" if same else ""
+        own = list(map(str, (*arguments, *STRENGTHS)))
+        same = ", ".join(str(symbol) for symbol in unknown if str(symbol) in own)
+        hint = f" ({same}: of the same name, but without the assumptions of the model's own)" if same else ""
         raise ValueError(
-            f"{what} {written(expression)} holds {', '.join(map(str, unknown))}, which the model does not declare{hint}: put numbers "
-            f"in, or use the symbols of iclglass.replica.symbols: {', '.join(map(str, (*arguments, *STRENGTHS)))}"
+            f"{what} {written(expression)} holds {', '.join(map(str, unknown))}, which the model does not declare"
+            f"{hint}: put numbers in, or use the symbols of iclglass.replica.symbols: {', '.join(own)}"
         )
     undefined = sorted(expression.atoms(AppliedUndef), key=str)
     if undefined:
@@ -139,8 +141,8 @@ def bounded_below(energy: Energy, what: str, labels: Sequence[float] | None = No
             far = [_value(function, side * point) for point in _FAR]
             if _falls(far):
                 raise ValueError(
-                    f"{what} {written(energy.expression)} is not bounded below: it falls without end as {written(energy.variable)} -> "
-                    f"{'' if side > 0 else '-'}oo, so there is no ground state"
+                    f"{what} {written(energy.expression)} is not bounded below: it falls without end as "
+                    f"{written(energy.variable)} -> {'' if side > 0 else '-'}oo, so there is no ground state"
                 )
 
 
@@ -166,9 +168,9 @@ def confined(growth: Iterable[sp.Expr], penalty: sp.Expr) -> None:
         symbols = coefficient.free_symbols
         if all(coefficient.subs(numbers(symbols, choice)) < 0 for choice in range(_CHOICES)):
             raise ValueError(
-                f"the penalty {written(penalty)} is not bounded below: it falls as ({coefficient}) s^2, so the partition function of "
-                "one spin is infinite wherever prompts pull less than that. A penalty must not fall, for large |s|, or "
-                "fall more slowly than -s^2"
+                f"the penalty {written(penalty)} is not bounded below: it falls as ({coefficient}) s^2, so the "
+                "partition function of one spin is infinite wherever prompts pull less than that. A penalty must not "
+                "fall, for large |s|, or fall more slowly than -s^2"
             )
 
 
