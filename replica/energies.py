@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 import sympy as sp
 
+from iclglass.replica.guarded_limit import limit
 from iclglass.replica.sampling import everywhere, signs
 
 __all__ = ["Energy", "Piece", "Support"]
@@ -163,8 +164,12 @@ class Energy:
 
 
 def _at(expression: sp.Expr, variable: sp.Symbol, point: sp.Expr, side: str) -> sp.Expr:
+    """The value at a point, approached from the side where it is not defined there."""
     value = expression.subs(variable, point)
-    return sp.limit(expression, variable, point, side) if value.has(sp.nan, sp.zoo) else value
+    if not value.has(sp.nan, sp.zoo):
+        return value
+    away = sp.Dummy("away", positive=True)
+    return limit(expression.subs(variable, point + away if side == "+" else point - away), away)
 
 
 def _split(piece: Piece, variable: sp.Symbol) -> Iterator[Piece]:

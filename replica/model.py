@@ -25,6 +25,7 @@ from iclglass.replica.energies import Energy, Piece
 from iclglass.replica.guarded_limit import limit
 from iclglass.replica.losses import LOSSES, refusal
 from iclglass.replica.measures import MEASURES, PENALTIES
+from iclglass.replica.sampling import numbers, real_value
 
 __all__ = ["GaussianField", "Model", "SpinBlock", "linear_attention", "written"]
 
@@ -250,8 +251,15 @@ def _growth(piece: Piece, side: int) -> sp.Expr:
     ratio = sp.expand(piece.expression.subs(S.scaled_spin, side * far) / far**2)
     if not ratio.has(far):
         return ratio
-    # An infinite limit is refused whether or not it is approached like a power, as the guarded limit asks.
-    tends = sp.limit(ratio, far, sp.oo)
+    try:
+        tends = limit(ratio, far, sp.oo)
+    except ValueError:
+        # The guarded limit asks for a power; a logarithm also grows without end.
+        values = numbers(ratio.free_symbols - {far}, choice=0)
+        near, nearer = (real_value(ratio.subs(values), far, sp.Integer(10) ** power) for power in (30, 60))
+        if near is None or nearer is None or abs(nearer) < sp.Rational(3, 2) * abs(near):
+            raise
+        tends = sp.sign(nearer) * sp.oo
     if tends.has(sp.oo):
         raise ValueError(
             f"the penalty {written(piece.expression)} grows faster than s^2: it forbids diagonal spins, of order "
@@ -259,7 +267,7 @@ def _growth(piece: Piece, side: int) -> sp.Expr:
         )
     if tends.has(-sp.oo):
         raise ValueError(f"the penalty {written(piece.expression)} falls faster than -s^2: spins escape to infinity")
-    return limit(ratio, far, sp.oo)
+    return tends
 
 
 def linear_attention(
