@@ -7,7 +7,7 @@ replica-symmetric solution is then the only one). All of it is found from the ex
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
@@ -85,9 +85,7 @@ class Energy:
         ValueError
             Kinks cannot be located, or their order depends on the values of other symbols: fix these first (`at`).
         """
-        low = sp.S.Zero if self.support == "half-line" else -sp.oo
-        pieces = list(_split(Piece(low, sp.oo, self.expression), self.variable))
-        return tuple(_merge(pieces))
+        return _pieces(self.variable, self.expression, sp.S.Zero if self.support == "half-line" else -sp.oo)
 
     @property
     def kinks(self) -> tuple[sp.Expr, ...]:
@@ -161,6 +159,11 @@ class Energy:
             before, after = (_at(slope, self.variable, right.low, side) for slope, side in slopes)
             rise = after - before
             yield rise, Piece(right.low, right.low, rise)
+
+
+@cache
+def _pieces(variable: sp.Symbol, expression: sp.Expr, low: sp.Expr) -> tuple[Piece, ...]:
+    return tuple(_merge(list(_split(Piece(low, sp.oo, expression), variable))))
 
 
 def _at(expression: sp.Expr, variable: sp.Symbol, point: sp.Expr, side: str) -> sp.Expr:

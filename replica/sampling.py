@@ -61,7 +61,8 @@ def signs(expression: sp.Expr, variable: sp.Symbol | None, low: sp.Expr, high: s
     found: set[sp.Expr] = set()
     for choice in range(_CHOICES if others else 1):
         values = numbers(others, choice)
-        inside = [sp.S.Zero] if variable is None else points(low.subs(values), high.subs(values))
+        # Three points: the roots are known, and where one was missed signs differ in some choice.
+        inside = [sp.S.Zero] if variable is None else points(low.subs(values), high.subs(values))[::6]
         here = expression.subs(values)
         found |= {sp.sign(value) for point in inside if (value := real_value(here, at, point)) is not None}
     found -= {sp.S.Zero}
