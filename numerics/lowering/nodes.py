@@ -26,8 +26,10 @@ _FULL, _PANEL, _BENT = 40, 26, 10
 """Nodes on a straight panel over the whole law, over half of it or less, and on each panel of a bent segment."""
 _BENDS = 12
 """Panels of a bent segment."""
-_GRADED = 12
-_RATIO = 5.0
+_GRADED = 14
+_RATIO = 4.0
+_COARSE = (0.2, 0.4, 0.6, 0.8)
+"""Further ends of panels at T > 0, as shares of the law's range."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,15 @@ def averaging_nodes(
     tilt : further factor of the density, a function of z.    edges : z at which it is not smooth on the scale of one.
     All points have T = 0, or all T > 0.
     """
+    if not body.convex and not body.discrete and A.size > 1:
+        # The envelope of each point has its own number of parts.
+        rows = []
+        for k in range(A.size):
+            own = {name: array[k : k + 1] for name, array in strengths.items()}
+            law = None if tilt is None else _tilt_of(tilt, k, A.size)
+            rows.append(averaging_nodes(body, A[k : k + 1], mean[k : k + 1], deviation[k : k + 1], temperature[k : k + 1], own,
+                                        even=even, tilt=law, edges=tuple(e[k : k + 1] for e in edges), fineness=fineness))  # fmt: skip
+        return _stacked(rows)
     half = even and body.even and not np.any(mean)
     lowest = np.zeros_like(A) if half else np.full_like(A, -_REACH)
     highest = np.full_like(A, _REACH)
@@ -96,6 +107,19 @@ def averaging_nodes(
             density = density * tilt(found.z)
         weight = np.where(found.weight == 0, 0.0, found.weight * density) * (2.0 if half else 1.0)
     return Nodes(**{**found.__dict__, "weight": weight})
+
+
+def _tilt_of(tilt: Callable[[Array], Array], row: int, rows: int) -> Callable[[Array], Array]:
+    """The factor of one point's density, from that of all points."""
+    return lambda z: tilt(np.broadcast_to(z, (rows, z.shape[1])))[row : row + 1]
+
+
+def _stacked(rows: list[Nodes]) -> Nodes:
+    """Nodes of single points as those of all, padded with nodes of weight 0."""
+    longest = max(row.z.shape[1] for row in rows)
+    names = Nodes.__annotations__
+    padded = {name: [np.pad(getattr(row, name), ((0, 0), (0, longest - row.z.shape[1]))) for row in rows] for name in names}
+    return Nodes(**{name: np.concatenate(each) for name, each in padded.items()})
 
 
 def _cold(
@@ -176,8 +200,8 @@ def _warm(
                 x = item.low + (item.high - item.low) * number / _BENDS
                 add(body.field(item.piece, x, A, arguments))
         previous = item.high if isinstance(item, Segment) else item.at
-    if len(stops) == 2:
-        stops.append((lowest + highest) / 2)
+    if len(stops) > 2:
+        stops += [lowest + share * (highest - lowest) for share in _COARSE]
     ordered = np.sort(np.clip(np.stack(stops), lowest, highest), axis=0)
     used = [number for number in range(len(ordered) - 1) if np.any(ordered[number] < ordered[number + 1])]
     count = round(fineness * (_FULL if len(used) <= 2 else _GRADED))

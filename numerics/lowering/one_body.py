@@ -71,7 +71,7 @@ class OneBody:
     def __init__(self, energy: Energy) -> None:
         self.energy = energy
         x = energy.variable
-        others = energy.expression.free_symbols | {S.y}
+        others = set(energy.expression.free_symbols)
         if energy.support in ("levels", "lattice"):
             others |= {S.spacing}
         self.symbols = tuple(sorted(others - {x}, key=str))

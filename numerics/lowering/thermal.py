@@ -85,13 +85,13 @@ def _gaussian(body: OneBody, A: Array, B: Array, temperature: Array, strengths: 
 
 
 @cache
-def _panels(most: float, count: int) -> tuple[Array, Array]:
-    """Nodes and weights on [0, inf) in units of the peak's width: panels [0, 1/2], [1/2, 1], [1, 2], [2, 4] ... up to ``most``."""
+def _panels(most: float, count: int) -> tuple[Array, Array, float]:
+    """Nodes, weights and end of panels on [0, inf) in units of the peak's width: panels [0, 1/2], [1/2, 1], [1, 2], [2, 4] ... up to ``most``."""
     x, w = np.polynomial.legendre.leggauss(count)
     ends = [0.0, 0.5, *(float(_RATIO**power) for power in range(int(np.ceil(np.log(max(most, 2.0)) / np.log(_RATIO))) + 1))]
     nodes = [low + (high - low) * (x + 1) / 2 for low, high in zip(ends, ends[1:], strict=False)]
     weights = [(high - low) * w / 2 for low, high in zip(ends, ends[1:], strict=False)]
-    return np.concatenate(nodes), np.concatenate(weights)
+    return np.concatenate(nodes), np.concatenate(weights), ends[-1]
 
 
 def _integrated(
@@ -118,11 +118,11 @@ def _integrated(
     values, least = [], np.full_like(flat_B, np.inf)
     for peak, low, high, (width, piece) in zip(peaks, lows, highs, widths, strict=True):
         most = float(np.nanmax(reach / width, initial=2.0))
-        nodes, weights = _panels(2.0 ** np.ceil(np.log2(min(most, 1e9))), round(fineness * _COUNT))
+        nodes, weights, last = _panels(2.0 ** np.ceil(np.log2(min(most, 1e9))), round(fineness * _COUNT))
         for sign, end in ((-1.0, low), (1.0, high)):
             # Nodes beyond the end of a piece weigh nothing; the last panel is shortened instead of cut.
             room = np.where(np.isfinite(end), np.abs(end - peak), np.inf)[:, None]
-            step, weight = _shortened(nodes, weights, width[:, None], room)
+            step, weight = _shortened(nodes, weights, width[:, None] * last, width[:, None], room)
             x = peak[:, None] + sign * step
             columns = tuple(each[:, None] for each in arguments)
             energy = np.broadcast_to(piece.energy(x, *columns), x.shape)
@@ -152,10 +152,8 @@ def _average(values: list[tuple[Array, ...]], base: Array, T: Array) -> Array:
     return np.asarray(first / total)
 
 
-def _shortened(nodes: Array, weights: Array, width: Array, room: Array) -> tuple[Array, Array]:
+def _shortened(nodes: Array, weights: Array, whole: Array, width: Array, room: Array) -> tuple[Array, Array]:
     """Steps and weights of the panels in units of ``width``, squeezed so that they end where there is no more room."""
-    whole = width * (nodes[-1] + (nodes[-1] - nodes[-2]) / 2)
-    # u -> room u/(room + u - ...) would bend the panels: a factor does where the room is smaller than the panels.
     factor = np.where(np.isfinite(room), np.minimum(1.0, room / whole), 1.0)
     return width * factor * nodes, width * factor * weights
 
