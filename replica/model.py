@@ -86,6 +86,10 @@ class Model:
         Energy of one spin, in symbol sigma; the spin measure is exp(-beta prior) d sigma.
     scaling
         How sizes, ridge and inverse temperature grow with D.
+    labels
+        "linear": the label itself; "sign": its sign, in the context and of the query.
+    spins
+        Measure of the spins off the diagonal.
     """
 
     name: str
@@ -95,6 +99,8 @@ class Model:
     loss: sp.Expr
     prior: sp.Expr
     scaling: tuple[tuple[sp.Symbol, sp.Expr], ...]
+    labels: str = "linear"
+    spins: str = "real"
 
     @property
     def variances(self) -> dict[sp.IndexedBase, sp.Expr]:
