@@ -5,7 +5,7 @@ of the fields h_i = (1/P) sum_mu y s_i and couplings J_ij = -(1/P) sum_mu s_i s_
 block by block (SG Fig. 1). Prompts are independent, so a variance over data sets is that of one prompt over P.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
@@ -156,6 +156,10 @@ class LabelMoments:
     feature: sp.Expr
 
 
+def _without_sign(expression: sp.Expr) -> sp.Expr:
+    return sp.sympify(expression.replace(sp.sign, lambda field: field), strict=True)
+
+
 def label_moments(model: Model) -> LabelMoments:
     """Second moments of teacher, labels and features, for linear labels g and for y = sign(g).
 
@@ -177,6 +181,12 @@ def label_moments(model: Model) -> LabelMoments:
     >>> label_moments(dataclasses.replace(linear_attention(), labels="sign")).feature
     2/(pi*(rho + 1)) + 1/alpha
     """
+    # The fields of which signs are taken are linear in the task: their moments are the ones that are found by pairing.
+    model = replace(
+        model,
+        label=_without_sign(model.label),
+        blocks=tuple(replace(block, feature=_without_sign(block.feature)) for block in model.blocks),
+    )
     moments = feature_moments(model)
     total = model.large_dimension(moments.label)
     silent = {field.base: field.variance for field in model.disorder if field.base not in (S.eps, S.epst)}

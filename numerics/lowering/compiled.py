@@ -44,10 +44,14 @@ class CompiledSystem:
     def __init__(self, model: Model, *, thermal: bool) -> None:
         self.system: System = system(model, thermal=thermal)
         self.model, self.thermal = model, thermal
-        self.loss, self.spin = OneBody(model.loss_energy), OneBody(model.spin_energy)
-        self.shape = "translation" if translation(model.loss) else "margin" if margin(model.loss) else "general"
+        self.spin = OneBody(model.spin_energy)
+        self.shape = _shape(model)
+        labels = {"translation": (0,), "margin": (1,)}.get(self.shape, (1, -1) if model.labels == "sign" else ())
+        energy = model.loss_energy
+        self.losses = {label: OneBody(energy.at({S.y: sp.Integer(label)})) for label in labels} or {None: OneBody(energy)}
+        """The loss at the labels that averages need, or with its label as a variable."""
         self.jumps = not thermal and (self.spin.discrete or not self.spin.convex)
-        self.rough = not thermal and not self.loss.convex
+        self.rough = not thermal and not all(body.convex for body in self.losses.values())
         self._integrands: dict[tuple[sp.Expr, tuple[str, ...]], Any] = {}
         self._lowered: dict[sp.Expr, Lowered] = {}
         self._test = stable(model.loss)
@@ -81,9 +85,9 @@ class CompiledSystem:
         point = self.definitions(point)
         c = np.maximum(point["c"], 1e-300)
         found = []
-        for law in self._laws(point, fineness):
+        for law in self._laws(point, self.system.covariance, fineness):
             nodes = averaging_nodes(
-                self.loss,
+                self._loss(law),
                 1 / c,
                 law.mean / c,
                 law.deviation / c,
@@ -97,8 +101,10 @@ class CompiledSystem:
             found.append((law, nodes))
         return found
 
-    def _laws(self, point: Point, fineness: float) -> list[Conditional]:
-        covariance = self.system.covariance
+    def _loss(self, law: Conditional) -> OneBody:
+        return self.losses[int(law.label[0])] if None not in self.losses else self.losses[None]
+
+    def _laws(self, point: Point, covariance: sp.ImmutableMatrix, fineness: float) -> list[Conditional]:
         tt, tf, ff = (self._plain(covariance[i, j], point) for i, j in ((0, 0), (0, 1), (1, 1)))
         noise = self._plain(self.system.label_noise, point)
         return conditionals(self.model.labels, self.shape, tt, tf, ff, noise, fineness)
@@ -254,17 +260,15 @@ class CompiledSystem:
 
     def _over_tests(self, integrand: sp.Expr, full: Point, fineness: float) -> Array:
         """An average without the prompt's own answer: nodes split where the loss itself is not smooth."""
-        at_test = {**full, "a": self._plain(self.system.definitions[S.a].subs(S.alpha, S.alpha_test), full)}
         total: Array = np.zeros_like(full["tau"])
-        for law in self._laws(at_test, fineness):
-            strengths = {**at_test, "y": law.label}
-            arguments = self.loss.arguments(strengths)
+        for law in self._laws(full, self.system.test_covariance, fineness):
+            strengths = {**full, "y": law.label}
+            arguments = self._loss(law).arguments(strengths)
             ends = [np.full_like(law.mean, -8.5), np.zeros_like(law.mean), np.full_like(law.mean, 8.5), *law.edges]
-            if not self.loss.discrete:
-                for piece in self.loss.pieces:
-                    end = np.broadcast_to(np.asarray(piece.high(0.0, *arguments), dtype=float), law.mean.shape)
-                    with np.errstate(all="ignore"):
-                        ends.append((end - law.mean) / law.deviation)
+            for piece in self._loss(law).pieces:
+                end = np.broadcast_to(np.asarray(piece.high(0.0, *arguments), dtype=float), law.mean.shape)
+                with np.errstate(all="ignore"):
+                    ends.append((end - law.mean) / law.deviation)
             ordered = np.sort(np.clip(np.stack(ends), -8.5, 8.5), axis=0)
             x, w = np.polynomial.legendre.leggauss(round(fineness * 40))
             z = np.concatenate([(a + (b - a) * (x[:, None] + 1) / 2).T for a, b in zip(ordered, ordered[1:], strict=False)], 1)
@@ -274,8 +278,15 @@ class CompiledSystem:
                 weight = weight * law.tilt(z)
             f_cav = law.mean[:, None] + law.deviation[:, None] * z
             known = {str(S.y): law.label[:, None], str(S.f_cav): f_cav, str(S.t): law.teacher(z, f_cav)}
-            total = total + law.weight * _sum(weight, self._integrand(integrand, known, at_test))
+            total = total + law.weight * _sum(weight, self._integrand(integrand, known, full))
         return total
+
+
+def _shape(model: Model) -> str:
+    """What averages over prompts depend on."""
+    if model.labels == "linear" and translation(model.loss):
+        return "translation"
+    return "margin" if model.labels == "sign" and margin(model.loss) else "general"
 
 
 def _sum(weight: Array, values: Array) -> Array:
