@@ -21,7 +21,7 @@ from iclglass.replica.limits import Limits, limits
 from iclglass.replica.model import Model, linear_attention
 from iclglass.replica.pool import PoolTheory, pool_theory
 from iclglass.replica.saddle_point import SaddlePointSystem, closed_replicon, reductions, saddle_point
-from iclglass.replica.stages import BUILTIN, CLOSED, STAGES, TABLE, Stage
+from iclglass.replica.stages import BUILTIN, CLOSED, POLYNOMIAL, STAGES, TABLE, Stage
 from iclglass.replica.system import System, system
 
 __all__ = ["STAGES", "Derivation", "Stage", "derive"]
@@ -72,12 +72,14 @@ class Derivation:
     @property
     def gaussian(self) -> bool:
         """Whether averages have a closed form: squared error, linear labels, Gaussian spins."""
+        if self.model.labels != "linear":
+            return False
         return self.action.loss_form is not None and self.action.spin_precision is not None
 
     @property
     def builtin(self) -> bool:
         """Whether the saddle point is that of the default model, for which there is more."""
-        return self.action == _derive_default().action
+        return self.gaussian and self.action == _derive_default().action
 
     @cached_property
     def free_energy(self) -> FreeEnergy:
@@ -136,6 +138,8 @@ class Derivation:
         return tuple(self.stage(name) for name in STAGES if self._reason_against(name) is None)
 
     def _reason_against(self, name: str) -> str | None:
+        if name in POLYNOMIAL and self.model.labels != "linear":
+            return f"stage {name!r} needs labels that are linear in task and tokens: Wick contractions of polynomials"
         if name in CLOSED and not self.gaussian:
             return f"stage {name!r} needs squared error, linear labels and Gaussian spins: others have no closed form"
         if name in BUILTIN and not self.builtin:

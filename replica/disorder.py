@@ -5,7 +5,7 @@ of the fields h_i = (1/P) sum_mu y s_i and couplings J_ij = -(1/P) sum_mu s_i s_
 block by block (SG Fig. 1). Prompts are independent, so a variance over data sets is that of one prompt over P.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
@@ -177,6 +177,7 @@ def label_moments(model: Model) -> LabelMoments:
     >>> label_moments(dataclasses.replace(linear_attention(), labels="sign")).feature
     2/(pi*(rho + 1)) + 1/alpha
     """
+    model = _by_field(model)
     moments = feature_moments(model)
     total = model.large_dimension(moments.label)
     silent = {field.base: field.variance for field in model.disorder if field.base not in (S.eps, S.epst)}
@@ -199,3 +200,13 @@ def label_moments(model: Model) -> LabelMoments:
         kappa2=second,
         feature=slope**2 * coherent + sp.expand(second * incoherent),
     )
+
+
+def _by_field(model: Model) -> Model:
+    """The model with every label replaced by the Gaussian field g of which it is the sign."""
+
+    def field(expression: sp.Expr) -> sp.Expr:
+        return expression.replace(sp.sign, lambda argument: argument)
+
+    blocks = tuple(replace(block, feature=field(block.feature)) for block in model.blocks)
+    return replace(model, label=field(model.label), blocks=blocks)

@@ -15,7 +15,7 @@ from iclglass.replica.quadratic import log_prompt, log_spin
 if TYPE_CHECKING:
     from iclglass.replica.derivation import Derivation
 
-__all__ = ["BUILTIN", "CLOSED", "STAGES", "TABLE", "Stage"]
+__all__ = ["BUILTIN", "CLOSED", "POLYNOMIAL", "STAGES", "TABLE", "Stage"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,8 @@ def _equations_of_system(derivation: "Derivation") -> tuple[sp.Basic, ...]:
     return (*equations, *closed.equations, *(_equation(name, value) for name, value in closed.observables))
 
 
+POLYNOMIAL = ("disorder", "couplings")
+"""Stages of models whose labels are polynomials in the quenched fields."""
 CLOSED = ("free-energy",)
 """Stages of models whose averages have a closed form."""
 BUILTIN = ("closed-form", "limits", "pool")
