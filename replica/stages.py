@@ -10,6 +10,8 @@ from iclglass.replica import symbols as S
 from iclglass.replica.action import GaussianAverage
 from iclglass.replica.averages import Average
 from iclglass.replica.functional import FIELD, SYMMETRIC, UNITS, LogPrompt, LogSpin, functional
+from iclglass.replica.measures import MEASURES
+from iclglass.replica.model import Model
 from iclglass.replica.quadratic import log_prompt, log_spin
 
 if TYPE_CHECKING:
@@ -51,11 +53,22 @@ def _equations_of_model(derivation: "Derivation") -> tuple[sp.Basic, ...]:
         _equation(s[S.D + 1, j], last.feature),
         _equation("H", hamiltonian),
         *(_equation(symbol, value) for symbol, value in model.scaling),
+        *_allowed_spins(model),
     )
 
 
+def _allowed_spins(model: Model) -> tuple[sp.Basic, ...]:
+    """Where scaled spins off the diagonal may lie, unless anywhere."""
+    measure, spin = MEASURES[model.spins], S.scaled_spin
+    if measure.levels is not None:
+        return (sp.Contains(spin, sp.FiniteSet(*measure.levels), evaluate=False),)
+    if measure.discrete:
+        return (sp.Contains(spin / S.spacing, sp.S.Integers, evaluate=False),)
+    return (spin >= 0,) if measure.support == "half-line" else ()
+
+
 def _equations_of_action(derivation: "Derivation") -> tuple[sp.Basic, ...]:
-    model, action, labels = derivation.model, derivation.action, derivation.labels
+    labels = derivation.labels
     shared = (
         _equation("cov(t,t)", labels.teacher_variance),
         _equation("cov(t,f)", labels.kappa1 * S.m),
@@ -65,6 +78,7 @@ def _equations_of_action(derivation: "Derivation") -> tuple[sp.Basic, ...]:
     )
     if not derivation.gaussian:
         return shared
+    model, action = derivation.model, derivation.action
     one, two = sp.symbols("f_1 f_2")
     average = GaussianAverage(
         -S.g * (model.loss.subs(S.f, one) + model.loss.subs(S.f, two)),
