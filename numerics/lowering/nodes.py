@@ -26,6 +26,8 @@ _FULL, _PANEL, _BENT = 40, 26, 10
 """Nodes on a straight panel over the whole law, over half of it or less, and on each panel of a bent segment."""
 _BENDS = 12
 """Panels of a bent segment."""
+_MANY = 8
+"""Kinks from which each is narrow beside the law."""
 _GRADED = 14
 _RATIO = 4.0
 _COARSE = (0.2, 0.4, 0.6, 0.8)
@@ -140,7 +142,8 @@ def _cold(
         if isinstance(item, Kink):
             stops = _sorted([item.start, *(np.clip(field, item.start, item.stop) for field in fields), item.stop])
             for start, stop in zip(stops, stops[1:], strict=False):
-                B, dB = _between(start, stop, round(fineness * (_PANEL if half or len(items) > 1 else _FULL)))
+                count = _BENT if len(items) > _MANY else _PANEL if half or len(items) > 1 else _FULL
+                B, dB = _between(start, stop, round(fineness * count))
                 x = np.broadcast_to(item.at[:, None], B.shape)
                 energy = np.broadcast_to(body.value(item.at[:, None], arguments), B.shape)
                 parts.append((B, dB, x, np.zeros_like(B), column * x - B, energy, 1.0 * (x != 0)))
