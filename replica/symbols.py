@@ -182,6 +182,10 @@ huber_threshold = _symbol(
 )
 kappa1 = _symbol("kappa1", r"\kappa_1", "E[y t]: what labels say of the task", "> 0", _GENERAL, positive=True)
 kappa2 = _symbol("kappa2", r"\kappa_2", "E[y^2]: mean squared label", "> 0", _GENERAL, positive=True)
+teacher_variance = _symbol(
+    "teacher_variance", r"\overline{t^2}", "E[t^2], the task's variance", "> 0", _GENERAL, positive=True
+)
+a_test = _symbol("a_test", "a_*", "a at the context length of the test prompts", "> 0", _GENERAL, positive=True)
 t = _symbol("t", "t", "teacher's field w.xt/sqrt(D) of the query", "real", _GENERAL)
 f_cav = _symbol("f_cav", r"f_{\mathrm{cav}}", "prediction by weights that do not know the prompt", "real", _GENERAL)
 pull = _symbol("pull", r"g_f", "pull of one prompt, (f - f_cav)/c", "real", _GENERAL)
