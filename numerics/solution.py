@@ -62,6 +62,7 @@ SENTENCES: dict[Status, str] = {
         "not finite: beyond floating-point range, or no root in the bracket; bring the parameters nearer to 1"
     ),
     Status.FAILED: "failed: an error while it was computed, kept among the failures of the dataset",
+    Status.RS_UNSTABLE: "x",
     Status.LOST: "lost: its worker died every time, or memory was short; take fewer workers, or smaller sizes",
 }
 """What became of a point, in the words of the model, with what to do."""

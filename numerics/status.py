@@ -14,3 +14,4 @@ class Status(IntEnum):
     NOT_FINITE = 3
     FAILED = 4
     LOST = 5
+    RS_UNSTABLE = 6

@@ -2,6 +2,10 @@
 
     symbols       every symbol of the project, made here and nowhere else
     guarded_limit every limit and value at 0, held against numbers
+    sampling      signs of expressions at sample values, where assumptions do not decide
+    energies      one energy of one variable: its pieces, whether quadratic, whether convex
+    losses        the losses as data, and the labels they go with
+    measures      where spins may lie, and penalties, as data
     model         the model as data: quenched disorder, features, loss, prior, scaling
     moments       exact disorder averages at finite D and N (Wick/Isserlis contractions)
     disorder      the averages the theory uses, by name

@@ -16,8 +16,8 @@ from iclglass.replica.free_energy import FreeEnergy, free_energy
 from iclglass.replica.limits import Limits, limits
 from iclglass.replica.model import Model, linear_attention
 from iclglass.replica.pool import PoolTheory, pool_theory
+from iclglass.replica.quadratic import quadratic_replicon
 from iclglass.replica.saddle_point import SaddlePointSystem, saddle_point
-from iclglass.replica.stability import replicon
 
 __all__ = ["STAGES", "Derivation", "Stage", "derive"]
 
@@ -92,7 +92,7 @@ class Derivation:
     @cached_property
     def replicon(self) -> sp.Expr:
         """The replicon: stability of the ansatz."""
-        return replicon(self.action, self.system)
+        return quadratic_replicon(self.action, self.system)
 
     @cached_property
     def cavity(self) -> CavityEquations:

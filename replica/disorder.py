@@ -5,15 +5,23 @@ of the fields h_i = (1/P) sum_mu y s_i and couplings J_ij = -(1/P) sum_mu s_i s_
 block by block (SG Fig. 1). Prompts are independent, so a variance over data sets is that of one prompt over P.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
 from iclglass.replica import symbols as S
+from iclglass.replica.guarded_limit import limit
 from iclglass.replica.model import Model
 from iclglass.replica.moments import distinct, expectation
 
-__all__ = ["CouplingMoments", "FeatureMoments", "coupling_moments", "feature_moments"]
+__all__ = [
+    "CouplingMoments",
+    "FeatureMoments",
+    "LabelMoments",
+    "coupling_moments",
+    "feature_moments",
+    "label_moments",
+]
 
 
 @dataclass(frozen=True)
@@ -121,3 +129,83 @@ def coupling_moments(model: Model) -> tuple[CouplingMoments, ...]:
         second = distinct(expectation(product**2, model.variances))
         result.append(CouplingMoments(name, sp.factor(mean), sp.factor((second - mean**2) / S.P)))
     return tuple(result)
+
+
+@dataclass(frozen=True)
+class LabelMoments:
+    """What labels say of the teacher, at large D.
+
+    Attributes
+    ----------
+    teacher_variance
+        E[t^2], t the label's field without noise.
+    label_noise
+        Variance of the noise that is added to t before the label is made.
+    kappa1
+        E[y t].
+    kappa2
+        E[y^2].
+    feature
+        a = D E[s_ij^2].
+    """
+
+    teacher_variance: sp.Expr
+    label_noise: sp.Expr
+    kappa1: sp.Expr
+    kappa2: sp.Expr
+    feature: sp.Expr
+
+
+def _without_sign(expression: sp.Expr) -> sp.Expr:
+    return sp.sympify(expression.replace(sp.sign, lambda field: field), strict=True)
+
+
+def label_moments(model: Model) -> LabelMoments:
+    """Second moments of teacher, labels and features, for linear labels g and for y = sign(g).
+
+    The context's labels are made like the query's. Of a function y of g only the part linear in g is correlated with
+    the tokens (Hermite expansion): y = eta g + rest with eta = E[y g]/E[g^2]. The signal is multiplied by eta, its
+    share of a by eta^2, and the share that every label adds incoherently is proportional to E[y^2].
+
+    Raises
+    ------
+    ValueError
+        Labels of another kind.
+
+    Examples
+    --------
+    >>> import dataclasses
+    >>> from iclglass.replica.model import linear_attention
+    >>> label_moments(linear_attention()).feature
+    1 + rho/alpha + 1/alpha
+    >>> label_moments(dataclasses.replace(linear_attention(), labels="sign")).feature
+    2/(pi*(rho + 1)) + 1/alpha
+    """
+    # The fields of which signs are taken are linear in the task: their moments are the ones that are found by pairing.
+    model = replace(
+        model,
+        label=_without_sign(model.label),
+        blocks=tuple(replace(block, feature=_without_sign(block.feature)) for block in model.blocks),
+    )
+    moments = feature_moments(model)
+    total = model.large_dimension(moments.label)
+    silent = {field.base: field.variance for field in model.disorder if field.base not in (S.eps, S.epst)}
+    quiet = model.label.replace(lambda part: isinstance(part, sp.Indexed) and part.base == S.epst, lambda _: sp.S.Zero)
+    variance = model.large_dimension(expectation(quiet**2, silent))
+    signal, feature = model.large_dimension(moments.signal), model.large_dimension(moments.block)
+    coherent = limit(feature, S.alpha, sp.oo)
+    incoherent = sp.cancel((feature - coherent) / total)
+    if model.labels == "linear":
+        slope, second = sp.S.One, total
+    elif model.labels == "sign":
+        # E|g| = sqrt(2 E[g^2]/pi).
+        slope, second = sp.sqrt(2 / (sp.pi * total)), sp.S.One
+    else:
+        raise ValueError(f"labels must be linear or sign, got {model.labels!r}")
+    return LabelMoments(
+        teacher_variance=variance,
+        label_noise=sp.expand(total - variance),
+        kappa1=slope * signal,
+        kappa2=second,
+        feature=slope**2 * coherent + sp.expand(second * incoherent),
+    )

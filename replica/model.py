@@ -7,16 +7,28 @@ attention layer of Li, Bai and Huang (SG), arXiv:2408.02288, Eqs. for prompts an
     y_k = w.x_k/sqrt(D) + sqrt(rho) eps_k,    u_i = (1/norm) sum_k y_k x_{k,i},    u_{D+1} = (1/norm) sum_k y_k^2
     s_ij = u_i xt_j,    f = sum_ij s_ij W_ij + sum_j s_{D+1,j} V_j
     H = (1/P) sum_mu loss(y^mu, f^mu) + sum over spins of prior(spin)
+
+Spins of order one are s = sqrt(D) W, diagonal ones W itself; in the Boltzmann weight exp(-betahat D^2 H) their
+energies are r(s) = D^2 prior(s/sqrt(D)) and r(sqrt(D) w). Labels may be the sign of the teacher's field. Spins may
+be discrete: the penalty then acts on the diagonal, which stays real.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import sympy as sp
 
 from iclglass.replica import symbols as S
+from iclglass.replica.energies import Energy, Piece
 from iclglass.replica.guarded_limit import limit
+from iclglass.replica.losses import LOSSES, refusal
+from iclglass.replica.measures import MEASURES, PENALTIES
 
 __all__ = ["GaussianField", "Model", "SpinBlock", "linear_attention"]
+
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -66,9 +78,9 @@ class SpinBlock:
         return sp.Sum(self.feature * spins[self.indices], *limits)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
-    """A glass of real-valued spins with quenched prompts, as data.
+    """A glass of spins with quenched prompts, as data.
 
     Attributes
     ----------
@@ -83,9 +95,13 @@ class Model:
     loss
         Cost of one prompt, in symbols y (label) and f (prediction).
     prior
-        Energy of one spin, in symbol sigma; the spin measure is exp(-beta prior) d sigma.
+        Energy of one unscaled spin, in symbol sigma; the spin measure is exp(-beta prior) d sigma.
     scaling
-        How sizes, ridge and inverse temperature grow with D.
+        How sizes, strengths and inverse temperature grow with D.
+    labels
+        What labels are, of `replica.losses.LABELS`.
+    spins
+        Where spins may lie, of `replica.measures.MEASURES`.
     """
 
     name: str
@@ -95,6 +111,13 @@ class Model:
     loss: sp.Expr
     prior: sp.Expr
     scaling: tuple[tuple[sp.Symbol, sp.Expr], ...]
+    labels: str = "linear"
+    spins: str = "real"
+
+    def __repr__(self) -> str:
+        return (
+            f"Model({self.name!r}, loss={self.loss}, prior={self.prior}, labels={self.labels!r}, spins={self.spins!r})"
+        )
 
     @property
     def variances(self) -> dict[sp.IndexedBase, sp.Expr]:
@@ -116,14 +139,120 @@ class Model:
         """Leading value as D -> infinity at fixed scaled parameters."""
         return limit(sp.cancel(self.scaled(expression)), S.D, sp.oo)
 
+    @cached_property
+    def penalty(self) -> sp.Expr:
+        """r(s) = D^2 prior(s/sqrt(D)), the energy of one real scaled spin, in `S.scaled_spin` and scaled strengths.
+
+        Raises
+        ------
+        ValueError
+            It depends on D: the strengths are not scaled as spins need it.
+        """
+        penalty = sp.expand(self.scaled(S.D**2 * self.prior.subs(S.sigma, S.scaled_spin / sp.sqrt(S.D))))
+        if penalty.has(S.D):
+            raise ValueError(
+                f"the energy of one scaled spin depends on D: {penalty}. Scale its strengths with D: a ridge is lam/D, "
+                "a lasso l1/D^(3/2)"
+            )
+        return penalty
+
+    @property
+    def loss_energy(self) -> Energy:
+        """The loss as a function of the prediction `S.f`, at label `S.y`."""
+        return Energy(S.f, self.loss)
+
+    @property
+    def spin_energy(self) -> Energy:
+        """The energy r(s) of one scaled spin off the diagonal; 0 on discrete ones."""
+        measure = MEASURES[self.spins]
+        expression = sp.S.Zero if measure.discrete else self.penalty
+        return Energy(S.scaled_spin, expression, measure.support, measure.levels)
+
+    def diagonal_energy(self, D: sp.Expr | float | None = None) -> Energy:
+        """The energy of one diagonal spin `S.diagonal`: r(sqrt(D) w)/D.
+
+        Parameters
+        ----------
+        D
+            Dimension at which it is taken, a symbol or number; default the limit D -> infinity, in which only what
+            grows as s^2 is left of a penalty.
+
+        Raises
+        ------
+        ValueError
+            The penalty grows faster than s^2 and D is infinite.
+
+        Examples
+        --------
+        >>> model = linear_attention(penalty="elastic_net")
+        >>> model.diagonal_energy().expression, model.diagonal_energy(sp.Integer(4)).expression
+        (lam*w_d**2/2, l1*Abs(w_d)/2 + lam*w_d**2/2)
+        """
+        support = MEASURES[self.spins].diagonal
+        if D is not None:
+            size = sp.sympify(D, strict=True)
+            there = self.penalty.subs(S.scaled_spin, sp.sqrt(size) * S.diagonal) / size
+            return Energy(S.diagonal, sp.expand(there), support)
+        # r(sqrt(D) w)/D = w^2 r(x)/x^2 at x = sqrt(D) w, on either side of 0.
+        pieces = Energy(S.scaled_spin, self.penalty, support).pieces
+        right = _growth(pieces[-1], 1)
+        left = right if support == "half-line" else _growth(pieces[0], -1)
+        square = S.diagonal**2
+        expression = right * square
+        if sp.simplify(left - right) != 0:
+            expression = sp.Piecewise((left * square, S.diagonal < 0), (right * square, True))
+        return Energy(S.diagonal, expression, support)
+
+    @property
+    def strengths(self) -> tuple[sp.Symbol, ...]:
+        """Free parameters of loss, penalty and levels, by name."""
+        used = self.loss.free_symbols | self.penalty.free_symbols
+        if MEASURES[self.spins].discrete:
+            used = used | {S.spacing}
+        return tuple(sorted(used - {S.y, S.f, S.scaled_spin}, key=str))
+
+    @property
+    def label_noise(self) -> sp.Expr:
+        """Variance of the noise that is added to the teacher's field before a label is made."""
+        made = self.label.args[0] if isinstance(self.label, sp.sign) else self.label
+        return sp.expand(made).coeff(S.epst[1]) ** 2 * self.variances[S.epst]
+
+    @property
+    def task_variance(self) -> sp.Expr:
+        """Variance of one entry of a task."""
+        return self.variances[S.w]
+
+
+def _growth(piece: Piece, side: int) -> sp.Expr:
+    """lim r(x)/x^2 as x -> side oo."""
+    far = sp.Dummy("x", positive=True)
+    ratio = sp.expand(piece.expression.subs(S.scaled_spin, side * far) / far**2)
+    if not ratio.has(far):
+        return ratio
+    # An infinite limit is refused whether or not it is approached like a power, as the guarded limit asks.
+    tends = sp.limit(ratio, far, sp.oo)
+    if tends.has(sp.oo):
+        raise ValueError(
+            f"the penalty {piece.expression} grows faster than s^2: it forbids diagonal spins, of order sqrt(D), and "
+            "the magnetization is 0 as D -> oo"
+        )
+    if tends.has(-sp.oo):
+        raise ValueError(f"the penalty {piece.expression} falls faster than -s^2: spins escape to infinity")
+    return limit(ratio, far, sp.oo)
+
 
 def linear_attention(
     *,
     label_noise: sp.Expr = S.rho,
     task_variance: sp.Expr = sp.S.One,
     prior_precision: sp.Expr = S.lambda0,
+    loss: str | sp.Expr = "squared_error",
+    labels: str = "linear",
+    spins: str = "real",
+    penalty: str | sp.Expr | None = None,
+    name: str = "linear attention, one task per prompt",
 ) -> Model:
-    """The linear attention layer on linear-regression prompts, every prompt with its own task.
+    """The linear attention layer on regression or classification prompts, every prompt with its own task.
 
     Equation: module docstring. Source: SG, arXiv:2408.02288, model and Hamiltonian.
 
@@ -135,6 +264,22 @@ def linear_attention(
         Variance of an entry of the task vector, default 1.
     prior_precision
         Second derivative of one spin's energy, default lambda0.
+    loss
+        A name in `replica.losses.LOSSES`, or an expression in `S.y` and `S.f`.
+    labels
+        "linear", or "sign" for labels -1 and 1, in the context and of the query.
+    spins
+        A name in `replica.measures.MEASURES`.
+    penalty
+        Energy of one scaled spin in place of the ridge ``prior_precision``: a name in `replica.measures.PENALTIES`,
+        or an expression in `S.scaled_spin`, with strengths `S.lam`, `S.l1`.
+    name
+        Title of the derivation.
+
+    Raises
+    ------
+    ValueError
+        A name is not in its table, or loss and labels do not go together.
 
     Examples
     --------
@@ -143,17 +288,30 @@ def linear_attention(
     >>> linear_attention().block("last row").size
     D
     """
+    cost = _entry(LOSSES, loss, "loss").expression if isinstance(loss, str) else loss
+    reason = refusal(cost, labels)
+    if reason is not None:
+        raise ValueError(reason)
+    _entry(MEASURES, spins, "spins")
+    if penalty is None:
+        prior = sp.sympify(prior_precision, strict=True) * S.sigma**2 / 2
+    else:
+        prior = _unscaled(_entry(PENALTIES, penalty, "penalty") if isinstance(penalty, str) else penalty)
+    # The lasso's scaling is named where there is one.
+    lasso = ((S.l0, S.l1 / S.D ** sp.Rational(3, 2)),) if prior.has(S.l0) else ()
     i, j = sp.symbols("i j", integer=True)
     # Summed indices are dummies, so that no free index of a reader's can be captured.
     k, e = sp.Dummy("k", integer=True), sp.Dummy("e", integer=True)
     D, N = S.D, S.N
     context_label = sp.Sum(S.w[e] * S.x[k, e], (e, 1, D)) / sp.sqrt(D) + sp.sqrt(label_noise) * S.eps[k]
     query_label = sp.Sum(S.w[e] * S.xt[e], (e, 1, D)) / sp.sqrt(D) + sp.sqrt(label_noise) * S.epst[1]
+    if labels == "sign":
+        context_label, query_label = sp.sign(context_label), sp.sign(query_label)
     context = sp.Sum(context_label * S.x[k, i], (k, 1, N)) / S.norm
     last_context = sp.Sum(context_label**2, (k, 1, N)) / S.norm
     one = sp.S.One
     return Model(
-        name="linear attention, one task per prompt",
+        name=name,
         disorder=(
             GaussianField(S.w, sp.sympify(task_variance, strict=True)),
             GaussianField(S.x, one),
@@ -166,13 +324,29 @@ def linear_attention(
             SpinBlock("block", S.W, context * S.xt[j], (i, j), (D, D)),
             SpinBlock("last row", S.V, last_context * S.xt[j], (j,), (D,)),
         ),
-        loss=(S.y - S.f) ** 2 / 2,
-        prior=sp.sympify(prior_precision, strict=True) * S.sigma**2 / 2,
+        loss=cost,
+        prior=prior,
         scaling=(
             (S.norm, S.N),
             (S.P, S.tau * D**2),
             (S.N, S.alpha * D),
             (S.lambda0, S.lam / D),
+            *lasso,
             (S.beta, S.betahat * D**2),
         ),
+        labels=labels,
+        spins=spins,
     )
+
+
+def _unscaled(penalty: sp.Expr) -> sp.Expr:
+    """prior(W) = r(sqrt(D) W)/D^2, in unscaled strengths."""
+    D = S.D
+    strengths = {S.lam: D * S.lambda0, S.l1: D ** sp.Rational(3, 2) * S.l0}
+    return sp.expand(penalty.subs({S.scaled_spin: sp.sqrt(D) * S.sigma, **strengths}, simultaneous=True) / D**2)
+
+
+def _entry(table: Mapping[str, Entry], name: str, what: str) -> Entry:
+    if name not in table:
+        raise ValueError(f"{what} must be one of {', '.join(table)}, not {name!r}")
+    return table[name]

@@ -76,6 +76,7 @@ sigma = _symbol("sigma", r"\sigma", "one spin", "real", _SPINS)
 y = _symbol("y", "y", "label of the query", "real", _SPINS)
 f = _symbol("f", "f", "prediction of the layer for the query, f = s.W", "real", _SPINS)
 lambda0 = _symbol("lambda0", r"\lambda_0", "ridge in the Hamiltonian", ">= 0", _SPINS, nonnegative=True)
+l0 = _symbol("l0", r"\ell_0", "lasso strength in the Hamiltonian", ">= 0", _SPINS, nonnegative=True)
 beta = _symbol("beta", r"\beta", "inverse temperature in the Boltzmann weight", "> 0", _SPINS, positive=True)
 
 _SCALED = "Scaled parameters"
@@ -181,8 +182,12 @@ huber_threshold = _symbol(
 )
 kappa1 = _symbol("kappa1", r"\kappa_1", "E[y t]: what labels say of the task", "> 0", _GENERAL, positive=True)
 kappa2 = _symbol("kappa2", r"\kappa_2", "E[y^2]: mean squared label", "> 0", _GENERAL, positive=True)
+teacher_variance = _symbol(
+    "teacher_variance", r"\overline{t^2}", "E[t^2], the task's variance", "> 0", _GENERAL, positive=True
+)
+a_test = _symbol("a_test", "a_*", "a at the context length of the test prompts", "> 0", _GENERAL, positive=True)
 t = _symbol("t", "t", "teacher's field w.xt/sqrt(D) of the query", "real", _GENERAL)
-f_cav = _symbol("f_cav", r"\omega", "prediction by weights that do not know the prompt", "real", _GENERAL)
+f_cav = _symbol("f_cav", r"f_{\mathrm{cav}}", "prediction by weights that do not know the prompt", "real", _GENERAL)
 pull = _symbol("pull", r"g_f", "pull of one prompt, (f - f_cav)/c", "real", _GENERAL)
 pull_slope = _symbol("pull_slope", r"g_f'", "d pull/d f_cav", "real", _GENERAL)
 mean_loss = _symbol(
@@ -192,9 +197,9 @@ prompt_free = _symbol("prompt_free", r"\mathcal{M}_f", "free energy of one predi
 K = _symbol("K", "K", "precision that prompts give to a spin", "real", _GENERAL)
 M = _symbol("M", "M", "signal that prompts give to a diagonal spin", "real", _GENERAL)
 Q = _symbol("Q", "Q", "variance of the field that prompts give to a spin", "> 0", _GENERAL, positive=True)
-normal = _symbol("z_0", "z", "a standard normal variable", "real", _GENERAL)
-field = _symbol("field", r"h", "field on one scaled spin, sqrt(Q) z", "real", _GENERAL)
-spin = _symbol("spin", r"s", "mean of one scaled spin in its field", "real", _GENERAL)
+normal = _symbol("z_0", r"\xi", "a standard normal variable", "real", _GENERAL)
+field = _symbol("field", r"h_s", "field on one scaled spin, sqrt(Q) z", "real", _GENERAL)
+spin = _symbol("spin", r"\langle s\rangle", "mean of one scaled spin in its field", "real", _GENERAL)
 response = _symbol("response", r"s'", "d spin/d field", ">= 0", _GENERAL)
 nonzero = _symbol("nonzero", r"1_{s\neq 0}", "share of one spin that is not zero", "0 to 1", _GENERAL)
 mean_penalty = _symbol("mean_penalty", r"\langle r\rangle", "penalty of one spin, averaged", "real", _GENERAL)

@@ -1,0 +1,11 @@
+"""From equations with unevaluated averages to numbers.
+
+    functions   SymPy expressions as NumPy functions that do not overflow
+    one_body    one prediction or one spin in a field: its pieces, kinks and jumps; what it does at T = 0
+    thermal     the same at T > 0: moments of its Boltzmann weight
+    nodes       nodes and weights of the Gaussian field on it, placed where the answer is smooth
+    prompts     the law of label and prediction
+    compiled    a System whose averages are sums over nodes
+
+Only these modules and `numerics.codegen` know SymPy.
+"""

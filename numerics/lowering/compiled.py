@@ -1,0 +1,306 @@
+"""A `replica.system.System` as a map of numbers: every Average becomes a sum over nodes.
+
+The integrands are compiled as they were derived; this module knows which node symbol is which array, and no equation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from iclglass.numerics.lowering.functions import numeric, stable
+from iclglass.numerics.lowering.nodes import Nodes, averaging_nodes
+from iclglass.numerics.lowering.one_body import OneBody
+from iclglass.numerics.lowering.prompts import Conditional, conditionals
+from iclglass.replica import symbols as S
+from iclglass.replica.averages import Average
+from iclglass.replica.losses import margin, translation
+from iclglass.replica.model import Model
+from iclglass.replica.system import System, system
+
+__all__ = ["CompiledSystem", "Point", "compiled"]
+
+Array = NDArray[np.float64]
+Point = Mapping[str, Array]
+"""Arrays over points by the names of symbols: parameters, strengths, order parameters."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """An expression with its averages: integrands by law, and the rest as a function of their values."""
+
+    averages: tuple[Average, ...]
+    arguments: tuple[sp.Symbol, ...]
+    function: Any
+
+
+class CompiledSystem:
+    """The System of one model at T > 0, or in its limit T -> 0."""
+
+    def __init__(self, model: Model, *, thermal: bool) -> None:
+        self.system: System = system(model, thermal=thermal)
+        self.model, self.thermal = model, thermal
+        self.spin = OneBody(model.spin_energy)
+        self.shape = _shape(model)
+        labels = {"translation": (0,), "margin": (1,)}.get(self.shape, (1, -1) if model.labels == "sign" else ())
+        energy = model.loss_energy
+        self.losses = {label: OneBody(energy.at({S.y: sp.Integer(label)})) for label in labels} or {None: OneBody(energy)}
+        """The loss at the labels that averages need, or with its label as a variable."""
+        self.jumps = not thermal and (self.spin.discrete or not self.spin.convex)
+        self.rough = not thermal and not all(body.convex for body in self.losses.values())
+        self._integrands: dict[tuple[sp.Expr, tuple[str, ...]], Any] = {}
+        self._lowered: dict[sp.Expr, Lowered] = {}
+        self._test = stable(model.loss)
+
+    @cached_property
+    def diagonal(self) -> OneBody:
+        """A diagonal spin as D -> infinity."""
+        return OneBody(self.model.diagonal_energy())
+
+    @cached_property
+    def diagonal_at(self) -> OneBody:
+        """A diagonal spin at dimension D."""
+        return OneBody(self.model.diagonal_energy(S.D))
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def definitions(self, point: Point) -> dict[str, Array]:
+        """The point with a, kappa1, kappa2 and c."""
+        values = dict(point)
+        pending = dict(self.system.definitions)
+        while pending:
+            ready = [s for s, e in pending.items() if all(str(f) in values for f in e.free_symbols)]
+            if not ready:
+                break
+            for symbol in ready:
+                values[str(symbol)] = self._plain(pending.pop(symbol), values)
+        return values
+
+    def prompt_nodes(self, point: Point, fineness: float = 1.0) -> list[tuple[Conditional, Nodes]]:
+        """Nodes of the prompts' law with the prediction that each prompt settles on."""
+        point = self.definitions(point)
+        c = np.maximum(point["c"], 1e-300)
+        found = []
+        for law in self._laws(point, self.system.covariance, fineness):
+            nodes = averaging_nodes(
+                self._loss(law),
+                1 / c,
+                law.mean / c,
+                law.deviation / c,
+                point["tau"] * point["T"],
+                {**point, "y": law.label},
+                even=law.even,
+                tilt=law.tilt,
+                edges=law.edges,
+                fineness=fineness,
+            )
+            found.append((law, nodes))
+        return found
+
+    def _loss(self, law: Conditional) -> OneBody:
+        return self.losses[int(law.label[0])] if None not in self.losses else self.losses[None]
+
+    def _laws(self, point: Point, covariance: sp.ImmutableMatrix, fineness: float) -> list[Conditional]:
+        tt, tf, ff = (self._plain(covariance[i, j], point) for i, j in ((0, 0), (0, 1), (1, 1)))
+        noise = self._plain(self.system.label_noise, point)
+        return conditionals(self.model.labels, self.shape, tt, tf, ff, noise, fineness)
+
+    def spin_nodes(self, point: Point, fineness: float = 1.0) -> Nodes:
+        """Nodes of the field on one off-diagonal spin, with what the spin does there."""
+        zero = np.zeros_like(point["K"])
+        deviation = np.sqrt(np.maximum(point["Q"], 1e-300))
+        return averaging_nodes(
+            self.spin, point["K"], zero, deviation, point["T"], point, even=True, fineness=fineness
+        )
+
+    def diagonal_spin(self, point: Point) -> dict[str, Array]:
+        """The diagonal spin in its field M, at the D at hand if there is one."""
+        body = self.diagonal_at if "D" in point else self.diagonal
+        w, free = body.at(point["M"], point["K"], point)
+        return {str(S.diagonal): w, str(S.diagonal_free): free,
+                str(S.diagonal_penalty): body.value(w, body.arguments(point))}  # fmt: skip
+
+    # -- the map ---------------------------------------------------------------------------------------------------
+
+    def fields(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
+        """K, M and Q that prompts give to spins of order parameters m, q, chi."""
+        equations = self.system.prompts_by_parts if self.rough else self.system.prompts
+        nodes = self.prompt_nodes(point, fineness)
+        return {str(symbol): self.value(each, point, prompts=nodes) for symbol, each in equations.items()}
+
+    def answers(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
+        """m, q and chi of spins in the fields K, M and Q."""
+        equations = self.system.spins_by_parts if self.jumps else self.system.spins
+        values = {**point, **self.diagonal_spin(point)}
+        nodes = self.spin_nodes(point, fineness)
+        found = {str(symbol): self.value(each, values, spins=nodes) for symbol, each in equations.items()}
+        return found
+
+    def step(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
+        """From order parameters in ``point`` to fields and new order parameters."""
+        fields = self.fields(point, fineness)
+        return {**fields, **self.answers({**point, **fields}, fineness)}
+
+    def observables(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
+        """Everything the System defines at order parameters and fields in ``point``."""
+        values = {**point, **self.diagonal_spin(point)}
+        prompts, spins = self.prompt_nodes(point, fineness), self.spin_nodes(point, fineness)
+        expressions = {**self.system.observables, "free_energy": self.system.free_energy}
+        found = {}
+        for name, each in expressions.items():
+            found[name] = self.value(each, values, prompts=prompts, spins=spins, fineness=fineness)
+        if self.jumps or self.rough:
+            # A jump makes the mean square response infinite.
+            jumps = self.jumps and self._jumps_at(values)
+            found["replicon"] = np.where(jumps, -np.inf, self._replicon(values, prompts, spins))
+        else:
+            found["replicon"] = self._replicon(values, prompts, spins)
+        return found
+
+    def _jumps_at(self, point: Point) -> Array:
+        return np.ones(np.shape(point["K"]), dtype=bool) if self.spin.discrete else np.zeros(point["K"].shape, bool)
+
+    def _replicon(self, point: Point, prompts: Any, spins: Nodes) -> Array:
+        return self.value(self.system.replicon, point, prompts=prompts, spins=spins)
+
+    # -- averages --------------------------------------------------------------------------------------------------
+
+    def value(
+        self,
+        expression: sp.Expr,
+        point: Point,
+        *,
+        prompts: list[tuple[Conditional, Nodes]] | None = None,
+        spins: Nodes | None = None,
+        fineness: float = 1.0,
+    ) -> Array:
+        """An expression with averages, over points."""
+        lowered = self._lower(expression)
+        full = self.definitions(point)
+        averages = []
+        for average in lowered.averages:
+            if average.law == "spins":
+                assert spins is not None
+                averages.append(self._over_spins(average.integrand, full, spins))
+            elif average.law == "prompts":
+                assert prompts is not None
+                averages.append(self._over_prompts(average.integrand, full, prompts))
+            else:
+                averages.append(self._over_tests(average.integrand, full, fineness))
+        arguments = [full[str(symbol)] for symbol in lowered.arguments]
+        with np.errstate(all="ignore"):
+            return np.asarray(lowered.function(*averages, *arguments) + np.zeros_like(full["tau"]))
+
+    def _lower(self, expression: sp.Expr) -> Lowered:
+        if expression not in self._lowered:
+            averages = tuple(sorted(expression.atoms(Average), key=sp.default_sort_key))
+            dummies = [sp.Dummy(f"average_{number}") for number in range(len(averages))]
+            rest = expression.xreplace(dict(zip(averages, dummies, strict=True)))
+            arguments = tuple(sorted(rest.free_symbols - set(dummies), key=str))
+            self._lowered[expression] = Lowered(averages, arguments, numeric([*dummies, *arguments], rest))
+        return self._lowered[expression]
+
+    def _plain(self, expression: sp.Expr, point: Point) -> Array:
+        arguments = tuple(sorted(expression.free_symbols, key=str))
+        function = _plain_function(expression, arguments)
+        return np.asarray(function(*(point[str(symbol)] for symbol in arguments)) + np.zeros_like(point["tau"]))
+
+    def _integrand(self, expression: sp.Expr, known: Mapping[str, Array], full: Point) -> Array:
+        arguments = tuple(sorted(expression.free_symbols, key=str))
+        key = (expression, tuple(map(str, arguments)))
+        if key not in self._integrands:
+            self._integrands[key] = numeric(arguments, stable(expression))
+        columns = [known[name] if name in known else full[name][:, None] for name in map(str, arguments)]
+        return np.asarray(self._integrands[key](*columns))
+
+    def _over_spins(self, integrand: sp.Expr, full: Point, nodes: Nodes) -> Array:
+        known = {
+            str(S.normal): nodes.z,
+            str(S.field): nodes.B,
+            str(S.spin): nodes.x,
+            str(S.response): nodes.response,
+            str(S.nonzero): nodes.nonzero,
+            str(S.mean_penalty): nodes.energy,
+            str(S.spin_free): nodes.free,
+        }
+        return _sum(nodes.weight, self._integrand(integrand, known, full))
+
+    def _over_prompts(
+        self, integrand: sp.Expr, full: Point, prompts: list[tuple[Conditional, Nodes]]
+    ) -> Array:
+        total: Array = np.zeros_like(full["tau"])
+        c = full["c"][:, None]
+        for law, nodes in prompts:
+            with np.errstate(all="ignore"):
+                f_cav = nodes.B * c
+                known = {
+                    str(S.y): law.label[:, None],
+                    str(S.t): law.teacher(nodes.z, f_cav),
+                    str(S.f_cav): f_cav,
+                    str(S.f): nodes.x,
+                    str(S.pull): nodes.force,
+                    str(S.pull_slope): self._pull_slope(nodes, c),
+                    str(S.mean_loss): nodes.energy,
+                    str(S.prompt_free): self._prompt_free(nodes, full),
+                }
+                total = total + law.weight * _sum(nodes.weight, self._integrand(integrand, known, full))
+        return total
+
+    def _pull_slope(self, nodes: Nodes, c: Array) -> Array:
+        return (nodes.response / c - 1) / c
+
+    def _prompt_free(self, nodes: Nodes, full: Point) -> Array:
+        c, T = full["c"][:, None], (full["tau"] * full["T"])[:, None]
+        free = nodes.free + nodes.B**2 * c / 2
+        return free + T * np.log(2 * np.pi * c * T) / 2 if self.thermal else free
+
+    def _over_tests(self, integrand: sp.Expr, full: Point, fineness: float) -> Array:
+        """An average without the prompt's own answer: nodes split where the loss itself is not smooth."""
+        total: Array = np.zeros_like(full["tau"])
+        for law in self._laws(full, self.system.test_covariance, fineness):
+            strengths = {**full, "y": law.label}
+            arguments = self._loss(law).arguments(strengths)
+            ends = [np.full_like(law.mean, -8.5), np.zeros_like(law.mean), np.full_like(law.mean, 8.5), *law.edges]
+            for piece in self._loss(law).pieces:
+                end = np.broadcast_to(np.asarray(piece.high(0.0, *arguments), dtype=float), law.mean.shape)
+                with np.errstate(all="ignore"):
+                    ends.append((end - law.mean) / law.deviation)
+            ordered = np.sort(np.clip(np.stack(ends), -8.5, 8.5), axis=0)
+            x, w = np.polynomial.legendre.leggauss(round(fineness * 40))
+            z = np.concatenate([(a + (b - a) * (x[:, None] + 1) / 2).T for a, b in zip(ordered, ordered[1:], strict=False)], 1)
+            dz = np.concatenate([((b - a) * w[:, None] / 2).T for a, b in zip(ordered, ordered[1:], strict=False)], 1)
+            weight = dz * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+            if law.tilt is not None:
+                weight = weight * law.tilt(z)
+            f_cav = law.mean[:, None] + law.deviation[:, None] * z
+            known = {str(S.y): law.label[:, None], str(S.f_cav): f_cav, str(S.t): law.teacher(z, f_cav)}
+            total = total + law.weight * _sum(weight, self._integrand(integrand, known, full))
+        return total
+
+
+def _shape(model: Model) -> str:
+    """What averages over prompts depend on."""
+    if model.labels == "linear" and translation(model.loss):
+        return "translation"
+    return "margin" if model.labels == "sign" and margin(model.loss) else "general"
+
+
+def _sum(weight: Array, values: Array) -> Array:
+    values = np.broadcast_to(values, weight.shape)
+    # A node that weighs nothing may lie where a function has no value.
+    return np.asarray(np.sum(np.where(weight == 0, 0.0, weight * values), axis=1))
+
+
+@cache
+def _plain_function(expression: sp.Expr, arguments: tuple[sp.Symbol, ...]) -> Any:
+    return numeric(arguments, expression)
+
+
+@cache
+def compiled(model: Model, *, thermal: bool) -> CompiledSystem:
+    """The compiled System of a model, made once."""
+    return CompiledSystem(model, thermal=thermal)

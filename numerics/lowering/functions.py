@@ -1,0 +1,75 @@
+"""SymPy expressions as NumPy functions that do not overflow: log(1 + exp(u)) and log(cosh(u)) at |u| = 1000 are numbers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+__all__ = ["numeric", "stable"]
+
+Array = NDArray[np.float64]
+
+
+class Expit(sp.Function):
+    """1/(1 + exp(-u))."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """Expit(u) Expit(-u), which has no cancellation."""
+        return self * Expit(-self.args[0])
+
+
+class Softplus(sp.Function):
+    """log(1 + exp(u))."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """Expit(u)."""
+        return Expit(self.args[0])
+
+
+class LogCosh(sp.Function):
+    """log(cosh(u))."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """tanh(u)."""
+        return sp.tanh(self.args[0])
+
+
+_FUNCTIONS: dict[str, Any] = {}
+
+
+def _functions() -> dict[str, Any]:
+    if not _FUNCTIONS:
+        from scipy import special
+
+        _FUNCTIONS.update(
+            Expit=special.expit,
+            Softplus=lambda u: np.logaddexp(0.0, u),
+            LogCosh=lambda u: np.logaddexp(u, -u) - np.log(2.0),
+        )
+    return _FUNCTIONS
+
+
+def stable(expression: sp.Expr) -> sp.Expr:
+    """The expression with log(1 + exp(u)) and log(cosh(u)) as functions of their own.
+
+    >>> x = sp.Symbol("x", real=True)
+    >>> stable(sp.log(1 + sp.exp(-x)) + sp.log(sp.cosh(2 * x)))
+    LogCosh(2*x) + Softplus(-x)
+    """
+    u = sp.Wild("u")
+    expression = expression.replace(sp.log(sp.cosh(u)), lambda u: LogCosh(u))
+    expression = expression.replace(sp.log(1 + sp.exp(u)), lambda u: Softplus(u))
+    return sp.sympify(expression, strict=True)
+
+
+def numeric(arguments: Sequence[sp.Symbol], expression: sp.Expr | sp.Tuple) -> Callable[..., Any]:
+    """A NumPy function of the arguments, elementwise; constants come back as scalars."""
+    return sp.lambdify(list(arguments), expression, modules=[_functions(), "scipy", "numpy"], cse=True)  # type: ignore[no-any-return]

@@ -1,0 +1,237 @@
+r"""One prediction or one spin in a field: the variable x with energy E(x) + A x^2/2 - B x, at T = 0.
+
+A spin has A = K and B its field; a prediction has A = 1/c, B = f_cav/c and E its loss. The minimiser x(B) rises with B
+and consists of smooth segments, where B = A x + E'(x) is explicit in x; of kinks, where x rests at a joint of E while B
+goes from A x + E'(x-) to A x + E'(x+); and of jumps, where two minimisers cost the same. `OneBody.items` lists them in
+order; everything else of numerics/lowering reads that list. Source: this project, notes/models.md.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from iclglass.numerics.lowering.functions import numeric, stable
+from iclglass.replica import symbols as S
+from iclglass.replica.energies import Energy
+
+__all__ = ["Kink", "OneBody", "Segment"]
+
+Array = NDArray[np.float64]
+Strengths = Mapping[str, Array]
+
+_BISECTIONS = 70
+_MOST_LEVELS = 400
+
+
+@dataclass(frozen=True)
+class Segment:
+    """x moves smoothly from ``low`` to ``high`` (arrays over points) on piece number ``piece``."""
+
+    piece: int
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Kink:
+    """x rests at ``at`` while B goes from ``start`` to ``stop`` (arrays over points)."""
+
+    at: Array
+    start: Array
+    stop: Array
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A smooth piece of E as NumPy functions of (x, y, strengths in order)."""
+
+    low: Callable[..., Any]
+    high: Callable[..., Any]
+    energy: Callable[..., Any]
+    slope: Callable[..., Any]
+    curvature: Callable[..., Any]
+    linear: bool
+    """Whether E is quadratic here, so that x is linear in B."""
+
+
+class OneBody:
+    """What one variable with energy E does in a field.
+
+    Parameters
+    ----------
+    energy : Energy
+        Of `replica.energies`.
+    """
+
+    def __init__(self, energy: Energy) -> None:
+        self.energy = energy
+        x = energy.variable
+        others = set(energy.expression.free_symbols)
+        if energy.support in ("levels", "lattice"):
+            others |= {S.spacing}
+        self.symbols = tuple(sorted(others - {x}, key=str))
+        """What E depends on beside x, in the order of the functions' arguments."""
+        self.discrete = energy.support in ("levels", "lattice")
+        self.convex = not self.discrete and energy.convex is not False
+        self.even = self._even()
+
+    def _even(self) -> bool:
+        x, energy = self.energy.variable, self.energy
+        if energy.support == "half-line" or energy.expression.has(S.y) and energy.variable != S.f:
+            return False
+        reflected = energy.expression.subs(S.y, 0)
+        return bool(sp.simplify(reflected - reflected.subs(x, -x)) == 0)
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The smooth pieces of E in order."""
+        x, found = self.energy.variable, []
+        for piece in self.energy.pieces:
+            expression = stable(piece.expression)
+            slope = sp.diff(expression, x)
+            curvature = sp.diff(slope, x)
+            low, high, *rest = (
+                self._function(part) for part in (piece.low, piece.high, expression, slope, curvature)
+            )
+            found.append(Piece(low, high, *rest, linear=not curvature.has(x)))
+        return tuple(found)
+
+    def _function(self, expression: sp.Expr) -> Callable[..., Any]:
+        return numeric((self.energy.variable, *self.symbols), expression)
+
+    def arguments(self, strengths: Strengths) -> tuple[Array, ...]:
+        """The values of `symbols`."""
+        return tuple(strengths[str(symbol)] for symbol in self.symbols)
+
+    def levels(self, A: Array, bottom: Array, top: Array, strengths: Strengths) -> list[Array]:
+        """The levels that x can take for fields between ``bottom`` and ``top``, in increasing order."""
+        spacing = strengths["spacing"]
+        if self.energy.support == "levels":
+            return [np.broadcast_to(self._function(level)(0.0, *self.arguments(strengths)), A.shape)
+                    for level in self.energy.levels or ()]  # fmt: skip
+        with np.errstate(invalid="ignore"):
+            first, last = np.rint(bottom / (A * spacing)), np.rint(top / (A * spacing))
+            count = np.nanmax(np.where(np.isfinite(last - first), last - first, np.nan), initial=0.0) + 1
+        return [spacing * (first + number) for number in range(int(min(count, _MOST_LEVELS)))]
+
+    def items(self, A: Array, bottom: Array, top: Array, strengths: Strengths) -> list[Segment | Kink]:
+        """The parts of x(B) for B between ``bottom`` and ``top``, in order; arrays over points."""
+        if self.discrete:
+            return self._steps(A, bottom, top, strengths)
+        if not self.convex:
+            from iclglass.numerics.lowering.envelope import envelope
+
+            return envelope(self, A, bottom, top, strengths)
+        return self._convex_items(A, bottom, top, strengths)
+
+    def _steps(self, A: Array, bottom: Array, top: Array, strengths: Strengths) -> list[Segment | Kink]:
+        levels = self.levels(A, bottom, top, strengths)
+        crossings = [A * (low + high) / 2 for low, high in zip(levels, levels[1:], strict=False)]
+        starts, stops = [np.full_like(A, -np.inf), *crossings], [*crossings, np.full_like(A, np.inf)]
+        clipped = [(np.clip(start, bottom, top), np.clip(stop, bottom, top))
+                   for start, stop in zip(starts, stops, strict=True)]  # fmt: skip
+        return [Kink(level, *ends) for level, ends in zip(levels, clipped, strict=True)]
+
+    def _convex_items(self, A: Array, bottom: Array, top: Array, strengths: Strengths) -> list[Segment | Kink]:
+        arguments, found = self.arguments(strengths), []
+        previous: Array | None = None  # B at the end of the piece before
+        for number, piece in enumerate(self.pieces):
+            low, high = (np.broadcast_to(np.asarray(end(0.0, *arguments), dtype=float), A.shape)
+                         for end in (piece.low, piece.high))  # fmt: skip
+            start, stop = (self.field(number, end, A, arguments) for end in (low, high))
+            if previous is None:
+                # x cannot go below the lowest end of a half-line.
+                previous = np.full_like(A, -np.inf)
+            found.append(Kink(low, np.clip(previous, bottom, top), np.clip(start, bottom, top)))
+            ends = (
+                np.where(start >= edge, low, np.where(stop <= edge, high, self._at(number, edge, low, high, A, arguments)))
+                for edge in (bottom, top)
+            )
+            found.append(Segment(number, *ends))
+            previous = stop
+        found.append(Kink(high, np.clip(previous, bottom, top), np.clip(np.full_like(A, np.inf), bottom, top)))
+        return [item for item in found if not _empty(item)]
+
+    def field(self, number: int, x: Array, A: Array, arguments: tuple[Array, ...]) -> Array:
+        """B at which x is stationary on a piece: A x + E'(x)."""
+        with np.errstate(all="ignore"):
+            value = A * x + self.pieces[number].slope(x, *arguments)
+        # A slope of infinity minus infinity at an infinite end: there A x wins, or E' of the same sign.
+        return np.where(np.isinf(x), x, value)
+
+    def _at(self, number: int, B: Array, low: Array, high: Array, A: Array, arguments: tuple[Array, ...]) -> Array:
+        """x at a field on one piece: closed where E is quadratic, else bisected."""
+        piece = self.pieces[number]
+        if piece.linear:
+            zero = np.zeros_like(A)
+            base, bend = piece.slope(zero, *arguments), piece.curvature(zero, *arguments)
+            return np.clip((B - base) / (A + bend), low, high)
+        return bisected(lambda x: self.field(number, x, A, arguments) - B, low, high, (B / A))
+
+    def at(self, B: Array, A: Array, strengths: Strengths) -> tuple[Array, Array]:
+        """The minimiser x in the field B at T = 0, and min E + A x^2/2 - B x; arrays over points."""
+        arguments = self.arguments(strengths)
+        best, least = np.full_like(A, np.nan), np.full_like(A, np.inf)
+        for x in self._candidates(A, B, strengths, arguments):
+            with np.errstate(all="ignore"):
+                value = self.value(x, arguments) + A * x**2 / 2 - B * x
+            better = value < least
+            best, least = np.where(better, x, best), np.where(better, value, least)
+        return best, least
+
+    def _candidates(self, A: Array, B: Array, strengths: Strengths, arguments: tuple[Array, ...]) -> list[Array]:
+        if self.discrete:
+            return self.levels(A, B, B, strengths)
+        if not self.convex:
+            from iclglass.numerics.lowering.envelope import minima
+
+            return minima(self, A, B, strengths)
+        ends = [tuple(np.broadcast_to(np.asarray(end(0.0, *arguments), dtype=float), A.shape)
+                      for end in (piece.low, piece.high)) for piece in self.pieces]  # fmt: skip
+        # The stationary point of the right piece, or the joint that x rests at.
+        return [self._at(number, B, low, high, A, arguments) for number, (low, high) in enumerate(ends)]
+
+    def value(self, x: Array, arguments: tuple[Array, ...]) -> Array:
+        """E(x), whatever piece x is on."""
+        if self.discrete:
+            return np.zeros_like(x)
+        values = np.full(np.broadcast(x, *arguments).shape if arguments else np.shape(x), np.nan)
+        for piece in self.pieces:
+            low, high = piece.low(x, *arguments), piece.high(x, *arguments)
+            with np.errstate(all="ignore"):
+                values = np.where((x >= low) & (x <= high), piece.energy(x, *arguments), values)
+        return values
+
+
+def _empty(item: Segment | Kink) -> bool:
+    if isinstance(item, Segment):
+        return bool(np.all(item.low == item.high))
+    return bool(np.all(item.start == item.stop))
+
+
+def bisected(function: Callable[[Array], Array], low: Array, high: Array, guess: Array) -> Array:
+    """The root of a rising function between ends that may be infinite, elementwise to rounding."""
+    finite = np.where(np.isfinite(guess), guess, 0.0)
+    width = 1.0 + np.abs(finite)
+    left, right = np.maximum(low, finite - width), np.minimum(high, finite + width)
+    left, right = np.minimum(left, high), np.maximum(right, low)
+    for _ in range(200):
+        with np.errstate(all="ignore"):
+            too_high = (function(left) > 0) & (left > low)
+            too_low = (function(right) < 0) & (right < high)
+        if not (too_high.any() or too_low.any()):
+            break
+        width = 2 * width
+        left = np.where(too_high, np.maximum(low, left - width), left)
+        right = np.where(too_low, np.minimum(high, right + width), right)
+    for _ in range(_BISECTIONS):
+        middle = (left + right) / 2
+        with np.errstate(all="ignore"):
+            below = function(middle) < 0
+        left, right = np.where(below, middle, left), np.where(below, right, middle)
+    return (left + right) / 2

@@ -1,0 +1,294 @@
+r"""One energy of one variable: a loss as a function of the prediction, a penalty as a function of one spin.
+
+An `Energy` is an expression with what solvers must know of it: where its variable may lie, the pieces on which it
+is smooth, whether each is a parabola (averages and proximal maps are then elementary) and whether it is convex (the
+replica-symmetric solution is then the only one). All of it is found from the expression.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Literal, TypeAlias
+
+import sympy as sp
+
+from iclglass.replica.sampling import everywhere, signs
+
+__all__ = ["Energy", "Piece", "Support"]
+
+Support: TypeAlias = Literal["real", "half-line", "levels", "lattice"]
+
+_KINKED = (sp.Abs, sp.Max, sp.Min, sp.Piecewise, sp.Heaviside, sp.sign)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The energy on one interval, inside which it is smooth.
+
+    Attributes
+    ----------
+    low, high
+        Ends of the interval: expressions, -oo and oo included.
+    expression
+        The energy there.
+    """
+
+    low: sp.Expr
+    high: sp.Expr
+    expression: sp.Expr
+
+
+@dataclass(frozen=True)
+class Energy:
+    """An energy of one variable.
+
+    Attributes
+    ----------
+    variable
+        The prediction `S.f`, a scaled spin `S.scaled_spin` or a diagonal spin `S.diagonal`.
+    expression
+        The energy, in the variable, the label `S.y` and strengths.
+    support
+        Where the variable may lie: "real", "half-line" (>= 0), "levels" (finitely many), or "lattice" (all integer
+        multiples of `S.spacing`).
+    levels
+        The levels in increasing order, None unless the support is "levels".
+
+    Examples
+    --------
+    >>> x, k = sp.Symbol("x", real=True), sp.Symbol("k", positive=True)
+    >>> energy = Energy(x, sp.Max(0, sp.Abs(x) - k))
+    >>> [(piece.low, piece.high, piece.expression) for piece in energy.pieces]
+    [(-oo, -k, -k - x), (-k, k, 0), (k, oo, -k + x)]
+    >>> energy.convex, energy.smooth
+    (True, False)
+    """
+
+    variable: sp.Symbol
+    expression: sp.Expr
+    support: Support = "real"
+    levels: tuple[sp.Expr, ...] | None = None
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the variable takes separate values only."""
+        return self.support in ("levels", "lattice")
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The intervals on which the energy is smooth, in increasing order; on the whole line for discrete spins.
+
+        Raises
+        ------
+        ValueError
+            Kinks cannot be located, or their order depends on the values of other symbols: fix these first (`at`).
+        """
+        low = sp.S.Zero if self.support == "half-line" else -sp.oo
+        pieces = list(_split(Piece(low, sp.oo, self.expression), self.variable))
+        return tuple(_merge(pieces))
+
+    @property
+    def kinks(self) -> tuple[sp.Expr, ...]:
+        """Where two pieces meet."""
+        return tuple(piece.low for piece in self.pieces[1:])
+
+    @property
+    def smooth(self) -> bool:
+        """Whether there is one piece only."""
+        return len(self.pieces) == 1
+
+    @cached_property
+    def quadratic(self) -> tuple[tuple[sp.Expr, sp.Expr, sp.Expr, sp.Expr, sp.Expr], ...] | None:
+        """(low, high, c0, c1, c2) of every piece c0 + c1 x + c2 x^2; None if one of them is no parabola."""
+        found = []
+        for piece in self.pieces:
+            expression = sp.expand(piece.expression)
+            coefficients = [expression.coeff(self.variable, power) for power in range(3)]
+            rest = expression - sum(c * self.variable**power for power, c in enumerate(coefficients))
+            if any(c.has(self.variable) for c in coefficients) or sp.expand(rest) != 0:
+                return None
+            found.append((piece.low, piece.high, *coefficients))
+        return tuple(found)
+
+    @cached_property
+    def convex(self) -> bool | None:
+        """Whether the energy is convex, for every value of its strengths and the label.
+
+        True is proved: second derivatives are >= 0 and slopes do not fall at kinks. False: a counterexample was found
+        at every choice of strengths tried. None: at some of them only, or none was found and there is no proof.
+        Discrete spins are never convex.
+        """
+        if self.discrete:
+            return False
+        conditions = list(self._convexity())
+        if any(jump is False for _, jump in conditions):
+            return False
+        if all(
+            _shown(expression, piece, self.variable) for expression, piece in conditions if isinstance(piece, Piece)
+        ):
+            return True
+        verdicts = [
+            everywhere(
+                [(expression, piece.low, piece.high) for expression, piece in conditions if isinstance(piece, Piece)],
+                self.variable,
+                choice,
+            )
+            for choice in range(8)
+        ]
+        return None if any(verdicts) else False
+
+    def derivatives(self, order: int = 1) -> tuple[sp.Expr, ...]:
+        """The derivative of this order on each piece."""
+        return tuple(sp.diff(piece.expression, self.variable, order) for piece in self.pieces)
+
+    def at(self, values: Mapping[sp.Symbol, sp.Expr | float]) -> "Energy":
+        """The same energy with values put in for labels or strengths."""
+        levels = None if self.levels is None else tuple(level.subs(values) for level in self.levels)
+        return replace(self, expression=self.expression.subs(values), levels=levels)
+
+    def _convexity(self) -> Iterator[tuple[sp.Expr, Piece | bool]]:
+        """Expressions that must be >= 0, each on an interval; (.., False) where the energy jumps."""
+        for piece in self.pieces:
+            yield sp.diff(piece.expression, self.variable, 2), piece
+        for left, right in pairwise(self.pieces):
+            here = {self.variable: right.low}
+            jump = (right.expression - left.expression).subs(here)
+            if sp.simplify(jump) != 0:
+                yield jump, False
+            rise = sp.diff(right.expression - left.expression, self.variable).subs(here)
+            yield rise, Piece(right.low, right.low, rise)
+
+
+def _split(piece: Piece, variable: sp.Symbol) -> Iterator[Piece]:
+    """The piece, cut at the kinks of its innermost kinked function, and so on."""
+    kinked = [
+        atom
+        for atom in piece.expression.atoms(*_KINKED)
+        if atom.has(variable) and not any(arg.has(*_KINKED) and _moves(arg, variable) for arg in atom.args)
+    ]
+    if not kinked:
+        yield piece
+        return
+    atom = min(kinked, key=sp.default_sort_key)
+    switches = _switches(atom)
+    roots = {root for switch in switches for root in _roots(switch, variable)}
+    bounds = _ordered(piece, roots)
+    for low, high in pairwise(bounds):
+        known = {switch: signs(switch, variable, low, high) for switch in switches}
+        branch = piece.expression.xreplace({atom: _branch(atom, known)})
+        yield from _split(Piece(low, high, branch), variable)
+
+
+def _moves(expression: sp.Basic, variable: sp.Symbol) -> bool:
+    return any(atom.has(variable) for atom in expression.atoms(*_KINKED))
+
+
+def _switches(atom: sp.Expr) -> list[sp.Expr]:
+    """What changes sign where the function changes its branch."""
+    if isinstance(atom, sp.Max | sp.Min):
+        first = sorted(atom.args, key=sp.default_sort_key)
+        return [a - b for k, a in enumerate(first) for b in first[k + 1 :]]
+    if isinstance(atom, sp.Piecewise):
+        relations = {
+            relation for _, condition in atom.args for relation in condition.atoms(sp.core.relational.Relational)
+        }
+        return [relation.lhs - relation.rhs for relation in sorted(relations, key=sp.default_sort_key)]
+    return [atom.args[0]]
+
+
+def _branch(atom: sp.Expr, known: Mapping[sp.Expr, int]) -> sp.Expr:
+    """The function on an interval where the signs of its switches are known."""
+    if isinstance(atom, sp.Max | sp.Min):
+        wanted = 1 if isinstance(atom, sp.Max) else -1
+        best, *others = sorted(atom.args, key=sp.default_sort_key)
+        for other in others:
+            sign = known[best - other] if best - other in known else -known[other - best]
+            if sign == -wanted:
+                best = other
+        return best
+    if isinstance(atom, sp.Piecewise):
+        for value, condition in atom.args:
+            truth = condition.xreplace(
+                {
+                    relation: sp.true if relation.func(known[relation.lhs - relation.rhs], 0) else sp.false
+                    for relation in condition.atoms(sp.core.relational.Relational)
+                }
+            )
+            if truth == sp.true:
+                return value
+        raise ValueError(f"{atom} has no value on part of the line; end it with (expression, True)")
+    argument = atom.args[0]
+    sign = known[argument]
+    if isinstance(atom, sp.Abs):
+        return sign * argument
+    return sp.Integer(sign) if isinstance(atom, sp.sign) else sp.Integer((1 + sign) // 2)
+
+
+def _roots(switch: sp.Expr, variable: sp.Symbol) -> list[sp.Expr]:
+    """Real zeros of a smooth expression."""
+    if not switch.has(variable):
+        return []
+    expanded = sp.expand(switch)
+    if expanded.is_polynomial(variable) and sp.degree(expanded, variable) == 1:
+        return [sp.cancel(-expanded.coeff(variable, 0) / expanded.coeff(variable, 1))]
+    found = sp.solveset(switch, variable, sp.S.Reals)
+    if found is sp.S.EmptySet:
+        return []
+    if isinstance(found, sp.Intersection):
+        found = next((part for part in found.args if isinstance(part, sp.FiniteSet)), found)
+    if not isinstance(found, sp.FiniteSet):
+        raise ValueError(f"the kinks of the energy, where {switch} = 0, cannot be located")
+    return list(found)
+
+
+def _ordered(piece: Piece, roots: set[sp.Expr]) -> list[sp.Expr]:
+    """The roots inside the piece in increasing order, between its ends."""
+    inside: list[sp.Expr] = []
+    for root in sorted(roots, key=sp.default_sort_key):
+        if any(sp.simplify(root - known) == 0 for known in (piece.low, piece.high, *inside)):
+            continue
+        if not _before(piece.low, root) or not _before(root, piece.high):
+            continue
+        place = sum(_before(known, root) for known in inside)
+        inside.insert(place, root)
+    return [piece.low, *inside, piece.high]
+
+
+def _before(first: sp.Expr, second: sp.Expr) -> bool:
+    if first == -sp.oo or second == sp.oo:
+        return True
+    if first == sp.oo or second == -sp.oo:
+        return False
+    return signs(second - first, None, first, second) > 0
+
+
+def _merge(pieces: list[Piece]) -> list[Piece]:
+    """Neighbours with one expression are one piece."""
+    merged = [pieces[0]]
+    for piece in pieces[1:]:
+        last = merged[-1]
+        if sp.expand(piece.expression - last.expression) == 0:
+            merged[-1] = Piece(last.low, piece.high, last.expression)
+        else:
+            merged.append(piece)
+    return merged
+
+
+def _shown(expression: sp.Expr, piece: Piece, variable: sp.Symbol) -> bool:
+    """Whether SymPy can see that the expression is >= 0 on the piece."""
+    inside = expression
+    if piece.low == piece.high:
+        inside = expression.subs(variable, piece.low)
+    elif piece.low != -sp.oo:
+        inside = expression.subs(variable, piece.low + sp.Dummy(positive=True))
+    elif piece.high != sp.oo:
+        inside = expression.subs(variable, piece.high - sp.Dummy(positive=True))
+    forms = (
+        lambda e: e,
+        sp.expand,
+        sp.factor,
+        sp.simplify,
+        lambda e: sp.factor(sp.simplify(e.rewrite(sp.exp))),
+    )
+    return any(form(inside).is_nonnegative for form in forms)
