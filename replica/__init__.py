@@ -7,6 +7,8 @@
     losses        the losses as data, and the labels they go with
     measures      where spins may lie, and penalties, as data
     model         the model as data: quenched disorder, features, loss, prior, scaling
+    model_checks  what own energies must satisfy
+    own_model     a user's own Hamiltonian
     moments       exact disorder averages at finite D and N (Wick/Isserlis contractions)
     disorder      the averages the theory uses, by name
     ansatz        replica-symmetric matrices for a symbolic number of replicas n

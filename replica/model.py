@@ -26,7 +26,7 @@ from iclglass.replica.guarded_limit import limit
 from iclglass.replica.losses import LOSSES, refusal
 from iclglass.replica.measures import MEASURES, PENALTIES
 
-__all__ = ["GaussianField", "Model", "SpinBlock", "linear_attention"]
+__all__ = ["GaussianField", "Model", "SpinBlock", "linear_attention", "written"]
 
 Entry = TypeVar("Entry")
 
@@ -194,14 +194,26 @@ class Model:
             there = self.penalty.subs(S.scaled_spin, sp.sqrt(size) * S.diagonal) / size
             return Energy(S.diagonal, sp.expand(there), support)
         # r(sqrt(D) w)/D = w^2 r(x)/x^2 at x = sqrt(D) w, on either side of 0.
-        pieces = Energy(S.scaled_spin, self.penalty, support).pieces
-        right = _growth(pieces[-1], 1)
-        left = right if support == "half-line" else _growth(pieces[0], -1)
+        left, right = self.penalty_growth
         square = S.diagonal**2
         expression = right * square
         if sp.simplify(left - right) != 0:
             expression = sp.Piecewise((left * square, S.diagonal < 0), (right * square, True))
         return Energy(S.diagonal, expression, support)
+
+    @cached_property
+    def penalty_growth(self) -> tuple[sp.Expr, sp.Expr]:
+        """lim r(s)/s^2 as s -> -oo and as s -> oo; both the latter for spins that are not negative.
+
+        Raises
+        ------
+        ValueError
+            A limit is infinite.
+        """
+        support = MEASURES[self.spins].diagonal
+        pieces = Energy(S.scaled_spin, self.penalty, support).pieces
+        right = _growth(pieces[-1], 1)
+        return (right if support == "half-line" else _growth(pieces[0], -1)), right
 
     @property
     def strengths(self) -> tuple[sp.Symbol, ...]:
@@ -223,6 +235,11 @@ class Model:
         return self.variances[S.w]
 
 
+def written(expression: sp.Expr) -> sp.Expr:
+    """The expression with a scaled spin written s, for messages."""
+    return expression.subs(S.scaled_spin, sp.Symbol("s", real=True))
+
+
 def _growth(piece: Piece, side: int) -> sp.Expr:
     """lim r(x)/x^2 as x -> side oo."""
     far = sp.Dummy("x", positive=True)
@@ -233,11 +250,11 @@ def _growth(piece: Piece, side: int) -> sp.Expr:
     tends = sp.limit(ratio, far, sp.oo)
     if tends.has(sp.oo):
         raise ValueError(
-            f"the penalty {piece.expression} grows faster than s^2: it forbids diagonal spins, of order sqrt(D), and "
+            f"the penalty {written(piece.expression)} grows faster than s^2: it forbids diagonal spins, of order sqrt(D), and "
             "the magnetization is 0 as D -> oo"
         )
     if tends.has(-sp.oo):
-        raise ValueError(f"the penalty {piece.expression} falls faster than -s^2: spins escape to infinity")
+        raise ValueError(f"the penalty {written(piece.expression)} falls faster than -s^2: spins escape to infinity")
     return limit(ratio, far, sp.oo)
 
 

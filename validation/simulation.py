@@ -23,6 +23,7 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.keywords import spelled_out
 from iclglass.numerics.memory import check_memory
+from iclglass.numerics.model_choice import refuse_unless_builtin
 from iclglass.numerics.parameters import PARAMETERS, Given, Parameters, collected
 from iclglass.numerics.running.engines import make_engine
 from iclglass.numerics.running.resuming import Program, program
@@ -81,6 +82,7 @@ class Simulation:
     def __post_init__(self) -> None:
         if not isinstance(self.parameters, Parameters):
             raise ParameterTypeError(f"parameters must be Parameters, got {type(self.parameters).__name__}")
+        refuse_unless_builtin(self.parameters, "the simulation")
         for name in PARAMETERS:
             if getattr(self.parameters, name) is None:
                 continue

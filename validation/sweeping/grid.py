@@ -17,6 +17,7 @@ from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.instance.spin_glass import DENSE_BYTES
 from iclglass.numerics.last_row import refuse_without_dimension
 from iclglass.numerics.memory import check_memory
+from iclglass.numerics.model_choice import refuse_unless_builtin
 from iclglass.numerics.parameters import PARAMETERS, Parameters
 from iclglass.numerics.sizes import counts
 from iclglass.numerics.sweep import product
@@ -74,6 +75,7 @@ def make_grid(
     """
     road = check_choice("road", road, ROAD_NAMES)
     axes, every = product(given)
+    refuse_unless_builtin(every, "a sweep of simulations")
     if every.tasks is not ISOTROPIC:
         raise ParameterError("points of a sweep have isotropic tasks: validate takes a spectrum of tasks")
     names = [name for name in (*PARAMETERS, "dimension") if getattr(every, name) is not None]
