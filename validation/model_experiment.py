@@ -32,7 +32,7 @@ from iclglass.validation.model_observables import measure_weights
 from iclglass.validation.prompts import Prompts
 from iclglass.validation.samplers.spins import Draws, sample_spins
 
-__all__ = ["MODULES", "Batch", "batches", "evaluate", "measured", "quantities_of"]
+__all__ = ["MODULES", "Batch", "batches", "estimate_memory", "evaluate", "measured", "quantities_of"]
 
 MODULES = (__name__,)
 """What the quantities of a data set of a model follow from, with all that it imports."""
@@ -106,6 +106,14 @@ def batches(parameters: Parameters, samples: int) -> list[range]:
     """
     step = SIDE_BY_SIDE if np.any(parameters.temperature > 0) else 1
     return [range(first, min(first + step, samples)) for first in range(0, samples, step)]
+
+
+def estimate_memory(parameters: Parameters, sizes: Sizes) -> int:
+    """Bytes that a batch needs: a Hessian and features of every spin, or the Hessians of all data sets."""
+    spins = sizes.dimension * (sizes.dimension + 1)
+    if np.any(parameters.temperature > 0):
+        return int(8 * SIDE_BY_SIDE * (1.5 * spins**2 + 4 * sizes.prompts * sizes.dimension))
+    return int(8 * (2 * spins**2 + 1.5 * sizes.prompts * spins))
 
 
 def evaluate(task: Batch) -> Row:
