@@ -23,15 +23,15 @@ from iclglass.numerics.running.blas import one_blas_thread
 from iclglass.validation.minimisers.composite import Composite, Smooth, curvature_of_features, descend
 from iclglass.validation.minimisers.functions import Loss, OneBodyFunctions, Penalty
 
-__all__ = ["CONVERGED", "NOT_CONVERGED", "Minimum", "minimise", "multipliers_of", "smooth_part"]
+__all__ = ["CONVERGED", "NOT_CONVERGED", "Minimum", "minimise", "multipliers_of", "smooth_part", "subgradient_at_zero"]
 
 CONVERGED, NOT_CONVERGED = "converged", "not converged"
 
-_SIGMA, _GROWTH, _STIFFEST = 1.0, 3.0, 1e4
+_SIGMA, _GROWTH, _STIFFEST = 1.0, 3.0, 100.0
 """Stiffness of the method of multipliers at first, its factor from one to the next, and the largest."""
 _INERTIA = 0.02
 """Weight of the term that holds each round near the last, at stiffness one, relative to the curvature of the spins."""
-_ROUNDS = 60
+_ROUNDS = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ def minimise(
         multiplier = np.zeros(data.prompts)
         sigma, used, residual = _SIGMA, 0, math.inf
         size = max(1.0, float(np.max(np.abs(data.label))))
-        unit = _unit(problem(smooth_part(loss, data.label)), _subgradient_at_zero(loss, data.label))
+        unit = _unit(problem(smooth_part(loss, data.label)), subgradient_at_zero(loss, data.label))
         for _ in range(_ROUNDS):
             inertia = _INERTIA / (sigma * steps)
             composite = problem(multipliers_of(loss, data.label, multiplier, sigma), near(penalty, weights, inertia))
@@ -164,7 +164,7 @@ def near(penalty: Penalty, centre: FloatArray, strength: FloatArray) -> Penalty:
     return Penalty(name=penalty.name, value=value, prox=prox)
 
 
-def _subgradient_at_zero(loss: Loss, label: FloatArray) -> FloatArray:
+def subgradient_at_zero(loss: Loss, label: FloatArray) -> FloatArray:
     """A subgradient of the loss at f = 0, from a proximal point so close to it that it stays on the same piece."""
     step = np.full_like(label, 1e-6)
     return -loss.prox(label, np.zeros_like(label), step)[0] / step
