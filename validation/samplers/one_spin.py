@@ -21,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtri, ndtri_exp
+from scipy.special import expit, log_ndtr, ndtri, ndtri_exp
 
 from iclglass.numerics.errors import ParameterError
 
@@ -91,15 +91,17 @@ class Pieces:
         self, curvature: FloatArray, field: FloatArray, temperature: float, current: FloatArray, uniform: FloatArray
     ) -> FloatArray:
         """Choose a piece by its weight, then a truncated Gaussian within it: exact."""
+        if len(self.pieces) == 1 and np.all(np.isinf(self.pieces[0, :2])):
+            (c1, c2) = self.pieces[0, 3:]
+            stiffness = curvature + 2 * c2
+            gaussian: FloatArray = (field - c1) / stiffness + np.sqrt(temperature / stiffness) * ndtri(uniform[0])
+            return gaussian
         low, high, c0, c1, c2 = (column[(...,) + (None,) * np.ndim(field)] for column in self.pieces.T)
         stiffness = curvature + 2 * c2
         if np.any(stiffness <= 0):
             raise ParameterError("a piece of the penalty bends down more than the loss bends up: use Walk")
         mean = (field - c1) / stiffness
         width = np.sqrt(temperature / stiffness)
-        if len(self.pieces) == 1 and np.all(np.isinf(self.pieces[0, :2])):
-            result: FloatArray = (mean + width * ndtri(uniform[0]))[0]
-            return result
         lower, upper = (low - mean) / width, (high - mean) / width
         flipped = lower + upper > 0  # into the lower tail, where logarithms of Phi keep their digits
         lower, upper = np.where(flipped, -upper, lower), np.where(flipped, -lower, upper)
@@ -146,9 +148,18 @@ class Levels:
         self, curvature: FloatArray, field: FloatArray, temperature: float, current: FloatArray, uniform: FloatArray
     ) -> FloatArray:
         """Exact."""
-        levels, penalties = (each[(...,) + (None,) * np.ndim(field)] for each in (self.levels, self.penalties))
-        chosen, _ = _choose((levels * (field - curvature * levels / 2) - penalties) / temperature, uniform[0])
-        return self.levels[chosen]
+        shape = (-1,) + (1,) * field.ndim
+        levels = self.levels.reshape(shape)
+        weight = field - curvature * (levels / 2)
+        weight *= levels
+        weight -= self.penalties.reshape(shape)
+        weight /= temperature
+        if self.levels.size == 2:  # the commonest, in half of the time
+            return np.where(uniform[0] < expit(weight[1] - weight[0]), self.levels[1], self.levels[0])
+        weight -= weight.max(axis=0)
+        cumulated = np.exp(weight, out=weight).cumsum(axis=0)
+        chosen = (cumulated <= uniform[0] * cumulated[-1]).sum(axis=0)
+        return self.levels[np.minimum(chosen, self.levels.size - 1)]
 
     def propose(self, current: FloatArray, step: FloatArray, uniform: FloatArray) -> FloatArray:
         """Any other level."""

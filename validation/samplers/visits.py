@@ -40,11 +40,12 @@ class SquaredErrorVisits:
             [size**1.5 * each.features.in_double().adjoint(each.label).ravel() / each.prompts for each in data]
         )
         self.constant = np.array([np.mean(each.label.astype(np.float64) ** 2) / 2 for each in data])
-        self.fields = np.empty(0)
+        self.fields = self.update = np.empty(0)
 
     def start(self, state: FloatArray) -> None:
         """J s anew."""
         self.fields = np.matmul(state, self.rows.transpose(1, 0, 2))
+        self.update = np.empty_like(self.fields)
 
     def visit(self, spin: int, law: OneSpin, state: FloatArray, uniform: FloatArray, *, adapt: bool) -> None:
         """Draw one spin given all others; uniform: (2, data sets, chains)."""
@@ -52,7 +53,8 @@ class SquaredErrorVisits:
         curvature = self.diagonal[:, spin, None]
         field = self.field[:, spin, None] - self.fields[:, :, spin] + curvature * current
         new = law.draw(curvature, field, self.temperature, current, uniform)
-        self.fields += (new - current)[:, :, None] * self.rows[spin, :, None, :]
+        np.multiply((new - current)[:, :, None], self.rows[spin, :, None, :], out=self.update)
+        self.fields += self.update
         state[:, :, spin] = new
 
     def loss(self, state: FloatArray) -> FloatArray:
