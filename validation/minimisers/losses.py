@@ -1,10 +1,10 @@
 """Losses by name: value, slope, curvature, proximal point.
 
-    squared_error   (y - f)^2/2
-    absolute_error  |y - f|
-    huber           (y - f)^2/2 within the threshold d, d |y - f| - d^2/2 beyond
-    log_loss        log(1 + exp(-y f)),   y = +-1
-    hinge           max(0, 1 - y f),      y = +-1
+squared_error   (y - f)^2/2
+absolute_error  |y - f|
+huber           (y - f)^2/2 within the threshold d, d |y - f| - d^2/2 beyond
+log_loss        log(1 + exp(-y f)),   y = +-1
+hinge           max(0, 1 - y f),      y = +-1
 """
 
 from __future__ import annotations
@@ -107,9 +107,7 @@ def _absolute_prox(y: FloatArray, centre: FloatArray, step: FloatArray) -> tuple
     return np.where(outside, centre - step * np.sign(distance), y), outside.astype(np.float64)
 
 
-ABSOLUTE_ERROR = Loss(
-    name="absolute_error", value=lambda y, f: np.abs(f - y), prox=_absolute_prox, translation=True
-)
+ABSOLUTE_ERROR = Loss(name="absolute_error", value=lambda y, f: np.abs(f - y), prox=_absolute_prox, translation=True)
 
 
 def _hinge_prox(y: FloatArray, centre: FloatArray, step: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -71,7 +71,8 @@ def minimise_nuclear(
         return singular_threshold(point, nuclear0 * float(step.flat[0])), step
 
     def norm(weights: FloatArray) -> FloatArray:
-        return nuclear0 * np.linalg.svd(weights, compute_uv=False)
+        values = np.linalg.svd(weights, compute_uv=False)
+        return np.asarray(nuclear0 * values, dtype=np.float64)
 
     with one_blas_thread():
         steps = np.full(shape, 1 / curvature_of_features(data, np.ones(shape)))
