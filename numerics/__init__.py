@@ -13,6 +13,7 @@
     keywords         how functions take them: signatures, DataArrays by name
     codegen          the only lambdify; writes generated_numpy and generated_mpmath
     fixed_point      damped iteration and bracketed roots: knows no physics
+    matrix_denoiser  the spins' side of the nuclear norm
     pool             finite pools of tasks
     storage, archive datasets to and from netCDF, atomically, with provenance; arrays from .npz files
     solution         what the theory returns over a grid, by name

@@ -22,11 +22,13 @@ from iclglass.replica import symbols as S
 from iclglass.replica.closed_form import ClosedForm
 from iclglass.replica.derivation import Derivation, derive
 from iclglass.replica.guarded_limit import limit
+from iclglass.replica.theories.matrix import singular_value_law
 from iclglass.replica.thermodynamics import thermodynamics
 
 __all__ = ["BACKENDS", "GeneratedFunction", "compile_function", "functions", "module_source"]
 
 PARAMETERS = (S.tau, S.alpha, S.alpha_test, S.rho, S.lam, S.T)
+_LAW_OUTPUTS = ("singular_value", "slope", "overlap", "divergence", "density")
 ORDER_PARAMETERS = (S.chi, S.m, S.q, *PARAMETERS)
 
 
@@ -63,7 +65,7 @@ class GeneratedFunction:
 
 def functions(derivation: Derivation) -> tuple[GeneratedFunction, ...]:
     """What the numerics needs of the derivation."""
-    form, moments = derivation.closed_form, derivation.moments
+    form, moments, law = derivation.closed_form, derivation.moments, singular_value_law()
     table: tuple[tuple[Any, ...], ...] = (  # name, arguments, outputs, definitions, text
         ("closed_form", PARAMETERS, form.outputs, form.definitions, "What exists at every ridge and temperature."),
         (
@@ -96,6 +98,20 @@ def functions(derivation: Derivation) -> tuple[GeneratedFunction, ...]:
             tuple((name, getattr(moments, name)) for name in ("label", "signal", "block", "last_row")),
             None,
             "Second moments of one prompt at finite D and N.",
+        ),
+        (
+            "singular_value_edges",
+            (S.signal_ratio,),
+            tuple((name, getattr(law, name)) for name in ("low", "high")),
+            None,
+            "Edges of the law of singular values, in its parameter eta.",
+        ),
+        (
+            "singular_value_law",
+            (S.law_node, S.law_high, S.signal_ratio),
+            tuple((name, getattr(law, name)) for name in _LAW_OUTPUTS),
+            None,
+            "Law of the singular values along eta.",
         ),
     )
     return tuple(GeneratedFunction(*row) for row in table)

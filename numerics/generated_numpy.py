@@ -17,6 +17,8 @@ OUTPUTS = {
     'observables': ('q_self', 'e_icl', 'e_icl_gibbs', 'e_idg', 'e_train', 'contrast', 'energy', 'free_energy', 'entropy', 'replicon'),
     'gradients': ('tau', 'alpha', 'alpha_test', 'rho', 'lam'),
     'feature_moments': ('label', 'signal', 'block', 'last_row'),
+    'singular_value_edges': ('low', 'high'),
+    'singular_value_law': ('singular_value', 'slope', 'overlap', 'divergence', 'density'),
 }
 
 
@@ -204,3 +206,22 @@ def feature_moments(D: Any, N: Any, norm: Any, rho: Any) -> tuple[Any, ...]:
     x0 = D*rho
     x1 = N/norm**2
     return (rho + 1, N/norm, x1*(D + N + x0 + 1), x1*(N + 2)*(D*rho**2 + D + 2*x0 + 2)/D,)
+
+
+def singular_value_edges(gamma_s: Any) -> tuple[Any, ...]:
+    """Edges of the law of singular values, in its parameter eta. Returns OUTPUTS["singular_value_edges"], in that order."""
+    x0 = gamma_s**2
+    x1 = numpy.sqrt(2 + 4/(numpy.sqrt(8*x0 + 1) + 1))
+    return (2*numpy.sqrt((1/2)*x0 + (1/2)*abs(x0 - 1) - 1/2)/(gamma_s*x1), x1,)
+
+
+def singular_value_law(eta: Any, eta_high: Any, gamma_s: Any) -> tuple[Any, ...]:
+    """Law of the singular values along eta. Returns OUTPUTS["singular_value_law"], in that order."""
+    x0 = gamma_s**2
+    x1 = -x0
+    x2 = eta**2
+    x3 = x0*x2
+    x4 = x3 + 1
+    x5 = eta/numpy.sqrt(x4)
+    x6 = eta_high**2
+    return (x5*(x1 + x4), (2*eta**4*gamma_s**4 + x1 + 3*x3 + 1)/x4**(3/2), gamma_s*x5, x5*(-2*x0 + x4), numpy.sqrt(abs((x2 - x6)*(x3 - (4*x0 - 4)/x6)))/numpy.pi,)

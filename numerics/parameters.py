@@ -119,13 +119,21 @@ def whole_dimensions(dimension: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
+class NotGiven(float):
+    """The default of a parameter that has another one beside some values of others."""
+
+    __slots__ = ()
+
+
+_RIDGE = NotGiven(0.1)
+
 class Flow(TypedDict, total=False):
     """The fields of `Parameters` that gradient flow and message passing know, as keywords; arrays that broadcast."""
 
     task_diversity: ArrayLike
     context_length: ArrayLike
     label_noise: ArrayLike
-    ridge: ArrayLike | None
+    ridge: ArrayLike
     test_context_length: ArrayLike | None
 
 
@@ -169,9 +177,9 @@ class Parameters:
         kappa = K/D > 0, tasks in the pool that prompts draw from; inf: every prompt has its own.
     label_noise : array_like
         rho >= 0.
-    ridge : array_like, optional
+    ridge : array_like
         lam = D lambda0 >= 0; 0 is the ridgeless limit, exact on both sides of tau = 1. It acts on every real spin, also
-        on the diagonal beside discrete ones. None: 0.1, but 0 where l1 or nuclear is above 0 or a model without it.
+        on the diagonal beside discrete ones. Not given it is 0 where l1 or nuclear is above 0, or a model has none.
     temperature : array_like
         T = D^2/beta >= 0; 0 is the ground state.
     test_context_length : array_like, optional
@@ -222,7 +230,7 @@ class Parameters:
     context_length: NDArray[np.float64]
     distinct_tasks: NDArray[np.float64] = math.inf  # type: ignore[assignment]
     label_noise: NDArray[np.float64] = 0.0  # type: ignore[assignment]
-    ridge: NDArray[np.float64] = None  # type: ignore[assignment]
+    ridge: NDArray[np.float64] = _RIDGE  # type: ignore[assignment]
     temperature: NDArray[np.float64] = 0.0  # type: ignore[assignment]
     test_context_length: NDArray[np.float64] | None = None
     tasks: TaskSpectrum = ISOTROPIC
@@ -262,7 +270,7 @@ class Parameters:
         arrays = {name: _strength(name, getattr(self, name)) for name in STRENGTHS}
         given = {name: getattr(self, name) for name in PARAMETERS}
         ridge: object = self.ridge
-        if ridge is None:
+        if isinstance(ridge, NotGiven):
             object.__setattr__(self, "_ridge_given", False)
             given["ridge"] = self._default_ridge(arrays)
         if self.test_context_length is None:
@@ -281,13 +289,12 @@ class Parameters:
     def fields(self) -> dict[str, Any]:
         """What the constructor was given, by name."""
         found = {name: self._given.get(name, getattr(self, name)) for name in Given.__annotations__}
-        return found if self._ridge_given else found | {"ridge": None}
+        return found if self._ridge_given else found | {"ridge": _RIDGE}
 
     def _default_ridge(self, strengths: Mapping[str, NDArray[np.float64]]) -> float:
         has_none = self.model is not None and "lam" not in {symbol.name for symbol in self.model.strengths}
-        if has_none or strengths["l1"].any() or strengths["nuclear"].any():
-            return 0.0
-        return float(PARAMETERS["ridge"].default or 0)
+        others = has_none or strengths["l1"].any() or strengths["nuclear"].any()
+        return 0.0 if others else float(_RIDGE)
 
     @property
     def chosen(self) -> dict[str, Any]:

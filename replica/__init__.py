@@ -21,6 +21,7 @@
     stability     the replicon
     cavity        the same equations by leaving one prompt and one spin out
     pool          finite pools of tasks, the spectrum kept abstract
+    theories      theories beside that of independent spins: factorised weights
     derivation    the stages in order
     render        text, LaTeX and the generated pages of notes/
 

@@ -60,7 +60,7 @@ class Loss:
 def translation(expression: sp.Expr) -> bool:
     """Whether a loss is a function of f - y alone."""
     shift = sp.Dummy("shift", real=True)
-    return _equal(expression.subs({S.y: 0, S.f: shift}), expression.subs(S.f, S.y + shift))
+    return _equal(expression, expression.subs({S.y: S.y + shift, S.f: S.f + shift}, simultaneous=True))
 
 
 def margin(expression: sp.Expr) -> bool:

@@ -4,17 +4,16 @@ Text is never evaluated: energies are SymPy expressions or Python functions that
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-import mpmath
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from iclglass.replica import symbols as S
 from iclglass.replica.energies import Energy
 from iclglass.replica.model import written
-from iclglass.replica.sampling import numbers, valued
+from iclglass.replica.sampling import numbers, real_value
 
 __all__ = ["STRENGTHS", "bounded_below", "confined", "declared", "expression_of", "real_valued"]
 
@@ -23,7 +22,7 @@ STRENGTHS: tuple[sp.Symbol, ...] = (S.lam, S.l1, S.huber_threshold)
 
 _CHOICES = 6
 """Choices of strengths and labels at which energies are looked at."""
-_FAR = tuple(mpmath.mpf(10) ** power for power in (2, 3, 4, 5))
+_FAR = tuple(sp.Float(10) ** power for power in (2, 3, 4, 5))
 """Where a fall without end is told from one that ends."""
 
 
@@ -66,14 +65,15 @@ def _called(given: Callable[..., object], arguments: Sequence[sp.Symbol], what: 
         except TypeError as error:
             raise TypeError(f"{what} must take the arguments ({letters}); it takes {signature}") from error
     remedy = (
-        "use sympy functions (sympy.log, sympy.Abs, sympy.Max, sympy.Piecewise for cases), not those of math or numpy, no "
-        "float(...) and no 'if'"
+        "use sympy functions (sympy.log, sympy.Abs, sympy.Max, sympy.Piecewise for cases), not those of math or numpy, "
+        "no float(...) and no 'if'"
     )
     try:
         value = given(*arguments)
     except Exception as error:
+        raised = f"{type(error).__name__}: {error}"
         raise TypeError(
-            f"{what} is not symbolic: called with symbols ({letters}) it fails with {type(error).__name__}: {error}; {remedy}"
+            f"{what} is not symbolic: called with symbols ({letters}) it raises {raised}; {remedy}"
         ) from error
     if isinstance(value, sp.Expr):
         return value
@@ -92,11 +92,12 @@ def declared(expression: sp.Expr, arguments: Sequence[sp.Symbol], what: str) -> 
     """
     unknown = sorted(expression.free_symbols - {*arguments, *STRENGTHS}, key=str)
     if unknown:
-        same = [str(symbol) for symbol in unknown if str(symbol) in {str(known) for known in (*arguments, *STRENGTHS)}]
-        hint = f" ({', '.join(same)}: of the same name, but without the assumptions of the model's own)" if same else ""
+        own = list(map(str, (*arguments, *STRENGTHS)))
+        same = ", ".join(str(symbol) for symbol in unknown if str(symbol) in own)
+        hint = f" ({same}: of the same name, but without the assumptions of the model's own)" if same else ""
         raise ValueError(
-            f"{what} {written(expression)} holds {', '.join(map(str, unknown))}, which the model does not declare{hint}: put numbers "
-            f"in, or use the symbols of iclglass.replica.symbols: {', '.join(map(str, (*arguments, *STRENGTHS)))}"
+            f"{what} {written(expression)} holds {', '.join(map(str, unknown))}, which the model does not declare"
+            f"{hint}: put numbers in, or use the symbols of iclglass.replica.symbols: {', '.join(own)}"
         )
     undefined = sorted(expression.atoms(AppliedUndef), key=str)
     if undefined:
@@ -108,7 +109,7 @@ def declared(expression: sp.Expr, arguments: Sequence[sp.Symbol], what: str) -> 
             )
 
 
-def real_valued(energy: Energy, what: str, labels: Sequence[float] | None = None) -> None:
+def real_valued(energy: Energy, what: str, labels: Sequence[int] | None = None) -> None:
     """Check that an energy is a finite real number at points of its whole support.
 
     Raises
@@ -116,16 +117,15 @@ def real_valued(energy: Energy, what: str, labels: Sequence[float] | None = None
     ValueError
         It is complex, infinite or not a number somewhere.
     """
-    for function, values in _choices(energy, labels):
+    for expression, values in _choices(energy, labels):
         for point in _points(energy, values):
-            value = _value(function, point)
-            if value is None:
-                place = ", ".join(f"{symbol} = {sp.N(number, 6)}" for symbol, number in values.items())
-                where = f"{written(energy.variable)} = {mpmath.nstr(point, 6)}" + (f", {place}" if place else "")
+            if real_value(expression, energy.variable, point) is None:
+                place = {written(energy.variable): point, **values}
+                where = ", ".join(f"{symbol} = {sp.N(number, 6)}" for symbol, number in place.items())
                 raise ValueError(f"{what} {written(energy.expression)} is not a finite real number at {where}")
 
 
-def bounded_below(energy: Energy, what: str, labels: Sequence[float] | None = None) -> None:
+def bounded_below(energy: Energy, what: str, labels: Sequence[int] | None = None) -> None:
     """Check that an energy does not fall without end as its variable goes to +-oo.
 
     Raises
@@ -134,13 +134,13 @@ def bounded_below(energy: Energy, what: str, labels: Sequence[float] | None = No
         It does.
     """
     sides = (1,) if energy.support == "half-line" else (-1, 1)
-    for function, _ in _choices(energy, labels):
+    for expression, _ in _choices(energy, labels):
         for side in sides:
-            far = [_value(function, side * point) for point in _FAR]
+            far = [real_value(expression, energy.variable, side * point) for point in _FAR]
             if _falls(far):
                 raise ValueError(
-                    f"{what} {written(energy.expression)} is not bounded below: it falls without end as {written(energy.variable)} -> "
-                    f"{'' if side > 0 else '-'}oo, so there is no ground state"
+                    f"{what} {written(energy.expression)} is not bounded below: it falls without end as "
+                    f"{written(energy.variable)} -> {'' if side > 0 else '-'}oo, so there is no ground state"
                 )
 
 
@@ -166,42 +166,32 @@ def confined(growth: Iterable[sp.Expr], penalty: sp.Expr) -> None:
         symbols = coefficient.free_symbols
         if all(coefficient.subs(numbers(symbols, choice)) < 0 for choice in range(_CHOICES)):
             raise ValueError(
-                f"the penalty {written(penalty)} is not bounded below: it falls as ({coefficient}) s^2, so the partition function of "
-                "one spin is infinite wherever prompts pull less than that. A penalty must not fall, for large |s|, or "
-                "fall more slowly than -s^2"
+                f"the penalty {written(penalty)} is not bounded below: it falls as ({coefficient}) s^2, so the "
+                "partition function of one spin is infinite wherever prompts pull less than that. A penalty must not "
+                "fall, for large |s|, or fall more slowly than -s^2"
             )
 
 
-def _choices(
-    energy: Energy, labels: Sequence[float] | None
-) -> Iterable[tuple[Callable[[mpmath.mpf], mpmath.mpf], Mapping[sp.Basic, sp.Expr]]]:
-    """The energy as a function of its variable, at several choices of all else."""
+def _choices(energy: Energy, labels: Sequence[int] | None) -> Iterator[tuple[sp.Expr, Mapping[sp.Basic, sp.Expr]]]:
+    """The energy as an expression of its variable alone, at several choices of all else."""
     symbols = energy.expression.free_symbols - {energy.variable}
     for choice in range(_CHOICES if symbols else 1):
         values = numbers(symbols, choice)
         if labels is not None and S.y in values:
             values[S.y] = sp.Integer(labels[choice % len(labels)])
-        yield valued(energy.expression.subs(values), energy.variable), values
+        yield energy.expression.subs(values), values
 
 
-def _points(energy: Energy, values: Mapping[sp.Basic, sp.Expr]) -> list[mpmath.mpf]:
-    sizes = [mpmath.mpf(10) ** power for power in range(-3, 4)]
-    middle = [mpmath.mpf(0)] + [mpmath.mpf(values[S.y].p) / values[S.y].q for _ in (0,) if S.y in values]
+def _points(energy: Energy, values: Mapping[sp.Basic, sp.Expr]) -> list[sp.Expr]:
+    sizes = [sp.Integer(10) ** power for power in range(-3, 4)]
     if energy.support == "half-line":
-        return [mpmath.mpf(0), *sizes]
-    return [-size for size in reversed(sizes)] + middle + sizes
+        return [sp.S.Zero, *sizes]
+    # Where residuals are 0.
+    label = [values[S.y]] if S.y in values else []
+    return [*(-size for size in reversed(sizes)), sp.S.Zero, *label, *sizes]
 
 
-def _value(function: Callable[[mpmath.mpf], mpmath.mpf], point: mpmath.mpf) -> mpmath.mpf | None:
-    try:
-        value = mpmath.mpmathify(function(point))
-    except (ArithmeticError, ValueError, TypeError, NameError):
-        return None
-    return mpmath.re(value) if mpmath.isfinite(value) and mpmath.im(value) == 0 else None
-
-
-def _falls(far: Sequence[mpmath.mpf | None]) -> bool:
+def _falls(far: Sequence[sp.Expr | None]) -> bool:
     """Whether values at growing distances fall by steps that do not shrink: a logarithm's are all equal."""
-    known = [value for value in far if value is not None]
-    steps = [after - before for before, after in pairwise(known)]
+    steps = [after - before for before, after in pairwise(value for value in far if value is not None)]
     return len(steps) > 1 and all(step < 0 for step in steps) and abs(steps[-1]) > abs(steps[0]) / 2

@@ -210,5 +210,21 @@ diagonal_free = _symbol(
 )
 diagonal_penalty = _symbol("diagonal_penalty", "r_d", "penalty of one diagonal spin", "real", _GENERAL)
 
+_FACTORISED = "Factorised weights"
+signal_ratio = _symbol(
+    "gamma_s",
+    r"\gamma_s",
+    "signal over noise of the field on the weights as a matrix, M/sqrt(Q)",
+    "> 0",
+    _FACTORISED,
+    positive=True,
+)
+singular_value = _symbol(
+    "x_s", "x_s", "singular value of the field, in units of its noise sqrt(Q)", "> 0", _FACTORISED, positive=True
+)
+shifted = _symbol("w_s", "w_s", "singular value less its self-energy, complex on the support", "complex", _FACTORISED)
+law_node = _symbol("eta", r"\eta", "parameter along the law of singular values", "> 0", _FACTORISED, positive=True)
+law_high = _symbol("eta_high", r"\eta_+", "its value at the largest singular value", "> 0", _FACTORISED, positive=True)
+
 NOTATION: tuple[Notation, ...] = tuple(_table)
 LATEX: dict[sp.Basic, str] = {entry.symbol: entry.latex for entry in NOTATION}

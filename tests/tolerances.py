@@ -45,6 +45,12 @@ THIRTY_DIGITS = 1e-25
 # Gauss quadrature of a smooth Gaussian average in double precision.
 QUADRATURE = 1e-12
 
+# --- any spins, any loss ---------------------------------------------------------------------------------------
+# Goal T8: fields and answers of the compiled System against brute force with panels of a tenth of a width.
+BRUTE_FORCE = 1e-9
+# Goal T8: slopes of the brute-force functional by differences of fourth order with step 2e-3.
+STATIONARY = 1e-7
+
 # --- statistics ------------------------------------------------------------------------------------------------
 # |z| of one normal comparison: false alarm 6.8e-6 each, 4e-4 for the sixty of the Monte Carlo tests together.
 Z_SCORE = 4.5

@@ -152,6 +152,8 @@ def swept(**waived: str) -> tuple[click.Option, ...]:
 def theory(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Return the options that are parameters of the theory, by the names of its Python functions, and `names`.
 
+    A ridge that was not typed is left out.
+
     Raises
     ------
     ParameterError
@@ -162,7 +164,9 @@ def theory(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
     if values["dimension"] is None and given("norm"):
         raise ParameterError("--norm has no meaning at D -> infinity: give --dimension, or leave it out")
     layer = ("dimension", "norm", "last_feature", "last_row")
-    return {name: values[name] for name in (*PARAMETERS, *layer, *WORDS, *STRENGTHS, *names)}
+    found = {name: values[name] for name in (*PARAMETERS, *layer, *WORDS, *STRENGTHS, *names)}
+    # Its default depends on the model.
+    return found if found["ridge"] is not None else {name: found[name] for name in found if name != "ridge"}
 
 
 def some(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def solve(**values: Any) -> int:
 
     layer = LastRow(values["last_feature"], values["last_row"])
     law = theory(values)
-    given = {name: law[name] for name in (*PARAMETERS, *STRENGTHS)}
+    given = {name: law[name] for name in (*PARAMETERS, *STRENGTHS) if name in law}
     typed = {option.name: option.opts[-1] for option in solve.params}
     read = _fraction if values["digits"] is not None else number
     floats = {name: None if text is None else read(typed[name], text) for name, text in given.items()}
@@ -43,7 +43,7 @@ def solve(**values: Any) -> int:
             raise ParameterError("--digits goes without --dimension: the finite-size theory has double precision")
         refuse_without_dimension(layer)
         refuse_unless_builtin(Parameters.of({"task_diversity": 1, "context_length": 1, **model}), "--digits")
-        given["ridge"] = "0.1" if given["ridge"] is None else given["ridge"]
+        given.setdefault("ridge", "0.1")
         exact = {name: given[name] for name in PARAMETERS if name != "distinct_tasks"}
         precise = solve_digits(digits=values["digits"], **exact)
         results: dict[str, Any] = {name: precise.values[name] for name in OBSERVABLES}

@@ -40,6 +40,7 @@ def arguments_of(function, point):
     values["z"] = values["m"] * (1 + (1 + values["rho"]) / values["alpha"])
     values |= {"D": 7.0, "N": 11.0, "norm": 12.0}
     values |= {"E_0": 0.3, "chi_icl": 1.7, "V_T": -2.4, "n_s": 1.2}
+    values |= {"eta": 1.4, "eta_high": 1.8, "gamma_s": 0.6}
     return [values[str(symbol)] for symbol in function.arguments]
 
 

@@ -153,7 +153,7 @@ def test_what_is_no_axis_is_refused_by_name():
         ({"task_diversity": [1.0, 0.0]}, ParameterError, r"task_diversity = 0\.0 must be finite and > 0"),
         ({"ridge": [[1], [2, 3]]}, ParameterTypeError, "ridge must be a number or a rectangular array"),
         ({"task_diversity": None}, ParameterTypeError, "task_diversity is required"),
-        ({"label_noise": None}, ParameterTypeError, "label_noise must be a real number"),
+        ({"ridge": None}, ParameterTypeError, "ridge must be a real number"),
     ):
         with pytest.raises(error, match=message):
             sweep(**{"task_diversity": 1.0, "context_length": 1.0, **changes})
