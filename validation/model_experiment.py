@@ -157,9 +157,7 @@ def _minimum(parameters: Parameters, data: Prompts) -> Minimum:
     if np.any(parameters.nuclear):
         from iclglass.validation.minimisers.nuclear import minimise_nuclear
 
-        return minimise_nuclear(
-            data, loss_of(parameters), nuclear=float(parameters.nuclear), ridge=float(parameters.ridge)
-        )
+        return minimise_nuclear(data, loss_of(parameters), float(parameters.nuclear) / data.dimension)
     return minimise(data, minimised(parameters, data.dimension))
 
 

@@ -47,6 +47,8 @@ def refuse_unsimulated(parameters: Parameters) -> None:
     Raises ParameterError: the ground state of discrete spins, or of a loss or penalty that is not convex.
     """
     choice = chosen(parameters)
+    if np.any(parameters.nuclear) and np.any(parameters.ridge):
+        raise ParameterError("data sets with nuclear and ridge together are not simulated: set one of them to 0")
     if np.any(parameters.temperature > 0):
         return
     model = choice.model
