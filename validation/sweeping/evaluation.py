@@ -140,8 +140,8 @@ def _theory_beside(point: Point) -> dict[str, float]:
     """The theory at the same sizes, whatever became of what was drawn; nothing where there is none."""
     try:
         if point.model:
-            solution = _model_theory(point)
-            return {f"{name}_theory": float(getattr(solution, name)) for name in point.quantities}
+            theory = _model_theory(point)
+            return {f"{name}_theory": float(getattr(theory, name)) for name in point.quantities}
         solution = _solve(point)
     except (ParameterError, ArithmeticError, MemoryError):
         return {}

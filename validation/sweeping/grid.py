@@ -118,10 +118,8 @@ def _of_model(road: str, every: Parameters) -> dict[str, Any]:
         names = quantities_of(here)
     else:
         refuse_unless_builtin(every, f"road {road!r}")
-    return {
-        "model": [(name, value) for name, value in every.chosen.items() if name not in STRENGTHS],
-        "quantities": names,
-    }
+    words = [(name, value) for name, value in every.chosen.items() if name not in STRENGTHS]
+    return {"model": words, "quantities": names}
 
 
 def _settings(
@@ -206,12 +204,11 @@ def _points(choices: Mapping[str, Sequence[float]], shared: Mapping[str, Any]) -
         found = {name: int(values[row]) for name, values in counted.items() if values[row] < math.inf}
         here = {name: float(column[row]) for name, column in columns.items()}
         size = None if sizes is None else int(sizes[row])
+        own = dict(shared)
         if "model" in shared:
             strengths = [(name, here.pop(name)) for name in STRENGTHS if name in here]
-            own = {"model": (*shared["model"], *strengths)}
-        else:
-            own = {}
-        yield Point(**(parameters | here), dimension=size, **(whole | found), **(shared | own))
+            own["model"] = (*shared["model"], *strengths)
+        yield Point(**(parameters | here), dimension=size, **(whole | found), **own)
 
 
 def _refuse_large(point: Point) -> None:
