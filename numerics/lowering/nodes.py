@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from iclglass.numerics.lowering.one_body import Kink, OneBody, Segment
 from iclglass.numerics.lowering.thermal import Moments, moments
 
-__all__ = ["Nodes", "averaging_nodes"]
+__all__ = ["Nodes", "averaging_nodes", "jumping"]
 
 Array = NDArray[np.float64]
 
@@ -109,6 +109,21 @@ def averaging_nodes(
             density = density * tilt(found.z)
         weight = np.where(found.weight == 0, 0.0, found.weight * density) * (2.0 if half else 1.0)
     return Nodes(**{**found.__dict__, "weight": weight})
+
+
+def jumping(nodes: Nodes) -> NDArray[np.bool_]:
+    """Whether x jumps at T = 0, per point: x changes where its field does not, beyond what its slope explains."""
+    order = np.argsort(np.where(nodes.weight > 0, nodes.B, np.inf), axis=1)
+    B, x, weight, slope = (np.take_along_axis(each, order, axis=1) for each in (nodes.B, nodes.x, nodes.weight, nodes.response))
+    mirrored = np.all(B[:, :1] > 0) and np.all(np.isfinite(B[:, :1]))
+    if mirrored:  # half of an odd answer: it goes through 0
+        B, x, weight, slope = (np.concatenate([sign * each[:, :1], each], axis=1)
+                               for sign, each in ((-1, B), (-1, x), (1, weight), (1, slope)))  # fmt: skip
+    step, wide = np.diff(x, axis=1), np.diff(B, axis=1)
+    steepest = np.maximum(slope[:, 1:], slope[:, :-1])
+    seen = (weight[:, 1:] > 0) & (weight[:, :-1] > 0)
+    with np.errstate(all="ignore"):
+        return np.any(seen & (step > 3 * steepest * wide + 1e-9 * np.abs(x[:, 1:])), axis=1)
 
 
 def _tilt_of(tilt: Callable[[Array], Array], row: int, rows: int) -> Callable[[Array], Array]:
