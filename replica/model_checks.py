@@ -160,8 +160,8 @@ def confined(penalty: Energy) -> None:
         if all(coefficient.subs(numbers(symbols, choice)) < 0 for choice in range(_CHOICES)):
             raise ValueError(
                 f"the penalty {written(penalty.expression)} is not bounded below: it falls as ({coefficient}) s^2, "
-                "so the partition function of one spin is infinite wherever prompts pull less than that. A penalty must not "
-                "fall, for large |s|, or fall more slowly than -s^2"
+                "so the partition function of one spin is infinite wherever prompts pull less than that. A penalty "
+                "must not fall, for large |s|, or fall more slowly than -s^2"
             )
 
 
