@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 _REACH = 8.5
 """Standard deviations that are integrated over: what is beyond weighs 2e-17."""
 _FULL, _PANEL, _BENT = 40, 26, 10
-"""Nodes on a straight panel over the whole law, over half of it or less, and on each panel of a bent segment."""
+"""Nodes on a straight panel over what may be the whole law, over half of it, and on each panel of a bent segment."""
 _BENDS = 12
 """Panels of a bent segment."""
 _GRADED = 14
@@ -102,7 +102,7 @@ def averaging_nodes(
             found = _cold(body, A, mean, deviation, strengths, items, edges, fineness, half)
         else:
             found = _warm(body, A, mean, deviation, temperature, strengths, items, (lowest, highest), edges, fineness)
-        density = np.exp(-found.z**2 / 2) / np.sqrt(2 * np.pi)
+        density = np.exp(-(found.z**2) / 2) / np.sqrt(2 * np.pi)
         if tilt is not None:
             density = density * tilt(found.z)
         weight = np.where(found.weight == 0, 0.0, found.weight * density) * (2.0 if half else 1.0)
@@ -118,7 +118,9 @@ def _stacked(rows: list[Nodes]) -> Nodes:
     """Nodes of single points as those of all, padded with nodes of weight 0."""
     longest = max(row.z.shape[1] for row in rows)
     names = Nodes.__annotations__
-    padded = {name: [np.pad(getattr(row, name), ((0, 0), (0, longest - row.z.shape[1]))) for row in rows] for name in names}
+    padded = {
+        name: [np.pad(getattr(row, name), ((0, 0), (0, longest - row.z.shape[1]))) for row in rows] for name in names
+    }
     return Nodes(**{name: np.concatenate(each) for name, each in padded.items()})
 
 
@@ -140,7 +142,7 @@ def _cold(
         if isinstance(item, Kink):
             stops = _sorted([item.start, *(np.clip(field, item.start, item.stop) for field in fields), item.stop])
             for start, stop in zip(stops, stops[1:], strict=False):
-                B, dB = _between(start, stop, round(fineness * (_PANEL if half or len(items) > 1 else _FULL)))
+                B, dB = _between(start, stop, round(fineness * (_PANEL if half else _FULL)))
                 x = np.broadcast_to(item.at[:, None], B.shape)
                 energy = np.broadcast_to(body.value(item.at[:, None], arguments), B.shape)
                 parts.append((B, dB, x, np.zeros_like(B), column * x - B, energy, 1.0 * (x != 0)))
@@ -151,7 +153,7 @@ def _cold(
         stops = _sorted([item.low, *inner, item.high])
         for start, stop in zip(stops, stops[1:], strict=False):
             panels = 1 if piece.linear else max(4, -(-_BENDS // (len(stops) - 1)))
-            count = round(fineness * (_BENT if not piece.linear else _PANEL if half or len(items) > 1 else _FULL))
+            count = round(fineness * (_BENT if not piece.linear else _PANEL if half else _FULL))
             for number in range(panels):
                 ends = (start + (stop - start) * share / panels for share in (number, number + 1))
                 x, dx = _between(*ends, count)
@@ -191,8 +193,11 @@ def _warm(
         if previous is not None and body.discrete:
             # A jump is rounded over a width of T over its size.
             _grade(stops, (item.start - mean) / deviation, temperature / (start - previous) / deviation)
+        width = np.sqrt(temperature * A) / deviation
+        if isinstance(item, Segment) and previous is not None and not body.discrete:
+            # Pieces that meet without a kink still bend there.
+            _grade(stops, (body.field(item.piece, item.low, A, arguments) - mean) / deviation, width)
         if isinstance(item, Kink) and not body.discrete:
-            width = np.sqrt(temperature * A) / deviation
             for field in (item.start, item.stop):
                 _grade(stops, (field - mean) / deviation, width)
         if isinstance(item, Segment) and not body.pieces[item.piece].linear:
