@@ -1,6 +1,7 @@
 """Replica and cavity theory of in-context learning in linear attention: derive, solve, map, check.
 
     derive          the chain from Hamiltonian to saddle-point equations (SymPy)
+    Model           a Hamiltonian of one's own: a loss and a penalty as SymPy expressions
     Parameters      their parameters as one object, checked once
     solve           the saddle point and all observables over arrays of parameters
     solve_digits    one point at any number of digits

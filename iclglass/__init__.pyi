@@ -44,6 +44,7 @@ from .numerics.sweep import sweep as sweep
 from .numerics.task_spectrum import TaskSpectrum as TaskSpectrum
 from .replica.derivation import Derivation as Derivation
 from .replica.derivation import derive as derive
+from .replica.own_model import Model as Model
 from .validation.agreement import Agreement as Agreement
 from .validation.crosscheck import validate as validate
 from .validation.prompt_blocks import PromptBlocks as PromptBlocks

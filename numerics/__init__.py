@@ -8,7 +8,8 @@
     last_row         which last feature and how many rows of weights at finite D
     sizes            P, N, K, lam and T at one dimension, and back: the only place of these formulas
     task_spectrum    covariance spectra of tasks
-    parameters       Parameters, checked once; the table of names, ranges, defaults
+    parameter_table  names, ranges and defaults of all parameters; the words that choose a model
+    parameters       Parameters, checked once
     keywords         how functions take them: signatures, DataArrays by name
     codegen          the only lambdify; writes generated_numpy and generated_mpmath
     fixed_point      damped iteration and bracketed roots: knows no physics
@@ -16,6 +17,8 @@
     pool             finite pools of tasks
     storage, archive datasets to and from netCDF, atomically, with provenance; arrays from .npz files
     solution         what the theory returns over a grid, by name
+    model_choice     which model parameters choose, and which parts do not go together
+    model_points     the points of a chosen model, by the handshake of its two sides
     precision        solve_digits(...): one point at any number of digits
     moments          exact second moments of one prompt at finite D and N
     spectrum         Marchenko-Pastur law and the Hessian's eigenvalues

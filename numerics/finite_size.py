@@ -16,6 +16,7 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_own_tasks import solve_own_tasks
 from iclglass.numerics.keywords import by_name, takes
 from iclglass.numerics.last_row import LastRow
+from iclglass.numerics.model_choice import refuse_unless_builtin
 from iclglass.numerics.parameters import FLOW, Given, Parameters, collected
 from iclglass.numerics.sizes import counts
 from iclglass.numerics.solution import COUNTS, OBSERVABLES, Solution
@@ -75,6 +76,7 @@ def solve_finite_points(
 
     ``progress`` is called with (points done, points in all) of those with pools, which take time.
     """
+    refuse_unless_builtin(parameters, "the finite-size theory")
     sizes = large_enough(parameters).reshape(-1)
     norm, layer, shape = parameters.norm, parameters.layer, parameters.shape
     flat = {name: array.reshape(-1) for name, array in parameters.scaled.items()}

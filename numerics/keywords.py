@@ -11,14 +11,14 @@ import numpy as np
 
 from iclglass.numerics.arguments import is_data_array, real_array
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.parameters import OF_PATHS, PARAMETERS, Given, Parameters, refuse_unknown
+from iclglass.numerics.parameters import OF_PATHS, PARAMETERS, STRENGTHS, Given, Parameters, refuse_unknown
 
 __all__ = ["by_name", "spelled_out", "takes"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_BROADCAST = (*PARAMETERS, "dimension", *OF_PATHS)
+_BROADCAST = (*PARAMETERS, *STRENGTHS, "dimension", *OF_PATHS)
 
 
 def by_name(function: Callable[P, R]) -> Callable[P, R]:

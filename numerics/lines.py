@@ -6,8 +6,9 @@ to the last bits. So refining the grid adds vertices and moves none.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +16,21 @@ from numpy.typing import NDArray
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.fixed_point import bracketed_root
 from iclglass.numerics.gradient import GRADIENT_AXES, gradient
-from iclglass.numerics.parameters import PARAMETERS, Parameters, closest
+from iclglass.numerics.model_choice import is_builtin
+from iclglass.numerics.parameters import PARAMETERS, STRENGTHS, WORDS, Parameters, closest
 from iclglass.numerics.saddle_point import solve_points
 
 __all__ = ["LINE_KINDS", "Line", "locate"]
 
 Array = NDArray[np.float64]
-Point = Mapping[str, Array]
+Point = Mapping[str, Any]
 
 LINE_KINDS = {
-    "interpolation-threshold": "tau = 1, where the replicon vanishes as lam -> 0",
+    "interpolation-threshold": "tau = 1, where the replicon of ridge regression vanishes as lam -> 0",
     "contrast=LEVEL": "where the contrast ratio crosses LEVEL (0 < LEVEL < 1)",
-    "minimum=AXIS": "where e_icl has a local minimum along AXIS",
-    "peak=AXIS": "where e_icl has a local maximum along AXIS (double descent)",
+    "minimum=AXIS": "where e_icl (of sign labels error_rate) has a local minimum along AXIS",
+    "peak=AXIS": "where e_icl (of sign labels error_rate) has a local maximum along AXIS (double descent)",
+    "at": "de Almeida-Thouless: where the replicon crosses 0 and replica symmetry becomes unstable",
     "best-ridge": "minimum=ridge by another name: the ridge with the least e_icl",
     "context-saturation": "minimum=context-length by another name: where e_icl stops decreasing with context length",
     "crossover": "from memorisation to in-context learning: e_icl - e_idg is half its value for kappa -> 0",
@@ -36,6 +39,9 @@ LINE_KINDS = {
 _ALIASES = {"best-ridge": ("minimum", "ridge"), "context-saturation": ("minimum", "context_length")}
 # e_icl - e_idg at this kappa is its kappa -> 0 limit to rounding: corrections are of relative order kappa.
 _NO_TASKS = 1e-30
+_OF_RIDGE = ("interpolation-threshold", "crossover", "memorisation-threshold")
+# Relative step of the differences that give the slope of a chosen model: their error is of order 1e-8 of its scale.
+_STEP = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +57,7 @@ def locate(
     *,
     axes: tuple[str, str],
     grid: tuple[Array, Array],
-    fixed: Mapping[str, float],
+    fixed: Mapping[str, Any],
     threshold: float = 1.0,
 ) -> Line:
     """Locate one line.
@@ -59,16 +65,20 @@ def locate(
     name : a kind of `LINE_KINDS`.
     axes : parameter names of x and y.
     grid : increasing values of x and of y.
-    fixed : values of the other parameters; ``test_context_length`` missing means: as in pretraining.
+    fixed : the other parameters, numbers and words; ``test_context_length`` missing means: as in pretraining.
     threshold : tau of the interpolation threshold, 1 + 1/D at finite dimension.
 
     Returns `Line`, without parts where it does not cross the grid.
 
-    Raises ParameterError: an unknown kind, or one that needs another level or axis.
+    Raises ParameterError: an unknown kind, one that needs another level or axis, or one that the model does not have.
     """
     kind, _, value = name.partition("=")
     if kind in _ALIASES and not value:
         kind, value = _ALIASES[kind]
+    corner = {axes[0]: float(grid[0][-1]), axes[1]: float(grid[1][-1])}
+    builtin = is_builtin(Parameters.of({**fixed, **corner}))
+    if name in _OF_RIDGE and not builtin:
+        raise ParameterError(f"line {name!r} is of ridge and squared error: leave it out for another model")
     if name == "interpolation-threshold":
         parts = _curve(axes, grid, "task_diversity", lambda other: np.full_like(other, threshold))
     elif name == "memorisation-threshold":
@@ -88,9 +98,12 @@ def locate(
     elif kind == "contrast":
         parts = _zero_set(_contrast(name, value), axes, grid, fixed)
     elif kind in ("minimum", "peak"):
-        axis = _axis(name, value, axes)
-        slope = gradient(axis, tied="test_context_length" not in (*axes, *fixed))
+        axis = _axis(name, value, axes, GRADIENT_AXES if builtin else tuple(PARAMETERS | STRENGTHS))
+        tied = "test_context_length" not in (*axes, *fixed)
+        slope = gradient(axis, tied=tied) if builtin else _difference(axis, float(grid[axes.index(axis)][-1]))
         parts = _extrema(_zero_set(slope, axes, grid, fixed), slope, axis, axes, fixed, minimum=kind == "minimum")
+    elif name == "at":
+        parts = _zero_set(lambda point: np.asarray(solve_points(Parameters.of(point)).replicon), axes, grid, fixed)
     else:
         raise ParameterError(f"line {name!r} is unknown{closest(name, LINE_KINDS)}")
     return Line(name, parts)
@@ -128,17 +141,38 @@ def _contrast(name: str, value: str) -> Callable[[Point], Array]:
     return lambda point: np.asarray(solve_points(Parameters.of(point)).contrast - level)
 
 
-def _axis(name: str, value: str, axes: tuple[str, str]) -> str:
-    by_letter = {parameter.letter: key for key, parameter in PARAMETERS.items()}
+def _difference(axis: str, largest: float) -> Callable[[Point], Array]:
+    """The slope of the error along an axis, by central differences; of sign labels the error is error_rate.
+
+    largest : the end of the axis, whose scale the steps have near 0.
+    """
+
+    def error(point: Point, values: Array) -> Array:
+        found = solve_points(Parameters.of({**point, axis: values}))
+        return np.asarray(found.e_icl if found.error_rate is None else found.error_rate)
+
+    def slope(point: Point) -> Array:
+        # Near 0 the step is of the size that the axis has; there the slope is taken one step further in.
+        step = _STEP * np.maximum(point[axis], 1e-3 * largest)
+        centre = np.maximum(point[axis], 2 * step)
+        return (error(point, centre + step) - error(point, centre - step)) / (2 * step)
+
+    return slope
+
+
+def _axis(name: str, value: str, axes: tuple[str, str], known: Collection[str]) -> str:
+    by_letter = {parameter.letter: key for key, parameter in (PARAMETERS | STRENGTHS).items()}
     axis = by_letter.get(value, value.replace("-", "_"))
-    if axis not in axes or axis not in GRADIENT_AXES:
-        possible = [key for key in axes if key in GRADIENT_AXES]
+    if axis not in axes or axis not in known:
+        possible = [key for key in axes if key in known]
         raise ParameterError(f"line {name!r}: the axis must be one of the diagram's, {' or '.join(possible)}")
     return axis
 
 
-def _point(axes: tuple[str, str], x: Array, y: Array, fixed: Mapping[str, float]) -> dict[str, Array]:
-    point = {name: np.full(np.broadcast_shapes(x.shape, y.shape), value) for name, value in fixed.items()}
+def _point(axes: tuple[str, str], x: Array, y: Array, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    shape = np.broadcast_shapes(x.shape, y.shape)
+    words = (*WORDS, "model")
+    point = {name: value if name in words else np.full(shape, value) for name, value in fixed.items()}
     point[axes[0]], point[axes[1]] = np.broadcast_arrays(x, y)
     return point
 
@@ -147,7 +181,7 @@ def _zero_set(
     function: Callable[[Point], Array],
     axes: tuple[str, str],
     grid: tuple[Array, Array],
-    fixed: Mapping[str, float],
+    fixed: Mapping[str, Any],
 ) -> tuple[Array, ...]:
     """Connected polylines of the zero set, every vertex a bracketed root on a grid edge."""
     import contourpy
@@ -179,7 +213,7 @@ def _extrema(
     slope: Callable[[Point], Array],
     axis: str,
     axes: tuple[str, str],
-    fixed: Mapping[str, float],
+    fixed: Mapping[str, Any],
     *,
     minimum: bool,
 ) -> tuple[Array, ...]:

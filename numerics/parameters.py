@@ -1,6 +1,6 @@
-"""The parameters of the theory: names, symbols, ranges, defaults; checked in one place, where `Parameters` are made.
+"""The parameters of the theory, checked in one place, where `Parameters` are made.
 
-Source of the names: the project's interface, README.md. All are dimensionless scaled parameters of notes/notation.md.
+Their names, ranges and defaults are in `numerics.parameter_table`.
 """
 
 import difflib
@@ -17,17 +17,25 @@ from iclglass.numerics.arguments import (
     check_choice,
     check_count,
     check_real,
+    check_type,
     doubles,
 )
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.last_row import LAST_FEATURES, LastRow
+from iclglass.numerics.parameter_table import OF_PATHS, PARAMETERS, STRENGTHS, WORDS, Parameter
 from iclglass.numerics.sizes import NORMS, Sizes, sizes_at
 from iclglass.numerics.sizes import from_unscaled as scaled_from
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
+if TYPE_CHECKING:
+    from iclglass.replica.model import Model
+
 __all__ = [
     "FLOW",
+    "OF_PATHS",
     "PARAMETERS",
+    "STRENGTHS",
+    "WORDS",
     "Flow",
     "Given",
     "Parameter",
@@ -41,82 +49,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of the theory.
-
-    name : Python keyword.
-    letter : short name on the command line and of the symbol.
-    meaning : one line for help texts and labels.
-    symbol : Unicode symbol for axis labels.
-    zero_allowed : whether 0 is in the range; no parameter is negative.
-    infinite : whether infinity is in the range.
-    default : value when not given; None means required (or another parameter's value, said in ``meaning``).
-    remedy : what to do about a value out of range.
-    """
-
-    name: str
-    letter: str
-    meaning: str
-    symbol: str
-    zero_allowed: bool
-    default: float | None
-    remedy: str
-    infinite: bool = False
-
-    @property
-    def range(self) -> str:
-        """The range in words."""
-        low = ">= 0" if self.zero_allowed else "> 0"
-        return f"{low}, or infinite" if self.infinite else f"finite and {low}"
-
-
-PARAMETERS: dict[str, Parameter] = {
-    parameter.name: parameter
-    for parameter in (
-        Parameter(
-            "task_diversity", "tau", "task diversity P/D^2", "τ", False, None, "take P >= 1 prompts: tau = P/D^2 > 0"
-        ),
-        Parameter(
-            "context_length", "alpha", "context length N/D", "α", False, None, "take N >= 1 tokens: alpha = N/D > 0"
-        ),
-        Parameter(
-            "distinct_tasks",
-            "kappa",
-            "distinct tasks K/D; infinity: one task per prompt",
-            "κ",
-            False,
-            math.inf,
-            "take K >= 1 tasks, kappa = K/D > 0, or inf for one task per prompt",
-            infinite=True,
-        ),
-        Parameter("label_noise", "rho", "variance of the label noise", "ρ", True, 0.0, "a variance is not negative"),
-        Parameter(
-            "ridge", "lam", "ridge D lambda0; 0 is the ridgeless limit", "λ", True, 0.1, "0 is the ridgeless limit"
-        ),
-        Parameter(
-            "temperature", "T", "temperature D^2/beta; 0 is the ground state", "T", True, 0.0, "0 is the ground state"
-        ),
-        Parameter(
-            "test_context_length",
-            "test_context_length",
-            "context length of test prompts; as in pretraining when not given",
-            "α_test",
-            False,
-            None,
-            "leave it out to test at the pretraining context length",
-        ),
-    )
-}
-OF_PATHS = {
-    parameter.name: parameter
-    for parameter in (
-        Parameter("time", "t", "time of gradient flow", "t", True, None, "the flow starts at time 0", infinite=True),
-        Parameter("initial_overlap", "q0", "|W0|^2/D", "q_0", True, 0.0, "it is a sum of squares, |W0|^2/D"),
-        Parameter("initial_chi", "chi0", "first variance", "χ_0", True, None, "it is a variance"),
-    )
-}
-"""What gradient flow and message passing start from and go through, beside the theory's parameters."""
+_ALL = PARAMETERS | STRENGTHS | OF_PATHS
+_UNCHANGED = {name: np.array(parameter.default) for name, parameter in STRENGTHS.items()}
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -144,7 +78,7 @@ def real(name: str, value: ArrayLike) -> NDArray[np.float64]:
     Traceback (most recent call last):
     iclglass.numerics.errors.ParameterError: label_noise = -1.0 must be finite and >= 0: a variance is not negative
     """
-    parameter = (PARAMETERS | OF_PATHS)[name]
+    parameter = _ALL[name]
     array = doubles(name, value)
     low_enough = array >= 0 if parameter.zero_allowed else array > 0
     bounded = ~np.isnan(array) if parameter.infinite else np.isfinite(array)
@@ -185,6 +119,14 @@ def whole_dimensions(dimension: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
+class NotGiven(float):
+    """The default of a parameter that has another one beside some values of others."""
+
+    __slots__ = ()
+
+
+_RIDGE = NotGiven(0.1)
+
 class Flow(TypedDict, total=False):
     """The fields of `Parameters` that gradient flow and message passing know, as keywords; arrays that broadcast."""
 
@@ -205,6 +147,15 @@ class Given(Flow, total=False):
     norm: str
     last_feature: str
     last_row: bool
+    loss: str
+    labels: str
+    spins: str
+    l1: ArrayLike
+    nuclear: ArrayLike
+    spacing: ArrayLike
+    huber_threshold: ArrayLike
+    ansatz: str
+    model: "Model | None"
 
 
 FLOW = tuple(Flow.__annotations__)
@@ -227,7 +178,8 @@ class Parameters:
     label_noise : array_like
         rho >= 0.
     ridge : array_like
-        lam = D lambda0 >= 0; 0 is the ridgeless limit, exact on both sides of tau = 1.
+        lam = D lambda0 >= 0; 0 is the ridgeless limit, exact on both sides of tau = 1. It acts on every real spin, also
+        on the diagonal beside discrete ones. Not given it is 0 where l1 or nuclear is above 0, or a model has none.
     temperature : array_like
         T = D^2/beta >= 0; 0 is the ground state.
     test_context_length : array_like, optional
@@ -242,6 +194,22 @@ class Parameters:
         Size of the mean squared label at finite D (SG; LU: 1/sqrt(D) smaller).
     last_row : bool
         False: no weights multiply the mean squared label, W is D x D. At finite D only.
+    loss : {"squared_error", "absolute_error", "huber", "log_loss", "hinge"}
+        Of one prompt; squared_error is half of the square.
+    labels : {"linear", "sign"}
+        Of the context and of the query.
+    spins : {"real", "nonnegative", "binary", "ternary", "integer"}
+        Off the diagonal of W.
+    l1, nuclear : array_like
+        Strengths D^(3/2) l0 >= 0 of the lasso and D nu0 >= 0 of the nuclear norm.
+    spacing : array_like
+        c > 0 of discrete spins: W = c/sqrt(D) times an integer.
+    huber_threshold : array_like
+        Residual > 0 from which the Huber loss is linear.
+    ansatz : {"rs"}
+        Replica symmetry; "1rsb" is refused, as it is not available yet.
+    model : Model, optional
+        An own one, in the place of loss, labels and spins.
 
     Raises
     ------
@@ -262,7 +230,7 @@ class Parameters:
     context_length: NDArray[np.float64]
     distinct_tasks: NDArray[np.float64] = math.inf  # type: ignore[assignment]
     label_noise: NDArray[np.float64] = 0.0  # type: ignore[assignment]
-    ridge: NDArray[np.float64] = 0.1  # type: ignore[assignment]
+    ridge: NDArray[np.float64] = _RIDGE  # type: ignore[assignment]
     temperature: NDArray[np.float64] = 0.0  # type: ignore[assignment]
     test_context_length: NDArray[np.float64] | None = None
     tasks: TaskSpectrum = ISOTROPIC
@@ -270,8 +238,18 @@ class Parameters:
     norm: str = NORMS[0]
     last_feature: str = LAST_FEATURES[0]
     last_row: bool = True
+    loss: str = "squared_error"
+    labels: str = "linear"
+    spins: str = "real"
+    l1: NDArray[np.float64] = 0.0  # type: ignore[assignment]
+    nuclear: NDArray[np.float64] = 0.0  # type: ignore[assignment]
+    spacing: NDArray[np.float64] = 1.0  # type: ignore[assignment]
+    huber_threshold: NDArray[np.float64] = 1.35  # type: ignore[assignment]
+    ansatz: str = "rs"
+    model: "Model | None" = None
     _given: dict[str, NDArray[np.float64]] = field(init=False, repr=False)
     """Arrays before they were broadcast."""
+    _ridge_given: bool = field(init=False, repr=False, default=True)
 
     if TYPE_CHECKING:  # numbers go in, arrays are inside
 
@@ -285,10 +263,19 @@ class Parameters:
                 f"{type(self.tasks).__name__}"
             )
         object.__setattr__(self, "last_row", self.layer.last_row)
+        for name, choices in WORDS.items():
+            check_choice(name, getattr(self, name), choices)
+        if self.model is not None:
+            _check_model(self.model)
+        arrays = {name: _strength(name, getattr(self, name)) for name in STRENGTHS}
         given = {name: getattr(self, name) for name in PARAMETERS}
+        ridge: object = self.ridge
+        if isinstance(ridge, NotGiven):
+            object.__setattr__(self, "_ridge_given", False)
+            given["ridge"] = self._default_ridge(arrays)
         if self.test_context_length is None:
             del given["test_context_length"]
-        arrays = {name: real(name, value) for name, value in given.items()}
+        arrays = {name: real(name, value) for name, value in given.items()} | arrays
         if self.dimension is not None:
             arrays["dimension"] = whole_dimensions(self.dimension)
         object.__setattr__(self, "_given", arrays)
@@ -301,7 +288,24 @@ class Parameters:
 
     def fields(self) -> dict[str, Any]:
         """What the constructor was given, by name."""
-        return {name: self._given.get(name, getattr(self, name)) for name in Given.__annotations__}
+        found = {name: self._given.get(name, getattr(self, name)) for name in Given.__annotations__}
+        return found if self._ridge_given else found | {"ridge": _RIDGE}
+
+    def _default_ridge(self, strengths: Mapping[str, NDArray[np.float64]]) -> float:
+        has_none = self.model is not None and "lam" not in {symbol.name for symbol in self.model.strengths}
+        others = has_none or strengths["l1"].any() or strengths["nuclear"].any()
+        return 0.0 if others else float(_RIDGE)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """Words and strengths of the model that differ from their defaults, or vary along an axis; an own model."""
+        found: dict[str, Any] = {word: getattr(self, word) for word, known in WORDS.items()}
+        found = {word: value for word, value in found.items() if value != WORDS[word][0]}
+        for name, parameter in STRENGTHS.items():
+            array = self._given[name]
+            if array is not _UNCHANGED[name] and (array.ndim or array != parameter.default):
+                found[name] = getattr(self, name)
+        return found if self.model is None else found | {"model": self.model}
 
     @property
     def layer(self) -> LastRow:
@@ -374,14 +378,32 @@ class Parameters:
     def record(self) -> dict[str, Any]:
         """The parameters for a file, by name, as JSON holds them exactly; of an array its ends and its size."""
         found: dict[str, Any] = {}
-        for name in (*PARAMETERS, "dimension"):
+        chosen = self.chosen
+        for name in (*PARAMETERS, *(name for name in STRENGTHS if name in chosen), "dimension"):
             if getattr(self, name) is not None:
                 value = self.varying(name)
                 found[name] = value if value.ndim == 0 else [value.flat[0], value.flat[-1], value.size]
         found["tasks"] = self.tasks.record()
         if self.dimension is not None:
             found |= {"norm": self.norm, **self.layer.to_dict()}
+        found |= {word: chosen[word] for word in WORDS if word in chosen}
+        if self.model is not None:
+            texts = {"loss": self.model.loss, "penalty": self.model.prior}
+            texts |= {"labels": self.model.labels, "spins": self.model.spins}
+            found["model"] = {name: str(text) for name, text in texts.items()}
         return found
+
+
+def _strength(name: str, value: Any) -> NDArray[np.float64]:
+    """A strength as `real` checks it; that of a model that has none costs nothing."""
+    return _UNCHANGED[name] if type(value) is float and value == STRENGTHS[name].default else real(name, value)
+
+
+def _check_model(model: object) -> None:
+    # Imported here: it brings SymPy, which an own model has brought already.
+    from iclglass.replica.model import Model
+
+    check_type("model", model, Model, "an iclglass.Model")
 
 
 def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:

@@ -12,16 +12,31 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_size import MINIMUM_DIMENSION
 from iclglass.numerics.keywords import takes
 from iclglass.numerics.lines import LINE_KINDS, Line, locate
-from iclglass.numerics.parameters import PARAMETERS, Given
+from iclglass.numerics.model_choice import DISCRETE, is_builtin
+from iclglass.numerics.parameters import PARAMETERS, STRENGTHS, WORDS, Given, Parameters
 from iclglass.numerics.storage import PROVENANCE
 from iclglass.numerics.sweep import product, sweep
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["DEFAULT_LINES", "LINE_KINDS", "Line", "PhaseDiagram", "phase_diagram"]
+__all__ = ["DEFAULT_LINES", "LINE_KINDS", "Line", "PhaseDiagram", "default_lines", "phase_diagram"]
 
 DEFAULT_LINES = ("interpolation-threshold", "contrast=0.8")
+
+
+def default_lines(parameters: Parameters) -> tuple[str, ...]:
+    """The lines of a diagram for which none are named: `DEFAULT_LINES`, at finite dimension the first.
+
+    Of a chosen model the contrast, and where replica symmetry can be unstable also where it becomes so.
+
+    >>> default_lines(Parameters(task_diversity=2, context_length=1, spins="binary"))
+    ('at', 'contrast=0.8')
+    """
+    if is_builtin(parameters):
+        return DEFAULT_LINES if parameters.dimension is None else DEFAULT_LINES[:1]
+    convex = parameters.model is None and parameters.spins not in DISCRETE
+    return DEFAULT_LINES[1:] if convex else ("at", *DEFAULT_LINES[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +57,7 @@ class PhaseDiagram:
         ParameterError
             Not exactly two axes.
         """
-        axes = [name for name in PARAMETERS if name in dataset.dims]
+        axes = [name for name in (*PARAMETERS, *STRENGTHS) if name in dataset.dims]
         if len(axes) != 2:
             raise ParameterError(f"dataset must have two axes to be a phase diagram, not {len(axes)}")
         if "line_x" in dataset and dataset["line_x"].attrs.get("long_name") == axes[1]:
@@ -97,13 +112,14 @@ def phase_diagram(
 ) -> PhaseDiagram:
     """Sweep two axes and locate lines.
 
-    Equation: zeros of contrast - LEVEL, of d e_icl/d AXIS, of the gap e_icl - e_idg less half its memorisation value.
+    Equation: zeros of contrast - LEVEL, of d e_icl/d AXIS, of the replicon, of the gap e_icl - e_idg less half its
+    memorisation value.
     Source: this project, notes/derivation.md.
 
     Parameters
     ----------
     lines : sequence of str, optional
-        Kinds of `numerics.lines.LINE_KINDS`, for instance "contrast=0.9" or "minimum=ridge"; default `DEFAULT_LINES`.
+        Kinds of `numerics.lines.LINE_KINDS`, for instance "contrast=0.9" or "minimum=ridge"; default `default_lines`.
     progress : callable, optional
         As in `sweep`.
     **given
@@ -134,8 +150,9 @@ def phase_diagram(
         dimension = check_count(
             "dimension", dimension, minimum=MINIMUM_DIMENSION, reason="see iclglass.numerics.finite_size"
         )
-    if lines is None:
-        lines = DEFAULT_LINES if dimension is None else DEFAULT_LINES[:1]
+    # Checked before the sweep, which with pools at finite dimension takes long.
+    sizes, point = product(everything)
+    lines = default_lines(point) if lines is None else lines
     if isinstance(lines, str) or not isinstance(lines, Sequence) or not all(isinstance(name, str) for name in lines):
         raise ParameterTypeError(f"lines = {lines!r} must be a list of names, as in ['contrast=0.8']")
     if dimension is not None and set(lines) - {"interpolation-threshold"}:
@@ -143,8 +160,6 @@ def phase_diagram(
             f"lines = {list(lines)}: at finite dimension P and N are whole numbers, so only 'interpolation-threshold' "
             "can be located; leave out the others, or dimension"
         )
-    # Checked before the sweep, which with pools at finite dimension takes long.
-    sizes, point = product(everything)
     axes = {name: point.varying(name).reshape(-1) for name in sizes}
     if len(axes) != 2 or any(values.size < 2 for values in axes.values()):
         raise ParameterError(
@@ -160,7 +175,9 @@ def phase_diagram(
     record = json.loads(dataset.attrs[PROVENANCE])
     record["parameters"]["lines"] = list(lines)
     dataset.attrs[PROVENANCE] = json.dumps(record, sort_keys=True)
-    fixed = {name: float(dataset[name]) for name in PARAMETERS if name in dataset.coords and name not in axes}
+    there = [name for name in (*PARAMETERS, *STRENGTHS) if name in dataset.coords and name not in axes]
+    fixed: dict[str, Any] = {name: float(dataset[name]) for name in there}
+    fixed |= {name: value for name, value in point.chosen.items() if name in (*WORDS, "model")}
     x, y = axes
     grid = (axes[x], axes[y])
     threshold = 1.0 if dimension is None or not point.last_row else 1 + 1 / dimension

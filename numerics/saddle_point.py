@@ -18,6 +18,7 @@ from iclglass.numerics.errors import ConvergenceError, ParameterError
 from iclglass.numerics.fixed_point import iterate
 from iclglass.numerics.keywords import by_name
 from iclglass.numerics.last_row import refuse_without_dimension
+from iclglass.numerics.model_choice import is_builtin
 from iclglass.numerics.parameters import Given, Parameters, collected
 from iclglass.numerics.pool import pool_saddle_point
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, SENTENCES, Solution
@@ -54,8 +55,9 @@ def solve(
         1/chi = lam + a/(1 + a chi/tau),  m = chi/(1 + a chi/tau),  q - m^2 = (a/tau) m^2 (1 + rho - 2m + a q)
 
     for one task per prompt (distinct_tasks = inf); with a pool of tasks, `numerics.pool`; with a dimension,
-    `numerics.finite_size`. Source: this project, notes/derivation.md, for the model of SG (arXiv:2408.02288); pools: LU
-    (arXiv:2405.11751), extended here to temperature and to structured tasks.
+    `numerics.finite_size`; with another loss, labels, spins or penalty, `numerics.handshake`. Source: this project,
+    notes/derivation.md, for the model of SG (arXiv:2408.02288); pools: LU (arXiv:2405.11751), extended here to
+    temperature and to structured tasks.
 
     Parameters
     ----------
@@ -94,7 +96,7 @@ def solve(
     check_flag("throw", throw)
     point = collected(parameters, given)
     solution = solve_points(point, method=method)
-    if throw and np.ndim(solution.status) == 0 and solution.status not in (Status.CONVERGED, Status.DIVERGES):
+    if throw and np.ndim(solution.status) == 0 and not solution.solved and solution.status != Status.DIVERGES:
         shown = ", ".join(f"{name} = {getattr(point, name)}" for name in ("task_diversity", "context_length", "ridge"))
         raise ConvergenceError(f"{shown}: {SENTENCES[Status(int(solution.status))]}")
     return solution
@@ -112,6 +114,10 @@ def solve_points(
     """
     check_choice("method", method, tuple(_METHODS))
     check_callable("progress", progress)
+    if not is_builtin(parameters):
+        from iclglass.numerics.model_points import solve_model_points
+
+        return solve_model_points(parameters, method=method)
     tasks = parameters.tasks
     if parameters.dimension is not None:
         if tasks is not ISOTROPIC or method != "closed-form":

@@ -9,13 +9,24 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import is_data_array
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.parameters import PARAMETERS, Parameters
+from iclglass.numerics.parameters import PARAMETERS, STRENGTHS, Parameters
 from iclglass.numerics.status import Status
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["COUNTS", "DIAGNOSTICS", "OBSERVABLES", "SENTENCES", "Solution", "axis_coordinates", "status_flags"]
+__all__ = [
+    "COUNTS",
+    "DIAGNOSTICS",
+    "OBSERVABLES",
+    "OF_MODELS",
+    "QUANTITIES",
+    "SENTENCES",
+    "Solution",
+    "axis_coordinates",
+    "solved",
+    "status_flags",
+]
 
 Array = NDArray[np.float64]
 
@@ -34,6 +45,18 @@ OBSERVABLES: dict[str, str] = {
     "entropy": "differential entropy over D^2",
     "replicon": "replicon (> 0: replica symmetry is stable)",
 }
+
+OF_MODELS: dict[str, str] = {
+    "test_loss": "mean loss of a new prompt",
+    "train_loss": "mean loss of the pretraining prompts",
+    "error_rate": "share of new labels of the wrong sign",
+    "density": "share of weights that are not 0",
+    "density_off_diagonal": "share of weights off the diagonal that are not 0",
+    "rank": "share of singular values that are not 0",
+}
+"""Beside those, where the model that was chosen has them. Ridge regression has none: its loss is half of e_icl."""
+
+QUANTITIES = OBSERVABLES | OF_MODELS
 
 DIAGNOSTICS: dict[str, str] = {
     "residual": "largest relative residual of the equations",
@@ -62,10 +85,23 @@ SENTENCES: dict[Status, str] = {
         "not finite: beyond floating-point range, or no root in the bracket; bring the parameters nearer to 1"
     ),
     Status.FAILED: "failed: an error while it was computed, kept among the failures of the dataset",
-    Status.RS_UNSTABLE: "x",
+    Status.RS_UNSTABLE: (
+        "replica symmetry is unstable (replicon < 0): the numbers are those of the replica-symmetric ansatz, which is "
+        "not exact there"
+    ),
     Status.LOST: "lost: its worker died every time, or memory was short; take fewer workers, or smaller sizes",
 }
 """What became of a point, in the words of the model, with what to do."""
+
+
+def solved(status: Any) -> NDArray[np.bool_]:
+    """Where a point has numbers: converged, also where replica symmetry is unstable.
+
+    >>> solved(np.array([Status.CONVERGED, Status.RS_UNSTABLE, Status.DIVERGES])).tolist()
+    [True, True, False]
+    """
+    found: NDArray[np.bool_] = (status == Status.CONVERGED) | (status == Status.RS_UNSTABLE)
+    return found
 
 
 class Arrays:
@@ -84,6 +120,11 @@ class Arrays:
         """Where the status is CONVERGED."""
         converged: NDArray[np.bool_] = self.status == Status.CONVERGED
         return converged
+
+    @property
+    def solved(self) -> NDArray[np.bool_]:
+        """Where there are numbers: the status is CONVERGED or RS_UNSTABLE."""
+        return solved(self.status)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,6 +159,8 @@ class Solution(Arrays):
         averaged over, half of the widest relative 95 % interval of m, q, e_icl, e_idg and e_train; else NaN.
     status : ndarray of int8
         Codes of `numerics.status.Status`.
+    test_loss, train_loss, error_rate, density, density_off_diagonal, rank : ndarray or None
+        `OF_MODELS`, of a chosen model; None where it has none. Without linear labels the squared errors are NaN.
     last_row : ndarray or None
         At finite D: |W_last|^2 = D v_2; 0 without last row.
     prompts, context, task_count, dimension : ndarray of int64, or None
@@ -143,6 +186,12 @@ class Solution(Arrays):
     residual: Array
     error_bound: Array
     status: NDArray[np.int8]
+    test_loss: Array | None = None
+    train_loss: Array | None = None
+    error_rate: Array | None = None
+    density: Array | None = None
+    density_off_diagonal: Array | None = None
+    rank: Array | None = None
     last_row: Array | None = None
     prompts: NDArray[np.int64] | None = None
     context: NDArray[np.int64] | None = None
@@ -177,7 +226,7 @@ class Solution(Arrays):
             raise ParameterError(f"dims = {dims!r} must name {np.ndim(self.status)} axes")
         if dims is None or is_data_array(self.status):
             dims = getattr(self.status, "dims", tuple(f"dim_{axis}" for axis in range(np.ndim(self.status))))
-        meanings = {**OBSERVABLES, **DIAGNOSTICS, "status": "what became of the point", **COUNTS}
+        meanings = {**QUANTITIES, **DIAGNOSTICS, "status": "what became of the point", **COUNTS}
         present = {name: text for name, text in meanings.items() if getattr(self, name) is not None}
         variables = {
             name: xr.Variable(dims, np.asarray(getattr(self, name)), {"long_name": text, "units": "1"})
@@ -190,13 +239,17 @@ class Solution(Arrays):
         return xr.Dataset(variables, coords=coordinates, attrs=attributes)
 
     def __repr__(self) -> str:
-        done, points = int(np.sum(self.converged)), int(np.size(self.status))
-        lines = [f"<iclglass.Solution: {done} of {points} points converged>"]
-        for name in ("m", "q", "e_icl", "e_idg", "e_train"):
+        done, points = int(np.sum(self.solved)), int(np.size(self.status))
+        unstable = done - int(np.sum(self.converged))
+        more = f", {unstable} of them where replica symmetry is unstable" if unstable else ""
+        lines = [f"<iclglass.Solution: {done} of {points} points converged{more}>"]
+        for name in ("m", "q", "e_icl", "e_idg", "e_train", *OF_MODELS):
+            if getattr(self, name) is None:
+                continue
             values = np.asarray(getattr(self, name))
             good = values[np.isfinite(values)]
             text = "none" if not good.size else f"{good.min():.6g}" + (f" .. {good.max():.6g}" if points > 1 else "")
-            lines.append(f"  {name:8s} {text:24s} {OBSERVABLES[name]}")
+            lines.append(f"  {name:8s} {text:24s} {QUANTITIES[name]}")
         return "\n".join([*lines, "  more: .to_dict(), .to_dataset()"])
 
     def _repr_html_(self) -> str:
@@ -224,7 +277,8 @@ def axis_coordinates(parameters: Parameters, dims: tuple[str, ...]) -> "dict[str
     import xarray as xr
 
     coordinates = {}
-    for name in (*PARAMETERS, "dimension"):
+    chosen = parameters.chosen
+    for name in (*PARAMETERS, *(name for name in STRENGTHS if name in chosen), "dimension"):
         value = getattr(parameters, name)
         if value is None:
             continue
@@ -245,4 +299,5 @@ def axis_coordinates(parameters: Parameters, dims: tuple[str, ...]) -> "dict[str
 
 
 def _described(name: str) -> tuple[str, str]:
-    return PARAMETERS[name].meaning, PARAMETERS[name].symbol
+    known = (PARAMETERS | STRENGTHS)[name]
+    return known.meaning, known.symbol

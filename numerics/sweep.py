@@ -9,7 +9,7 @@ from iclglass.numerics.arguments import is_data_array, real_array
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.keywords import spelled_out
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.parameters import PARAMETERS, Given, Parameters
+from iclglass.numerics.parameters import PARAMETERS, STRENGTHS, Given, Parameters
 from iclglass.numerics.saddle_point import solve_points
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES
 
@@ -73,7 +73,7 @@ def product(given: Mapping[str, Any]) -> tuple[dict[str, int], Parameters]:
     >>> axes, grid.shape
     ({'task_diversity': 2, 'ridge': 3}, (2, 3))
     """
-    names = [name for name in (*PARAMETERS, "dimension") if given.get(name) is not None]
+    names = [name for name in (*PARAMETERS, *STRENGTHS, "dimension") if given.get(name) is not None]
     values = {name: real_array(name, _unnamed(name, given[name])) for name in names}
     for name, value in values.items():
         if value.ndim > 1:

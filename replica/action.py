@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from iclglass.replica import symbols as S
-from iclglass.replica.ansatz import BorderedReplicaSymmetric, ReplicaSymmetric
+from iclglass.replica.ansatz import ReplicaSymmetric
 from iclglass.replica.model import Model
 from iclglass.replica.moments import expectation
 
@@ -84,55 +84,40 @@ class ReplicatedAction:
     feature
         Coefficient of Q_ab in E[f^a f^b], as an expression in alpha and rho.
     loss_form
-        Hessian of the loss in (y, f).
+        Hessian of the loss in (y, f) where it is a quadratic form and labels are linear; else None.
     spin_precision
-        Precision of one spin's prior Boltzmann weight, in the spins' scale W = W~/sqrt(D).
+        Precision of one spin's prior Boltzmann weight, at W = W~/sqrt(D), for Gaussian spins; else None.
     """
 
     label: sp.Expr
     signal: sp.Expr
     feature: sp.Expr
-    loss_form: sp.ImmutableMatrix
-    spin_precision: sp.Expr
+    loss_form: sp.ImmutableMatrix | None
+    spin_precision: sp.Expr | None
 
-    def covariance(self, m: sp.Expr, overlaps: ReplicaSymmetric) -> BorderedReplicaSymmetric:
-        """Covariance of (y, f^1, ..., f^n) for replica-symmetric overlaps."""
-        scaled = ReplicaSymmetric(S.a * overlaps.excess, S.a * overlaps.uniform, overlaps.n)
-        return BorderedReplicaSymmetric(self.label, self.signal * m, self.signal * m, scaled)
+    @property
+    def gaussian(self) -> tuple[sp.ImmutableMatrix, sp.Expr]:
+        """Both, where averages have a closed form.
 
-    def prompt_matrices(
-        self, m: sp.Expr, overlaps: ReplicaSymmetric
-    ) -> tuple[BorderedReplicaSymmetric, BorderedReplicaSymmetric]:
-        """g times the Hessian L of sum_a loss(y, f^a), and 1 + L C with the covariance C, for symbolic n."""
-        n, form = overlaps.n, self.loss_form
-        loss = BorderedReplicaSymmetric(
-            corner=n * S.g * form[0, 0],
-            row=S.g * form[0, 1],
-            column=S.g * form[1, 0],
-            block=ReplicaSymmetric(S.g * form[1, 1], sp.S.Zero, n),
-        )
-        return loss, (loss @ self.covariance(m, overlaps)).plus_identity()
-
-    def prompts(self, m: sp.Expr, overlaps: ReplicaSymmetric) -> sp.Expr:
-        """tau ln < exp(-g sum_a loss(y, f^a)) > = -(tau/2) ln det(1 + L C), for symbolic n."""
-        _, matrix = self.prompt_matrices(m, overlaps)
-        return -S.tau / 2 * matrix.log_determinant()
-
-    def spins(self, m: sp.Expr, overlaps: ReplicaSymmetric, fields: ReplicaSymmetric, m_hat: sp.Expr) -> sp.Expr:
-        r"""Spins at given conjugate fields: ln of the integral over one spin, and the constraints.
-
-        The conjugate matrix Q^ acts on every spin; m^ acts on the D diagonal spins with strength sqrt(D), because
-        D^2 m = sqrt(D) Tr W~, so it enters as m^ K^{-1} m^/2 with K = Q^ + prior precision:
-
-            (1/2) sum_ab Q^_ab Q_ab - sum_a m^ m + (n/2) ln 2 pi - (1/2) ln det K + (1/2) m^ K^{-1} m^
+        Raises
+        ------
+        ValueError
+            One of them is missing.
         """
-        n = overlaps.n
-        prior = ReplicaSymmetric(self.spin_precision, sp.S.Zero, n)
-        precision = fields + prior
-        constraints = (fields @ overlaps).trace() / 2 - n * m_hat * m
-        one_spin = n * sp.log(2 * sp.pi) / 2 - precision.log_determinant() / 2
-        source = m_hat**2 * precision.inverse().sum_of_entries() / 2
-        return constraints + one_spin + source
+        if self.loss_form is None or self.spin_precision is None:
+            raise ValueError(
+                "loss and prior must be quadratic forms, labels linear and spins real: only then are spins and local "
+                "fields integrated as Gaussians; of another model take its system"
+            )
+        return self.loss_form, self.spin_precision
+
+    def covariance(self, replicas: int) -> sp.ImmutableMatrix:
+        """Covariance of (y, f^1, ..., f^n) for replica-symmetric overlaps."""
+        overlaps = ReplicaSymmetric(S.a * S.Delta, S.a * S.q, sp.Integer(replicas)).explicit()
+        border = self.signal * S.m * sp.ones(replicas, 1)
+        return sp.ImmutableMatrix(
+            sp.Matrix(sp.BlockMatrix([[sp.Matrix([[self.label]]), border.T], [border, overlaps]]))
+        )
 
 
 def replicate(model: Model) -> ReplicatedAction:
@@ -141,8 +126,7 @@ def replicate(model: Model) -> ReplicatedAction:
     Raises
     ------
     ValueError
-        Loss or prior is not quadratic (this version integrates Gaussian spins only), or the covariance of the
-        predictions does not close on m and Q.
+        The covariance of the predictions does not close on m and Q.
     """
     first, second = sp.IndexedBase("W1", real=True), sp.IndexedBase("W2", real=True)
     leading = [block for block in model.blocks if model.large_dimension(block.size / S.D**2) != 0]
@@ -153,19 +137,14 @@ def replicate(model: Model) -> ReplicatedAction:
     overlap = _sum_over_spins(first, second)
     label_prediction = expectation(model.label * block.prediction(first), model.variances)
     predictions = expectation(block.prediction(first) * block.prediction(second), model.variances)
-    loss_form = quadratic_form(model.loss, (S.y, S.f))
-    prior_form = quadratic_form(model.prior, (S.sigma,))
-    if loss_form is None or prior_form is None:
-        raise ValueError(
-            f"loss {model.loss} and prior {model.prior} must be quadratic forms: spins and local fields are "
-            "integrated as Gaussians"
-        )
+    loss_form = quadratic_form(model.loss, (S.y, S.f)) if model.labels == "linear" else None
+    prior_form = quadratic_form(model.prior, (S.sigma,)) if model.spins == "real" else None
     return ReplicatedAction(
         label=model.large_dimension(expectation(model.label**2, model.variances)),
         signal=model.large_dimension(_coefficient(label_prediction, trace) * S.D),
         feature=sp.expand(model.large_dimension(_coefficient(predictions, overlap) * S.D)),
         loss_form=loss_form,
-        spin_precision=sp.expand(model.scaled(S.beta * prior_form[0, 0] / S.D)),
+        spin_precision=sp.expand(model.scaled(S.beta * prior_form[0, 0] / S.D)) if prior_form is not None else None,
     )
 
 

@@ -2,9 +2,8 @@ r"""Replica-symmetric matrices for a symbolic number of replicas n.
 
 A replica-symmetric matrix is ``excess * identity + uniform * ones``: uniform off the diagonal, excess + uniform
 on it. On the n - 1 vectors orthogonal to (1, ..., 1) it acts as ``excess``, on (1, ..., 1) as
-``excess + n uniform``. The algebra is closed under sum, product and inverse, for every n. Adding one row and
-column that do not tell replicas apart (here: the label) gives a bordered matrix; its determinant follows from the
-Schur complement. Tests compare every operation with explicit matrices at n = 1 .. 5.
+``excess + n uniform``. The algebra is closed under sum, product and inverse, for every n. Tests compare every
+operation with explicit matrices at n = 1 .. 5.
 """
 
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import sympy as sp
 
 from iclglass.replica.guarded_limit import value_at_zero
 
-__all__ = ["BorderedReplicaSymmetric", "ReplicaSymmetric", "replica_limit"]
+__all__ = ["ReplicaSymmetric", "replica_limit"]
 
 
 @dataclass(frozen=True)
@@ -71,45 +70,6 @@ class ReplicaSymmetric:
         """The matrix itself, when n is a number."""
         size = int(self.n)
         return self.excess * sp.eye(size) + self.uniform * sp.ones(size, size)
-
-
-@dataclass(frozen=True)
-class BorderedReplicaSymmetric:
-    """[[corner, row (1..1)], [column (1..1)^T, block]], of size n + 1."""
-
-    corner: sp.Expr
-    row: sp.Expr
-    column: sp.Expr
-    block: ReplicaSymmetric
-
-    def plus_identity(self) -> "BorderedReplicaSymmetric":
-        """This matrix plus the identity."""
-        one = ReplicaSymmetric(sp.S.One, sp.S.Zero, self.block.n)
-        return BorderedReplicaSymmetric(self.corner + 1, self.row, self.column, self.block + one)
-
-    def __matmul__(self, other: "BorderedReplicaSymmetric") -> "BorderedReplicaSymmetric":
-        n = self.block.n
-        outer = ReplicaSymmetric(sp.S.Zero, self.column * other.row, n)
-        return BorderedReplicaSymmetric(
-            corner=self.corner * other.corner + n * self.row * other.column,
-            row=self.corner * other.row + self.row * other.block.uniform_eigenvalue,
-            column=self.column * other.corner + self.block.uniform_eigenvalue * other.column,
-            block=(self.block @ other.block) + outer,
-        )
-
-    def log_determinant(self) -> sp.Expr:
-        """ln det = ln det block + ln(corner - n row column / uniform eigenvalue of the block)."""
-        n = self.block.n
-        # ln(excess + n uniform) cancels between the two terms; joining them keeps n -> 0 regular.
-        joined = sp.expand(self.block.uniform_eigenvalue * self.corner - n * self.row * self.column)
-        return (n - 1) * sp.log(self.block.excess) + sp.log(joined)
-
-    def explicit(self) -> sp.Matrix:
-        """The matrix itself, when n is a number."""
-        size = int(self.block.n)
-        top = sp.Matrix([[self.corner, *([self.row] * size)]])
-        rest = sp.Matrix.hstack(self.column * sp.ones(size, 1), self.block.explicit())
-        return sp.Matrix.vstack(top, rest)
 
 
 def replica_limit(expression: sp.Expr, n: sp.Symbol) -> sp.Expr:

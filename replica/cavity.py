@@ -1,14 +1,15 @@
-r"""The saddle-point equations by another road: leave one prompt out, leave one spin out.
+r"""The same system by another road: leave one prompt out, leave one spin out.
 
-No replicas, no functional: only linear response of the ground state of a quadratic energy and the second moments of
-one prompt (`replica.disorder`).
+No replicas, no functional: linear response of the ground state of a convex energy, and second moments of one prompt
+(`replica.disorder`). Energies are D^2 H, spins W~ = sqrt(D) W.
 
-1. Add one prompt. It pulls the spins with the field s (y - f)/P; they respond with the inverse Hessian, so its
-   prediction moves by c (y - f), with the leverage c = s.A^{-1}.s/P. Hence y - f = (y - f_cav)/(1 + c).
-2. Add one spin. It sees the residuals of the others, each of which answers with the factor 1/(1 + c):
-   lambda0 W_i = (1/P) sum_mu s_i (r_mu - s_i W_i)/(1 + c).
-3. Average. Leverage and response concentrate at large D; the field on spin i is a sum over prompts that do not know
-   s_i, so its mean is E[y s_i]/(1 + c) and its variance E[s_i^2] E[r^2]/(P (1 + c)^2).
+1. Add one prompt. It pulls the spins with the field s pull D^(3/2)/P, pull = -dl/df; they respond with chi each, so its
+   prediction moves by c pull, with the leverage c = (D^2/P) sum_i s_i^2 chi/D: f = f_cav + c pull, which is where
+   l(y, f) + (f - f_cav)^2/(2c) is least. Slope of the pull: -l''/(1 + c l'').
+2. Add one spin. Every prompt's f_cav moves by s_i W, its pull by pull_slope s_i W: force balance r'(s) = h - K s, the
+   minimum of r(s) + K s^2/2 - h s.
+3. Average. K and c concentrate; the field h is a sum over prompts that do not know the spin. Its mean is that of
+   D s_ii pull, where s_ii is correlated with the teacher's field alone, its variance that of s_i pull.
 """
 
 from dataclasses import dataclass
@@ -16,107 +17,98 @@ from dataclasses import dataclass
 import sympy as sp
 
 from iclglass.replica import symbols as S
-from iclglass.replica.disorder import FeatureMoments
+from iclglass.replica.averages import Average, linear
+from iclglass.replica.disorder import LabelMoments
 from iclglass.replica.model import Model
-from iclglass.replica.saddle_point import SaddlePointSystem
+from iclglass.replica.system import System
 
 __all__ = ["CavityEquations", "cavity", "cavity_differences"]
+
+_LOSS, _PENALTY = sp.Function("l"), sp.Function("r")
 
 
 @dataclass(frozen=True)
 class CavityEquations:
-    """The cavity argument and its result.
+    """The cavity argument and its result at T = 0.
 
     Attributes
     ----------
     one_prompt
-        Residual with the prompt, in terms of the one without.
+        Its prediction, in terms of the one without it, and the slope of its pull.
     one_spin
-        The spin in terms of its cavity field, and its response G, at finite D.
+        Force balance.
     leverage
         c at large D.
     a_definition
         The variance a of a feature at large D.
-    equations
-        1/chi, m and q at large D, with the leverage inserted.
+    prompts
+        K, M and Q.
+    spins
+        m, q and chi.
     """
 
-    one_prompt: sp.Eq
-    one_spin: tuple[sp.Eq, sp.Eq]
+    one_prompt: tuple[sp.Eq, sp.Eq]
+    one_spin: sp.Eq
     leverage: sp.Eq
     a_definition: sp.Eq
-    equations: tuple[sp.Eq, sp.Eq, sp.Eq]
+    prompts: tuple[sp.Eq, ...]
+    spins: tuple[sp.Eq, ...]
 
 
-def cavity(model: Model, moments: FeatureMoments) -> CavityEquations:
-    """Derive the equations for chi, m and q without replicas.
+def cavity(model: Model, labels: LabelMoments) -> CavityEquations:
+    """Derive K, M, Q and m, q, chi without replicas, for any convex loss and penalty.
 
-    Raises
-    ------
-    ValueError
-        Loss or prior is not quadratic in prediction and spin; linear response is then not exact.
+    Parameters
+    ----------
+    model
+        Of it the scaling is used; what one prompt and one spin do stays behind node symbols.
+    labels
+        Moments of teacher, label and features.
     """
-    pull, stiffness = _forces(model)
-    f_cav, residual, field, spin = sp.symbols("f_cav r_cav h_cav W_i", real=True)
-    # 1. The prompt's prediction after the spins have responded to it.
-    (prediction,) = sp.solve(sp.Eq(S.f, f_cav + S.c * pull), S.f)
-    one_prompt = sp.Eq(S.y - S.f, sp.factor(S.y - prediction))
-    screening = sp.simplify((S.y - prediction) / (S.y - f_cav))
-
-    # 2. Force balance on one spin: prior against data, with every residual screened.
-    feature = sp.Symbol("s_i", real=True)
-    force = sp.expand(feature * screening * (residual - feature * spin))
-    self_response = -force.coeff(spin)
+    f, cavity_field, leverage = sp.Dummy("f"), S.f_cav, S.c
+    force = -sp.diff(_LOSS(S.y, f), f)
+    # 1. f(w) solves f = w + c force(f); its pull is force(f(w)).
+    answer = sp.Function("f")(cavity_field)
+    balance = answer - cavity_field - leverage * force.subs(f, answer)
+    slope = sp.Symbol("df_dw")
+    (moved,) = sp.solve(sp.diff(balance, cavity_field).doit().subs(sp.diff(answer, cavity_field), slope), slope)
+    curvature = sp.Symbol("l''")
+    moved = sp.simplify(moved.replace(lambda part: isinstance(part, (sp.Derivative, sp.Subs)), lambda _: curvature))
+    one_prompt = (
+        sp.Eq(S.f, cavity_field + leverage * S.pull, evaluate=False),
+        sp.Eq(S.pull_slope, sp.factor((moved - 1) / leverage), evaluate=False),
+    )
+    # 2. The pulls without the spin make its field, their change makes K.
+    one_spin = sp.Eq(sp.Derivative(_PENALTY(S.spin), S.spin), S.field - S.K * S.spin, evaluate=False)
+    # 3. Averages at large D. One prompt's share in the force on W~: D^2/P s_i/sqrt(D).
+    share = S.D**2 / S.P / sp.sqrt(S.D)
     mean_square = S.a / S.D
-    balance = stiffness * spin - (field - self_response.subs(feature**2, mean_square) * spin)
-    (solution,) = sp.solve(balance, spin)
-    response = sp.simplify(solution / field)
-    one_spin = (sp.Eq(spin, S.G * field), sp.Eq(1 / S.G, sp.apart(1 / response, S.c)))
-
-    # 3. Averages at large D, with G = D chi and all D^2 spins of the block alike.
-    leverage = model.large_dimension(S.D**2 * mean_square * S.D * S.chi / S.P)
-    inverse_chi = model.large_dimension(sp.expand(S.D / response))
-    weight = S.D * S.chi * screening
-    mean = model.large_dimension(weight * moments.signal / S.D)
-    error = model.large_dimension(moments.label - 2 * moments.signal * S.m) + S.a * S.q
-    variance = model.large_dimension(S.D**2 / S.D * weight**2 * mean_square / S.P) * error
-    feature_variance = sp.expand(model.large_dimension(moments.block))
-    values = {S.c: leverage}
+    slope_of_force = model.large_dimension(S.P * share * mean_square / sp.sqrt(S.D))
+    variance = model.large_dimension(S.P * share**2 * mean_square)
+    # D spins of size sqrt(D): M is the force over sqrt(D). E[s_ii pull] by the part of t that f_cav does not have.
+    signal = model.large_dimension(S.P * share / sp.sqrt(S.D) * S.kappa1 / S.D)
+    by_f = Average(S.pull_slope, "prompts")
+    by_t = (Average(S.t * S.pull, "prompts") - S.kappa1 * S.m * by_f) / S.teacher_variance
     return CavityEquations(
         one_prompt=one_prompt,
         one_spin=one_spin,
-        leverage=sp.Eq(S.c, leverage),
-        a_definition=sp.Eq(S.a, feature_variance),
-        equations=(
-            sp.Eq(1 / S.chi, inverse_chi.subs(values)),
-            sp.Eq(S.m, mean.subs(values)),
-            sp.Eq(S.q, S.m**2 + variance.subs(values)),
+        leverage=sp.Eq(leverage, model.large_dimension(S.D**2 * S.D**2 / S.P * mean_square / S.D * S.chi)),
+        a_definition=sp.Eq(S.a, labels.feature),
+        prompts=(
+            sp.Eq(S.K, -slope_of_force * by_f, evaluate=False),
+            sp.Eq(S.M, sp.expand(signal * by_t), evaluate=False),
+            sp.Eq(S.Q, variance * Average(S.pull**2, "prompts"), evaluate=False),
+        ),
+        spins=(
+            sp.Eq(S.m, S.diagonal, evaluate=False),
+            sp.Eq(S.q, S.diagonal**2 + Average(S.spin**2, "spins"), evaluate=False),
+            sp.Eq(S.chi, Average(S.response, "spins"), evaluate=False),
         ),
     )
 
 
-def _forces(model: Model) -> tuple[sp.Expr, sp.Expr]:
-    """-d loss/df, required to be y - f up to a constant, and the second derivative of the prior."""
-    pull = sp.expand(-sp.diff(model.loss, S.f))
-    stiffness = sp.diff(model.prior, S.sigma, 2)
-    if sp.expand(pull - (S.y - S.f)) != 0 or stiffness.has(S.sigma):
-        raise ValueError(
-            f"loss {model.loss} and prior {model.prior} must be (y - f)^2/2 and quadratic for exact linear response"
-        )
-    return pull, stiffness
-
-
-def cavity_differences(equations: CavityEquations, system: SaddlePointSystem) -> tuple[sp.Expr, ...]:
-    """Replica minus cavity, equation by equation; all zero when the two roads agree.
-
-    The equations for q are compared on the solution of the one for m. The last entry compares the two values of a.
-    """
-    (chi_of_m,) = sp.solve(system.residuals[1], S.chi)
-    differences = []
-    for replica, other in zip(system.equations, equations.equations, strict=True):
-        difference = replica.rhs - other.rhs
-        if replica.lhs == S.q:
-            difference = difference.subs(S.chi, chi_of_m)
-        differences.append(sp.simplify(difference))
-    differences.append(sp.simplify(system.a_definition.rhs - equations.a_definition.rhs))
-    return tuple(differences)
+def cavity_differences(equations: CavityEquations, system: System) -> tuple[sp.Expr, ...]:
+    """Replica minus cavity for K, M, Q, m, q, chi, c and a; all zero when the two roads agree."""
+    by_replicas = {**system.prompts, **system.spins, **{name: system.definitions[name] for name in (S.c, S.a)}}
+    other = (*equations.prompts, *equations.spins, equations.leverage, equations.a_definition)
+    return tuple(sp.simplify(linear(by_replicas[equation.lhs] - equation.rhs)) for equation in other)

@@ -156,10 +156,6 @@ class LabelMoments:
     feature: sp.Expr
 
 
-def _without_sign(expression: sp.Expr) -> sp.Expr:
-    return sp.sympify(expression.replace(sp.sign, lambda field: field), strict=True)
-
-
 def label_moments(model: Model) -> LabelMoments:
     """Second moments of teacher, labels and features, for linear labels g and for y = sign(g).
 
@@ -181,12 +177,7 @@ def label_moments(model: Model) -> LabelMoments:
     >>> label_moments(dataclasses.replace(linear_attention(), labels="sign")).feature
     2/(pi*(rho + 1)) + 1/alpha
     """
-    # The fields of which signs are taken are linear in the task: their moments are the ones that are found by pairing.
-    model = replace(
-        model,
-        label=_without_sign(model.label),
-        blocks=tuple(replace(block, feature=_without_sign(block.feature)) for block in model.blocks),
-    )
+    model = _by_field(model)
     moments = feature_moments(model)
     total = model.large_dimension(moments.label)
     silent = {field.base: field.variance for field in model.disorder if field.base not in (S.eps, S.epst)}
@@ -209,3 +200,13 @@ def label_moments(model: Model) -> LabelMoments:
         kappa2=second,
         feature=slope**2 * coherent + sp.expand(second * incoherent),
     )
+
+
+def _by_field(model: Model) -> Model:
+    """The model with every label replaced by the Gaussian field g of which it is the sign."""
+
+    def field(expression: sp.Expr) -> sp.Expr:
+        return expression.replace(sp.sign, lambda argument: argument)
+
+    blocks = tuple(replace(block, feature=field(block.feature)) for block in model.blocks)
+    return replace(model, label=field(model.label), blocks=blocks)

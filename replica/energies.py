@@ -7,12 +7,13 @@ replica-symmetric solution is then the only one). All of it is found from the ex
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import sympy as sp
 
+from iclglass.replica.guarded_limit import limit
 from iclglass.replica.sampling import everywhere, signs
 
 __all__ = ["Energy", "Piece", "Support"]
@@ -84,9 +85,7 @@ class Energy:
         ValueError
             Kinks cannot be located, or their order depends on the values of other symbols: fix these first (`at`).
         """
-        low = sp.S.Zero if self.support == "half-line" else -sp.oo
-        pieces = list(_split(Piece(low, sp.oo, self.expression), self.variable))
-        return tuple(_merge(pieces))
+        return _pieces(self.variable, self.expression, sp.S.Zero if self.support == "half-line" else -sp.oo)
 
     @property
     def kinks(self) -> tuple[sp.Expr, ...]:
@@ -152,12 +151,28 @@ class Energy:
         for piece in self.pieces:
             yield sp.diff(piece.expression, self.variable, 2), piece
         for left, right in pairwise(self.pieces):
-            here = {self.variable: right.low}
-            jump = (right.expression - left.expression).subs(here)
-            if sp.simplify(jump) != 0:
-                yield jump, False
-            rise = sp.diff(right.expression - left.expression, self.variable).subs(here)
+            sides = ((left.expression, "-"), (right.expression, "+"))
+            before, after = (_at(expression, self.variable, right.low, side) for expression, side in sides)
+            if sp.simplify(after - before) != 0:
+                yield after - before, False
+            slopes = ((sp.diff(expression, self.variable), side) for expression, side in sides)
+            before, after = (_at(slope, self.variable, right.low, side) for slope, side in slopes)
+            rise = after - before
             yield rise, Piece(right.low, right.low, rise)
+
+
+@cache
+def _pieces(variable: sp.Symbol, expression: sp.Expr, low: sp.Expr) -> tuple[Piece, ...]:
+    return tuple(_merge(list(_split(Piece(low, sp.oo, expression), variable))))
+
+
+def _at(expression: sp.Expr, variable: sp.Symbol, point: sp.Expr, side: str) -> sp.Expr:
+    """The value at a point, approached from the side where it is not defined there."""
+    value = expression.subs(variable, point)
+    if not value.has(sp.nan, sp.zoo):
+        return value
+    away = sp.Dummy("away", positive=True)
+    return limit(expression.subs(variable, point + away if side == "+" else point - away), away)
 
 
 def _split(piece: Piece, variable: sp.Symbol) -> Iterator[Piece]:

@@ -1,8 +1,6 @@
-r"""Action + replica-symmetric ansatz, n -> 0: the free-energy functional.
+r"""The functional for Gaussian spins and squared error: its averages are done, its conjugate fields eliminated.
 
-    phi(m, q, Delta) = extr over the conjugate fields of  lim_{n -> 0} (1/n) [spins + prompts]
-
-The conjugate fields enter rationally and are eliminated exactly. Result, tested against theory in closed form:
+They enter rationally, so this is exact. Result, tested against theory in closed form:
 
     phi = (1/2) ln(2 pi Delta) + 1/2 + (q - m^2)/(2 Delta) - betahat lam (q + Delta)/2
           - (tau/2) ln(1 + betahat a Delta/tau) - (betahat/2) (1 + rho - 2 m + a q)/(1 + betahat a Delta/tau)
@@ -14,9 +12,10 @@ import sympy as sp
 
 from iclglass.replica import symbols as S
 from iclglass.replica.action import ReplicatedAction
-from iclglass.replica.ansatz import ReplicaSymmetric, replica_limit
+from iclglass.replica.functional import SYMMETRIC, SpinClass, functional
+from iclglass.replica.quadratic import log_diagonal, log_prompt, log_spin, prompt_law
 
-__all__ = ["FreeEnergy", "free_energy"]
+__all__ = ["FreeEnergy", "free_energy", "prompt_part"]
 
 
 @dataclass(frozen=True)
@@ -47,23 +46,33 @@ class FreeEnergy:
 
 
 def free_energy(action: ReplicatedAction) -> FreeEnergy:
-    """Insert the replica-symmetric ansatz, take n -> 0 and eliminate the conjugate fields.
+    """Do the averages of the functional and eliminate the conjugate fields.
 
-    Q_ab = q + Delta delta_ab; its conjugate has k_hat - (prior precision) on the diagonal in excess of the uniform
-    value -q_hat; every replica has the same m and m_hat.
+    Raises
+    ------
+    ValueError
+        Loss or prior is not a quadratic form.
     """
-    overlaps = ReplicaSymmetric(S.Delta, S.q, S.n)
-    fields = ReplicaSymmetric(S.k_hat - action.spin_precision, -S.q_hat, S.n)
-    spins = replica_limit(action.spins(S.m, overlaps, fields, S.m_hat), S.n)
-    prompts = replica_limit(action.prompts(S.m, overlaps), S.n)
-    prompts = collect_error(prompts.subs(S.g, S.betahat / S.tau))
+    general = functional(
+        spins=(
+            SpinClass("off the diagonal", log_spin(action), large=False),
+            SpinClass("diagonal", log_diagonal(action, SYMMETRIC.precision()), large=True),
+        ),
+    )
+    spins = general.constraints + sp.Add(*general.spins).doit()
 
     unknowns = [S.k_hat, S.q_hat, S.m_hat]
     gradients = [sp.diff(spins, unknown) for unknown in (S.q_hat, S.m_hat, S.k_hat)]
     (stationary,) = sp.solve(gradients, unknowns, dict=True)
     conjugates = tuple((unknown, sp.simplify(stationary[unknown])) for unknown in unknowns)
     entropy = _tidy(spins.subs(dict(conjugates)))
-    return FreeEnergy(spins, conjugates, entropy, prompts)
+    return FreeEnergy(spins, conjugates, entropy, prompt_part(action))
+
+
+def prompt_part(action: ReplicatedAction) -> sp.Expr:
+    """The prompts' part of the functional, averaged."""
+    general = functional(prompt=log_prompt(action, S.a * S.Delta), law=prompt_law(action))
+    return _collect_error(general.prompts.doit().subs(S.g, S.betahat / S.tau))
 
 
 def _tidy(entropy: sp.Expr) -> sp.Expr:
@@ -75,7 +84,7 @@ def _tidy(entropy: sp.Expr) -> sp.Expr:
     return logarithms + ridge + sp.collect(rest, 1 / S.Delta)
 
 
-def collect_error(prompts: sp.Expr) -> sp.Expr:
+def _collect_error(prompts: sp.Expr) -> sp.Expr:
     """Write the part without logarithm as one fraction over 1 + betahat a Delta/tau."""
     logarithm = sum((term for term in sp.Add.make_args(sp.expand(prompts)) if term.has(sp.log)), sp.S.Zero)
     screening = 1 + S.betahat * S.a * S.Delta / S.tau

@@ -26,6 +26,8 @@ __all__ = ["SYMMETRIC", "Functional", "LogDiagonal", "LogPrompt", "LogSpin", "Sp
 
 FIELD = GaussianLaw("spins", (S.field,), sp.Matrix([[S.q_hat]]))
 """The field on one spin in units of the temperature."""
+UNITS = {S.k_hat: S.K / S.T, S.q_hat: S.Q / S.T**2, S.m_hat: S.M / S.T, S.Delta: S.T * S.chi}
+"""The same quantities in units that stay finite as T -> 0."""
 _OFF_DIAGONAL, _ON_DIAGONAL = "off the diagonal", "diagonal"
 
 
@@ -124,7 +126,6 @@ class Functional:
 
     def free_energy(self) -> sp.Expr:
         """-T phi in K, M, Q and chi, with the free energies of one body; regular as T -> 0."""
-        units = {S.k_hat: S.K / S.T, S.q_hat: S.Q / S.T**2, S.m_hat: S.M / S.T, S.Delta: S.T * S.chi}
 
         def in_units(average: sp.Expr) -> sp.Expr:
             if average.integrand.has(LogSpin):
@@ -133,7 +134,7 @@ class Functional:
 
         phi = self.phi.replace(lambda part: isinstance(part, Average), in_units)
         phi = phi.replace(LogDiagonal, lambda k, m_hat: -DiagonalFree(S.K, S.M) / S.T)
-        return linear(sp.expand(-S.T * phi.subs(units)))
+        return linear(sp.expand(-S.T * phi.subs(UNITS)))
 
 
 def functional(

@@ -25,10 +25,15 @@ from iclglass.replica.energies import Energy, Piece
 from iclglass.replica.guarded_limit import limit
 from iclglass.replica.losses import LOSSES, refusal
 from iclglass.replica.measures import MEASURES, PENALTIES
+from iclglass.replica.sampling import numbers, real_value
 
-__all__ = ["GaussianField", "Model", "SpinBlock", "linear_attention"]
+__all__ = ["GaussianField", "Model", "SpinBlock", "linear_attention", "written"]
 
 Entry = TypeVar("Entry")
+
+# Summed indices are dummies, so that no free index of a reader's can be captured; the same ones in every model, so that
+# models of the same parts are equal.
+_TOKEN, _ENTRY = sp.Dummy("k", integer=True), sp.Dummy("e", integer=True)
 
 
 @dataclass(frozen=True)
@@ -194,14 +199,26 @@ class Model:
             there = self.penalty.subs(S.scaled_spin, sp.sqrt(size) * S.diagonal) / size
             return Energy(S.diagonal, sp.expand(there), support)
         # r(sqrt(D) w)/D = w^2 r(x)/x^2 at x = sqrt(D) w, on either side of 0.
-        pieces = Energy(S.scaled_spin, self.penalty, support).pieces
-        right = _growth(pieces[-1], 1)
-        left = right if support == "half-line" else _growth(pieces[0], -1)
+        left, right = self.penalty_growth
         square = S.diagonal**2
         expression = right * square
         if sp.simplify(left - right) != 0:
             expression = sp.Piecewise((left * square, S.diagonal < 0), (right * square, True))
         return Energy(S.diagonal, expression, support)
+
+    @cached_property
+    def penalty_growth(self) -> tuple[sp.Expr, sp.Expr]:
+        """lim r(s)/s^2 as s -> -oo and as s -> oo; both the latter for spins that are not negative.
+
+        Raises
+        ------
+        ValueError
+            A limit is infinite.
+        """
+        support = MEASURES[self.spins].diagonal
+        pieces = Energy(S.scaled_spin, self.penalty, support).pieces
+        right = _growth(pieces[-1], 1)
+        return (right if support == "half-line" else _growth(pieces[0], -1)), right
 
     @property
     def strengths(self) -> tuple[sp.Symbol, ...]:
@@ -223,22 +240,34 @@ class Model:
         return self.variances[S.w]
 
 
+def written(expression: sp.Expr) -> sp.Expr:
+    """The expression with a scaled spin written s, for messages."""
+    return expression.subs(S.scaled_spin, sp.Symbol("s", real=True))
+
+
 def _growth(piece: Piece, side: int) -> sp.Expr:
     """lim r(x)/x^2 as x -> side oo."""
     far = sp.Dummy("x", positive=True)
     ratio = sp.expand(piece.expression.subs(S.scaled_spin, side * far) / far**2)
     if not ratio.has(far):
         return ratio
-    # An infinite limit is refused whether or not it is approached like a power, as the guarded limit asks.
-    tends = sp.limit(ratio, far, sp.oo)
+    try:
+        tends = limit(ratio, far, sp.oo)
+    except ValueError:
+        # The guarded limit asks for a power; a logarithm also grows without end.
+        values = numbers(ratio.free_symbols - {far}, choice=0)
+        near, nearer = (real_value(ratio.subs(values), far, sp.Integer(10) ** power) for power in (30, 60))
+        if near is None or nearer is None or abs(nearer) < sp.Rational(3, 2) * abs(near):
+            raise
+        tends = sp.sign(nearer) * sp.oo
     if tends.has(sp.oo):
         raise ValueError(
-            f"the penalty {piece.expression} grows faster than s^2: it forbids diagonal spins, of order sqrt(D), and "
-            "the magnetization is 0 as D -> oo"
+            f"the penalty {written(piece.expression)} grows faster than s^2: it forbids diagonal spins, of order "
+            "sqrt(D), and the magnetization is 0 as D -> oo"
         )
     if tends.has(-sp.oo):
-        raise ValueError(f"the penalty {piece.expression} falls faster than -s^2: spins escape to infinity")
-    return limit(ratio, far, sp.oo)
+        raise ValueError(f"the penalty {written(piece.expression)} falls faster than -s^2: spins escape to infinity")
+    return tends
 
 
 def linear_attention(
@@ -300,8 +329,7 @@ def linear_attention(
     # The lasso's scaling is named where there is one.
     lasso = ((S.l0, S.l1 / S.D ** sp.Rational(3, 2)),) if prior.has(S.l0) else ()
     i, j = sp.symbols("i j", integer=True)
-    # Summed indices are dummies, so that no free index of a reader's can be captured.
-    k, e = sp.Dummy("k", integer=True), sp.Dummy("e", integer=True)
+    k, e = _TOKEN, _ENTRY
     D, N = S.D, S.N
     context_label = sp.Sum(S.w[e] * S.x[k, e], (e, 1, D)) / sp.sqrt(D) + sp.sqrt(label_noise) * S.eps[k]
     query_label = sp.Sum(S.w[e] * S.xt[e], (e, 1, D)) / sp.sqrt(D) + sp.sqrt(label_noise) * S.epst[1]

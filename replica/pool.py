@@ -23,7 +23,7 @@ import sympy as sp
 from iclglass.replica import symbols as S
 from iclglass.replica.action import ReplicatedAction, replicate
 from iclglass.replica.ansatz import ReplicaSymmetric, replica_limit
-from iclglass.replica.free_energy import collect_error
+from iclglass.replica.free_energy import prompt_part
 from iclglass.replica.guarded_limit import value_at_zero
 from iclglass.replica.model import Model
 from iclglass.replica.moments import expectation
@@ -209,7 +209,7 @@ def _functional(action: ReplicatedAction) -> tuple[sp.Expr, sp.Expr, sp.Expr, Re
     """phi as constraints, the integrand of the spins and the prompts; and the precision of a row of spins."""
     overlaps = ReplicaSymmetric(S.Delta, S.q, S.n)
     fields = ReplicaSymmetric(S.k_hat, -S.q_hat, S.n)
-    prior = ReplicaSymmetric(action.spin_precision, sp.S.Zero, S.n)
+    prior = ReplicaSymmetric(action.gaussian[1], sp.S.Zero, S.n)
     precision = ReplicaSymmetric(S.b_pool * fields.excess, S.b_pool * fields.uniform, S.n) + prior
     source = S.m_hat**2 * S.eigenvalue**2 * precision.inverse().sum_of_entries() / 2
     row = replica_limit(-precision.log_determinant() / 2 + source, S.n)
@@ -217,7 +217,7 @@ def _functional(action: ReplicatedAction) -> tuple[sp.Expr, sp.Expr, sp.Expr, Re
         (fields @ overlaps).trace() / 2 - S.n * S.m_hat * S.m + S.n * sp.log(2 * sp.pi) / 2, S.n
     )
     # The label's variance is t + rho, and a = 1: the feature's variance is inside Q.
-    prompts = collect_error(replica_limit(action.prompts(S.m, overlaps), S.n).subs(S.g, S.betahat / S.tau))
+    prompts = prompt_part(action)
     return constraints, row, prompts.subs(S.a, 1).subs(S.rho, S.rho + S.strength - 1), precision
 
 

@@ -13,8 +13,6 @@ from iclglass.replica import symbols as S
 from iclglass.replica.action import ReplicatedAction
 from iclglass.replica.averages import Average, GaussianLaw, OneBody
 from iclglass.replica.one_body import DiagonalFree, PromptFree, Pull, PullSlope, Response, Spin, SpinFree
-from iclglass.replica.saddle_point import SaddlePointSystem
-from iclglass.replica.stability import replicon
 
 __all__ = [
     "gaussian_integral",
@@ -23,7 +21,6 @@ __all__ = [
     "log_prompt",
     "log_spin",
     "prompt_law",
-    "quadratic_replicon",
 ]
 
 
@@ -46,13 +43,13 @@ def gaussian_integral(exponent: sp.Expr, variable: sp.Symbol) -> sp.Expr:
 
 def log_spin(action: ReplicatedAction) -> sp.Expr:
     """Lambda_s in S.field and S.k_hat."""
-    prior = action.spin_precision * S.scaled_spin**2 / 2
+    prior = action.gaussian[1] * S.scaled_spin**2 / 2
     return gaussian_integral(-prior - S.k_hat * S.scaled_spin**2 / 2 + S.field * S.scaled_spin, S.scaled_spin)
 
 
 def log_diagonal(action: ReplicatedAction, precision: sp.Expr) -> sp.Expr:
     """Extremum of one diagonal spin's exponent at this precision, the size of its prior being as off the diagonal."""
-    exponent = S.m_hat * S.diagonal - (precision + action.spin_precision) * S.diagonal**2 / 2
+    exponent = S.m_hat * S.diagonal - (precision + action.gaussian[1]) * S.diagonal**2 / 2
     (extremum,) = sp.solve(sp.diff(exponent, S.diagonal), S.diagonal)
     return sp.simplify(exponent.subs(S.diagonal, extremum))
 
@@ -60,7 +57,7 @@ def log_diagonal(action: ReplicatedAction, precision: sp.Expr) -> sp.Expr:
 def log_prompt(action: ReplicatedAction, variance: sp.Expr) -> sp.Expr:
     """Lambda_p in S.y and S.f_cav, for predictions of this variance around f_cav."""
     vector = sp.Matrix([S.y, S.f_cav + sp.sqrt(variance) * S.normal])
-    loss = (vector.T * action.loss_form * vector)[0] / 2
+    loss = (vector.T * action.gaussian[0] * vector)[0] / 2
     exponent = -S.g * loss - S.normal**2 / 2
     # The measure Dz is normalised.
     return sp.expand_log(gaussian_integral(exponent, S.normal) - sp.log(2 * sp.pi) / 2, force=True)
@@ -118,13 +115,3 @@ def inserted(expression: sp.Expr, action: ReplicatedAction) -> sp.Expr:
     done = expression.replace(lambda part: isinstance(part, Average), averaged)
     done = done.replace(lambda part: isinstance(part, OneBody), solved)
     return done.subs(S.diagonal, -sp.diff(diagonal, M))
-
-
-def quadratic_replicon(action: ReplicatedAction, system: SaddlePointSystem) -> sp.Expr:
-    """The replicon on the solution of the saddle-point equations: 1 - a^2 m^2/tau."""
-    ratio = inserted(replicon(), action)
-    # The response of a Gaussian spin is chi itself.
-    response = inserted(Response(S.field, S.K), action)
-    (precision,) = sp.solve(response - S.chi, S.K)
-    (chi_of_m,) = sp.solve(system.residuals[1], S.chi)
-    return sp.expand(sp.simplify(ratio.subs(S.K, precision).subs(S.chi, chi_of_m)))

@@ -16,8 +16,12 @@ from iclglass.replica import symbols as S
 from iclglass.replica.action import ReplicatedAction
 from iclglass.replica.free_energy import FreeEnergy
 from iclglass.replica.guarded_limit import value_at_zero
+from iclglass.replica.one_body import Response
+from iclglass.replica.quadratic import inserted
+from iclglass.replica.stability import replicon
+from iclglass.replica.system import System, sides
 
-__all__ = ["SaddlePointSystem", "saddle_point"]
+__all__ = ["SaddlePointSystem", "closed_replicon", "reductions", "saddle_point"]
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,47 @@ def _observables(action: ReplicatedAction, energy: FreeEnergy) -> dict[str, sp.E
         "e_icl": icl,
         "e_icl_gibbs": icl + test_feature * S.T * S.chi,
         "e_idg": prediction_error(action, S.a),
-        "e_train": sp.simplify(2 * value_at_zero(loss_energy, S.T) / action.loss_form[1, 1]),
+        "e_train": sp.simplify(2 * value_at_zero(loss_energy, S.T) / action.gaussian[0][1, 1]),
         "contrast": S.m / sp.sqrt(S.q),
         "energy": total,
         "free_energy": -S.T * functional,
         "entropy": functional + total / S.T,
     }
+
+
+def closed_replicon(action: ReplicatedAction, system: SaddlePointSystem) -> sp.Expr:
+    """The replicon on the solution of the saddle-point equations: 1 - a^2 m^2/tau."""
+    ratio = inserted(replicon(), action)
+    # The response of a Gaussian spin is chi itself.
+    (precision,) = sp.solve(inserted(Response(S.field, S.K), action) - S.chi, S.K)
+    (chi_of_m,) = sp.solve(system.residuals[1], S.chi)
+    return sp.expand(sp.simplify(ratio.subs(S.K, precision).subs(S.chi, chi_of_m)))
+
+
+def reductions(system: SaddlePointSystem, action: ReplicatedAction, general: System) -> tuple[sp.Expr, ...]:
+    """Both sides of the general system with the closed one-body functions, minus the saddle-point equations.
+
+    Returns
+    -------
+    tuple[sp.Expr, ...]
+        For 1/chi, m, q, a and the free energy on the solution: zeros, where the two are the same.
+    """
+    linear_labels = {S.kappa1: action.signal, S.teacher_variance: action.signal}
+    prompts, spins = (
+        {
+            unknown: inserted(value, action).subs(S.c, S.a * S.chi / S.tau).subs(linear_labels)
+            for unknown, value in side.items()
+        }
+        for side in sides()
+    )
+    (chi_of_m,) = sp.solve(system.residuals[1], S.chi)
+    (precision,) = sp.solve(spins[S.chi] - S.chi, S.K)
+    inverse_chi = (1 / spins[S.chi]).subs(S.K, prompts[S.K])
+    m = spins[S.m].subs(S.M, prompts[S.M]).subs(S.K, precision)
+    q = spins[S.q].subs({S.M: prompts[S.M], S.Q: prompts[S.Q]}).subs(S.K, precision)
+    return (
+        sp.simplify(inverse_chi - system.equations[0].rhs),
+        sp.simplify(m - system.equations[1].rhs),
+        sp.simplify((q - system.equations[2].rhs).subs(S.chi, chi_of_m)),
+        sp.simplify(general.definitions[S.a] - system.a_definition.rhs),
+    )

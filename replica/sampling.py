@@ -4,18 +4,20 @@ Values are the same in every run. A symbol of either sign gets both; strengths a
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
-import mpmath
 import sympy as sp
 
-__all__ = ["everywhere", "numbers", "points", "signs", "valued"]
+__all__ = ["everywhere", "numbers", "points", "real_value", "signs"]
 
 _CHOICES = 8
 """Choices of values that must agree."""
+_DIGITS = 30
+_STEPS = tuple(sp.Float(10, _DIGITS) ** sp.Rational(power, 2) for power in range(-6, 7))
+"""Distances from the end of an interval."""
 
 
-def numbers(symbols: set[sp.Basic], choice: int) -> dict[sp.Basic, sp.Expr]:
+def numbers(symbols: Iterable[sp.Basic], choice: int) -> dict[sp.Basic, sp.Expr]:
     """Values for the symbols within their ranges, different for each choice."""
     source = random.Random(choice)
     values = {}
@@ -25,24 +27,23 @@ def numbers(symbols: set[sp.Basic], choice: int) -> dict[sp.Basic, sp.Expr]:
     return values
 
 
-def points(low: mpmath.mpf, high: mpmath.mpf) -> list[mpmath.mpf]:
-    """Points strictly inside an interval, at all distances from its ends."""
+def points(low: sp.Expr, high: sp.Expr) -> list[sp.Expr]:
+    """Points strictly inside an interval of numbers, at all distances from its ends."""
     if low == high:
         return [low]
-    steps = [mpmath.mpf(10) ** (mpmath.mpf(k) / 2) for k in range(-6, 7)]
-    if mpmath.isinf(low) and mpmath.isinf(high):
-        return [-step for step in reversed(steps)] + [mpmath.mpf(0)] + steps
-    if mpmath.isinf(high):
-        return [low + step for step in steps]
-    if mpmath.isinf(low):
-        return [high - step for step in reversed(steps)]
-    return [low + (high - low) * mpmath.mpf(k) / 14 for k in range(1, 14)]
+    if low == -sp.oo and high == sp.oo:
+        return [*(-step for step in reversed(_STEPS)), sp.S.Zero, *_STEPS]
+    if high == sp.oo:
+        return [low + step for step in _STEPS]
+    if low == -sp.oo:
+        return [high - step for step in reversed(_STEPS)]
+    return [low + (high - low) * sp.Rational(k, 14) for k in range(1, 14)]
 
 
-def valued(expression: sp.Expr, variable: sp.Symbol) -> Callable[[mpmath.mpf], mpmath.mpf]:
-    """The expression of one variable as a function of numbers."""
-    function: Callable[[mpmath.mpf], mpmath.mpf] = sp.lambdify(variable, expression, modules="mpmath")
-    return function
+def real_value(expression: sp.Expr, variable: sp.Symbol, point: sp.Expr) -> sp.Expr | None:
+    """The number that an expression of one variable is at a point; None if it is not a finite real one."""
+    value = sp.N(expression.subs(variable, point), _DIGITS)
+    return value if value.is_comparable else None
 
 
 def signs(expression: sp.Expr, variable: sp.Symbol | None, low: sp.Expr, high: sp.Expr) -> int:
@@ -55,34 +56,32 @@ def signs(expression: sp.Expr, variable: sp.Symbol | None, low: sp.Expr, high: s
     """
     if expression.is_positive or expression.is_negative:
         return 1 if expression.is_positive else -1
-    at = variable if variable is not None else sp.Dummy()
+    at = sp.Dummy() if variable is None else variable
     others = (expression.free_symbols | low.free_symbols | high.free_symbols) - {at}
-    found: set[int] = set()
+    found: set[sp.Expr] = set()
     for choice in range(_CHOICES if others else 1):
         values = numbers(others, choice)
-        ends = [_number(end.subs(values)) for end in (low, high)]
-        function = valued(expression.subs(values), at)
-        inside = points(*ends) if variable is not None else [mpmath.mpf(0)]
-        found |= {int(mpmath.sign(function(point))) for point in inside}
-    found -= {0}
-    if len(found) != 1:
+        # Three points: the roots are known, and where one was missed signs differ in some choice.
+        inside = [sp.S.Zero] if variable is None else points(low.subs(values), high.subs(values))[::6]
+        here = expression.subs(values)
+        found |= {sp.sign(value) for point in inside if (value := real_value(here, at, point)) is not None}
+    found -= {sp.S.Zero}
+    if found not in ({sp.S.One}, {sp.S.NegativeOne}):
         raise ValueError(f"the sign of {expression} between {low} and {high} depends on the values of other symbols")
-    return found.pop()
+    return int(found.pop())
 
 
 def everywhere(conditions: Sequence[tuple[sp.Expr, sp.Expr, sp.Expr]], variable: sp.Symbol, choice: int) -> bool:
-    """Whether expressions are >= 0 at all sample points of their intervals, for one choice of the other symbols."""
-    others = set().union(*(part.free_symbols for condition in conditions for part in condition)) - {variable}
-    values = numbers(others, choice)
+    """Whether expressions are >= 0 at all sample points of their intervals, for one choice of the other symbols.
+
+    A condition is (expression, low, high).
+    """
+    others: set[sp.Basic] = set().union(*(part.free_symbols for condition in conditions for part in condition))
+    values = numbers(others - {variable}, choice)
     for expression, low, high in conditions:
-        function = valued(expression.subs(values), variable)
-        ends = [_number(end.subs(values)) for end in (low, high)]
-        for point in points(*ends):
-            value = function(point)
-            if mpmath.im(value) != 0 or value < -(mpmath.mpf(10) ** -10) * (1 + abs(value)):
+        here = expression.subs(values)
+        for point in points(low.subs(values), high.subs(values)):
+            value = real_value(here, variable, point)
+            if value is None or value < -(sp.Float(10) ** -10):
                 return False
     return True
-
-
-def _number(value: sp.Expr) -> mpmath.mpf:
-    return mpmath.mpf(str(sp.N(value, 17))) if value.is_finite else mpmath.inf * (1 if value == sp.oo else -1)

@@ -23,7 +23,7 @@ from iclglass.replica.model import Model
 from iclglass.replica.one_body import Pull, PullByTeacher, PullSlope, Response, Spin, nodes
 from iclglass.replica.stability import replicon
 
-__all__ = ["System", "system"]
+__all__ = ["System", "sides", "system"]
 
 
 @dataclass(frozen=True)
@@ -100,21 +100,19 @@ def system(model: Model, *, thermal: bool) -> System:
     >>> system(linear_attention(), thermal=False).spins
     {m: w_d, q: w_d**2 + E_spins[spin**2], chi: E_spins[response]}
     """
-    free, prompts, spins, smooth, jumps = _derived()
     labels = label_moments(model)
-
-    def finished(equations: Mapping[sp.Symbol, sp.Expr], rules: Mapping[sp.Expr, sp.Expr]) -> dict[sp.Symbol, sp.Expr]:
-        return {unknown: _in_nodes(value.xreplace(rules), thermal) for unknown, value in equations.items()}
-
-    total = _in_nodes(free, thermal)
-    spin_side = finished(spins, {})
+    (prompts, spins), (prompts_by_parts, spins_by_parts) = (
+        tuple({unknown: _in_nodes(value, thermal) for unknown, value in side.items()} for side in sides(jumps=jumps))
+        for jumps in (False, True)
+    )
+    free = _in_nodes(functional().free_energy(), thermal)
     return System(
         model=model,
         thermal=thermal,
-        prompts=finished(prompts, smooth),
-        spins=spin_side,
-        prompts_by_parts=finished(prompts, jumps),
-        spins_by_parts=finished(spins, jumps),
+        prompts=prompts,
+        spins=spins,
+        prompts_by_parts=prompts_by_parts,
+        spins_by_parts=spins_by_parts,
         definitions={
             S.kappa1: labels.kappa1,
             S.kappa2: labels.kappa2,
@@ -126,19 +124,29 @@ def system(model: Model, *, thermal: bool) -> System:
         covariance=LAWS["prompts"].covariance,
         test_covariance=LAWS["test"].covariance,
         label_noise=labels.label_noise,
-        free_energy=total,
+        free_energy=free,
         replicon=_in_nodes(replicon(), thermal),
-        observables=_observables(model, labels, total, spin_side, thermal=thermal),
+        observables=_observables(model, labels, free, thermal=thermal),
     )
 
 
 @cache
-def _derived() -> tuple[sp.Expr, dict[sp.Symbol, sp.Expr], dict[sp.Symbol, sp.Expr], dict, dict]:
-    """What is the same for every model: functional, both sides, and what stands for averages of derivatives."""
+def sides(*, jumps: bool = False) -> tuple[dict[sp.Symbol, sp.Expr], dict[sp.Symbol, sp.Expr]]:
+    """K, M, Q of the prompts' side and m, q, chi of the spins', in functions of one body; the same for every model.
+
+    Parameters
+    ----------
+    jumps
+        Integrate every derivative of pull and spin by parts, not only the one through the label.
+    """
     free = functional().free_energy()
     prompts = stationary(free, {S.K: S.q, S.M: S.m, S.Q: S.chi})
     spins = stationary(free, {S.chi: S.Q, S.m: S.M, S.q: S.K})
-    return free, prompts, {unknown: spins[unknown] for unknown in (S.m, S.q, S.chi)}, *_slopes()
+    instead = _slopes()[1 if jumps else 0]
+    return (
+        {unknown: value.xreplace(instead) for unknown, value in prompts.items()},
+        {unknown: spins[unknown].xreplace(instead) for unknown in (S.m, S.q, S.chi)},
+    )
 
 
 def stationary(free: sp.Expr, side: Mapping[sp.Symbol, sp.Symbol]) -> dict[sp.Symbol, sp.Expr]:
@@ -177,9 +185,7 @@ def _slopes() -> tuple[dict[sp.Expr, sp.Expr], dict[sp.Expr, sp.Expr]]:
     return {by_t: smooth}, jumps
 
 
-def _observables(
-    model: Model, labels: LabelMoments, free: sp.Expr, spins: Mapping[sp.Symbol, sp.Expr], *, thermal: bool
-) -> dict[str, sp.Expr]:
+def _observables(model: Model, labels: LabelMoments, free: sp.Expr, *, thermal: bool) -> dict[str, sp.Expr]:
     temperature = S.T if thermal else sp.S.Zero
     observables: dict[str, sp.Expr] = {"q_self": S.q + temperature * S.chi}
     if model.labels == "linear":

@@ -4,9 +4,12 @@ Data flow; every arrow is one function, every noun one small frozen dataclass:
 
     pools            draw_pool                                   tasks of a pool; a spectrum's D eigenvalues
     prompts          draw_prompts          -> Prompts            contexts, queries, labels of a data set
+    prompt_contexts  reduced_sums, token_sums                   the law of a prompt's context, and its tokens
     prompt_blocks    PromptBlocks                                the same in blocks, for workers: nobody holds all of it
     population       population_error      <- PromptMoments      exact errors on new prompts, at finite D and N
     observables      measure               -> Observables        order parameters, errors of a data set
+    minimisers      minimise              -> Minimum            weights of least energy, any convex loss and penalty
+    model_observables  measure_weights    -> WeightObservables  the same quantities of any weights, any loss and labels
     experiment       evaluate              <- DataSet            one data set, drawn and measured: the task of a worker
     simulation       simulate              -> FiniteSizeSamples  independent data sets, several dimensions
     statistics                                                   standard errors, z-scores, thresholds

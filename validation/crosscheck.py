@@ -37,6 +37,7 @@ from iclglass.numerics.sizes import from_unscaled
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.agreement import POWER, Agreement, QuantityAgreement, SizeComparison
 from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.model_theory import model_theory
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.pools import at_dimension
 from iclglass.validation.simulation import FiniteSizeSamples, Simulation, simulate_all
@@ -161,6 +162,7 @@ def validate(
         )
     simulation = Simulation.of(parameters, given, dimensions=dimension, samples=samples, seed=seed)
     _refuse_dimensions(simulation)
+    theory = _theory_of(simulation, theory)
     _refuse_undefined_theory(simulation, theory)
     _refuse_other_side(simulation)  # known from the integers alone: said before anything is simulated
     (found,) = simulate_all(
@@ -191,10 +193,11 @@ def _refuse_dimensions(simulation: Simulation) -> None:
 def _refuse_undefined_theory(simulation: Simulation, theory: Theory) -> None:
     """ParameterError, before anything is simulated, where the theory has no number: ridge = 0 at tau = 1."""
     solution = theory(**_law(simulation))
-    found = {name: _number(solution, name) for name in QUANTITIES}["e_icl"]
+    name = _headline(simulation)
+    found = {name: _number(solution, name) for name in simulation.quantities}[name]
     if not math.isfinite(found):
         raise ParameterError(
-            f"the theory has no finite e_icl at task_diversity = {simulation.task_diversity:g} and ridge = "
+            f"the theory has no finite {name} at task_diversity = {simulation.task_diversity:g} and ridge = "
             f"{simulation.ridge:g}, but {found} (without ridge it diverges at the interpolation threshold, "
             "task_diversity = 1); use ridge > 0 or another task_diversity, or mend the theory"
         )
@@ -216,13 +219,15 @@ def compare(
     interpolation threshold P = n than the theory, or if the theory or a sample has no finite e_icl.
     """
     largest_unseen_bias = check_largest_unseen_bias(largest_unseen_bias)
+    theory = _theory_of(samples, theory)
     predictions = _predictions(samples, theory)
     _refuse_other_side(samples)
-    left_out = tuple(name for name in QUANTITIES if _is_left_out(name, samples, predictions[name]))
-    compared = [name for name in QUANTITIES if name not in left_out]
-    if "e_icl" not in compared or not _is_finite("e_icl", samples, predictions["e_icl"]):
+    left_out = tuple(name for name in samples.quantities if _is_left_out(name, samples, predictions[name]))
+    compared = [name for name in samples.quantities if name not in left_out]
+    headline = _headline(samples)
+    if headline not in compared or not _is_finite(headline, samples, predictions[headline]):
         raise ParameterError(
-            f"the theory or a sample has no finite e_icl at task_diversity = {samples.task_diversity:g}, "
+            f"the theory or a sample has no finite {headline} at task_diversity = {samples.task_diversity:g}, "
             f"ridge = {samples.ridge:g}; use ridge > 0 or another task_diversity"
         )
     rows = tuple(
@@ -282,8 +287,19 @@ def _order(dimensions: Sequence[int]) -> int:
 
 
 def _law(simulation: Simulation) -> dict[str, Any]:
-    """What the theory is asked for."""
-    return {name: getattr(simulation, name) for name in (*PARAMETERS, "tasks")}
+    """What the theory is asked for; of a chosen model also what was chosen."""
+    law = {name: getattr(simulation, name) for name in (*PARAMETERS, "tasks")}
+    return law if simulation.builtin else law | simulation.parameters.chosen
+
+
+def _headline(simulation: Simulation) -> str:
+    """The quantity without which there is nothing to compare."""
+    return "e_icl" if "e_icl" in simulation.quantities else "test_loss"
+
+
+def _theory_of(simulation: Simulation, theory: Theory) -> Theory:
+    """The theory asked for; of a chosen model the one that can take the diagonal's penalty at a dimension."""
+    return model_theory if theory is solve and not simulation.builtin else theory
 
 
 def _predictions(samples: FiniteSizeSamples, theory: Theory) -> dict[str, FloatArray]:
@@ -299,8 +315,9 @@ def _predictions(samples: FiniteSizeSamples, theory: Theory) -> dict[str, FloatA
             test_context=sizes.test_context if tested else None,
         )
         tasks = samples.tasks if samples.tasks is ISOTROPIC else at_dimension(samples.tasks, sizes.dimension)
-        solutions.append(theory(**law | whole | {"tasks": tasks}))
-    return {name: np.array([_number(solution, name) for solution in solutions]) for name in QUANTITIES}
+        size = {} if samples.builtin else {"diagonal_dimension": sizes.dimension}
+        solutions.append(theory(**law | whole | {"tasks": tasks} | size))
+    return {name: np.array([_number(solution, name) for solution in solutions]) for name in samples.quantities}
 
 
 def _scale(name: str, value: float, samples: FiniteSizeSamples) -> float:
@@ -389,7 +406,7 @@ def _disagreement(
 
 def _refuse_other_side(simulation: Simulation) -> None:
     """Without ridge the threshold with the last row is at P = n = D(D+1): just above tau = 1 a small D is below."""
-    if simulation.ridge > 0:
+    if simulation.ridge > 0 or not simulation.builtin:
         return
     for sizes in simulation.sizes:
         prompts, spins = sizes.prompts, sizes.dimension * (sizes.dimension + simulation.last_row)

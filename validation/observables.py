@@ -168,6 +168,8 @@ def weight_quantities(prompts: Prompts, weights: FloatArray, tested: PromptMomen
     >>> weight_quantities(data, np.zeros((5, 4)))["e_icl"]
     1.0
     """
+    if prompts.labels != "linear":
+        raise ParameterError("these are the errors of linear labels: for signs see validation.model_observables")
     tested = _moments_of_new_tasks(prompts) if tested is None else tested
     return {
         "m": alignment(weights),

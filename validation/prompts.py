@@ -12,32 +12,9 @@ attention sees the context only through
 
 with U_{D+1} 1/sqrt(D) smaller for the layer on scaled tokens, or left out (`numerics.last_row`).
 
-The law of C at cost O(D) a prompt (this project; for rho = 0 the idea is in LU's code)
-----------------------------------------------------------------------------------------
-Condition on w; write n = w/|w|, t = |w|/sqrt(D), and split each token as x_k = g_k n + z_k, with z_k
-orthogonal to n. The g_k ~ N(0, 1) and the z_k (standard normal in the D - 1 dimensions orthogonal to w) are
-independent. Collect the tokens' components in g = (g_1..g_N) and the noise in eps. The label vector is
-y = t g + sqrt(rho) eps: it does not depend on the z_k.
-
-1. Split the noise along and across g: e = eps.g/|g| ~ N(0, 1) and |eps - e g/|g||^2 = X3 ~ chi2_{N-1}
-   (0 for N = 1), both independent of g, whose squared norm is X1 ~ chi2_N.
-2. With r = t sqrt(X1) + sqrt(rho) e, the component of y along g/|g|:
-
-       y.g   = sqrt(X1) r                = t X1 + sqrt(rho X1) e
-       |y|^2 = r^2 + rho X3              = t^2 X1 + 2 t sqrt(rho X1) e + rho (e^2 + X3)
-
-3. The component of (C_1..C_D) along n is sum_k y_k g_k = y.g. The rest is sum_k y_k z_k: given y, a sum of
-   independent normals, that is |y| times one standard normal vector orthogonal to w. And C_{D+1} = |y|^2.
-
-Correlated tokens: x_k = L g_k and X = L g_t with L L^T the token covariance and g isotropic. Then
-w.x_k = (L^T w).g_k: the labels are those of isotropic tokens with the task L^T w, C_{D+1} is theirs, (C_1..C_D) is L
-times theirs, and so is the query. O(P D^2) for P prompts.
-
-So (X1, e, X3) and one normal vector replace N D normals, for any N. The sums of squares are written in the
-factored form of step 2, which cannot become negative by rounding.
+`prompt_contexts` draws C from its law, whatever N is.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -60,15 +37,15 @@ from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.sizes import NORMS, divisor
 from iclglass.validation.pools import draw_pool, eigenvalues_of
+from iclglass.validation.prompt_contexts import reduced_sums, signs, token_sums
 
-__all__ = ["METHODS", "PromptLaw", "Prompts", "draw_prompts"]
+__all__ = ["LABELS", "METHODS", "PromptLaw", "Prompts", "draw_contexts", "draw_prompts"]
 
 METHODS = ("reduced", "tokens")
+LABELS = ("linear", "sign")
 
 _ARRAYS = 4
 """Of the size of the data set, held at once while it is drawn: tasks, query, context, and one of passing use."""
-_CHUNK_ELEMENTS = 1 << 20
-"""Tokens' entries held at once by method "tokens": bounds its memory whatever N is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +59,7 @@ class PromptLaw:
     norm: str = NORMS[0]
     last_feature: str = "unit-tokens"
     last_row: bool = True
+    labels: str = LABELS[0]
 
     def __post_init__(self) -> None:
         reason = "in one dimension tokens have no part orthogonal to the task"
@@ -92,6 +70,7 @@ class PromptLaw:
             "label_noise": check_real("label_noise", self.label_noise, minimum=0.0, maximum=LARGEST),
             "norm": check_choice("norm", self.norm, NORMS),
             **self.layer.to_dict(),
+            "labels": check_choice("labels", self.labels, LABELS),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -129,6 +108,8 @@ class Prompts(Instance):
         Variances of the entries of tasks of their own; None: ones, or a pool.
     token_covariance : (D, D) array, optional
         Of context tokens and query alike; None: the identity.
+    labels : {"linear", "sign"}
+        Of context and query.
     """
 
     context_count: int
@@ -137,6 +118,7 @@ class Prompts(Instance):
     tasks: FloatArray | None = None
     spectrum: FloatArray | None = None
     token_covariance: FloatArray | None = None
+    labels: str = LABELS[0]
 
 
 def draw_prompts(
@@ -152,6 +134,7 @@ def draw_prompts(
     tasks: FloatArray | None = None,
     spectrum: ArrayLike | None = None,
     token_covariance: ArrayLike | None = None,
+    labels: str = "linear",
     rng: np.random.Generator,
 ) -> Prompts:
     """Draw P independent prompts, each with its own task or with one of a pool.
@@ -180,6 +163,9 @@ def draw_prompts(
         Of the context tokens and of the query, symmetric and positive definite; by default the identity. Label
         variance is then Tr(covariance)/D: scale it to trace D to keep labels of order one. (SG Fig. S4 correlates the
         positions of a prompt instead: `validation.paper.correlated_tokens`.)
+    labels : {"linear", "sign"}
+        y, or its sign: of the context's labels and of the query's. Tasks, queries and the query's noise are the same
+        numbers for both.
     rng : numpy.random.Generator
         Decides every number.
 
@@ -206,6 +192,7 @@ def draw_prompts(
         norm=norm,
         last_feature=last_feature,
         last_row=last_row,
+        labels=labels,
     )
     dimension, context, prompts, label_noise = law.dimension, law.context, law.prompts, law.label_noise
     check_memory(
@@ -223,17 +210,39 @@ def draw_prompts(
         query = query @ factor.T
     label = np.einsum("pd,pd->p", task, query) / np.sqrt(dimension)
     label += np.sqrt(label_noise) * rng.standard_normal(prompts)
-    scores = np.empty((prompts, law.layer.rows(dimension)))
+    if law.labels == "sign":
+        label = signs(label)
+    scores = _contexts(law, task, method, factor, rng)
+    drawn = (scores, query, label, context, label_noise, norm, pool, eigenvalues, covariance)
+    return Prompts(*drawn, last_feature=law.last_feature, labels=law.labels)
+
+
+def draw_contexts(
+    law: PromptLaw, *, tasks: FloatArray | None = None, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Tasks w, (P, D), and contexts U, (P, rows), of P prompts of a law whose queries are integrated over.
+
+    tasks : a pool; by default new isotropic tasks.
+    """
+    task, _, _ = _tasks(law.dimension, law.prompts, tasks, None, rng)
+    return task, _contexts(law, task, "reduced", None, rng)
+
+
+def _contexts(
+    law: PromptLaw, task: FloatArray, method: str, factor: FloatArray | None, rng: np.random.Generator
+) -> FloatArray:
+    """U, (P, rows), given the tasks; factor L of the tokens' covariance."""
+    dimension, sign = law.dimension, law.labels == "sign"
+    scores = np.empty((task.shape[0], law.layer.rows(dimension)))
     if method == "tokens":
-        _token_sums(scores, task, context, label_noise, factor, rng)
+        token_sums(scores, task, law.context, law.label_noise, factor, sign, rng)
     else:
-        _reduced_sums(scores, task if factor is None else task @ factor, context, label_noise, rng)
+        reduced_sums(scores, task if factor is None else task @ factor, law.context, law.label_noise, sign, rng)
         if factor is not None:
             scores[:, :dimension] = scores[:, :dimension] @ factor.T
-    scores /= divisor(context, norm)
+    scores /= divisor(law.context, law.norm)
     scores[:, dimension:] *= law.layer.scale(dimension)
-    drawn = (scores, query, label, context, label_noise, norm, pool, eigenvalues, covariance)
-    return Prompts(*drawn, last_feature=law.last_feature)
+    return scores
 
 
 def _covariance(value: ArrayLike, dimension: int) -> tuple[FloatArray, FloatArray]:
@@ -275,51 +284,3 @@ def _tasks(
     if not np.all(np.isfinite(pool)):
         raise ParameterError("tasks must be finite")
     return pool[rng.integers(pool.shape[0], size=prompts)], pool, None
-
-
-def _reduced_sums(
-    result: FloatArray, task: FloatArray, context: int, label_noise: float, rng: np.random.Generator
-) -> None:
-    """C, (P, rows), from its law given the tasks; the steps are those of the module's docstring."""
-    prompts, dimension = task.shape
-    length = np.sqrt(np.einsum("pd,pd->p", task, task))
-    along = np.sqrt(rng.chisquare(context, prompts))  # |g| = sqrt(X1)
-    noise = np.sqrt(label_noise) * rng.standard_normal(prompts)  # sqrt(rho) e
-    across = rng.chisquare(context - 1, prompts) if context > 1 else np.zeros(prompts)  # X3
-    projection = length / np.sqrt(dimension) * along + noise  # r
-    label_square = projection**2 + label_noise * across  # |y|^2
-    for part in _parts(prompts, 64 * dimension):
-        # The task zero has no direction: nothing is projected out, which is its law (t = 0).
-        direction = task[part] / np.where(length[part] > 0, length[part], 1.0)[:, None]
-        normal = rng.standard_normal(direction.shape)
-        normal -= np.einsum("pd,pd->p", normal, direction)[:, None] * direction
-        normal *= np.sqrt(label_square[part])[:, None]
-        direction *= (along[part] * projection[part])[:, None]
-        np.add(normal, direction, out=result[part, :dimension])
-    result[:, dimension:] = label_square[:, None]
-
-
-def _token_sums(
-    result: FloatArray,
-    task: FloatArray,
-    context: int,
-    label_noise: float,
-    factor: FloatArray | None,
-    rng: np.random.Generator,
-) -> None:
-    """C, (P, rows), from all N tokens of each prompt, a few prompts at a time; factor L of their covariance."""
-    prompts, dimension = task.shape
-    for part in _parts(prompts, context * dimension):
-        tokens = rng.standard_normal((part.stop - part.start, context, dimension))
-        if factor is not None:
-            tokens = tokens @ factor.T
-        labels = np.einsum("pkd,pd->pk", tokens, task[part]) / np.sqrt(dimension)
-        labels += np.sqrt(label_noise) * rng.standard_normal(labels.shape)
-        result[part, :dimension] = np.einsum("pk,pkd->pd", labels, tokens)
-        result[part, dimension:] = np.einsum("pk,pk->p", labels, labels)[:, None]
-
-
-def _parts(prompts: int, elements: int) -> Iterator[slice]:
-    """A few prompts at a time, of so many elements each: nothing beside the data set itself is of its size."""
-    step = max(1, _CHUNK_ELEMENTS // elements)
-    return (slice(start, min(start + step, prompts)) for start in range(0, prompts, step))

@@ -23,13 +23,16 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.keywords import spelled_out
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.parameters import PARAMETERS, Given, Parameters, collected
+from iclglass.numerics.model_choice import is_builtin
+from iclglass.numerics.parameters import PARAMETERS, STRENGTHS, Given, Parameters, collected
 from iclglass.numerics.running.engines import make_engine
 from iclglass.numerics.running.resuming import Program, program
 from iclglass.numerics.running.run import run
 from iclglass.numerics.running.store import Key, Row, open_store
 from iclglass.numerics.sizes import Sizes
+from iclglass.validation import model_experiment as models
 from iclglass.validation.experiment import MODULES, DataSet, evaluate
+from iclglass.validation.model_functions import refuse_unsimulated
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.pools import at_dimension
 
@@ -81,7 +84,7 @@ class Simulation:
     def __post_init__(self) -> None:
         if not isinstance(self.parameters, Parameters):
             raise ParameterTypeError(f"parameters must be Parameters, got {type(self.parameters).__name__}")
-        for name in PARAMETERS:
+        for name in (*PARAMETERS, *STRENGTHS):
             if getattr(self.parameters, name) is None:
                 continue
             value = self.parameters.varying(name)
@@ -100,6 +103,8 @@ class Simulation:
             object.__setattr__(self, name, number)
         for sizes in self.sizes:
             at_dimension(self.parameters.tasks, sizes.dimension)  # refuses a spectrum that nothing is left of
+        if not self.builtin:
+            refuse_unsimulated(self.parameters)
 
     @classmethod
     def of(cls, parameters: Parameters | None, given: Mapping[str, Any], **others: Any) -> Simulation:
@@ -122,6 +127,23 @@ class Simulation:
     def sizes(self) -> tuple[Sizes, ...]:
         """The integers of each dimension."""
         return tuple(self.parameters.at(dimension) for dimension in self.dimensions)
+
+    @property
+    def builtin(self) -> bool:
+        """Whether this is ridge regression, measured exactly; else a chosen model, minimised or sampled."""
+        return is_builtin(self.parameters)
+
+    @cached_property
+    def quantities(self) -> tuple[str, ...]:
+        """What is measured of a data set, in the order of the rows."""
+        return QUANTITIES if self.builtin else models.quantities_of(self.parameters)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row: of a chosen model at a temperature those of all data sets of a batch."""
+        if self.builtin:
+            return len(QUANTITIES)
+        return len(self.quantities) * max(map(len, models.batches(self.parameters, models.SIDE_BY_SIDE)))
 
     @property
     def prompts(self) -> tuple[int, ...]:
@@ -153,10 +175,21 @@ class Simulation:
         """What a data set follows from beside its dimension and index, as JSON holds it."""
         named = {name: getattr(self, name) for name in (*PARAMETERS, "norm", "last_feature", "last_row", "seed")}
         kappa = "inf" if math.isinf(self.distinct_tasks) else self.distinct_tasks
-        return named | {"distinct_tasks": kappa, "tasks": self.tasks.record()}
+        record = {} if self.builtin else self.parameters.record()
+        model = {name: record[name] for name in self.parameters.chosen if name in record}
+        return named | {"distinct_tasks": kappa, "tasks": self.tasks.record()} | model
 
-    def data_sets(self, name: str = "") -> dict[Key, DataSet]:
-        """Every data set by its key in a store, which begins with a name where several simulations share one."""
+    def data_sets(self, name: str = "") -> dict[Key, DataSet | models.Batch]:
+        """Every data set, or batch of them, by its key in a store, which begins with a name where several simulations
+        share one."""
+        if not self.builtin:
+            return {
+                f"{name}D={sizes.dimension} {which[0]}-{which[-1]}": models.Batch(
+                    self.parameters, sizes, self.seed, (sizes.dimension,), which[0], len(which), self.width
+                )
+                for sizes in self.sizes
+                for which in models.batches(self.parameters, self.samples)
+            }
         return {
             f"{name}D={sizes.dimension} {index}": DataSet(self.parameters, sizes, self.seed, (sizes.dimension,), index)
             for sizes in self.sizes
@@ -165,10 +198,15 @@ class Simulation:
 
     def gathered(self, done: Mapping[Key, Row], name: str = "", programs: Iterable[Program] = ()) -> FiniteSizeSamples:
         """The samples, from the rows of all `data_sets`."""
-        table = np.array([done[key].values for key in self.data_sets(name)])
-        table = table.reshape(len(self.dimensions), self.samples, len(QUANTITIES))
+        shape = len(self.dimensions), self.samples, len(self.quantities)
+        if self.builtin:
+            table = np.array([done[key].values for key in self.data_sets(name)]).reshape(shape)
+        else:
+            batches = self.data_sets(name).items()
+            rows = [done[key].values[: task.count * shape[2]] for key, task in batches if isinstance(task, models.Batch)]
+            table = np.concatenate(rows).reshape(shape)
         own = {field.name: getattr(self, field.name) for field in fields(Simulation)}
-        values = {quantity: table[:, :, column].copy() for column, quantity in enumerate(QUANTITIES)}
+        values = {quantity: table[:, :, column].copy() for column, quantity in enumerate(self.quantities)}
         return FiniteSizeSamples(**own, values=values, programs=tuple(programs))
 
 
@@ -179,7 +217,8 @@ class FiniteSizeSamples(Simulation):
     Parameters
     ----------
     values : mapping
-        Quantity -> array (sizes, samples); names and scaling as in `validation.observables.Observables`.
+        Quantity -> array (sizes, samples); names and scaling as in `validation.observables.Observables`, or those of
+        `validation.model_experiment.quantities_of`.
     programs : tuple of Program
         Which have drawn them, see `numerics.running.resuming`.
     """
@@ -292,7 +331,8 @@ def simulate_all(
     executor, workers
         Where data sets are drawn, as in `validation.sweeping.sweep.sweep_simulated`; the result does not depend on it.
     progress, say : callable, optional
-        Called with (data sets done, data sets in all), and with a sentence on what happens.
+        Called with (data sets done, data sets in all), or batches of those that are sampled side by side, and with a
+        sentence on what happens.
     checkpoint : path, optional
         A file that keeps finished data sets (`numerics.running.store`), and is kept: it serves any list of dimensions
         and any number of samples of the same point and seed.
@@ -321,17 +361,19 @@ def simulate_all(
         for each in simulations.values():
             _refuse_memory(each, engine.workers)
         tasks = {key: task for name, each in simulations.items() for key, task in each.data_sets(name).items()}
+        ((builtin, width),) = {(each.builtin, each.width) for each in simulations.values()}
         with open_store(
             checkpoint,
             work,
             origin,
-            program(*MODULES),
+            program(*(MODULES if builtin else models.MODULES)),
             total=len(tasks),
-            width=len(QUANTITIES),
+            width=width,
             fresh=fresh,
             resume_anyway=resume_anyway,
         ) as store:
-            run(tasks, evaluate, store=store, engine=engine, progress=progress, say=say)
+            function: Callable[[Any], Row] = evaluate if builtin else models.evaluate
+            run(tasks, function, store=store, engine=engine, progress=progress, say=say)
             return [each.gathered(store.done, name, store.programs) for name, each in simulations.items()]
 
 
@@ -354,14 +396,17 @@ def _check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
 
 def _refuse_memory(simulation: Simulation, workers: int) -> None:
     largest, count, samples = simulation.sizes[-1], len(simulation.sizes), simulation.samples
-    needed = estimate_memory(
-        dimension=largest.dimension,
-        prompts=largest.prompts,
-        ridge=simulation.ridge,
-        sizes=count,
-        samples=samples,
-        workers=workers,
-    )
+    if simulation.builtin:
+        needed = estimate_memory(
+            dimension=largest.dimension,
+            prompts=largest.prompts,
+            ridge=simulation.ridge,
+            sizes=count,
+            samples=samples,
+            workers=workers,
+        )
+    else:
+        needed = workers * models.estimate_memory(simulation.parameters, largest)
     check_memory(
         needed,
         what=f"{count} x {samples} samples up to dimension {largest.dimension} with {largest.prompts} prompts on "

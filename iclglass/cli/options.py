@@ -49,8 +49,26 @@ def given(*keys: str) -> list[str]:
     return [f"--{key.replace('_', '-')}" for key in keys if ctx.get_parameter_source(key) in sources]
 
 
+MODEL_WORDS = (
+    option(
+        "--loss NAME",
+        TEXT,
+        "loss of one prompt: squared_error, absolute_error, huber; with sign labels also log_loss, hinge",
+        default="squared_error",
+    ),
+    option("--labels linear|sign", TEXT, "labels of the context and of the query: linear or sign", default="linear"),
+    option(
+        "--spins NAME",
+        TEXT,
+        "weights off the diagonal: real, nonnegative, binary, ternary or integer",
+        default="real",
+    ),
+    option("--ansatz rs|1rsb", TEXT, "replica symmetry: rs (1rsb is not available yet)", default="rs"),
+)
+
+
 def parameters(kind: Kind, **waived: str) -> tuple[click.Option, ...]:
-    """Return the parameters of the theory at D -> infinity."""
+    """Return the parameters of the theory at D -> infinity, and the model."""
     return (
         option("--task-diversity --tau", kind, "task diversity P/D^2, > 0", required=True, **waived),
         option("--context-length --alpha", kind, "context length N/D, > 0", required=True, **waived),
@@ -61,11 +79,20 @@ def parameters(kind: Kind, **waived: str) -> tuple[click.Option, ...]:
             default="inf",
         ),
         option("--label-noise --rho", kind, "variance of the label noise, >= 0", default="0"),
-        option("--ridge --lam", kind, "ridge D lambda0, >= 0; 0 is the ridgeless limit", default="0.1"),
+        option(
+            "--ridge --lam",
+            kind,
+            "ridge D lambda0, >= 0; 0 is the ridgeless limit (default: 0.1; with --l1 or --nuclear 0)",
+        ),
         option("--temperature", kind, "temperature D^2/beta, >= 0; 0 is the ground state", default="0"),
         option(
             "--test-context-length", kind, "context length N/D of test prompts, > 0; as in pretraining when not given"
         ),
+        *MODEL_WORDS,
+        option("--l1", kind, "lasso strength D^(3/2) l0, >= 0", default="0"),
+        option("--nuclear", kind, "nuclear-norm strength D nu0 of the weights as a matrix, >= 0", default="0"),
+        option("--spacing", kind, "spacing of discrete spins, > 0", default="1"),
+        option("--huber-threshold", kind, "residual from which the Huber loss is linear, > 0", default="1.35"),
     )
 
 
@@ -125,16 +152,21 @@ def swept(**waived: str) -> tuple[click.Option, ...]:
 def theory(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Return the options that are parameters of the theory, by the names of its Python functions, and `names`.
 
+    A ridge that was not typed is left out.
+
     Raises
     ------
     ParameterError
         A norm without a dimension, which would be ignored.
     """
-    from iclglass.numerics.parameters import PARAMETERS
+    from iclglass.numerics.parameters import PARAMETERS, STRENGTHS, WORDS
 
     if values["dimension"] is None and given("norm"):
         raise ParameterError("--norm has no meaning at D -> infinity: give --dimension, or leave it out")
-    return {name: values[name] for name in (*PARAMETERS, "dimension", "norm", "last_feature", "last_row", *names)}
+    layer = ("dimension", "norm", "last_feature", "last_row")
+    found = {name: values[name] for name in (*PARAMETERS, *layer, *WORDS, *STRENGTHS, *names)}
+    # Its default depends on the model.
+    return found if found["ridge"] is not None else {name: found[name] for name in found if name != "ridge"}
 
 
 def some(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -17,8 +17,9 @@ __all__ = ["phase_diagram"]
         "--line LINE",
         TEXT,
         "line to locate, repeatable: interpolation-threshold, contrast=LEVEL, minimum=AXIS, "
-        "peak=AXIS, best-ridge, context-saturation, crossover, memorisation-threshold (default: "
-        "interpolation-threshold and contrast=0.8)",
+        "peak=AXIS, best-ridge, context-saturation, crossover, memorisation-threshold, at (de Almeida-Thouless) "
+        "(default: interpolation-threshold and contrast=0.8; with another model contrast=0.8, of discrete spins "
+        "also at)",
         multiple=True,
     ),
     example="iclglass phase-diagram --tau 0.1:4:200 --alpha 0.2:20:100:log --line peak=tau --out phases.nc",

@@ -5,7 +5,7 @@ from typing import Any
 
 from iclglass.cli.kinds import INTEGER, TEXT, number
 from iclglass.cli.options import JSON, command, finite_size, option, parameters, theory
-from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, print_json, print_parameters
+from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, print_json, print_parameters, say
 from iclglass.numerics.errors import ParameterError
 
 __all__ = ["solve"]
@@ -21,17 +21,19 @@ __all__ = ["solve"]
 def solve(**values: Any) -> int:
     """One point: order parameters, errors, free energy."""
     from iclglass.numerics.last_row import LastRow, refuse_without_dimension
-    from iclglass.numerics.parameters import PARAMETERS, Parameters
+    from iclglass.numerics.model_choice import refuse_unless_builtin
+    from iclglass.numerics.parameters import PARAMETERS, STRENGTHS, WORDS, Parameters
     from iclglass.numerics.saddle_point import solve_points
-    from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, SENTENCES
+    from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, OF_MODELS, QUANTITIES, SENTENCES, solved
     from iclglass.numerics.status import Status
 
     layer = LastRow(values["last_feature"], values["last_row"])
     law = theory(values)
-    given = {name: law[name] for name in PARAMETERS}
+    given = {name: law[name] for name in (*PARAMETERS, *STRENGTHS) if name in law}
     typed = {option.name: option.opts[-1] for option in solve.params}
     read = _fraction if values["digits"] is not None else number
     floats = {name: None if text is None else read(typed[name], text) for name, text in given.items()}
+    model = {name: law[name] for name in WORDS} | {name: floats.pop(name) for name in STRENGTHS}
     if values["digits"] is not None:
         from iclglass.numerics.precision import solve_digits
 
@@ -40,38 +42,44 @@ def solve(**values: Any) -> int:
         if values["dimension"] is not None:
             raise ParameterError("--digits goes without --dimension: the finite-size theory has double precision")
         refuse_without_dimension(layer)
-        exact = {name: text for name, text in given.items() if name != "distinct_tasks"}
+        refuse_unless_builtin(Parameters.of({"task_diversity": 1, "context_length": 1, **model}), "--digits")
+        given.setdefault("ridge", "0.1")
+        exact = {name: given[name] for name in PARAMETERS if name != "distinct_tasks"}
         precise = solve_digits(digits=values["digits"], **exact)
         results: dict[str, Any] = {name: precise.values[name] for name in OBSERVABLES}
         results |= {"residual": None, "error_bound": None}
         status = precise.status
     else:
         sizes = {"dimension": values["dimension"], "norm": values["norm"], **layer.to_dict()}
-        solution = solve_points(Parameters.of({**floats, **sizes}))
+        point = Parameters.of({**floats, **model, **sizes})
+        solution = solve_points(point)
         fields = solution.to_dict()
-        results = {name: float(fields[name]) for name in (*OBSERVABLES, "residual", "error_bound")}
+        shown_here = (*OBSERVABLES, *(name for name in OF_MODELS if name in fields), "residual", "error_bound")
+        results = {name: float(fields[name]) for name in shown_here}
         status = Status(int(solution.status))
-    if floats["test_context_length"] is None:
-        floats["test_context_length"] = floats["context_length"]
-    # JSON has no infinity, and null would read as 'does not exist'.
-    shown: dict[str, Any] = {name: "inf" if value == math.inf else value for name, value in floats.items()}
+        # JSON has no infinity, and null would read as 'does not exist'.
+        numbers = {name: float(value) for name, value in point.scaled.items()}
+        shown: dict[str, Any] = {name: "inf" if value == math.inf else value for name, value in numbers.items()}
+        shown |= {name: value if name in WORDS else float(value) for name, value in point.chosen.items()}
     if values["digits"] is not None:
         # As typed: a float would round them.
-        shown = {name: str(given[name] if given[name] is not None else given["context_length"]) for name in given}
+        shown = {name: str(given[name] if given[name] is not None else given["context_length"]) for name in PARAMETERS}
     if values["dimension"] is not None:
         shown |= {"dimension": values["dimension"], "norm": values["norm"], **layer.to_dict()}
         shown |= {name: int(fields[name]) for name in ("prompts", "context", "task_count")}
+    if status == Status.RS_UNSTABLE:
+        say(SENTENCES[status])
     if values["json"]:
         print_json({"parameters": shown, **results, "status": SENTENCES[status]})
     else:
         print_parameters(shown, width=20)
         print()
-        meanings = OBSERVABLES | DIAGNOSTICS
+        meanings = QUANTITIES | DIAGNOSTICS
         for name, value in results.items():
             text = value if isinstance(value, str) else "-" if value is None or value != value else f"{value:.15g}"
             print(f"{name:20s} {text:24s} {meanings[name]}".rstrip())
         print(f"{'status':20s} {SENTENCES[status]}")
-    return EXIT_DONE if status == Status.CONVERGED else EXIT_NOT_CONVERGED
+    return EXIT_DONE if solved(status) else EXIT_NOT_CONVERGED
 
 
 def _fraction(name: str, text: str) -> float:

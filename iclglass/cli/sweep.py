@@ -118,12 +118,14 @@ def finish(dataset: "xr.Dataset", values: Mapping[str, Any]) -> int:
 
     say_written(values["out"], values["plot"])
     counts = _status_counts(dataset)
+    if unstable := counts.get("rs_unstable"):
+        say(f"{unstable} of {dataset['status'].size} points: {SENTENCES[Status.RS_UNSTABLE]}")
     if values.get("json"):
         print_json({"out": values["out"], "points": dataset["status"].size, "status": counts})
     else:
         for name, count in counts.items():
             print(f"{count} of {dataset['status'].size} points: {SENTENCES[Status[name.upper()]]}")
-    return EXIT_DONE if set(counts) <= {"converged"} else EXIT_NOT_CONVERGED
+    return EXIT_DONE if set(counts) <= {"converged", "rs_unstable"} else EXIT_NOT_CONVERGED
 
 
 def _status_counts(dataset: "xr.Dataset") -> dict[str, int]:

@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-__all__ = ["STEEP", "colour_norm", "draw_abscissa", "draw_map", "set_scale", "write_absence"]
+__all__ = [
+    "STEEP",
+    "colour_norm",
+    "draw_abscissa",
+    "draw_map",
+    "hatch_cells",
+    "hatch_ranges",
+    "set_scale",
+    "write_absence",
+]
 
 _LARGEST_DRAWN = 1e250
 _LOGARITHMS = (-700.0, 709.0)
@@ -101,6 +110,35 @@ def draw_map(
     for end, name in (("x", x), ("y", y)):
         set_scale(panel, end, values[name].values)
         panel.set(**{f"{end}lim": edges[name][[0, -1]], f"{end}label": axis_label(name)})
+
+
+_HATCHED: dict[str, Any] = {"facecolor": "none", "edgecolor": "0.35", "hatch": "///", "linewidth": 0.0}
+"""How regions look where replica symmetry is unstable."""
+
+
+def hatch_cells(panel: "Axes", where: "xr.DataArray", *, x: str, y: str, label: str) -> None:
+    """Hatch those cells of a map, in one patch with a name in the legend; none where there is no such cell."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    where = where.transpose(y, x).sortby([x, y])
+    columns, rows = (_cell_edges(where[name].values) for name in (x, y))
+    corners = ((0, 0), (0, 1), (1, 1), (1, 0), (0, 0))
+    cells = [
+        Path([(columns[k + right], rows[i + up]) for right, up in corners], closed=True)
+        for i, k in zip(*np.nonzero(where.values), strict=True)
+    ]
+    if cells:
+        panel.add_patch(PathPatch(Path.make_compound_path(*cells), label=label, **_HATCHED))
+
+
+def hatch_ranges(panel: "Axes", places: Any, where: Any, *, label: str) -> None:
+    """Hatch the ranges of an abscissa around those places, with one name in the legend."""
+    order = np.argsort(places)
+    edges, marked = _cell_edges(places[order]) if len(places) > 1 else places[[0, 0]], where[order]
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], marked.astype(int), [0]])))
+    for number, (start, stop) in enumerate(zip(changes[::2], changes[1::2], strict=True)):
+        panel.axvspan(edges[start], edges[stop], label=label if number == 0 else None, zorder=0, **_HATCHED)
 
 
 def colour_norm(*maps: Any) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.parameters import closest
-from iclglass.numerics.solution import OBSERVABLES
+from iclglass.numerics.solution import QUANTITIES, solved
 from iclglass.numerics.status import Status
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def check_observable(name: str) -> str:
     """The name, if it is an observable; ParameterError with a suggestion, or ParameterTypeError where it is not."""
     if not isinstance(name, str):
         raise ParameterTypeError(f"observable must be the name of a quantity, got {type(name).__name__}")
-    if name not in OBSERVABLES:
-        raise ParameterError(f"quantity {name!r} is unknown{closest(name, OBSERVABLES)}")
+    if name not in QUANTITIES:
+        raise ParameterError(f"quantity {name!r} is unknown{closest(name, QUANTITIES)}")
     return name
 
 
@@ -79,7 +79,7 @@ def absence(dataset: "xr.Dataset", name: str) -> str:
     cold = name.startswith("entropy") and not np.any(dataset.get("temperature", 0.0))
     reasons = []
     for status, count in zip(map(Status, codes.tolist()), counts, strict=True):
-        if status != Status.CONVERGED:
+        if not solved(status):
             reasons.append(f"{count} {_NO_NUMBER[status]}")
         else:
             reasons.append("entropy does not exist at temperature 0" if cold else f"{count} converged without {name}")

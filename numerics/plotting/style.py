@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from iclglass.numerics.arguments import check_flag, check_path
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.sizes import NORMS
-from iclglass.numerics.solution import OBSERVABLES
+from iclglass.numerics.solution import QUANTITIES
 from iclglass.numerics.storage import PROVENANCE, replacing
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ PARAMETER_SYMBOLS = {
     "ridge": r"\lambda",
     "temperature": "T",
     "test_context_length": r"\alpha_*",
+    "l1": r"\ell_1",
+    "nuclear": r"\nu_*",
+    "spacing": "c",
+    "huber_threshold": r"\delta",
     "initial_overlap": "q_0",
     "dimension": "D",
 }
@@ -45,11 +49,16 @@ _AXES = {
     "ridge": r"ridge $\lambda = D\lambda_0$",
     "temperature": r"temperature $T = D^2/\beta$",
     "test_context_length": r"test context length $\alpha_*$",
+    "l1": r"lasso strength $\ell_1 = D^{3/2}\ell_0$",
+    "nuclear": r"nuclear-norm strength $\nu_* = D\nu_0$",
+    "spacing": "spacing of spins $c$",
+    "huber_threshold": r"Huber threshold $\delta$",
     "dimension": "token dimension $D$",
     "time": "training time $t$ (gradient flow, units of $D$)",
     "step": "step $t$ of message passing",
     "change": r"$|W_t - W_{t-1}|^2/D$: squared size of a step",
 }
+_WORDS = {"loss": "", "labels": " labels", "spins": " spins"}
 _SYMBOLS = {
     "m": "m",
     "q": "q",
@@ -64,6 +73,12 @@ _SYMBOLS = {
     "energy": "E",
     "entropy": "s",
     "replicon": r"\Lambda_R",
+    "test_loss": r"\ell_{\mathrm{test}}",
+    "train_loss": r"\ell_{\mathrm{train}}",
+    "error_rate": r"\epsilon",
+    "density": r"\varrho",
+    "density_off_diagonal": r"\varrho_{\mathrm{off}}",
+    "rank": "r",
 }
 
 
@@ -77,7 +92,7 @@ def axis_label(name: str) -> str:
     """
     if name in _AXES:
         return _AXES[name]
-    return f"${_SYMBOLS[name]}$: {OBSERVABLES[name].split(' (')[0].removesuffix(' m / sqrt(q)')}"
+    return f"${_SYMBOLS[name]}$: {QUANTITIES[name].split(' (')[0].removesuffix(' m / sqrt(q)')}"
 
 
 def title_of(dataset: "xr.Dataset", leave_out: Sequence[str] = ()) -> str:
@@ -101,6 +116,8 @@ def title_of(dataset: "xr.Dataset", leave_out: Sequence[str] = ()) -> str:
     shown += [f"norm {layer['norm']}"] if layer.get("norm", NORMS[0]) != NORMS[0] else []
     shown += [] if layer.get("last_row", True) else ["no last row"]
     shown += ["scaled tokens"] if layer.get("last_feature") == "scaled-tokens" else []
+    shown += [f"{layer[word].replace('_', ' ')}{more}" for word, more in _WORDS.items() if word in layer]
+    shown += ["own model"] if "model" in layer else []
     return ", ".join(shown)
 
 

@@ -10,9 +10,18 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.deviations import z_scores
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.parameters import PARAMETERS
+from iclglass.numerics.parameters import PARAMETERS, STRENGTHS
 from iclglass.numerics.phase_diagram import PhaseDiagram
-from iclglass.numerics.plotting.axes import STEEP, colour_norm, draw_abscissa, draw_map, set_scale, write_absence
+from iclglass.numerics.plotting.axes import (
+    STEEP,
+    colour_norm,
+    draw_abscissa,
+    draw_map,
+    hatch_cells,
+    hatch_ranges,
+    set_scale,
+    write_absence,
+)
 from iclglass.numerics.plotting.data import absence, as_dataset, check_observable
 from iclglass.numerics.plotting.style import (
     PALETTE,
@@ -23,6 +32,7 @@ from iclglass.numerics.plotting.style import (
     save_figure,
     title_of,
 )
+from iclglass.numerics.status import Status
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,7 +57,9 @@ _LINE_LABELS = {
     "context-saturation": r"$e_{\mathrm{ICL}}$ stops falling with $\alpha$",
     "crossover": r"half the memorisation gap $e_{\mathrm{ICL}} - e_{\mathrm{IDG}}$",
     "memorisation-threshold": r"$\kappa = \min(\tau, 1)$",
+    "at": "de Almeida-Thouless line",
 }
+_UNSTABLE = "replica symmetry unstable"
 
 
 def plot_sweep(
@@ -161,11 +173,14 @@ def _curve(dataset: "xr.Dataset", observable: str, axis: str) -> "Figure":
     if beside:
         panel.plot(x, dataset[theory].values, color=PALETTE[0], label="theory at the same sizes")
     draw_abscissa(panel, axis, x)
+    unstable = dataset["status"].values == Status.RS_UNSTABLE
+    hatch_ranges(panel, x, unstable, label=_UNSTABLE)
     set_scale(panel, "y", shown, steep=STEEP)
     panel.set_ylabel(axis_label(observable))
     alone = missing if not beside else ""
     write_absence(panel, alone)
-    finish(figure, title_of(dataset, [axis]), panel if error in dataset and not alone else None, 1 if missing else 2)
+    named = (error in dataset and not alone) or unstable.any()
+    finish(figure, title_of(dataset, [axis]), panel if named else None, 1 if missing else 2)
     return figure
 
 
@@ -180,9 +195,11 @@ def _maps(dataset: "xr.Dataset", observable: str, axes: list[str]) -> "Figure":
     norm = colour_norm(*(dataset[name].values for name in shown.values()))
     diagram = PhaseDiagram.from_dataset(dataset) if "line_name" in dataset else None
     x, y = (diagram.x, diagram.y) if diagram else axes
+    unstable = dataset["status"] == Status.RS_UNSTABLE
     for panel, (title, name) in zip(panels, shown.items(), strict=False):
         draw_map(panel, dataset[name], x=x, y=y, label=axis_label(observable), norm=norm)
         write_absence(panel, absence(dataset, name))
+        hatch_cells(panel, unstable, x=x, y=y, label=_UNSTABLE)
         panel.set_title(title if f"{observable}_standard_error" in dataset else "", fontsize="medium")
     if count == 3:
         z = z_scores(dataset, observable)
@@ -195,9 +212,9 @@ def _maps(dataset: "xr.Dataset", observable: str, axes: list[str]) -> "Figure":
         reason = "one data set a point: no standard errors" if single else "nothing to compare"
         write_absence(panels[2], reason if nothing else "")
         panels[2].set_title("simulation - theory", fontsize="medium")
-    lined = panels[0] if diagram and diagram.lines else None
-    if diagram and lined:
-        _draw_lines(lined, diagram)
+    lined = panels[0] if (diagram and diagram.lines) or unstable.any() else None
+    if diagram:
+        _draw_lines(panels[0], diagram)
     look = {"fontsize": "small", "facecolor": "0.75", "framealpha": 1, "handlelength": 3}
     finish(figure, title_of(dataset, axes), lined, 2, **look)
     return figure
@@ -207,19 +224,20 @@ def _draw_lines(panel: "Axes", diagram: PhaseDiagram) -> None:
     """The located lines, each named once."""
     from matplotlib.patheffects import withStroke
 
+    error = r"\epsilon" if "error_rate" in diagram.dataset else r"e_{\mathrm{ICL}}"
     for line, (colour, casing, style) in zip(diagram.lines, cycle(_MAP_LINES), strict=False):
         outline = [withStroke(linewidth=3.5, foreground=casing)]
         for number, part in enumerate(line.parts):
-            label = _line_label(line.name) if number == 0 else None
+            label = _line_label(line.name, error) if number == 0 else None
             x, y = part.T
             panel.plot(x, y, color=colour, linestyle=style, linewidth=2, label=label, path_effects=outline)
 
 
-def _line_label(name: str) -> str:
-    """A located line in the legend."""
+def _line_label(name: str, error: str) -> str:
+    """A located line in the legend; error: the symbol of what has a minimum or peak."""
     kind, _, value = name.partition("=")
     if kind == "contrast":
         return rf"contrast ratio $m/\sqrt{{q}}$ = {value}"
-    by_letter = {parameter.letter: key for key, parameter in PARAMETERS.items()}
+    by_letter = {parameter.letter: key for key, parameter in (PARAMETERS | STRENGTHS).items()}
     axis = by_letter.get(value, value.replace("-", "_"))
-    return _LINE_LABELS.get(kind) or rf"{kind} of $e_{{\mathrm{{ICL}}}}$ along ${PARAMETER_SYMBOLS[axis]}$"
+    return _LINE_LABELS.get(kind) or rf"{kind} of ${error}$ along ${PARAMETER_SYMBOLS[axis]}$"

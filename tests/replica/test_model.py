@@ -1,8 +1,10 @@
 """The model is data: sizes, scaling, and nothing captured."""
 
+import pytest
 import sympy as sp
 
 from iclglass.replica import symbols as S
+from iclglass.replica.measures import PENALTIES
 from iclglass.replica.model import linear_attention
 
 
@@ -42,3 +44,36 @@ def test_scaling_leaves_dimension_and_scaled_parameters():
     assert sp.simplify(model.scaled(mixed) - S.tau * S.lam * S.betahat * S.D**2 / S.alpha) == 0
     assert model.large_dimension((S.N + 1) / (S.norm + 7)) == 1
     assert model.large_dimension((S.D + 1) / S.N) == 1 / S.alpha
+
+
+def test_scaled_energies():
+    model = linear_attention(penalty="elastic_net")
+    assert model.prior == S.lambda0 * S.sigma**2 / 2 + S.l0 * sp.Abs(S.sigma)
+    assert sp.expand(model.penalty - PENALTIES["elastic_net"]) == 0
+    assert model.strengths == (S.l1, S.lam)
+    assert (S.l0, S.l1 / S.D ** sp.Rational(3, 2)) in model.scaling
+    assert linear_attention().scaling == tuple(pair for pair in model.scaling if pair[0] != S.l0)
+
+
+def test_diagonal_at_finite_and_infinite_dimension():
+    lasso = linear_attention(penalty="elastic_net")
+    w = S.diagonal
+    assert lasso.diagonal_energy().expression == S.lam * w**2 / 2
+    finite = lasso.diagonal_energy(S.D).expression
+    assert sp.expand(finite - S.lam * w**2 / 2 - S.l1 * sp.Abs(w) / sp.sqrt(S.D)) == 0
+    assert lasso.diagonal_energy(D=25).expression == S.lam * w**2 / 2 + S.l1 * sp.Abs(w) / 5
+    one_sided = linear_attention(penalty=sp.Max(S.scaled_spin, 0) ** 2).diagonal_energy()
+    assert [piece.expression for piece in one_sided.pieces] == [0, w**2]
+
+
+def test_strengths_that_are_not_scaled_are_refused():
+    with pytest.raises(ValueError, match="depends on D"):
+        _ = linear_attention(prior_precision=sp.Integer(3)).penalty
+
+
+def test_disorder_is_read_back():
+    model = linear_attention(label_noise=2 * S.rho, task_variance=sp.Integer(3), labels="sign")
+    assert (model.label_noise, model.task_variance) == (2 * S.rho, 3)
+    assert isinstance(model.label, sp.sign)
+    assert linear_attention(label_noise=sp.S.Zero).label_noise == 0
+    assert repr(model).startswith("Model('linear attention, one task per prompt', loss=(-f + y)**2/2, ")

@@ -8,4 +8,5 @@ law          boltzmann_law           -> GaussianLaw  what the draws must follow;
 diagnostics  diagnose                -> Diagnostic   R-hat, ESS, MCSE by arviz_stats
 checks       check_law               -> Check        z-scores against the law
 overlap      overlap_distribution    -> Overlaps     two replicas, P(q), thermal averages against the theory
+spins        sample_spins            -> Draws        any spins, any loss, many data sets at once; one_spin and visits
 """
