@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.errors import ParameterError
-from iclglass.numerics.last_row import refuse_without_dimension
 from iclglass.numerics.parameters import STRENGTHS, Parameters
 from iclglass.numerics.task_spectrum import ISOTROPIC
 
@@ -85,7 +84,6 @@ label times prediction, so labels must be +1 or -1; take labels = 'sign', or ano
     for meets, sentence in _REFUSALS:
         if meets(parameters):
             raise ParameterError(sentence.format(**{name: getattr(parameters, name) for name in parameters.fields()}))
-    refuse_without_dimension(parameters.layer)
     nuclear = bool(np.any(parameters.nuclear))
     model = parameters.model
     if model is None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.last_row import refuse_without_dimension
 from iclglass.numerics.model_choice import Choice, chosen
 from iclglass.numerics.parameters import Parameters
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, OF_MODELS, Solution, solved
@@ -27,6 +28,7 @@ def solve_model_points(parameters: Parameters, *, method: str = "closed-form") -
     if method != "closed-form":
         raise ParameterError(f"method = {method!r} is for ridge and squared error: leave it out for another model")
     choice = chosen(parameters)
+    refuse_without_dimension(parameters.layer)
     values = _solved(choice, parameters)
     size, status = parameters.task_diversity.size, np.asarray(values["status"], dtype=np.int8).copy()
     arrays: dict[str, Any] = {}

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.errors import ConvergenceError, ParameterError
+from iclglass.numerics.model_choice import is_builtin
 from iclglass.numerics.parameters import closest
 from iclglass.numerics.running.blas import pin_blas
 from iclglass.numerics.running.store import Row
 from iclglass.numerics.saddle_point import solve_points
-from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, SENTENCES, Solution
+from iclglass.numerics.sizes import from_unscaled
+from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, QUANTITIES, SENTENCES, Solution, solved
 from iclglass.numerics.status import Status
+from iclglass.numerics.sweep import product
+from iclglass.validation.experiment import draw
+from iclglass.validation.model_experiment import batches, measured
+from iclglass.validation.model_theory import model_theory
 from iclglass.validation.statistics import mean_and_error
-from iclglass.validation.sweeping.points import Point
+from iclglass.validation.sweeping.points import Point, random_generator
 from iclglass.validation.sweeping.roads import ROADS, measure_data_set
 
 __all__ = ["MODULES", "THEORY_ENDS", "columns", "evaluate", "quantities_of", "refuse_undrawable"]
@@ -35,23 +42,24 @@ def quantities_of(road: str) -> tuple[str, ...]:
 
 def refuse_undrawable(road: str, observable: str, given: Mapping[str, Any]) -> None:
     """Refuse with ParameterError, before any work, a picture of a quantity that the road does not give, or of axes of a
-    grid that no picture has; unknown roads are refused elsewhere.
+    grid that no picture has; unknown roads, and what a model does not have, are refused elsewhere.
     """
     from iclglass.numerics.plotting.sweeps import check_axes
 
-    if road in ("theory", *ROADS) and observable not in quantities_of(road):
+    _, every = product(given)
+    if road in ("theory", *ROADS) and is_builtin(every) and observable not in quantities_of(road):
         raise ParameterError(f"road {road!r} gives no {observable!r} to draw{closest(observable, quantities_of(road))}")
     check_axes({name: value for name, value in given.items() if np.ndim(value) == 1})
 
 
-def columns(road: str, *, theory: bool, pools: bool = False) -> tuple[str, ...]:
+def columns(road: str, *, theory: bool, pools: bool = False, quantities: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Names of a point's values: each quantity, its standard error, the theory beside it, and with pools of tasks, over
-    which the theory averages, the standard error of that.
+    which the theory averages, the standard error of that. quantities: those of a model, if not `quantities_of`.
 
     >>> columns("sampling", theory=True)[:3]
     ('m', 'm_standard_error', 'm_theory')
     """
-    names = quantities_of(road)
+    names = quantities or quantities_of(road)
     if road == "theory":
         return names
     ends = ("", "_standard_error", *THEORY_ENDS[: theory * (1 + pools)])
@@ -68,7 +76,7 @@ def evaluate(point: Point) -> Row:
     """
     pin_blas()  # the driver's own process gets its threads back from `numerics.running.run`
     started = time.perf_counter()
-    names = columns(point.road, theory=point.theory, pools=point.pools)
+    names = columns(point.road, theory=point.theory, pools=point.pools, quantities=point.quantities)
     try:
         found, status, message = _theory_alone(point) if point.road == "theory" else _data_sets(point)
     except MemoryError as error:
@@ -84,18 +92,27 @@ def evaluate(point: Point) -> Row:
 def _theory_alone(point: Point) -> tuple[dict[str, float], Status, str]:
     solution = _solve(point)
     status = Status(int(solution.status))
-    values = {name: float(getattr(solution, name)) for name in (*OBSERVABLES, *DIAGNOSTICS)}
-    return values, status, "" if status == Status.CONVERGED else SENTENCES[status]
+    fields = solution.to_dict()
+    values = {name: float(fields[name]) for name in (*QUANTITIES, *DIAGNOSTICS) if name in fields}
+    return values, status, "" if solved(status) else SENTENCES[status]
 
 
 def _data_sets(point: Point) -> tuple[dict[str, float], Status, str]:
-    names = ROADS[point.road].quantities
+    names = point.quantities or ROADS[point.road].quantities
     table = np.empty((len(names), point.samples))
-    for index in range(point.samples):
-        found = measure_data_set(point, index)
-        if found.status != Status.CONVERGED:
-            return {}, found.status, f"data set {index}: {found.reason}"
-        table[:, index] = [found.values[name] for name in names]
+    if point.model:
+        try:
+            rows = _of_model(point)
+        except ConvergenceError as error:
+            return {}, Status.NOT_CONVERGED, str(error)
+        # A sweep has the quantities of all of its points, at some of which one may not exist.
+        table[:] = [[row.get(name, np.nan) for row in rows] for name in names]
+    else:
+        for index in range(point.samples):
+            found = measure_data_set(point, index)
+            if found.status != Status.CONVERGED:
+                return {}, found.status, f"data set {index}: {found.reason}"
+            table[:, index] = [found.values[name] for name in names]
     if point.samples > 1:
         with np.errstate(invalid="ignore"):  # infinite chi: its spread is NaN
             means, errors = mean_and_error(table)
@@ -106,9 +123,25 @@ def _data_sets(point: Point) -> tuple[dict[str, float], Status, str]:
     return values, Status.CONVERGED, ""
 
 
+def _of_model(point: Point) -> list[dict[str, float]]:
+    """The quantities of the data sets of a point of a chosen model, those of a batch side by side."""
+    rngs = [random_generator(point, index) for index in range(point.samples)]
+    data = [draw(point.parameters, point.sizes, rng) for rng in rngs]
+    return [
+        found
+        for which in batches(point.parameters, point.samples)
+        for found in measured(
+            point.parameters, point.sizes, [data[index] for index in which], [rngs[index] for index in which]
+        )
+    ]
+
+
 def _theory_beside(point: Point) -> dict[str, float]:
     """The theory at the same sizes, whatever became of what was drawn; nothing where there is none."""
     try:
+        if point.model:
+            theory = _model_theory(point)
+            return {f"{name}_theory": float(getattr(theory, name)) for name in point.quantities}
         solution = _solve(point)
     except (ParameterError, ArithmeticError, MemoryError):
         return {}
@@ -119,6 +152,17 @@ def _theory_beside(point: Point) -> dict[str, float]:
             if name in solution.standard_errors:
                 found[f"{name}_theory_standard_error"] = float(solution.standard_errors[name])
     return found
+
+
+def _model_theory(point: Point) -> SimpleNamespace:
+    """At D -> infinity, with the integers of the point and the penalty that its diagonal has."""
+    size = point.sizes
+    whole = from_unscaled(size.dimension, prompts=size.prompts, context=size.context, test_context=size.test_context)
+    given = {name: value for name, value in point.parameters.fields().items() if name not in _OF_LAYER}
+    return model_theory(**given | whole, diagonal_dimension=point.dimension)
+
+
+_OF_LAYER = ("norm", "last_feature", "last_row")
 
 
 def _solve(point: Point) -> Solution:

@@ -17,11 +17,14 @@ from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.instance.spin_glass import DENSE_BYTES
 from iclglass.numerics.last_row import refuse_without_dimension
 from iclglass.numerics.memory import check_memory
-from iclglass.numerics.model_choice import refuse_unless_builtin
-from iclglass.numerics.parameters import PARAMETERS, Parameters
+from iclglass.numerics.model_choice import chosen, is_builtin, refuse_unless_builtin
+from iclglass.numerics.parameters import PARAMETERS, STRENGTHS, Parameters
 from iclglass.numerics.sizes import counts
+from iclglass.numerics.solution import DIAGNOSTICS, QUANTITIES
 from iclglass.numerics.sweep import product
 from iclglass.numerics.task_spectrum import ISOTROPIC
+from iclglass.validation.model_experiment import quantities_of
+from iclglass.validation.model_functions import refuse_unsimulated
 from iclglass.validation.sweeping.points import Point
 from iclglass.validation.sweeping.roads import ROADS
 
@@ -75,16 +78,17 @@ def make_grid(
     """
     road = check_choice("road", road, ROAD_NAMES)
     axes, every = product(given)
-    refuse_unless_builtin(every, "a sweep of simulations")
     if every.tasks is not ISOTROPIC:
         raise ParameterError("points of a sweep have isotropic tasks: validate takes a spectrum of tasks")
-    names = [name for name in (*PARAMETERS, "dimension") if getattr(every, name) is not None]
+    strengths = [name for name in STRENGTHS if name in every.chosen]
+    names = [name for name in (*PARAMETERS, *strengths, "dimension") if getattr(every, name) is not None]
     values = {name: every.varying(name).reshape(-1 if name in axes else ()) for name in names}
     if every.dimension is None:
         refuse_without_dimension(every.layer)
     else:
         large_enough(every)
     shared = _settings(road, every, samples, seed, theory, method, options)
+    own: dict[str, Any] = {} if is_builtin(every) else _of_model(road, every)
     shared["pools"] = every.dimension is not None and bool(np.isfinite(values["distinct_tasks"]).any())
     _check_road(road, values)
     count = math.prod(axes.values())
@@ -92,11 +96,30 @@ def make_grid(
         raise ParameterError(f"{count} points are more than {MOST_POINTS}: take several sweeps")
     check_memory(_POINT_BYTES * count, what=f"{count} points", remedy="take several sweeps")
     choices = {name: values[name].ravel().tolist() if name in axes else [float(values[name])] for name in values}
-    points = tuple(_points(choices, shared))
-    if road == "simulation":
+    points = tuple(_points(choices, shared | own))
+    if own:
+        # As files hold it: a model is its expressions.
+        record = every.record()
+        shared |= {name: record[name] for name in every.chosen if name not in STRENGTHS}
+    if road == "simulation" and not own:
         for point in points:
             _refuse_large(point)
     return Grid(axes, values, every, points, shared)
+
+
+def _of_model(road: str, every: Parameters) -> dict[str, Any]:
+    """What points of a chosen model have beside the others: its words, and the quantities of the road."""
+    if road == "theory":
+        chosen(every)
+        names: tuple[str, ...] = (*QUANTITIES, *DIAGNOSTICS)
+    elif road == "simulation":
+        here = every.replaced(dimension=None)
+        refuse_unsimulated(here)
+        names = quantities_of(here)
+    else:
+        refuse_unless_builtin(every, f"road {road!r}")
+    words = [(name, value) for name, value in every.chosen.items() if name not in STRENGTHS]
+    return {"model": words, "quantities": names}
 
 
 def _settings(
@@ -179,9 +202,13 @@ def _points(choices: Mapping[str, Sequence[float]], shared: Mapping[str, Any]) -
     for row in range(number):
         # With a task for each prompt K stays 0.
         found = {name: int(values[row]) for name, values in counted.items() if values[row] < math.inf}
-        chosen = {name: float(column[row]) for name, column in columns.items()}
+        here = {name: float(column[row]) for name, column in columns.items()}
         size = None if sizes is None else int(sizes[row])
-        yield Point(**(parameters | chosen), dimension=size, **(whole | found), **shared)
+        own = dict(shared)
+        if "model" in shared:
+            strengths = [(name, here.pop(name)) for name in STRENGTHS if name in here]
+            own["model"] = (*shared["model"], *strengths)
+        yield Point(**(parameters | here), dimension=size, **(whole | found), **own)
 
 
 def _refuse_large(point: Point) -> None:

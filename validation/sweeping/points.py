@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,8 @@ class Point:
     last_feature, last_row : the layer. One seed gives one data set for all layers, but for the last column.
     samples : independent data sets; seed : of the sweep.    theory : whether the theory is solved beside them.
     pools : whether some point of the sweep has a pool of tasks; the theory then has a standard error.
+    model : what is not that of ridge regression, words and strengths by name; the theory then has no dimension.
+    quantities : of a model, those of all points of the sweep.
     method, draws, steps, learning_rate, tolerance : of the road; None or 0 where it has none, or takes its default.
     """
 
@@ -55,6 +58,8 @@ class Point:
     seed: int
     theory: bool
     pools: bool
+    model: tuple[tuple[str, Any], ...] = ()
+    quantities: tuple[str, ...] = ()
     method: str | None = None
     draws: int = 0
     steps: int | None = None
@@ -64,8 +69,9 @@ class Point:
     @cached_property
     def parameters(self) -> Parameters:
         """What the theory takes."""
-        given = {name: getattr(self, name) for name in PARAMETERS}
-        return Parameters(**given, dimension=self.dimension, norm=self.norm, **self.layer.to_dict())
+        given: dict[str, Any] = {name: getattr(self, name) for name in PARAMETERS} | dict(self.model)
+        dimension = None if self.model else self.dimension
+        return Parameters(**given, dimension=dimension, norm=self.norm, **self.layer.to_dict())
 
     @property
     def sizes(self) -> Sizes:

@@ -14,7 +14,7 @@ import numpy as np
 from iclglass.numerics.deviations import z_scores
 from iclglass.numerics.running.resuming import Program
 from iclglass.numerics.running.store import Row
-from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, axis_coordinates, status_flags
+from iclglass.numerics.solution import DIAGNOSTICS, QUANTITIES, axis_coordinates, solved, status_flags
 from iclglass.numerics.status import Status
 from iclglass.numerics.storage import PROVENANCE, provenance
 from iclglass.validation.statistics import bonferroni_threshold
@@ -52,18 +52,18 @@ def to_dataset(grid: Grid, done: Mapping[Any, Row], *, programs: Sequence[Progra
 
     dims, shape = tuple(grid.axes), tuple(grid.axes.values())
     first = grid.points[0]
-    names = columns(first.road, theory=first.theory, pools=first.pools)
+    names = columns(first.road, theory=first.theory, pools=first.pools, quantities=first.quantities)
     size = len(grid.points)
     table = np.full((size, len(names)), math.nan)
     beside = np.array([name.endswith(THEORY_ENDS) for name in names])
     status = np.full(size, int(Status.LOST), dtype=np.int8)
     for number, found in done.items():
         status[number] = found.status
-        table[number] = np.where(beside | (found.status == Status.CONVERGED), found.values, np.nan)
-    meanings = OBSERVABLES | DIAGNOSTICS
+        table[number] = np.where(beside | solved(found.status), found.values, np.nan)
+    meanings = QUANTITIES | DIAGNOSTICS
     variables = {}
     for column, name in enumerate(names):
-        base = _base(name, quantities_of(first.road))
+        base = _base(name, first.quantities or quantities_of(first.road))
         text = meanings[base] + _ENDINGS.get(name.removeprefix(base), "")
         attributes = {"long_name": text, "units": "1"}
         if name == base and first.road != "theory":
@@ -77,7 +77,7 @@ def to_dataset(grid: Grid, done: Mapping[Any, Row], *, programs: Sequence[Progra
     failures = [
         {"index": number, "status": Status(found.status).name.lower(), "message": found.message}
         for number, found in sorted(done.items())
-        if found.status != Status.CONVERGED
+        if not solved(found.status)
     ]
     attributes = {
         "title": f"iclglass sweep: {first.road}",
@@ -160,7 +160,7 @@ def compare(dataset: xr.Dataset) -> list[Comparison]:
     """
     rows = []
     seen: set[bytes] = set()
-    for name in OBSERVABLES:
+    for name in QUANTITIES:
         # Without temperature, or without a pool, some are the same number under two names.
         if name not in dataset or (key := dataset[name].values.tobytes()) in seen:
             continue

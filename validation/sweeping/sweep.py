@@ -20,6 +20,7 @@ from iclglass.numerics.running.engines import make_engine
 from iclglass.numerics.running.resuming import program
 from iclglass.numerics.running.run import run
 from iclglass.numerics.running.store import Key, Progress, Row, checkpoint_path, open_store, read_progress
+from iclglass.numerics.solution import solved
 from iclglass.numerics.status import Status
 from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenance, save
 from iclglass.validation.sweeping.evaluation import MODULES, columns, evaluate
@@ -137,7 +138,7 @@ def sweep_simulated(
         options={"draws": draws, "steps": steps, "learning_rate": learning_rate, "tolerance": tolerance},
     )
     first = grid.points[0]
-    names = columns(first.road, theory=first.theory, pools=first.pools)
+    names = columns(first.road, theory=first.theory, pools=first.pools, quantities=first.quantities)
     path = None if out is None else checkpoint_path(out)
     if out is not None and not force:
         finished = _finished(Path(out), grid)
@@ -224,7 +225,7 @@ def sweep_status(out: str | Path) -> Progress:
     return Progress(
         points=status.size,
         finished=status.size,
-        failed=int(np.count_nonzero(status != Status.CONVERGED)),
+        failed=int(np.count_nonzero(~solved(status))),
         running=False,
         writer="finished",
         started=written,
