@@ -25,10 +25,10 @@ Step = Callable[[Array, Mapping[str, Array], float], Array]
 
 ORDER = ("m", "q", "chi")
 _TOLERANCE = 1e-9
-_NEAR = 1e-12
+_NEAR, _GOOD = 1e-13, 1e-10
 _BLOCK = 512
-_DAMPING = 0.4
-_WARM_UP, _LIMIT, _NEWTON = 12, 600, 12
+_DAMPING, _STRONG = 0.4, 0.8
+_WARM_UP, _LIMIT, _NEWTON = 12, 300, 12
 _FINE = 1.5
 _DIFFERENCE = 1e-6
 
@@ -102,7 +102,7 @@ def _solve_block(system: CompiledSystem, points: dict[str, Array]) -> dict[str, 
     fine, bound = _certified(step, values, points)
     # Where more nodes say something else, they are used.
     for fineness in (2.0, 4.0):
-        rough = (residual < _NEAR * 1e2) & ~(fine <= _TOLERANCE)
+        rough = (residual <= _GOOD) & ~(fine <= _TOLERANCE)
         if not rough.any():
             break
         where = {name: array[rough] for name, array in points.items()}
@@ -146,13 +146,15 @@ def _iterate(step: Step, points: Mapping[str, Array]) -> tuple[Array, Array]:
     while open_.any() and done < _LIMIT:
         where = {name: array[open_] for name, array in points.items()}
         current = values[:, open_]
+        # What has not met after the first rounds turns around: more damping.
+        damping = _DAMPING if done < _LIMIT // 3 else _STRONG
         for _ in range(_WARM_UP):
             new = step(current, where, 1.0)
             good = np.all(np.isfinite(new), axis=0)
-            current = np.where(good, _DAMPING * current + (1 - _DAMPING) * new, current)
+            current = np.where(good, damping * current + (1 - damping) * new, current)
         done += _WARM_UP
         polished, left = _newton(step, current, where)
-        improved = left <= _NEAR
+        improved = left <= _GOOD
         values[:, open_] = np.where(improved, polished, current)
         residual[open_] = np.where(improved, left, _relative(step(current, where, 1.0), current) if done >= _LIMIT else left)
         open_[open_] = ~improved
@@ -183,7 +185,7 @@ def _newton(step: Step, values: Array, where: Mapping[str, Array]) -> tuple[Arra
     best = _relative(base, values)
     active = np.isfinite(best)
     for _ in range(_NEWTON):
-        run = active & (best > _NEAR / 10)
+        run = active & (best > _NEAR)
         if not run.any():
             break
         sub = {name: array[run] for name, array in where.items()}

@@ -13,9 +13,10 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from iclglass.numerics.lowering.functions import numeric, stable
-from iclglass.numerics.lowering.nodes import Nodes, averaging_nodes
+from iclglass.numerics.lowering.nodes import Nodes, averaging_nodes, jumping
 from iclglass.numerics.lowering.one_body import OneBody
 from iclglass.numerics.lowering.prompts import Conditional, conditionals
+from iclglass.numerics.matrix_denoiser import MatrixSpins, nuclear_spin_side, squared_response
 from iclglass.replica import symbols as S
 from iclglass.replica.averages import Average
 from iclglass.replica.losses import margin, translation
@@ -124,6 +125,20 @@ class CompiledSystem:
         return {str(S.diagonal): w, str(S.diagonal_free): free,
                 str(S.diagonal_penalty): body.value(w, body.arguments(point))}  # fmt: skip
 
+    def matrix(self, point: Point) -> MatrixSpins:
+        """Weights whose singular values are penalised, in the place of independent spins."""
+        return nuclear_spin_side(point["K"], point["M"], point["Q"], point["nuclear"], point["lam"])
+
+    def _matrix_averages(self, point: Point) -> dict[str, Array]:
+        """What stands for each average over independent spins, by its integrand, and for the diagonal's symbols."""
+        weights, K, M, Q = self.matrix(point), point["K"], point["M"], point["Q"]
+        square = squared_response(K, M, Q, point["nuclear"], point["lam"])
+        zero = np.zeros_like(K)
+        averages = {S.spin**2: weights.q, S.response: weights.chi, S.response**2: square, S.nonzero: zero + 1}
+        averages |= {S.mean_penalty: weights.penalty, S.spin_free: weights.free}
+        known = {str(integrand): value for integrand, value in averages.items()}
+        return known | {str(S.diagonal): weights.m, str(S.diagonal_free): zero, str(S.diagonal_penalty): zero}
+
     # -- the map ---------------------------------------------------------------------------------------------------
 
     def fields(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
@@ -134,6 +149,9 @@ class CompiledSystem:
 
     def answers(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
         """m, q and chi of spins in the fields K, M and Q."""
+        if "nuclear" in point:
+            weights = self.matrix(point)
+            return {"m": weights.m, "q": weights.q, "chi": weights.chi}
         equations = self.system.spins_by_parts if self.jumps else self.system.spins
         values = {**point, **self.diagonal_spin(point)}
         nodes = self.spin_nodes(point, fineness)
@@ -147,25 +165,28 @@ class CompiledSystem:
 
     def observables(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
         """Everything the System defines at order parameters and fields in ``point``."""
-        values = {**point, **self.diagonal_spin(point)}
-        prompts, spins = self.prompt_nodes(point, fineness), self.spin_nodes(point, fineness)
+        prompts: list[tuple[Conditional, Nodes]] = self.prompt_nodes(point, fineness)
+        spins: Nodes | dict[str, Array]
+        if "nuclear" in point:
+            spins = self._matrix_averages(point)
+            values = {**point, **spins}
+        else:
+            spins, values = self.spin_nodes(point, fineness), {**point, **self.diagonal_spin(point)}
         expressions = {**self.system.observables, "free_energy": self.system.free_energy}
         found = {}
         for name, each in expressions.items():
             found[name] = self.value(each, values, prompts=prompts, spins=spins, fineness=fineness)
-        if self.jumps or self.rough:
-            # A jump makes the mean square response infinite.
-            jumps = self.jumps and self._jumps_at(values)
-            found["replicon"] = np.where(jumps, -np.inf, self._replicon(values, prompts, spins))
-        else:
-            found["replicon"] = self._replicon(values, prompts, spins)
+        found["replicon"] = self.value(self.system.replicon, values, prompts=prompts, spins=spins)
+        jump = np.zeros_like(point["tau"], dtype=bool)
+        if isinstance(spins, Nodes) and self.jumps:
+            jump |= jumping(spins)
+        for _, nodes in prompts if self.rough else ():
+            jump |= jumping(nodes)
+        # The mean square response of what jumps is infinite.
+        found["replicon"] = np.where(jump, -np.inf, found["replicon"])
+        if isinstance(spins, dict):
+            found["rank"] = self.matrix(point).rank
         return found
-
-    def _jumps_at(self, point: Point) -> Array:
-        return np.ones(np.shape(point["K"]), dtype=bool) if self.spin.discrete else np.zeros(point["K"].shape, bool)
-
-    def _replicon(self, point: Point, prompts: Any, spins: Nodes) -> Array:
-        return self.value(self.system.replicon, point, prompts=prompts, spins=spins)
 
     # -- averages --------------------------------------------------------------------------------------------------
 
@@ -175,7 +196,7 @@ class CompiledSystem:
         point: Point,
         *,
         prompts: list[tuple[Conditional, Nodes]] | None = None,
-        spins: Nodes | None = None,
+        spins: Nodes | dict[str, Array] | None = None,
         fineness: float = 1.0,
     ) -> Array:
         """An expression with averages, over points."""
@@ -184,6 +205,9 @@ class CompiledSystem:
         averages = []
         for average in lowered.averages:
             if average.law == "spins":
+                if isinstance(spins, dict):
+                    averages.append(spins[str(average.integrand)])
+                    continue
                 assert spins is not None
                 averages.append(self._over_spins(average.integrand, full, spins))
             elif average.law == "prompts":

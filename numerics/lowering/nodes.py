@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from iclglass.numerics.lowering.one_body import Kink, OneBody, Segment
 from iclglass.numerics.lowering.thermal import Moments, moments
 
-__all__ = ["Nodes", "averaging_nodes"]
+__all__ = ["Nodes", "averaging_nodes", "jumping"]
 
 Array = NDArray[np.float64]
 
@@ -26,6 +26,8 @@ _FULL, _PANEL, _BENT = 40, 26, 10
 """Nodes on a straight panel over the whole law, over half of it or less, and on each panel of a bent segment."""
 _BENDS = 12
 """Panels of a bent segment."""
+_MANY = 8
+"""Kinks from which each is narrow beside the law."""
 _GRADED = 14
 _RATIO = 4.0
 _COARSE = (0.2, 0.4, 0.6, 0.8)
@@ -109,6 +111,21 @@ def averaging_nodes(
     return Nodes(**{**found.__dict__, "weight": weight})
 
 
+def jumping(nodes: Nodes) -> NDArray[np.bool_]:
+    """Whether x jumps at T = 0, per point: x changes where its field does not, beyond what its slope explains."""
+    order = np.argsort(np.where(nodes.weight > 0, nodes.B, np.inf), axis=1)
+    B, x, weight, slope = (np.take_along_axis(each, order, axis=1) for each in (nodes.B, nodes.x, nodes.weight, nodes.response))
+    mirrored = np.all(B[:, :1] > 0) and np.all(np.isfinite(B[:, :1]))
+    if mirrored:  # half of an odd answer: it goes through 0
+        B, x, weight, slope = (np.concatenate([sign * each[:, :1], each], axis=1)
+                               for sign, each in ((-1, B), (-1, x), (1, weight), (1, slope)))  # fmt: skip
+    step, wide = np.diff(x, axis=1), np.diff(B, axis=1)
+    steepest = np.maximum(slope[:, 1:], slope[:, :-1])
+    seen = (weight[:, 1:] > 0) & (weight[:, :-1] > 0)
+    with np.errstate(all="ignore"):
+        return np.any(seen & (step > 3 * steepest * wide + 1e-9 * np.abs(x[:, 1:])), axis=1)
+
+
 def _tilt_of(tilt: Callable[[Array], Array], row: int, rows: int) -> Callable[[Array], Array]:
     """The factor of one point's density, from that of all points."""
     return lambda z: tilt(np.broadcast_to(z, (rows, z.shape[1])))[row : row + 1]
@@ -140,7 +157,8 @@ def _cold(
         if isinstance(item, Kink):
             stops = _sorted([item.start, *(np.clip(field, item.start, item.stop) for field in fields), item.stop])
             for start, stop in zip(stops, stops[1:], strict=False):
-                B, dB = _between(start, stop, round(fineness * (_PANEL if half or len(items) > 1 else _FULL)))
+                count = _BENT if len(items) > _MANY else _PANEL if half or len(items) > 1 else _FULL
+                B, dB = _between(start, stop, round(fineness * count))
                 x = np.broadcast_to(item.at[:, None], B.shape)
                 energy = np.broadcast_to(body.value(item.at[:, None], arguments), B.shape)
                 parts.append((B, dB, x, np.zeros_like(B), column * x - B, energy, 1.0 * (x != 0)))
