@@ -156,7 +156,9 @@ def _iterate(step: Step, points: Mapping[str, Array]) -> tuple[Array, Array]:
         polished, left = _newton(step, current, where)
         improved = left <= _GOOD
         values[:, open_] = np.where(improved, polished, current)
-        residual[open_] = np.where(improved, left, _relative(step(current, where, 1.0), current) if done >= _LIMIT else left)
+        residual[open_] = np.where(
+            improved, left, _relative(step(current, where, 1.0), current) if done >= _LIMIT else left
+        )
         open_[open_] = ~improved
     return values, residual
 
@@ -198,7 +200,9 @@ def _newton(step: Step, values: Array, where: Mapping[str, Array]) -> tuple[Arra
             try:
                 change = np.linalg.solve(matrix, (new - old).T[:, :, None])[:, :, 0].T
             except np.linalg.LinAlgError:
-                change = np.stack([np.linalg.lstsq(a, b, rcond=None)[0] for a, b in zip(matrix, (new - old).T, strict=True)], 1)
+                change = np.stack(
+                    [np.linalg.lstsq(a, b, rcond=None)[0] for a, b in zip(matrix, (new - old).T, strict=True)], 1
+                )
         trial = old + change
         # q and chi stay positive: a step that would cross zero goes part of the way.
         for number in (1, 2):

@@ -49,7 +49,9 @@ class CompiledSystem:
         self.shape = _shape(model)
         labels = {"translation": (0,), "margin": (1,)}.get(self.shape, (1, -1) if model.labels == "sign" else ())
         energy = model.loss_energy
-        self.losses = {label: OneBody(energy.at({S.y: sp.Integer(label)})) for label in labels} or {None: OneBody(energy)}
+        self.losses = {label: OneBody(energy.at({S.y: sp.Integer(label)})) for label in labels} or {
+            None: OneBody(energy)
+        }
         """The loss at the labels that averages need, or with its label as a variable."""
         self.jumps = not thermal and (self.spin.discrete or not self.spin.convex)
         self.rough = not thermal and not all(body.convex for body in self.losses.values())
@@ -114,9 +116,7 @@ class CompiledSystem:
         """Nodes of the field on one off-diagonal spin, with what the spin does there."""
         zero = np.zeros_like(point["K"])
         deviation = np.sqrt(np.maximum(point["Q"], 1e-300))
-        return averaging_nodes(
-            self.spin, point["K"], zero, deviation, point["T"], point, even=True, fineness=fineness
-        )
+        return averaging_nodes(self.spin, point["K"], zero, deviation, point["T"], point, even=True, fineness=fineness)
 
     def diagonal_spin(self, point: Point) -> dict[str, Array]:
         """The diagonal spin in its field M, at the D at hand if there is one."""
@@ -253,9 +253,7 @@ class CompiledSystem:
         }
         return _sum(nodes.weight, self._integrand(integrand, known, full))
 
-    def _over_prompts(
-        self, integrand: sp.Expr, full: Point, prompts: list[tuple[Conditional, Nodes]]
-    ) -> Array:
+    def _over_prompts(self, integrand: sp.Expr, full: Point, prompts: list[tuple[Conditional, Nodes]]) -> Array:
         total: Array = np.zeros_like(full["tau"])
         c = full["c"][:, None]
         for law, nodes in prompts:
@@ -295,7 +293,9 @@ class CompiledSystem:
                     ends.append((end - law.mean) / law.deviation)
             ordered = np.sort(np.clip(np.stack(ends), -8.5, 8.5), axis=0)
             x, w = np.polynomial.legendre.leggauss(round(fineness * 40))
-            z = np.concatenate([(a + (b - a) * (x[:, None] + 1) / 2).T for a, b in zip(ordered, ordered[1:], strict=False)], 1)
+            z = np.concatenate(
+                [(a + (b - a) * (x[:, None] + 1) / 2).T for a, b in zip(ordered, ordered[1:], strict=False)], 1
+            )
             dz = np.concatenate([((b - a) * w[:, None] / 2).T for a, b in zip(ordered, ordered[1:], strict=False)], 1)
             weight = dz * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
             if law.tilt is not None:

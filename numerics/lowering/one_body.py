@@ -95,9 +95,7 @@ class OneBody:
             expression = stable(piece.expression)
             slope = sp.diff(expression, x)
             curvature = sp.diff(slope, x)
-            low, high, *rest = (
-                self._function(part) for part in (piece.low, piece.high, expression, slope, curvature)
-            )
+            low, high, *rest = (self._function(part) for part in (piece.low, piece.high, expression, slope, curvature))
             found.append(Piece(low, high, *rest, linear=not curvature.has(x)))
         return tuple(found)
 
@@ -149,7 +147,9 @@ class OneBody:
                 previous = np.full_like(A, -np.inf)
             found.append(Kink(low, np.clip(previous, bottom, top), np.clip(start, bottom, top)))
             ends = (
-                np.where(start >= edge, low, np.where(stop <= edge, high, self._at(number, edge, low, high, A, arguments)))
+                np.where(
+                    start >= edge, low, np.where(stop <= edge, high, self._at(number, edge, low, high, A, arguments))
+                )
                 for edge in (bottom, top)
             )
             found.append(Segment(number, *ends))
