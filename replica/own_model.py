@@ -66,8 +66,10 @@ def Model(
     energy = model_checks.expression_of(penalty, (S.scaled_spin,), "penalty", PENALTIES, "s")
     model_checks.declared(cost, (S.y, S.f), "the loss")
     model_checks.declared(energy, (S.scaled_spin,), "the penalty")
+    if not isinstance(name, str):
+        raise TypeError(f"name must be text, got {type(name).__name__}")
     for value, table, what in ((labels, LABELS, "labels"), (spins, MEASURES, "spins")):
-        if value not in table:
+        if not isinstance(value, str) or value not in table:
             raise ValueError(f"{what} must be one of {', '.join(table)}, not {value!r}")
 
     # Kinks at 0.1 and at 1/10 are one.

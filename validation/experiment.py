@@ -93,6 +93,7 @@ def draw(parameters: Parameters, sizes: Sizes, rng: np.random.Generator) -> Prom
         context=sizes.context,
         prompts=sizes.prompts,
         label_noise=float(parameters.label_noise),
+        labels=parameters.labels if parameters.model is None else parameters.model.labels,
         norm=sizes.norm,
         **parameters.layer.to_dict(),
         tasks=pool,

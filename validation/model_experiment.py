@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iclglass.numerics.errors import ConvergenceError, ParameterError
+from iclglass.numerics.instance.predictions import contrast_ratio
 from iclglass.numerics.model_choice import is_builtin
 from iclglass.numerics.parameters import Parameters
 from iclglass.numerics.running.blas import pin_blas
@@ -47,6 +48,8 @@ _LONGER = (1, 4, 16)
 """Factors of both, one after the other, until the chains of a data set have met."""
 _MOST_R_HAT = 1.1
 """Of two chains of some hundred correlated draws, as in `validation.sweeping.roads`."""
+_TEST_PROMPTS = 1024
+"""New prompts of each data set, over whose query and noise is integrated: their scatter is below that of data sets."""
 _MET = ("energy", "m", "q_self")
 
 
@@ -164,7 +167,10 @@ def _minimum(parameters: Parameters, data: Prompts) -> Minimum:
 def _of_weights(
     parameters: Parameters, sizes: Sizes, data: Prompts, weights: FloatArray, rng: np.random.Generator
 ) -> dict[str, float]:
-    return dict(measure_weights(data, weights, loss_of(parameters), test_context=sizes.test_context, rng=rng))
+    # New prompts are those of the test, and nothing else of the measurement knows how long contexts are.
+    tested = replace(data, context_count=sizes.test_context)
+    found = measure_weights(tested, weights, loss_of(parameters), rng=rng, draws=_TEST_PROMPTS)
+    return found.to_dict() | {"contrast": contrast_ratio(weights)}
 
 
 def _thermal(
