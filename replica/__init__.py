@@ -3,7 +3,9 @@
     symbols       every symbol of the project, made here and nowhere else
     guarded_limit every limit and value at 0, held against numbers
     sampling      signs of expressions at sample values, where assumptions do not decide
+    pieces        where an expression of one variable is smooth
     energies      one energy of one variable: its pieces, whether quadratic, whether convex
+    growth        what is left of a penalty on large spins
     losses        the losses as data, and the labels they go with
     measures      where spins may lie, and penalties, as data
     model         the model as data: quenched disorder, features, loss, prior, scaling

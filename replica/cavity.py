@@ -39,8 +39,8 @@ class CavityEquations:
         Force balance.
     leverage
         c at large D.
-    a_definition
-        The variance a of a feature at large D.
+    definitions
+        E[y t] = kappa1 and the variance a of a feature at large D.
     prompts
         K, M and Q.
     spins
@@ -50,7 +50,7 @@ class CavityEquations:
     one_prompt: tuple[sp.Eq, sp.Eq]
     one_spin: sp.Eq
     leverage: sp.Eq
-    a_definition: sp.Eq
+    definitions: tuple[sp.Eq, ...]
     prompts: tuple[sp.Eq, ...]
     spins: tuple[sp.Eq, ...]
 
@@ -93,7 +93,7 @@ def cavity(model: Model, labels: LabelMoments) -> CavityEquations:
         one_prompt=one_prompt,
         one_spin=one_spin,
         leverage=sp.Eq(leverage, model.large_dimension(S.D**2 * S.D**2 / S.P * mean_square / S.D * S.chi)),
-        a_definition=sp.Eq(S.a, labels.feature),
+        definitions=tuple(sp.Eq(*pair, evaluate=False) for pair in ((S.kappa1, labels.kappa1), (S.a, labels.feature))),
         prompts=(
             sp.Eq(S.K, -slope_of_force * by_f, evaluate=False),
             sp.Eq(S.M, sp.expand(signal * by_t), evaluate=False),
@@ -108,7 +108,7 @@ def cavity(model: Model, labels: LabelMoments) -> CavityEquations:
 
 
 def cavity_differences(equations: CavityEquations, system: System) -> tuple[sp.Expr, ...]:
-    """Replica minus cavity for K, M, Q, m, q, chi, c and a; all zero when the two roads agree."""
-    by_replicas = {**system.prompts, **system.spins, **{name: system.definitions[name] for name in (S.c, S.a)}}
-    other = (*equations.prompts, *equations.spins, equations.leverage, equations.a_definition)
-    return tuple(sp.simplify(linear(by_replicas[equation.lhs] - equation.rhs)) for equation in other)
+    """Replica minus cavity for K, M, Q, m, q, chi, c, kappa1 and a; all zero when the two roads agree."""
+    by_replicas = {**system.definitions, **system.prompts, **system.spins}
+    other = (*equations.prompts, *equations.spins, equations.leverage, *equations.definitions)
+    return tuple(sp.expand(linear(by_replicas[equation.lhs] - equation.rhs)) for equation in other)

@@ -179,11 +179,14 @@ def label_moments(model: Model) -> LabelMoments:
     """
     model = _by_field(model)
     moments = feature_moments(model)
-    total = model.large_dimension(moments.label)
     silent = {field.base: field.variance for field in model.disorder if field.base not in (S.eps, S.epst)}
     quiet = model.label.replace(lambda part: isinstance(part, sp.Indexed) and part.base == S.epst, lambda _: sp.S.Zero)
-    variance = model.large_dimension(expectation(quiet**2, silent))
-    signal, feature = model.large_dimension(moments.signal), model.large_dimension(moments.block)
+    quiet_square = expectation(quiet**2, silent)
+    # SymPy drops positive factors of what it takes the sign of, sqrt(D) among them; t is w.xt/sqrt(D).
+    scale = quiet_square / (silent[S.w] * silent[S.xt]) if model.labels == "sign" else sp.S.One
+    total, variance, signal, feature = (
+        model.large_dimension(moment / scale) for moment in (moments.label, quiet_square, moments.signal, moments.block)
+    )
     coherent = limit(feature, S.alpha, sp.oo)
     incoherent = sp.cancel((feature - coherent) / total)
     if model.labels == "linear":

@@ -7,37 +7,19 @@ replica-symmetric solution is then the only one). All of it is found from the ex
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import sympy as sp
 
 from iclglass.replica.guarded_limit import limit
-from iclglass.replica.sampling import everywhere, signs
+from iclglass.replica.pieces import Piece, pieces_of
+from iclglass.replica.sampling import everywhere
 
-__all__ = ["Energy", "Piece", "Support"]
+__all__ = ["Energy", "Support"]
 
 Support: TypeAlias = Literal["real", "half-line", "levels", "lattice"]
-
-_KINKED = (sp.Abs, sp.Max, sp.Min, sp.Piecewise, sp.Heaviside, sp.sign)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """The energy on one interval, inside which it is smooth.
-
-    Attributes
-    ----------
-    low, high
-        Ends of the interval: expressions, -oo and oo included.
-    expression
-        The energy there.
-    """
-
-    low: sp.Expr
-    high: sp.Expr
-    expression: sp.Expr
 
 
 @dataclass(frozen=True)
@@ -85,7 +67,7 @@ class Energy:
         ValueError
             Kinks cannot be located, or their order depends on the values of other symbols: fix these first (`at`).
         """
-        return _pieces(self.variable, self.expression, sp.S.Zero if self.support == "half-line" else -sp.oo)
+        return pieces_of(self.variable, self.expression, sp.S.Zero if self.support == "half-line" else -sp.oo)
 
     @property
     def kinks(self) -> tuple[sp.Expr, ...]:
@@ -161,11 +143,6 @@ class Energy:
             yield rise, Piece(right.low, right.low, rise)
 
 
-@cache
-def _pieces(variable: sp.Symbol, expression: sp.Expr, low: sp.Expr) -> tuple[Piece, ...]:
-    return tuple(_merge(list(_split(Piece(low, sp.oo, expression), variable))))
-
-
 def _at(expression: sp.Expr, variable: sp.Symbol, point: sp.Expr, side: str) -> sp.Expr:
     """The value at a point, approached from the side where it is not defined there."""
     value = expression.subs(variable, point)
@@ -173,121 +150,6 @@ def _at(expression: sp.Expr, variable: sp.Symbol, point: sp.Expr, side: str) -> 
         return value
     away = sp.Dummy("away", positive=True)
     return limit(expression.subs(variable, point + away if side == "+" else point - away), away)
-
-
-def _split(piece: Piece, variable: sp.Symbol) -> Iterator[Piece]:
-    """The piece, cut at the kinks of its innermost kinked function, and so on."""
-    kinked = [
-        atom
-        for atom in piece.expression.atoms(*_KINKED)
-        if atom.has(variable) and not any(arg.has(*_KINKED) and _moves(arg, variable) for arg in atom.args)
-    ]
-    if not kinked:
-        yield piece
-        return
-    atom = min(kinked, key=sp.default_sort_key)
-    switches = _switches(atom)
-    roots = {root for switch in switches for root in _roots(switch, variable)}
-    bounds = _ordered(piece, roots)
-    for low, high in pairwise(bounds):
-        known = {switch: signs(switch, variable, low, high) for switch in switches}
-        branch = piece.expression.xreplace({atom: _branch(atom, known)})
-        yield from _split(Piece(low, high, branch), variable)
-
-
-def _moves(expression: sp.Basic, variable: sp.Symbol) -> bool:
-    return any(atom.has(variable) for atom in expression.atoms(*_KINKED))
-
-
-def _switches(atom: sp.Expr) -> list[sp.Expr]:
-    """What changes sign where the function changes its branch."""
-    if isinstance(atom, sp.Max | sp.Min):
-        first = sorted(atom.args, key=sp.default_sort_key)
-        return [a - b for k, a in enumerate(first) for b in first[k + 1 :]]
-    if isinstance(atom, sp.Piecewise):
-        relations = {
-            relation for _, condition in atom.args for relation in condition.atoms(sp.core.relational.Relational)
-        }
-        return [relation.lhs - relation.rhs for relation in sorted(relations, key=sp.default_sort_key)]
-    return [atom.args[0]]
-
-
-def _branch(atom: sp.Expr, known: Mapping[sp.Expr, int]) -> sp.Expr:
-    """The function on an interval where the signs of its switches are known."""
-    if isinstance(atom, sp.Max | sp.Min):
-        wanted = 1 if isinstance(atom, sp.Max) else -1
-        best, *others = sorted(atom.args, key=sp.default_sort_key)
-        for other in others:
-            sign = known[best - other] if best - other in known else -known[other - best]
-            if sign == -wanted:
-                best = other
-        return best
-    if isinstance(atom, sp.Piecewise):
-        for value, condition in atom.args:
-            truth = condition.xreplace(
-                {
-                    relation: sp.true if relation.func(known[relation.lhs - relation.rhs], 0) else sp.false
-                    for relation in condition.atoms(sp.core.relational.Relational)
-                }
-            )
-            if truth == sp.true:
-                return value
-        raise ValueError(f"{atom} has no value on part of the line; end it with (expression, True)")
-    argument = atom.args[0]
-    sign = known[argument]
-    if isinstance(atom, sp.Abs):
-        return sign * argument
-    return sp.Integer(sign) if isinstance(atom, sp.sign) else sp.Integer((1 + sign) // 2)
-
-
-def _roots(switch: sp.Expr, variable: sp.Symbol) -> list[sp.Expr]:
-    """Real zeros of a smooth expression."""
-    if not switch.has(variable):
-        return []
-    expanded = sp.expand(switch)
-    if expanded.is_polynomial(variable) and sp.degree(expanded, variable) == 1:
-        return [sp.cancel(-expanded.coeff(variable, 0) / expanded.coeff(variable, 1))]
-    found = sp.solveset(switch, variable, sp.S.Reals)
-    if found is sp.S.EmptySet:
-        return []
-    if isinstance(found, sp.Intersection):
-        found = next((part for part in found.args if isinstance(part, sp.FiniteSet)), found)
-    if not isinstance(found, sp.FiniteSet):
-        raise ValueError(f"the kinks of the energy, where {switch} = 0, cannot be located")
-    return list(found)
-
-
-def _ordered(piece: Piece, roots: set[sp.Expr]) -> list[sp.Expr]:
-    """The roots inside the piece in increasing order, between its ends."""
-    inside: list[sp.Expr] = []
-    for root in sorted(roots, key=sp.default_sort_key):
-        if any(sp.simplify(root - known) == 0 for known in (piece.low, piece.high, *inside)):
-            continue
-        if not _before(piece.low, root) or not _before(root, piece.high):
-            continue
-        place = sum(_before(known, root) for known in inside)
-        inside.insert(place, root)
-    return [piece.low, *inside, piece.high]
-
-
-def _before(first: sp.Expr, second: sp.Expr) -> bool:
-    if first == -sp.oo or second == sp.oo:
-        return True
-    if first == sp.oo or second == -sp.oo:
-        return False
-    return signs(second - first, None, first, second) > 0
-
-
-def _merge(pieces: list[Piece]) -> list[Piece]:
-    """Neighbours with one expression are one piece."""
-    merged = [pieces[0]]
-    for piece in pieces[1:]:
-        last = merged[-1]
-        if sp.expand(piece.expression - last.expression) == 0:
-            merged[-1] = Piece(last.low, piece.high, last.expression)
-        else:
-            merged.append(piece)
-    return merged
 
 
 def _shown(expression: sp.Expr, piece: Piece, variable: sp.Symbol) -> bool:

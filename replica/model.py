@@ -21,13 +21,13 @@ from typing import TypeVar
 import sympy as sp
 
 from iclglass.replica import symbols as S
-from iclglass.replica.energies import Energy, Piece
+from iclglass.replica.energies import Energy
+from iclglass.replica.growth import growth
 from iclglass.replica.guarded_limit import limit
 from iclglass.replica.losses import LOSSES, refusal
 from iclglass.replica.measures import MEASURES, PENALTIES
-from iclglass.replica.sampling import numbers, real_value
 
-__all__ = ["GaussianField", "Model", "SpinBlock", "linear_attention", "written"]
+__all__ = ["GaussianField", "Model", "SpinBlock", "linear_attention"]
 
 Entry = TypeVar("Entry")
 
@@ -191,7 +191,7 @@ class Model:
         --------
         >>> model = linear_attention(penalty="elastic_net")
         >>> model.diagonal_energy().expression, model.diagonal_energy(sp.Integer(4)).expression
-        (lam*w_d**2/2, l1*Abs(w_d)/2 + lam*w_d**2/2)
+        (diagonal**2*lam/2, diagonal**2*lam/2 + l1*Abs(diagonal)/2)
         """
         support = MEASURES[self.spins].diagonal
         if D is not None:
@@ -199,26 +199,12 @@ class Model:
             there = self.penalty.subs(S.scaled_spin, sp.sqrt(size) * S.diagonal) / size
             return Energy(S.diagonal, sp.expand(there), support)
         # r(sqrt(D) w)/D = w^2 r(x)/x^2 at x = sqrt(D) w, on either side of 0.
-        left, right = self.penalty_growth
+        left, right = growth(Energy(S.scaled_spin, self.penalty, support))
         square = S.diagonal**2
         expression = right * square
         if sp.simplify(left - right) != 0:
             expression = sp.Piecewise((left * square, S.diagonal < 0), (right * square, True))
         return Energy(S.diagonal, expression, support)
-
-    @cached_property
-    def penalty_growth(self) -> tuple[sp.Expr, sp.Expr]:
-        """lim r(s)/s^2 as s -> -oo and as s -> oo; both the latter for spins that are not negative.
-
-        Raises
-        ------
-        ValueError
-            A limit is infinite.
-        """
-        support = MEASURES[self.spins].diagonal
-        pieces = Energy(S.scaled_spin, self.penalty, support).pieces
-        right = _growth(pieces[-1], 1)
-        return (right if support == "half-line" else _growth(pieces[0], -1)), right
 
     @property
     def strengths(self) -> tuple[sp.Symbol, ...]:
@@ -238,36 +224,6 @@ class Model:
     def task_variance(self) -> sp.Expr:
         """Variance of one entry of a task."""
         return self.variances[S.w]
-
-
-def written(expression: sp.Expr) -> sp.Expr:
-    """The expression with a scaled spin written s, for messages."""
-    return expression.subs(S.scaled_spin, sp.Symbol("s", real=True))
-
-
-def _growth(piece: Piece, side: int) -> sp.Expr:
-    """lim r(x)/x^2 as x -> side oo."""
-    far = sp.Dummy("x", positive=True)
-    ratio = sp.expand(piece.expression.subs(S.scaled_spin, side * far) / far**2)
-    if not ratio.has(far):
-        return ratio
-    try:
-        tends = limit(ratio, far, sp.oo)
-    except ValueError:
-        # The guarded limit asks for a power; a logarithm also grows without end.
-        values = numbers(ratio.free_symbols - {far}, choice=0)
-        near, nearer = (real_value(ratio.subs(values), far, sp.Integer(10) ** power) for power in (30, 60))
-        if near is None or nearer is None or abs(nearer) < sp.Rational(3, 2) * abs(near):
-            raise
-        tends = sp.sign(nearer) * sp.oo
-    if tends.has(sp.oo):
-        raise ValueError(
-            f"the penalty {written(piece.expression)} grows faster than s^2: it forbids diagonal spins, of order "
-            "sqrt(D), and the magnetization is 0 as D -> oo"
-        )
-    if tends.has(-sp.oo):
-        raise ValueError(f"the penalty {written(piece.expression)} falls faster than -s^2: spins escape to infinity")
-    return tends
 
 
 def linear_attention(

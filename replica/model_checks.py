@@ -4,7 +4,7 @@ Text is never evaluated: energies are SymPy expressions or Python functions that
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import sympy as sp
@@ -12,7 +12,7 @@ from sympy.core.function import AppliedUndef
 
 from iclglass.replica import symbols as S
 from iclglass.replica.energies import Energy
-from iclglass.replica.model import written
+from iclglass.replica.growth import growth, written
 from iclglass.replica.sampling import numbers, real_value
 
 __all__ = ["STRENGTHS", "bounded_below", "confined", "declared", "expression_of", "real_valued"]
@@ -144,31 +144,24 @@ def bounded_below(energy: Energy, what: str, labels: Sequence[int] | None = None
                 )
 
 
-def confined(growth: Iterable[sp.Expr], penalty: sp.Expr) -> None:
+def confined(penalty: Energy) -> None:
     """Check that one spin's partition function int ds exp(-[r(s) + K s^2/2 - h s]/T) can be finite.
 
     Prompts give every spin a precision K > 0, which confines any penalty bounded below, and any that falls more slowly
     than -s^2; a penalty that falls as -s^2 or faster overcomes K where K is small.
 
-    Parameters
-    ----------
-    growth
-        lim r(s)/s^2 as s -> oo and as s -> -oo.
-    penalty
-        r(s), for the message.
-
     Raises
     ------
     ValueError
-        A growth is negative, for all values of the strengths that were tried.
+        lim r(s)/s^2 is negative on a side, for all values of the strengths that were tried.
     """
-    for coefficient in growth:
+    for coefficient in growth(penalty):
         symbols = coefficient.free_symbols
         if all(coefficient.subs(numbers(symbols, choice)) < 0 for choice in range(_CHOICES)):
             raise ValueError(
-                f"the penalty {written(penalty)} is not bounded below: it falls as ({coefficient}) s^2, so the "
-                "partition function of one spin is infinite wherever prompts pull less than that. A penalty must not "
-                "fall, for large |s|, or fall more slowly than -s^2"
+                f"the penalty {written(penalty.expression)} is not bounded below: it falls as ({coefficient}) s^2, "
+                "so the partition function of one spin is infinite wherever prompts pull less than that. A penalty "
+                "must not fall, for large |s|, or fall more slowly than -s^2"
             )
 
 

@@ -59,15 +59,17 @@ def Model(
     >>> import sympy as sp
     >>> own = Model(loss=lambda y, f: sp.log(sp.cosh(y - f)), penalty=lambda s: s**2 / 20 + (sp.sqrt(1 + s**2) - 1) / 2)
     >>> own.loss_energy.convex, own.spin_energy.convex, own.diagonal_energy().expression
-    (True, True, w_d**2/20)
+    (True, True, diagonal**2/20)
     """
     costs = {each.name: each.expression for each in LOSSES.values()}
     cost = model_checks.expression_of(loss, (S.y, S.f), "loss", costs, "y, f")
     energy = model_checks.expression_of(penalty, (S.scaled_spin,), "penalty", PENALTIES, "s")
     model_checks.declared(cost, (S.y, S.f), "the loss")
     model_checks.declared(energy, (S.scaled_spin,), "the penalty")
+    if not isinstance(name, str):
+        raise TypeError(f"name must be text, got {type(name).__name__}")
     for value, table, what in ((labels, LABELS, "labels"), (spins, MEASURES, "spins")):
-        if value not in table:
+        if not isinstance(value, str) or value not in table:
             raise ValueError(f"{what} must be one of {', '.join(table)}, not {value!r}")
 
     # Kinks at 0.1 and at 1/10 are one.
@@ -80,7 +82,7 @@ def Model(
     of_spin = Energy(S.scaled_spin, energy, MEASURES[spins].diagonal)
     model_checks.real_valued(of_spin, "the penalty")
     made = model.linear_attention(loss=cost, penalty=energy, labels=labels, spins=spins, name=name)
-    model_checks.confined(made.penalty_growth, energy)
+    model_checks.confined(of_spin)
     # Kinks are located now, not in the middle of a derivation.
     for at in ({},) if signs is None else ({S.y: sp.Integer(sign)} for sign in signs):
         _ = of_prediction.at(at).pieces

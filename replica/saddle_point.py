@@ -122,12 +122,12 @@ def reductions(system: SaddlePointSystem, action: ReplicatedAction, general: Sys
     Returns
     -------
     tuple[sp.Expr, ...]
-        For 1/chi, m, q, a and the free energy on the solution: zeros, where the two are the same.
+        For 1/chi, m, q and a on the solution: zeros, where the two are the same.
     """
-    linear_labels = {S.kappa1: action.signal, S.teacher_variance: action.signal}
+    labels = {symbol: general.definitions[symbol] for symbol in (S.kappa1, S.teacher_variance)}
     prompts, spins = (
         {
-            unknown: inserted(value, action).subs(S.c, S.a * S.chi / S.tau).subs(linear_labels)
+            unknown: inserted(value, action).subs(S.c, S.a * S.chi / S.tau).subs(labels)
             for unknown, value in side.items()
         }
         for side in sides()

@@ -243,7 +243,7 @@ TABLE: dict[str, tuple[str, str, Callable[["Derivation"], tuple[sp.Basic, ...]]]
             *derivation.cavity.one_prompt,
             derivation.cavity.one_spin,
             derivation.cavity.leverage,
-            derivation.cavity.a_definition,
+            *derivation.cavity.definitions,
             *derivation.cavity.prompts,
             *derivation.cavity.spins,
         ),

@@ -104,7 +104,9 @@ def _hull(x: Array, y: Array) -> list[int]:
     return kept
 
 
-def envelope(body: OneBody, A: Array, bottom: Array, top: Array, strengths: Mapping[str, Array]) -> list[Segment | Kink]:
+def envelope(
+    body: OneBody, A: Array, bottom: Array, top: Array, strengths: Mapping[str, Array]
+) -> list[Segment | Kink]:
     """The parts of x(B) for one point (arrays of one entry), in order, clipped to bottom <= B <= top."""
     if A.size != 1:
         raise ValueError(f"the envelope is taken point by point, got {A.size} points")
@@ -121,7 +123,9 @@ def envelope(body: OneBody, A: Array, bottom: Array, top: Array, strengths: Mapp
         if j == i + 1:
             continue
         between = slice(i + 1, j)
-        chord = well.values[i] + (well.values[j] - well.values[i]) * (well.x[between] - well.x[i]) / (well.x[j] - well.x[i])
+        chord = well.values[i] + (well.values[j] - well.values[i]) * (well.x[between] - well.x[i]) / (
+            well.x[j] - well.x[i]
+        )
         if np.max(well.values[between] - chord) < _FLAT * scale:
             continue
         end, following, B = well.tangent(float(well.x[i]), float(well.x[j]))
@@ -195,5 +199,9 @@ def inflections(
 ) -> list[tuple[Array, Array]]:
     """A piece cut into parts that are narrow where its weight can have several peaks."""
     reach = np.max(4 * (np.abs(B) / A + 1))
-    cuts = [low, *(np.clip(np.full_like(low, edge), low, high) for edge in np.linspace(-reach, reach, _PARTS + 1)), high]
+    cuts = [
+        low,
+        *(np.clip(np.full_like(low, edge), low, high) for edge in np.linspace(-reach, reach, _PARTS + 1)),
+        high,
+    ]
     return [(left, right) for left, right in zip(cuts, cuts[1:], strict=False) if np.any(left < right)]

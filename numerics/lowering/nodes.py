@@ -22,13 +22,13 @@ Array = NDArray[np.float64]
 
 _REACH = 8.5
 """Standard deviations that are integrated over: what is beyond weighs 2e-17."""
-_FULL, _PANEL, _BENT = 40, 26, 10
-"""Nodes on a straight panel over the whole law, over half of it or less, and on each panel of a bent segment."""
+_FULL, _PANEL, _BENT = 40, 22, 10
+"""Nodes on a straight panel over what may be the whole law, over half of it, and on each panel of a bent segment."""
 _BENDS = 12
 """Panels of a bent segment."""
 _MANY = 8
 """Kinks from which each is narrow beside the law."""
-_GRADED = 14
+_GRADED = 10
 _RATIO = 4.0
 _COARSE = (0.2, 0.4, 0.6, 0.8)
 """Further ends of panels at T > 0, as shares of the law's range."""
@@ -104,7 +104,7 @@ def averaging_nodes(
             found = _cold(body, A, mean, deviation, strengths, items, edges, fineness, half)
         else:
             found = _warm(body, A, mean, deviation, temperature, strengths, items, (lowest, highest), edges, fineness)
-        density = np.exp(-found.z**2 / 2) / np.sqrt(2 * np.pi)
+        density = np.exp(-(found.z**2) / 2) / np.sqrt(2 * np.pi)
         if tilt is not None:
             density = density * tilt(found.z)
         weight = np.where(found.weight == 0, 0.0, found.weight * density) * (2.0 if half else 1.0)
@@ -135,7 +135,9 @@ def _stacked(rows: list[Nodes]) -> Nodes:
     """Nodes of single points as those of all, padded with nodes of weight 0."""
     longest = max(row.z.shape[1] for row in rows)
     names = Nodes.__annotations__
-    padded = {name: [np.pad(getattr(row, name), ((0, 0), (0, longest - row.z.shape[1]))) for row in rows] for name in names}
+    padded = {
+        name: [np.pad(getattr(row, name), ((0, 0), (0, longest - row.z.shape[1]))) for row in rows] for name in names
+    }
     return Nodes(**{name: np.concatenate(each) for name, each in padded.items()})
 
 
@@ -157,7 +159,7 @@ def _cold(
         if isinstance(item, Kink):
             stops = _sorted([item.start, *(np.clip(field, item.start, item.stop) for field in fields), item.stop])
             for start, stop in zip(stops, stops[1:], strict=False):
-                count = _BENT if len(items) > _MANY else _PANEL if half or len(items) > 1 else _FULL
+                count = _BENT if len(items) > _MANY else _PANEL if half else _FULL
                 B, dB = _between(start, stop, round(fineness * count))
                 x = np.broadcast_to(item.at[:, None], B.shape)
                 energy = np.broadcast_to(body.value(item.at[:, None], arguments), B.shape)
@@ -169,7 +171,7 @@ def _cold(
         stops = _sorted([item.low, *inner, item.high])
         for start, stop in zip(stops, stops[1:], strict=False):
             panels = 1 if piece.linear else max(4, -(-_BENDS // (len(stops) - 1)))
-            count = round(fineness * (_BENT if not piece.linear else _PANEL if half or len(items) > 1 else _FULL))
+            count = round(fineness * (_BENT if not piece.linear else _PANEL if half else _FULL))
             for number in range(panels):
                 ends = (start + (stop - start) * share / panels for share in (number, number + 1))
                 x, dx = _between(*ends, count)
@@ -209,8 +211,11 @@ def _warm(
         if previous is not None and body.discrete:
             # A jump is rounded over a width of T over its size.
             _grade(stops, (item.start - mean) / deviation, temperature / (start - previous) / deviation)
+        width = np.sqrt(temperature * A) / deviation
+        if isinstance(item, Segment) and previous is not None and not body.discrete:
+            # Pieces that meet without a kink still bend there.
+            _grade(stops, (body.field(item.piece, item.low, A, arguments) - mean) / deviation, width)
         if isinstance(item, Kink) and not body.discrete:
-            width = np.sqrt(temperature * A) / deviation
             for field in (item.start, item.stop):
                 _grade(stops, (field - mean) / deviation, width)
         if isinstance(item, Segment) and not body.pieces[item.piece].linear:

@@ -88,7 +88,11 @@ def _gaussian(body: OneBody, A: Array, B: Array, temperature: Array, strengths: 
 def _panels(most: float, count: int) -> tuple[Array, Array, float]:
     """Nodes, weights and end of panels on [0, inf) in units of the peak's width: panels [0, 1/2], [1/2, 1], [1, 2], [2, 4] ... up to ``most``."""
     x, w = np.polynomial.legendre.leggauss(count)
-    ends = [0.0, 0.5, *(float(_RATIO**power) for power in range(int(np.ceil(np.log(max(most, 2.0)) / np.log(_RATIO))) + 1))]
+    ends = [
+        0.0,
+        0.5,
+        *(float(_RATIO**power) for power in range(int(np.ceil(np.log(max(most, 2.0)) / np.log(_RATIO))) + 1)),
+    ]
     nodes = [low + (high - low) * (x + 1) / 2 for low, high in zip(ends, ends[1:], strict=False)]
     weights = [(high - low) * w / 2 for low, high in zip(ends, ends[1:], strict=False)]
     return np.concatenate(nodes), np.concatenate(weights), ends[-1]
@@ -167,5 +171,3 @@ def _monotone_parts(
     from iclglass.numerics.lowering.envelope import inflections
 
     return inflections(body, number, low, high, A, B, arguments)
-
-

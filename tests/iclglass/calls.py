@@ -22,6 +22,7 @@ CALLS = {
     "Instance": (Instance, ARRAYS),
     "Instance.from_tokens": (Instance.from_tokens, TOKENS),
     "InstanceBlocks": (InstanceBlocks, {"instance": DATA}),
+    "Model": (iclglass.Model, {}),
     "Parameters": (iclglass.Parameters, POINT),
     "PromptBlocks": (PromptBlocks, {**SIZES, "seed": 1}),
     "TaskSpectrum": (TaskSpectrum, {name: [1.0] for name in ("pretraining", "test", "weights")}),

@@ -58,6 +58,7 @@ def is_right(function, argument, kind, parameter):
             ("plot_sweep", "dataset", "Solution"),
             ("train", "record", "Series"),
             ("train.sgd", "record", "Series"),
+            ("Model", "name", "str"),
         }
         or (argument, kind) == ("parameters", "dict")
     )

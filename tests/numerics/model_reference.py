@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import ndtr
 
-_REACH, _PANEL, _ORDER = 9.5, 0.1, 12
+_REACH, _PANEL, _ORDER = 9.5, 0.25, 14
 _X, _W = np.polynomial.legendre.leggauss(_ORDER)
 
 
@@ -34,7 +34,7 @@ def normal_nodes(breaks=()):
 def bisect(slope, low, high):
     """Where an increasing function, that may jump, crosses zero."""
     low, high = np.array(low, dtype=float), np.array(high, dtype=float)
-    for _ in range(200):
+    for _ in range(80):
         middle = (low + high) / 2
         above = slope(middle) > 0
         low, high = np.where(above, low, middle), np.where(above, middle, high)
@@ -242,7 +242,6 @@ class Spins:
         return self.averages()[2] + self.diagonal()[1]
 
 
-def free_energy(prompts, spins):
-    """-T phi at any order parameters and fields."""
-    coupled = spins.K * (prompts.q + prompts.T * prompts.chi) - spins.Q * prompts.chi
-    return -coupled / 2 + spins.M * prompts.m + spins.free() + prompts.free()
+def coupled(prompts, spins):
+    """The part of -T phi that couples order parameters and fields; the free energies of both sides come to it."""
+    return -(spins.K * (prompts.q + prompts.T * prompts.chi) - spins.Q * prompts.chi) / 2 + spins.M * prompts.m

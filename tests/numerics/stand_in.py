@@ -9,7 +9,6 @@ from iclglass.numerics.status import Status
 
 
 def solve_model(model, strengths, *, task_diversity, temperature, diagonal_dimension, **law):
-    assert diagonal_dimension is None
     tau, l1 = task_diversity, strengths.get("l1", 0 * task_diversity)
     assert {array.shape for array in (*strengths.values(), *law.values(), temperature)} == {tau.shape}
     m, sign = tau / (1 + tau), model.labels == "sign"

@@ -8,8 +8,9 @@ import sympy as sp
 
 from iclglass.replica import symbols as S
 from iclglass.replica.action import GaussianAverage, quadratic_form, replicate
-from iclglass.replica.ansatz import ReplicaSymmetric
+from iclglass.replica.free_energy import free_energy
 from iclglass.replica.model import linear_attention
+from iclglass.replica.quadratic import log_prompt, prompt_law
 from tests.tolerances import QUADRATURE, THIRTY_DIGITS
 
 MODEL = linear_attention()
@@ -32,10 +33,8 @@ def action():
 def prompt_average(action, size):
     """GaussianAverage of n replicas, with every replica's prediction a symbol of its own."""
     replicas = sp.symbols(f"f1:{size + 1}", real=True)
-    overlaps = ReplicaSymmetric(S.Delta, S.q, sp.Integer(size))
-    covariance = action.covariance(S.m, overlaps).explicit()
     exponent = -S.g * sum((S.y - replica) ** 2 / 2 for replica in replicas)
-    return GaussianAverage(exponent, sp.Tuple(S.y, *replicas), sp.ImmutableMatrix(covariance)), overlaps
+    return GaussianAverage(exponent, sp.Tuple(S.y, *replicas), action.covariance(size))
 
 
 def test_moments_of_label_and_predictions(action):
@@ -44,7 +43,7 @@ def test_moments_of_label_and_predictions(action):
     assert action.signal == 1
     assert sp.expand(action.feature - 1 - (1 + S.rho) / S.alpha) == 0
     assert action.spin_precision == S.betahat * S.lam
-    explicit = action.covariance(S.m, ReplicaSymmetric(S.Delta, S.q, sp.Integer(2))).explicit()
+    explicit = action.covariance(2)
     expected = sp.Matrix(
         [
             [1 + S.rho, S.m, S.m],
@@ -56,20 +55,27 @@ def test_moments_of_label_and_predictions(action):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_bordered_formula_against_explicit_average(action, size):
-    average, overlaps = prompt_average(action, size)
+def test_replicas_in_one_field_are_the_average_of_replicas(action, size):
+    """E exp(n Lambda_p) over the common field against the determinant of n replicas with their covariance."""
+    average = prompt_average(action, size)
     done = average.doit()
     assert not done.has(GaussianAverage)
-    # exp(prompts/tau) with the loss' Hessian for symbolic n, at n = size.
-    formula = action.prompts(S.m, overlaps) / S.tau
-    difference = sp.N((formula - sp.log(done)).subs(NUMBERS), 30)
-    assert abs(difference) < THIRTY_DIGITS
+    common = sp.exp(size * log_prompt(action, S.a * S.Delta))
+    law = prompt_law(action)
+    fields = (S.y, S.f_cav)
+    form = quadratic_form(
+        -size * sp.expand(log_prompt(action, S.a * S.Delta) + sp.log(1 + S.g * S.a * S.Delta) / 2), fields
+    )
+    covariance = law.covariance.extract([0, 2], [0, 2])
+    in_field = 1 / sp.sqrt((sp.eye(2) + form * covariance).det() * (1 + S.g * S.a * S.Delta) ** size)
+    assert common.has(S.f_cav)
+    assert abs(sp.N((in_field / done - 1).subs(NUMBERS), 30)) < THIRTY_DIGITS
 
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_average_against_gauss_hermite(action, size):
     """det(1 + B C)^(-1/2) against an integral that knows no determinant."""
-    average, _ = prompt_average(action, size)
+    average = prompt_average(action, size)
     exponent, fields, covariance = (part.subs(NUMBERS) for part in average.args)
     factor = np.linalg.cholesky(np.array(covariance.tolist(), dtype=float))
     nodes, weights = np.polynomial.hermite_e.hermegauss(120)
@@ -109,12 +115,15 @@ def test_quadratic_form_is_the_hessian():
         {"loss": sp.Max(0, 1 - S.y * S.f)},
         {"prior": S.sigma**4},
         {"prior": sp.Abs(S.sigma)},
+        {"spins": "binary"},
+        {"labels": "sign"},
     ],
     ids=str,
 )
-def test_loss_and_prior_must_be_quadratic(change):
+def test_closed_forms_need_a_quadratic_loss_and_prior(change):
+    action = replicate(dataclasses.replace(MODEL, **change))
     with pytest.raises(ValueError, match="must be quadratic forms"):
-        replicate(dataclasses.replace(MODEL, **change))
+        free_energy(action)
 
 
 def test_a_model_that_does_not_close_on_the_overlaps_is_refused():

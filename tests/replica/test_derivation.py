@@ -12,34 +12,37 @@ from iclglass.replica import derivation as module
 from iclglass.replica import symbols as S
 from iclglass.replica.derivation import STAGES, Derivation, derive
 from iclglass.replica.model import linear_attention
-from iclglass.replica.render import derivation_markdown
+from iclglass.replica.render import derivation_markdown, to_latex, to_text
 
 FUNCTIONS = {
     "moments": "feature_moments",
+    "labels": "label_moments",
+    "general": "system",
     "couplings": "coupling_moments",
     "action": "replicate",
     "free_energy": "free_energy",
     "system": "saddle_point",
     "closed_form": "closed_form",
     "limits": "limits",
-    "replicon": "replicon",
+    "replicon": "closed_replicon",
     "cavity": "cavity",
     "pool": "pool_theory",
 }
 """The function that computes each result."""
-SADDLE_POINT = ("action", "free_energy", "system")
+SADDLE_POINT = ("action", "general", "free_energy", "system")
 NEEDS = {
     "model": (),
     "disorder": ("moments",),
     "couplings": ("couplings",),
-    "action": ("action",),
+    "action": ("action", "labels"),
+    "functional": ("general",),
     "free-energy": ("action", "free_energy"),
     "saddle-point": SADDLE_POINT,
     "closed-form": (*SADDLE_POINT, "closed_form"),
     "limits": (*SADDLE_POINT, "closed_form", "limits"),
     "replicon": (*SADDLE_POINT, "replicon"),
-    "cavity": (*SADDLE_POINT, "moments", "cavity"),
-    "pool": ("pool",),
+    "cavity": ("labels", "general", "cavity"),
+    "pool": ("action", "pool"),
 }
 
 
@@ -50,7 +53,7 @@ def computed(derivation, monkeypatch):
     for result, function in FUNCTIONS.items():
         value = getattr(derivation, result)
 
-        def counted(*_, result=result, value=value):
+        def counted(*_, result=result, value=value, **__):
             calls.append(result)
             return value
 
@@ -70,7 +73,7 @@ def test_stages_in_order(derivation):
 
 
 def test_stage_by_name(derivation):
-    assert derivation.stage("replicon").equations[0].rhs == derivation.replicon
+    assert derivation.stage("replicon").equations[-1].rhs == derivation.replicon
     with pytest.raises(ValueError, match="no stage 'nope'; the stages are model, disorder"):
         derivation.stage("nope")
 
@@ -87,11 +90,33 @@ def test_a_given_model_is_derived_anew(derivation):
     assert again.closed_form == derivation.closed_form
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("change", [{"prior_precision": 2 * S.lambda0}, {"label_noise": 2 * S.rho}], ids=str)
-def test_models_without_a_closed_form_are_refused(change):
-    with pytest.raises(ValueError, match=r"another model|does not hold"):
-        derive(linear_attention(**change))
+GENERAL = ("model", "disorder", "couplings", "action", "functional", "saddle-point", "replicon", "cavity")
+
+
+@pytest.mark.parametrize(
+    ("change", "left_out"),
+    [
+        pytest.param({"prior_precision": 2 * S.lambda0}, (), id="prior", marks=pytest.mark.slow),
+        pytest.param({"task_variance": sp.Integer(2)}, (), id="tasks", marks=pytest.mark.slow),
+        pytest.param({"penalty": "lasso"}, ("free-energy",), id="lasso"),
+        pytest.param({"spins": "binary"}, ("free-energy",), id="binary", marks=pytest.mark.slow),
+        pytest.param(
+            {"loss": "log_loss", "labels": "sign"}, ("free-energy", "disorder", "couplings"), id="classification"
+        ),
+    ],
+)
+def test_other_models_have_the_stages_that_are_theirs(change, left_out):
+    derived = derive(linear_attention(**change))
+    expected = tuple(name for name in STAGES if name in (*GENERAL, "free-energy") and name not in left_out)
+    assert tuple(stage.name for stage in derived.stages) == expected
+    assert to_text(derived.stages)
+    assert r"\int D" in to_latex((derived.stage("saddle-point"),))
+    for name in (*left_out, "closed-form", "limits", "pool"):
+        with pytest.raises(ValueError, match=rf"stage '{name}' (needs|is proved for)"):
+            derived.stage(name)
+    if "free-energy" in left_out:
+        assert derived.saddle_point == derived.general.equations
+        assert derived.replicon == derived.general.replicon
 
 
 def test_another_model_has_a_saddle_point_without_a_closed_form():
@@ -122,15 +147,16 @@ def test_the_whole_chain_computes_everything_once(derivation, computed):
 
 @pytest.mark.parametrize("option", [("--stage", "saddle-point"), ()])
 def test_the_command_computes_what_it_prints(derivation, computed, monkeypatch, capsys, option):
-    monkeypatch.setattr(module, "_derive_default", lambda: Derivation(derivation.model))
+    fresh = Derivation(derivation.model)
+    monkeypatch.setattr(module, "_derive_default", lambda: fresh)
     assert main(["derive", *option]) == 0
     assert "[saddle-point]" in capsys.readouterr().out
     assert sorted(computed) == sorted(SADDLE_POINT if option else FUNCTIONS)
 
 
 def _wrong_moment(monkeypatch, derivation):
-    wrong = dataclasses.replace(derivation.moments, signal=-derivation.moments.signal)
-    monkeypatch.setattr(module, "feature_moments", lambda _: wrong)
+    wrong = dataclasses.replace(derivation.labels, kappa1=-derivation.labels.kappa1)
+    monkeypatch.setattr(module, "label_moments", lambda _: wrong)
 
 
 def _wrong_definition(monkeypatch, derivation):

@@ -1,14 +1,9 @@
 """The free-energy functional against the one written down by hand, and against its own stationarity."""
 
 import mpmath
-import pytest
 import sympy as sp
 
 from iclglass.replica import symbols as S
-from iclglass.replica.action import replicate
-from iclglass.replica.ansatz import ReplicaSymmetric
-from iclglass.replica.model import linear_attention
-from tests.tolerances import THIRTY_DIGITS
 
 
 def by_hand():
@@ -40,28 +35,6 @@ def test_conjugate_fields_are_stationary(derivation):
     for field in at:
         assert sp.simplify(sp.diff(energy.spins, field).subs(at)) == 0, field
     assert sp.simplify(sp.expand_log(energy.spins.subs(at) - energy.spin_part, force=True)) == 0
-
-
-@pytest.mark.parametrize("size", [2, 3])
-def test_spin_part_is_the_volume_of_the_overlaps(size):
-    """At integer n the spins' part, extremised by hand, is ln of the volume of weights with given overlaps:
-    (1/2) ln det(2 pi (Q - m m^T)) + n/2 - (prior precision/2) Tr Q."""
-    action = replicate(linear_attention())
-    overlaps = ReplicaSymmetric(S.Delta, S.q, sp.Integer(size))
-    matrix = overlaps.explicit() - S.m**2 * sp.ones(size)
-    precision = matrix.inv()
-    # Extremum: Q^ = (Q - m m^T)^{-1} - prior, m^ = K m.
-    fields = ReplicaSymmetric(
-        sp.simplify(precision[0, 0] - precision[0, 1]) - action.spin_precision,
-        sp.simplify(precision[0, 1]),
-        sp.Integer(size),
-    )
-    m_hat = sp.simplify(sum(precision[0, column] for column in range(size)) * S.m)
-    value = action.spins(S.m, overlaps, fields, m_hat)
-    volume = sp.log(matrix.det()) / 2 + sp.Rational(size, 2) * (1 + sp.log(2 * sp.pi))
-    volume -= action.spin_precision * overlaps.trace() / 2
-    numbers = {S.m: sp.Rational(2, 5), S.q: sp.Rational(2, 3), S.Delta: sp.Rational(3, 7), S.lam: 2, S.betahat: 3}
-    assert abs(sp.N((value - volume).subs(numbers), 30)) < THIRTY_DIGITS
 
 
 def test_functional_against_few_replicas(derivation):

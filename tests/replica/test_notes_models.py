@@ -22,7 +22,7 @@ def _tables_as_they_were():
 
 
 @pytest.mark.usefixtures("_tables_as_they_were")
-@pytest.mark.parametrize("page", ["add_a_measure.md"])
+@pytest.mark.parametrize("page", ["add_a_measure.md", "own_hamiltonian.md"])
 def test_page_says_what_python_says(page):
     lines = (NOTES / page).read_text(encoding="utf-8").splitlines()
     text = "\n".join("" if line.startswith("```") else line for line in lines)

@@ -141,7 +141,7 @@ def _theory_beside(point: Point) -> dict[str, float]:
     try:
         if point.model:
             theory = _model_theory(point)
-            return {f"{name}_theory": float(getattr(theory, name)) for name in point.quantities}
+            return {f"{name}_theory": np.asarray(getattr(theory, name)).item() for name in point.quantities}
         solution = _solve(point)
     except (ParameterError, ArithmeticError, MemoryError):
         return {}

@@ -99,9 +99,7 @@ def test_linear_programs_have_the_optimal_value_of_the_dual(loss):
     # max sum_mu z_mu y_mu/P over |S^T z|/P <= l0 and |z| <= 1, or 0 <= y z <= 1 for the hinge
     rows = features.T / data.prompts
     bounds = [(-1, 1) if loss is ABSOLUTE_ERROR else (min(y, 0), max(y, 0)) for y in label]
-    dual = linprog(
-        -label / data.prompts, A_ub=np.vstack([rows, -rows]), b_ub=np.full(2 * len(rows), l0), bounds=bounds
-    )
+    dual = linprog(-label / data.prompts, A_ub=np.vstack([rows, -rows]), b_ub=np.full(2 * len(rows), l0), bounds=bounds)
     found = weights_of(data, loss, elastic_net(l0=l0))
     assert found.energy == pytest.approx(-dual.fun, abs=1e-8)
 
