@@ -28,7 +28,9 @@ _TOLERANCE = 1e-9
 _NEAR, _GOOD = 1e-13, 1e-10
 _BLOCK = 512
 _DAMPING, _STRONG = 0.4, 0.8
-_WARM_UP, _LIMIT, _NEWTON = 12, 300, 12
+_WARM_UP, _LIMIT, _NEWTON = 8, 300, 24
+_KEPT = 3
+"""Newton steps with one Jacobian."""
 _FINE = 1.5
 _DIFFERENCE = 1e-6
 
@@ -186,16 +188,18 @@ def _newton(step: Step, values: Array, where: Mapping[str, Array]) -> tuple[Arra
     base = step(values, where, 1.0)
     best = _relative(base, values)
     active = np.isfinite(best)
-    for _ in range(_NEWTON):
+    matrices = np.zeros((values.shape[1], len(ORDER), len(ORDER)))
+    for number in range(_NEWTON):
         run = active & (best > _NEAR)
         if not run.any():
             break
         sub = {name: array[run] for name, array in where.items()}
         old, new = values[:, run], base[:, run]
-        jacobian = _jacobian(step, old, new, sub)
-        matrix = np.eye(len(ORDER)) - jacobian
-        good = np.all(np.isfinite(matrix), axis=(1, 2))
-        matrix[~good] = np.eye(len(ORDER))
+        if number % _KEPT == 0:
+            matrix = np.eye(len(ORDER)) - _jacobian(step, old, new, sub)
+            matrix[~np.all(np.isfinite(matrix), axis=(1, 2))] = np.eye(len(ORDER))
+            matrices[run] = matrix
+        matrix = matrices[run]
         with np.errstate(all="ignore"):
             try:
                 change = np.linalg.solve(matrix, (new - old).T[:, :, None])[:, :, 0].T
@@ -205,15 +209,16 @@ def _newton(step: Step, values: Array, where: Mapping[str, Array]) -> tuple[Arra
                 )
         trial = old + change
         # q and chi stay positive: a step that would cross zero goes part of the way.
-        for number in (1, 2):
-            trial[number] = np.where(trial[number] > 0, trial[number], old[number] * 0.2)
+        for row in (1, 2):
+            trial[row] = np.where(trial[row] > 0, trial[row], old[row] * 0.2)
         trial_new = step(trial, sub, 1.0)
         residual = _relative(trial_new, trial)
         better = residual < best[run]
         places = np.flatnonzero(run)
         taken = places[better]
         values[:, taken], base[:, taken], best[taken] = trial[:, better], trial_new[:, better], residual[better]
-        active[places[~better]] = False
+        # A Jacobian that was kept may be to blame: only a fresh one says that nothing is gained.
+        active[places[~better]] = number % _KEPT != 0
     return values, best
 
 
@@ -221,16 +226,17 @@ def _certified(step: Step, values: Array, points: Mapping[str, Array]) -> tuple[
     """Residual with more nodes, and |(1 - J)^-1| times it: a bound on the relative error to first order."""
     fine = step(values, points, _FINE)
     residual = _relative(fine, values)
-    jacobian = _jacobian(step, values, step(values, points, 1.0), points)
-    bound = np.full(values.shape[1], np.nan)
+    jacobian = _jacobian(step, values, values, points)
     matrix = np.eye(len(ORDER)) - jacobian
+    good = np.all(np.isfinite(matrix), axis=(1, 2)) & np.isfinite(residual)
+    matrix[~good] = np.eye(len(ORDER))
     difference = np.abs(fine - values) + 4 * np.finfo(float).eps * np.abs(values)
-    for number in range(values.shape[1]):
-        if np.all(np.isfinite(matrix[number])) and np.isfinite(residual[number]):
-            try:
-                inverse = np.abs(np.linalg.inv(matrix[number]))
-            except np.linalg.LinAlgError:
-                continue
-            with np.errstate(all="ignore"):
-                bound[number] = np.max(inverse @ difference[:, number] / np.maximum(np.abs(values[:, number]), 1e-290))
+    with np.errstate(all="ignore"):
+        # The pseudo-inverse would hide a singular matrix, whose bound is infinite.
+        singular = ~(np.abs(np.linalg.det(matrix)) > 0)
+        matrix[singular] = np.eye(len(ORDER))
+        error = np.abs(np.linalg.inv(matrix)) @ difference.T[:, :, None]
+        bound = np.max(error[:, :, 0].T / np.maximum(np.abs(values), 1e-290), axis=0)
+    bound[singular] = np.inf
+    bound[~good] = np.nan
     return residual, bound

@@ -35,7 +35,7 @@ class Lowered:
     """An expression with its averages: integrands by law, and the rest as a function of their values."""
 
     averages: tuple[Average, ...]
-    arguments: tuple[sp.Symbol, ...]
+    names: tuple[str, ...]
     function: Any
 
 
@@ -55,9 +55,8 @@ class CompiledSystem:
         """The loss at the labels that averages need, or with its label as a variable."""
         self.jumps = not thermal and (self.spin.discrete or not self.spin.convex)
         self.rough = not thermal and not all(body.convex for body in self.losses.values())
-        self._integrands: dict[tuple[sp.Expr, tuple[str, ...]], Any] = {}
+        self._functions: dict[sp.Expr, tuple[tuple[str, ...], Any]] = {}
         self._lowered: dict[sp.Expr, Lowered] = {}
-        self._test = stable(model.loss)
 
     @cached_property
     def diagonal(self) -> OneBody:
@@ -71,17 +70,24 @@ class CompiledSystem:
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
-    def definitions(self, point: Point) -> dict[str, Array]:
-        """The point with a, kappa1, kappa2 and c."""
+    def definitions(self, point: Point) -> Point:
+        """The point with a, kappa1, kappa2, c and what else the System defines."""
+        if "c" in point:
+            return point
         values = dict(point)
-        pending = dict(self.system.definitions)
-        while pending:
-            ready = [s for s, e in pending.items() if all(str(f) in values for f in e.free_symbols)]
-            if not ready:
-                break
-            for symbol in ready:
-                values[str(symbol)] = self._plain(pending.pop(symbol), values)
+        for name, expression in self._definitions:
+            values[name] = self._plain(expression, values)
         return values
+
+    @cached_property
+    def _definitions(self) -> tuple[tuple[str, sp.Expr], ...]:
+        """What the System defines, in an order in which each needs only those before it."""
+        pending, ordered = dict(self.system.definitions), []
+        while pending:
+            ready = [symbol for symbol, each in pending.items() if not each.free_symbols & set(pending)]
+            ordered += [(str(symbol), pending[symbol]) for symbol in ready]
+            pending = {symbol: each for symbol, each in pending.items() if symbol not in ready}
+        return tuple(ordered)
 
     def prompt_nodes(self, point: Point, fineness: float = 1.0) -> list[tuple[Conditional, Nodes]]:
         """Nodes of the prompts' law with the prediction that each prompt settles on."""
@@ -122,8 +128,8 @@ class CompiledSystem:
         """The diagonal spin in its field M, at the D at hand if there is one."""
         body = self.diagonal_at if "D" in point else self.diagonal
         w, free = body.at(point["M"], point["K"], point)
-        return {str(S.diagonal): w, str(S.diagonal_free): free,
-                str(S.diagonal_penalty): body.value(w, body.arguments(point))}  # fmt: skip
+        return {S.diagonal.name: w, S.diagonal_free.name: free,
+                S.diagonal_penalty.name: body.value(w, body.arguments(point))}  # fmt: skip
 
     def matrix(self, point: Point) -> MatrixSpins:
         """Weights whose singular values are penalised, in the place of independent spins."""
@@ -137,7 +143,7 @@ class CompiledSystem:
         averages = {S.spin**2: weights.q, S.response: weights.chi, S.response**2: square, S.nonzero: zero + 1}
         averages |= {S.mean_penalty: weights.penalty, S.spin_free: weights.free}
         known = {str(integrand): value for integrand, value in averages.items()}
-        return known | {str(S.diagonal): weights.m, str(S.diagonal_free): zero, str(S.diagonal_penalty): zero}
+        return known | {S.diagonal.name: weights.m, S.diagonal_free.name: zero, S.diagonal_penalty.name: zero}
 
     # -- the map ---------------------------------------------------------------------------------------------------
 
@@ -145,7 +151,7 @@ class CompiledSystem:
         """K, M and Q that prompts give to spins of order parameters m, q, chi."""
         equations = self.system.prompts_by_parts if self.rough else self.system.prompts
         nodes = self.prompt_nodes(point, fineness)
-        return {str(symbol): self.value(each, point, prompts=nodes) for symbol, each in equations.items()}
+        return {symbol.name: self.value(each, point, prompts=nodes) for symbol, each in equations.items()}
 
     def answers(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
         """m, q and chi of spins in the fields K, M and Q."""
@@ -155,8 +161,7 @@ class CompiledSystem:
         equations = self.system.spins_by_parts if self.jumps else self.system.spins
         values = {**point, **self.diagonal_spin(point)}
         nodes = self.spin_nodes(point, fineness)
-        found = {str(symbol): self.value(each, values, spins=nodes) for symbol, each in equations.items()}
-        return found
+        return {symbol.name: self.value(each, values, spins=nodes) for symbol, each in equations.items()}
 
     def step(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
         """From order parameters in ``point`` to fields and new order parameters."""
@@ -215,7 +220,7 @@ class CompiledSystem:
                 averages.append(self._over_prompts(average.integrand, full, prompts))
             else:
                 averages.append(self._over_tests(average.integrand, full, fineness))
-        arguments = [full[str(symbol)] for symbol in lowered.arguments]
+        arguments = [full[name] for name in lowered.names]
         with np.errstate(all="ignore"):
             return np.asarray(lowered.function(*averages, *arguments) + np.zeros_like(full["tau"]))
 
@@ -225,31 +230,33 @@ class CompiledSystem:
             dummies = [sp.Dummy(f"average_{number}") for number in range(len(averages))]
             rest = expression.xreplace(dict(zip(averages, dummies, strict=True)))
             arguments = tuple(sorted(rest.free_symbols - set(dummies), key=str))
-            self._lowered[expression] = Lowered(averages, arguments, numeric([*dummies, *arguments], rest))
+            self._lowered[expression] = Lowered(averages, tuple(map(str, arguments)), numeric([*dummies, *arguments], rest))
         return self._lowered[expression]
 
     def _plain(self, expression: sp.Expr, point: Point) -> Array:
-        arguments = tuple(sorted(expression.free_symbols, key=str))
-        function = _plain_function(expression, arguments)
-        return np.asarray(function(*(point[str(symbol)] for symbol in arguments)) + np.zeros_like(point["tau"]))
+        names, function = self._compiled(expression)
+        return np.asarray(function(*(point[name] for name in names)) + np.zeros_like(point["tau"]))
+
+    def _compiled(self, expression: sp.Expr) -> tuple[tuple[str, ...], Any]:
+        """Names of the arguments of an expression, and the function; made once."""
+        if expression not in self._functions:
+            arguments = tuple(sorted(expression.free_symbols, key=str))
+            self._functions[expression] = tuple(map(str, arguments)), numeric(arguments, stable(expression))
+        return self._functions[expression]
 
     def _integrand(self, expression: sp.Expr, known: Mapping[str, Array], full: Point) -> Array:
-        arguments = tuple(sorted(expression.free_symbols, key=str))
-        key = (expression, tuple(map(str, arguments)))
-        if key not in self._integrands:
-            self._integrands[key] = numeric(arguments, stable(expression))
-        columns = [known[name] if name in known else full[name][:, None] for name in map(str, arguments)]
-        return np.asarray(self._integrands[key](*columns))
+        names, function = self._compiled(expression)
+        return np.asarray(function(*(known[name] if name in known else full[name][:, None] for name in names)))
 
     def _over_spins(self, integrand: sp.Expr, full: Point, nodes: Nodes) -> Array:
         known = {
-            str(S.normal): nodes.z,
-            str(S.field): nodes.B,
-            str(S.spin): nodes.x,
-            str(S.response): nodes.response,
-            str(S.nonzero): nodes.nonzero,
-            str(S.mean_penalty): nodes.energy,
-            str(S.spin_free): nodes.free,
+            S.normal.name: nodes.z,
+            S.field.name: nodes.B,
+            S.spin.name: nodes.x,
+            S.response.name: nodes.response,
+            S.nonzero.name: nodes.nonzero,
+            S.mean_penalty.name: nodes.energy,
+            S.spin_free.name: nodes.free,
         }
         return _sum(nodes.weight, self._integrand(integrand, known, full))
 
@@ -260,14 +267,14 @@ class CompiledSystem:
             with np.errstate(all="ignore"):
                 f_cav = nodes.B * c
                 known = {
-                    str(S.y): law.label[:, None],
-                    str(S.t): law.teacher(nodes.z, f_cav),
-                    str(S.f_cav): f_cav,
-                    str(S.f): nodes.x,
-                    str(S.pull): nodes.force,
-                    str(S.pull_slope): self._pull_slope(nodes, c),
-                    str(S.mean_loss): nodes.energy,
-                    str(S.prompt_free): self._prompt_free(nodes, full),
+                    S.y.name: law.label[:, None],
+                    S.t.name: law.teacher(nodes.z, f_cav),
+                    S.f_cav.name: f_cav,
+                    S.f.name: nodes.x,
+                    S.pull.name: nodes.force,
+                    S.pull_slope.name: self._pull_slope(nodes, c),
+                    S.mean_loss.name: nodes.energy,
+                    S.prompt_free.name: self._prompt_free(nodes, full),
                 }
                 total = total + law.weight * _sum(nodes.weight, self._integrand(integrand, known, full))
         return total
@@ -301,7 +308,7 @@ class CompiledSystem:
             if law.tilt is not None:
                 weight = weight * law.tilt(z)
             f_cav = law.mean[:, None] + law.deviation[:, None] * z
-            known = {str(S.y): law.label[:, None], str(S.f_cav): f_cav, str(S.t): law.teacher(z, f_cav)}
+            known = {S.y.name: law.label[:, None], S.f_cav.name: f_cav, S.t.name: law.teacher(z, f_cav)}
             total = total + law.weight * _sum(weight, self._integrand(integrand, known, full))
         return total
 
@@ -317,11 +324,6 @@ def _sum(weight: Array, values: Array) -> Array:
     values = np.broadcast_to(values, weight.shape)
     # A node that weighs nothing may lie where a function has no value.
     return np.asarray(np.sum(np.where(weight == 0, 0.0, weight * values), axis=1))
-
-
-@cache
-def _plain_function(expression: sp.Expr, arguments: tuple[sp.Symbol, ...]) -> Any:
-    return numeric(arguments, expression)
 
 
 @cache

@@ -22,13 +22,13 @@ Array = NDArray[np.float64]
 
 _REACH = 8.5
 """Standard deviations that are integrated over: what is beyond weighs 2e-17."""
-_FULL, _PANEL, _BENT = 40, 26, 10
+_FULL, _PANEL, _BENT = 40, 22, 10
 """Nodes on a straight panel over what may be the whole law, over half of it, and on each panel of a bent segment."""
 _BENDS = 12
 """Panels of a bent segment."""
 _MANY = 8
 """Kinks from which each is narrow beside the law."""
-_GRADED = 14
+_GRADED = 10
 _RATIO = 4.0
 _COARSE = (0.2, 0.4, 0.6, 0.8)
 """Further ends of panels at T > 0, as shares of the law's range."""

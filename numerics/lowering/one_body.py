@@ -99,19 +99,23 @@ class OneBody:
             found.append(Piece(low, high, *rest, linear=not curvature.has(x)))
         return tuple(found)
 
+    @cached_property
+    def _levels(self) -> list[Callable[..., Any]]:
+        return [self._function(level) for level in self.energy.levels or ()]
+
     def _function(self, expression: sp.Expr) -> Callable[..., Any]:
         return numeric((self.energy.variable, *self.symbols), expression)
 
     def arguments(self, strengths: Strengths) -> tuple[Array, ...]:
         """The values of `symbols`."""
-        return tuple(strengths[str(symbol)] for symbol in self.symbols)
+        return tuple(strengths[symbol.name] for symbol in self.symbols)
 
     def levels(self, A: Array, bottom: Array, top: Array, strengths: Strengths) -> list[Array]:
         """The levels that x can take for fields between ``bottom`` and ``top``, in increasing order."""
         spacing = strengths["spacing"]
         if self.energy.support == "levels":
-            return [np.broadcast_to(self._function(level)(0.0, *self.arguments(strengths)), A.shape)
-                    for level in self.energy.levels or ()]  # fmt: skip
+            arguments = self.arguments(strengths)
+            return [np.broadcast_to(np.asarray(level(0.0, *arguments), float), A.shape) for level in self._levels]
         with np.errstate(invalid="ignore"):
             first, last = np.rint(bottom / (A * spacing)), np.rint(top / (A * spacing))
             count = np.nanmax(np.where(np.isfinite(last - first), last - first, np.nan), initial=0.0) + 1

@@ -89,6 +89,7 @@ def _sign(shape: str, tt: Array, tf: Array, ff: Array, noise: Array) -> list[Con
     share = (tt - tf * gain) / rest
     clipped: tuple[Array, ...] = ()
     steepest = float(np.nanmax(np.abs(steep), initial=0.0))
+    steepest = min(steepest, 1e8)
     if steepest > _STEEP:  # Phi is a step on the scale of the law: panels shrink towards it
         width = 1 / np.maximum(np.abs(steep), 1.0)
         powers = range(int(np.ceil(np.log(8.5 * steepest) / np.log(4.0))) + 1)

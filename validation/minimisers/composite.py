@@ -12,7 +12,8 @@ smooth part,
     [(1/J - 1)/d + A] x = -F/(d J)   on free spins (J > 0),      x = -F on the others,
 
 and is exact once the free spins and the pieces of the loss are right. It is followed by a proximal step and kept if the
-energy, or what is left of the optimality conditions, is lower; otherwise FISTA goes on, longer every time.
+energy is lower, or what is left of the optimality conditions at equal energy; otherwise it is shortened, then the
+Hessian is damped (Levenberg, Marquardt) and FISTA goes on, longer every time.
 
 The certificate is a subgradient of H at the point returned: xi = grad(W+) - grad(W) + (W - W+)/d, exactly. For convex H
 it bounds H(W+) - min H <= |xi| |W+ - W_min|. It is stated relative to the gradient at W = 0, both as largest entries.
@@ -41,8 +42,10 @@ _NEWTON = 40
 """Newton's steps in a row."""
 _LENGTHS = (1.0, 0.5, 0.2, 0.05)
 """Fractions of Newton's step that are tried."""
-_DAMPING = 1e-9
-"""Added to the Hessian, relative to its diagonal: a singular one has directions to spare."""
+_DAMPINGS = (1e-9, 1e-6, 1e-4, 1e-2)
+"""Added to the Hessian, relative to 1/d: more after a step that was too long, less after a good one."""
+_ROUNDING = 1e-12
+"""A relative change of the energy that may be rounding."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class Composite:
             weights, momentum = new, following
         return weights, iterations
 
-    def newton(self, point: Point) -> FloatArray | None:
+    def newton(self, point: Point, damping: float) -> FloatArray | None:
         """Newton's change of the weights; None where its equations cannot be solved."""
         steps = self.steps
         target, derivative = self.prox(point.weights - steps * point.gradient, steps)
@@ -143,13 +146,12 @@ class Composite:
         if not free.any():
             return change
         rows, columns = np.nonzero(free)
-        slack = (1 / derivative[free] - 1) / steps[free]
+        slack = (1 / derivative[free] - 1 + damping) / steps[free]
         coupled = self.adjoint(self.data.prompts * curvature * self.predict(change))[free]
         right = -residual[free] / (steps[free] * derivative[free]) - coupled
         bent = curvature > 0
         features = self.data.context[np.ix_(bent, rows)] * self.data.query[np.ix_(bent, columns)]
         features *= np.sqrt(curvature[bent])[:, None]
-        slack += _DAMPING * (np.max(slack) + np.mean(np.einsum("pa,pa->a", features, features)))
         try:
             change[free] = _solve(features, slack, right)
         except LinAlgError:
@@ -179,7 +181,7 @@ def descend(
 
     warm : start with Newton's steps.
     """
-    burst, used = 0 if warm else _BURST, 0
+    burst, used, level = 0 if warm else _BURST, 0, 0
     point, residual = problem.stepped(problem.at(weights))
     while residual > tolerance and used < most:
         if burst:
@@ -190,20 +192,24 @@ def descend(
             if residual <= tolerance:
                 break
             used += 1
-            better = _newton_step(problem, point, residual)
+            better = _newton_step(problem, point, residual, level)
             if better is None:
+                level = min(level + 1, len(_DAMPINGS) - 1)
                 break
-            point, residual = better
+            point, residual, level = better
         burst = min(max(_BURST, 2 * burst), _LONGEST)
     return point, residual, used
 
 
-def _newton_step(problem: Composite, point: Point, residual: float) -> tuple[Point, float] | None:
-    change = problem.newton(point)
+def _newton_step(problem: Composite, point: Point, residual: float, level: int) -> tuple[Point, float, int] | None:
+    """A better point, what is left there, and the damping to try next; None where none of the steps is better."""
+    change = problem.newton(point, _DAMPINGS[level])
     if change is None:
         return None
+    slack = _ROUNDING * abs(point.energy)
     for length in _LENGTHS:
         new, left = problem.stepped(problem.at(point.weights + length * change))
-        if left < 0.5 * residual or new.energy < point.energy - 1e-10 * abs(point.energy):
-            return new, left
+        if new.energy < point.energy - slack or (left < 0.5 * residual and new.energy <= point.energy + slack):
+            level += 1 if length < 0.5 else -1 if length == 1 else 0
+            return new, left, min(max(level, 0), len(_DAMPINGS) - 1)
     return None

@@ -25,7 +25,8 @@ from iclglass.validation.minimisers.functions import Loss, OneBodyFunctions, Pen
 
 __all__ = ["CONVERGED", "NOT_CONVERGED", "Minimum", "minimise", "multipliers_of", "smooth_part", "subgradient_at_zero"]
 
-CONVERGED, NOT_CONVERGED = "converged", "not converged"
+CONVERGED = "converged"
+NOT_CONVERGED = "not converged"
 
 _SIGMA, _GROWTH, _STIFFEST = 1.0, 3.0, 100.0
 """Stiffness of the method of multipliers at first, its factor from one to the next, and the largest."""
