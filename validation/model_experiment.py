@@ -80,7 +80,8 @@ def quantities_of(parameters: Parameters) -> tuple[str, ...]:
     squared = own is None and parameters.loss == "squared_error"
     linear = labels_of(parameters) == "linear"
     spins = parameters.spins if own is None else own.spins
-    sparse = bool(np.any(parameters.l1)) or spins in ("nonnegative", "ternary", "integer") or own is not None
+    kinked = own is not None and not (own.spin_energy.discrete or own.spin_energy.smooth)
+    sparse = bool(np.any(parameters.l1)) or spins in ("nonnegative", "ternary", "integer") or kinked
     wanted = {
         "m": True,
         "q": True,

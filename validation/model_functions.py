@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from iclglass.validation.samplers.spins import Spins
 if TYPE_CHECKING:
     from iclglass.numerics.lowering.one_body import OneBody
     from iclglass.replica.energies import Energy
+    from iclglass.replica.model import Model
 
 __all__ = ["labels_of", "loss_of", "minimised", "refuse_unsimulated", "sampled"]
 
@@ -57,7 +59,12 @@ def refuse_unsimulated(parameters: Parameters) -> None:
             f"the ground state of spins = {model.spins!r} cannot be found on a data set in reasonable time: give a "
             "temperature above 0, at which they are sampled"
         )
-    for what, energy in (("loss", model.loss_energy), ("penalty", model.spin_energy)):
+    if parameters.model is None:
+        return  # all that are shipped are convex
+    # Where labels are signs, the pieces of a loss may depend on which.
+    signs = [{symbol: y for symbol in model.loss.free_symbols if symbol.name == "y"} for y in (-1, 1)]
+    losses = [model.loss_energy.at(sign) for sign in signs] if model.labels == "sign" else [model.loss_energy]
+    for what, energy in (*(("loss", loss) for loss in losses), ("penalty", model.spin_energy)):
         if energy.convex is False:
             raise ParameterError(
                 f"the {what} {energy.expression} is not convex, so that minima found on a data set need not be the "
@@ -74,10 +81,19 @@ def loss_of(parameters: Parameters) -> Loss:
     if parameters.model is None:
         known = _FIXED.get(parameters.loss)
         return huber(float(parameters.huber_threshold)) if known is None else known
-    own = _OwnEnergy.of(parameters.model.loss_energy, _strengths(parameters))
+    return _own_loss(parameters.model, tuple(_strengths(parameters).items()))
+
+
+@cache
+def _own_loss(model: Model, strengths: tuple[tuple[str, float], ...]) -> Loss:
+    # Imported here: it brings SymPy, which an own model has brought already.
+    from iclglass.replica.losses import translation
+
+    own, alike = _OwnEnergy.of(model.loss_energy, dict(strengths)), translation(model.loss)
     if not own.smooth:
-        return Loss(name="own loss", value=own.value_at, prox=own.prox_at)
-    return smooth_loss(own.value_at, own.slope_at, own.curvature_at, name="own loss", curvature_bound=own.bound())
+        return Loss(name="own loss", value=own.value_at, prox=own.prox_at, translation=alike)
+    functions = own.value_at, own.slope_at, own.curvature_at
+    return smooth_loss(*functions, name="own loss", curvature_bound=own.bound(), translation=alike)
 
 
 def minimised(parameters: Parameters, dimension: int) -> OneBodyFunctions:
@@ -90,8 +106,13 @@ def minimised(parameters: Parameters, dimension: int) -> OneBodyFunctions:
             nonnegative=parameters.spins == "nonnegative",
         )
         return OneBodyFunctions(loss_of(parameters), penalty)
-    own = _OwnEnergy.of(parameters.model.spin_energy, _strengths(parameters))
+    own = _own_spins(parameters.model, tuple(_strengths(parameters).items()))
     return OneBodyFunctions(loss_of(parameters), own.penalty(dimension))
+
+
+@cache
+def _own_spins(model: Model, strengths: tuple[tuple[str, float], ...]) -> _OwnEnergy:
+    return _OwnEnergy.of(model.spin_energy, dict(strengths))
 
 
 def sampled(parameters: Parameters) -> tuple[Spins, Callable[[FloatArray, FloatArray], FloatArray] | None]:
@@ -118,10 +139,9 @@ def _strengths(parameters: Parameters) -> dict[str, float]:
     return {name: float(value) for name, value in chosen(parameters).strengths.items()}
 
 
-def _diagonal(model: Any) -> Energy:
+def _diagonal(model: Model) -> Energy:
     """r(s) of the diagonal spins beside discrete ones, as a function of s: that at D = 1."""
-    found: Energy = model.diagonal_energy(1)
-    return found
+    return model.diagonal_energy(1)
 
 
 def _own_law(energy: Energy, strengths: dict[str, float]) -> OneSpin:
