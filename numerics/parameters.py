@@ -127,6 +127,7 @@ class NotGiven(float):
 
 _RIDGE = NotGiven(0.1)
 
+
 class Flow(TypedDict, total=False):
     """The fields of `Parameters` that gradient flow and message passing know, as keywords; arrays that broadcast."""
 

@@ -239,7 +239,10 @@ class _OwnEnergy:
         named = {name: np.full_like(centre, value) for name, value in self.strengths.items()}
         if label is not None:
             named["y"] = label
-        point, _ = self.body.at(centre / step, 1 / step, named)
+        # Imported here: it brings SymPy, which an own model has brought already.
+        from iclglass.numerics.lowering.answers import answer
+
+        point, _ = answer(self.body, centre / step, 1 / step, named)
         arguments = self._arguments(label)
         # At a kink the point does not move.
         free = np.zeros(np.shape(point), dtype=np.bool_)

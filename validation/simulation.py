@@ -203,7 +203,8 @@ class Simulation:
             table = np.array([done[key].values for key in self.data_sets(name)]).reshape(shape)
         else:
             batches = self.data_sets(name).items()
-            rows = [done[key].values[: task.count * shape[2]] for key, task in batches if isinstance(task, models.Batch)]
+            parts = ((key, task) for key, task in batches if isinstance(task, models.Batch))
+            rows = [done[key].values[: task.count * shape[2]] for key, task in parts]
             table = np.concatenate(rows).reshape(shape)
         own = {field.name: getattr(self, field.name) for field in fields(Simulation)}
         values = {quantity: table[:, :, column].copy() for column, quantity in enumerate(self.quantities)}
@@ -350,8 +351,8 @@ def simulate_all(
     KeyboardInterrupt
         After Ctrl-C.
     """
-    for callback, function in (("progress", progress), ("say", say)):
-        check_callable(callback, function)
+    for callback, given in (("progress", progress), ("say", say)):
+        check_callable(callback, given)
     check_flag("fresh", fresh)
     check_flag("resume_anyway", resume_anyway)
     if checkpoint is not None:

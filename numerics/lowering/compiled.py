@@ -6,6 +6,7 @@ The integrands are compiled as they were derived; this module knows which node s
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,9 @@ class CompiledSystem:
         self.shape = _shape(model)
         labels = {"translation": (0,), "margin": (1,)}.get(self.shape, (1, -1) if model.labels == "sign" else ())
         energy = model.loss_energy
-        self.losses = {label: OneBody(energy.at({S.y: sp.Integer(label)})) for label in labels} or {
-            None: OneBody(energy)
-        }
+        self.losses: dict[int | None, OneBody] = {
+            label: OneBody(energy.at({S.y: sp.Integer(label)})) for label in labels
+        } or {None: OneBody(energy)}
         """The loss at the labels that averages need, or with its label as a variable."""
         self.jumps = not thermal and (self.spin.discrete or not self.spin.convex)
         self.rough = not thermal and not all(body.convex for body in self.losses.values())
@@ -231,7 +232,9 @@ class CompiledSystem:
             dummies = [sp.Dummy(f"average_{number}") for number in range(len(averages))]
             rest = expression.xreplace(dict(zip(averages, dummies, strict=True)))
             arguments = tuple(sorted(rest.free_symbols - set(dummies), key=str))
-            self._lowered[expression] = Lowered(averages, tuple(map(str, arguments)), numeric([*dummies, *arguments], rest))
+            self._lowered[expression] = Lowered(
+                averages, tuple(map(str, arguments)), numeric([*dummies, *arguments], rest)
+            )
         return self._lowered[expression]
 
     def _plain(self, expression: sp.Expr, point: Point) -> Array:
@@ -301,10 +304,8 @@ class CompiledSystem:
                     ends.append((end - law.mean) / law.deviation)
             ordered = np.sort(np.clip(np.stack(ends), -8.5, 8.5), axis=0)
             x, w = np.polynomial.legendre.leggauss(round(fineness * 40))
-            z = np.concatenate(
-                [(a + (b - a) * (x[:, None] + 1) / 2).T for a, b in zip(ordered, ordered[1:], strict=False)], 1
-            )
-            dz = np.concatenate([((b - a) * w[:, None] / 2).T for a, b in zip(ordered, ordered[1:], strict=False)], 1)
+            z = np.concatenate([(a + (b - a) * (x[:, None] + 1) / 2).T for a, b in pairwise(ordered)], 1)
+            dz = np.concatenate([((b - a) * w[:, None] / 2).T for a, b in pairwise(ordered)], 1)
             weight = dz * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
             if law.tilt is not None:
                 weight = weight * law.tilt(z)

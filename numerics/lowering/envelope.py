@@ -6,6 +6,7 @@ straight part are then made exact by Newton's method for the common tangent.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def envelope(
     runs: list[tuple[float, float, float]] = []  # x where it begins and ends, B of the jump that ends it
     begin = float(well.x[kept[0]])
     scale = max(1.0, float(np.max(np.abs(well.values[kept]))))
-    for i, j in zip(kept, kept[1:], strict=False):
+    for i, j in pairwise(kept):
         if j == i + 1:
             continue
         between = slice(i + 1, j)
@@ -136,7 +137,7 @@ def envelope(
     previous = -np.inf
     for start, stop, jump in runs:
         cuts = [start, *(joint for joint in well.joints if start < joint < stop), stop]
-        for low, high in zip(cuts, cuts[1:], strict=False) if len(cuts) > 1 and start < stop else ():
+        for low, high in pairwise(cuts) if len(cuts) > 1 and start < stop else ():
             number = well.piece((low + high) / 2, left=True)
             first = well.slope(low, left=False) if well.at_joint(low) else previous
             _append_kink(found, low, max(previous, -np.inf), first, low_B, high_B)
@@ -189,7 +190,9 @@ def minima(body: OneBody, A: Array, B: Array, strengths: Mapping[str, Array]) ->
         x = float(well.x[place])
         if not well.at_joint(x):
             low, high = (np.array([well.x[max(place - 1, 0)]]), np.array([well.x[min(place + 1, well.x.size - 1)]]))
-            x = float(body.on_piece(well.piece(x, left=True), np.array([field]), low, high, A[number : number + 1], own)[0])
+            x = float(
+                body.on_piece(well.piece(x, left=True), np.array([field]), low, high, A[number : number + 1], own)[0]
+            )
         best[number] = x
     return [best]
 
@@ -204,4 +207,4 @@ def inflections(
         *(np.clip(np.full_like(low, edge), low, high) for edge in np.linspace(-reach, reach, _PARTS + 1)),
         high,
     ]
-    return [(left, right) for left, right in zip(cuts, cuts[1:], strict=False) if np.any(left < right)]
+    return [(left, right) for left, right in pairwise(cuts) if np.any(left < right)]

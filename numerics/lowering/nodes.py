@@ -9,6 +9,7 @@ width over which temperature rounds them. A check with more nodes a panel (``fin
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,8 +93,9 @@ def averaging_nodes(
         for k in range(A.size):
             own = {name: array[k : k + 1] for name, array in strengths.items()}
             law = None if tilt is None else _tilt_of(tilt, k, A.size)
-            rows.append(averaging_nodes(body, A[k : k + 1], mean[k : k + 1], deviation[k : k + 1], temperature[k : k + 1], own,
-                                        even=even, tilt=law, edges=tuple(e[k : k + 1] for e in edges), fineness=fineness))  # fmt: skip
+            A_k, mean_k, deviation_k, T_k = (each[k : k + 1] for each in (A, mean, deviation, temperature))
+            ends = tuple(edge[k : k + 1] for edge in edges)
+            rows.append(averaging_nodes(body, A_k, mean_k, deviation_k, T_k, own, even=even, tilt=law, edges=ends, fineness=fineness))
         return _stacked(rows)
     half = even and body.even and not np.any(mean)
     lowest = np.zeros_like(A) if half else np.full_like(A, -_REACH)
@@ -115,7 +117,8 @@ def averaging_nodes(
 def jumping(nodes: Nodes) -> NDArray[np.bool_]:
     """Whether x jumps at T = 0, per point: x changes where its field does not, beyond what its slope explains."""
     order = np.argsort(np.where(nodes.weight > 0, nodes.B, np.inf), axis=1)
-    B, x, weight, slope = (np.take_along_axis(each, order, axis=1) for each in (nodes.B, nodes.x, nodes.weight, nodes.response))
+    sorted_ = (nodes.B, nodes.x, nodes.weight, nodes.response)
+    B, x, weight, slope = (np.take_along_axis(each, order, axis=1) for each in sorted_)
     mirrored = np.all(B[:, :1] > 0) and np.all(np.isfinite(B[:, :1]))
     if mirrored:  # half of an odd answer: it goes through 0
         B, x, weight, slope = (np.concatenate([sign * each[:, :1], each], axis=1)
@@ -136,10 +139,11 @@ def _stacked(rows: list[Nodes]) -> Nodes:
     """Nodes of single points as those of all, padded with nodes of weight 0."""
     longest = max(row.z.shape[1] for row in rows)
     names = Nodes.__annotations__
-    padded = {
-        name: [np.pad(getattr(row, name), ((0, 0), (0, longest - row.z.shape[1]))) for row in rows] for name in names
-    }
-    return Nodes(**{name: np.concatenate(each) for name, each in padded.items()})
+
+    def padded(array: Array) -> Array:
+        return np.pad(array, ((0, 0), (0, longest - array.shape[1])))
+
+    return Nodes(**{name: np.concatenate([padded(getattr(row, name)) for row in rows]) for name in names})
 
 
 def _cold(
@@ -161,7 +165,7 @@ def _cold(
     for item in items if not body.discrete else ():
         if isinstance(item, Kink):
             stops = _sorted([item.start, *(np.clip(field, item.start, item.stop) for field in fields), item.stop])
-            for start, stop in zip(stops, stops[1:], strict=False):
+            for start, stop in pairwise(stops):
                 count = _BENT if len(items) > _MANY else _PANEL if half else _FULL
                 B, dB = _between(start, stop, round(fineness * count))
                 x = np.broadcast_to(item.at[:, None], B.shape)
@@ -172,12 +176,12 @@ def _cold(
         flat = tuple(each[:, 0] for each in arguments)
         inner = [body.on_piece(item.piece, field, item.low, item.high, A, flat) for field in fields]
         stops = _sorted([item.low, *inner, item.high])
-        for start, stop in zip(stops, stops[1:], strict=False):
+        for start, stop in pairwise(stops):
             panels = 1 if piece.linear else max(4, -(-_BENDS // (len(stops) - 1)))
             count = round(fineness * (_BENT if not piece.linear else _PANEL if half else _FULL))
             for number in range(panels):
-                ends = (start + (stop - start) * share / panels for share in (number, number + 1))
-                x, dx = _between(*ends, count)
+                low, high = (start + (stop - start) * share / panels for share in (number, number + 1))
+                x, dx = _between(low, high, count)
                 slope = np.broadcast_to(piece.slope(x, *arguments), x.shape)
                 bend = np.broadcast_to(piece.curvature(x, *arguments), x.shape)
                 stiffness = column + bend
@@ -192,7 +196,8 @@ def _cold(
 def _on_levels(column: Array, items: list[Kink], half: bool, fineness: float) -> tuple[Array, ...]:
     """The panels of all levels at once: there may be hundreds."""
     count = round(fineness * (_BENT if len(items) > _MANY else _PANEL if half or len(items) > 1 else _FULL))
-    levels, starts, stops = (np.stack(each, axis=1) for each in zip(*((i.at, i.start, i.stop) for i in items), strict=True))
+    columns = zip(*((item.at, item.start, item.stop) for item in items), strict=True)
+    levels, starts, stops = (np.stack(each, axis=1) for each in columns)
     u, w = _rule(count)
     wide = (stops - starts)[:, :, None]
     rows = len(column)
@@ -224,7 +229,7 @@ def _warm(
     previous: Array | None = None
     for item in items:
         start = item.low if isinstance(item, Segment) else item.at
-        if previous is not None and body.discrete:
+        if previous is not None and body.discrete and isinstance(item, Kink):
             # A jump is rounded over a width of T over its size.
             _grade(stops, (item.start - mean) / deviation, temperature / (start - previous) / deviation)
         width = np.sqrt(temperature * A) / deviation

@@ -9,6 +9,7 @@ order; everything else of numerics/lowering reads that list. Source: this projec
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class OneBody:
 
     def _even(self) -> bool:
         x, energy = self.energy.variable, self.energy
-        if energy.support == "half-line" or energy.expression.has(S.y) and energy.variable != S.f:
+        if energy.support == "half-line":
             return False
         reflected = energy.expression.subs(S.y, 0)
         return bool(sp.simplify(reflected - reflected.subs(x, -x)) == 0)
@@ -95,8 +96,9 @@ class OneBody:
             expression = stable(piece.expression)
             slope = sp.diff(expression, x)
             curvature = sp.diff(slope, x)
-            low, high, *rest = (self._function(part) for part in (piece.low, piece.high, expression, slope, curvature))
-            found.append(Piece(low, high, *rest, linear=not curvature.has(x)))
+            parts = {"low": piece.low, "high": piece.high, "energy": expression, "slope": slope, "curvature": curvature}
+            functions = {name: self._function(part) for name, part in parts.items()}
+            found.append(Piece(linear=not curvature.has(x), **functions))
         return tuple(found)
 
     @cached_property
@@ -124,7 +126,7 @@ class OneBody:
     def steps(self, A: Array, bottom: Array, top: Array, strengths: Strengths) -> list[Segment | Kink]:
         """The parts of x(B) where x is a level: it rests on each."""
         levels = self.levels(A, bottom, top, strengths)
-        crossings = [A * (low + high) / 2 for low, high in zip(levels, levels[1:], strict=False)]
+        crossings = [A * (low + high) / 2 for low, high in pairwise(levels)]
         starts, stops = [np.full_like(A, -np.inf), *crossings], [*crossings, np.full_like(A, np.inf)]
         clipped = [(np.clip(start, bottom, top), np.clip(stop, bottom, top))
                    for start, stop in zip(starts, stops, strict=True)]  # fmt: skip
@@ -132,23 +134,21 @@ class OneBody:
 
     def convex_items(self, A: Array, bottom: Array, top: Array, strengths: Strengths) -> list[Segment | Kink]:
         """The parts of x(B) where E is convex."""
-        arguments, found = self.arguments(strengths), []
-        previous: Array | None = None  # B at the end of the piece before
+        arguments = self.arguments(strengths)
+        found: list[Segment | Kink] = []
+        # B at the end of the piece before: x cannot go below the lowest end of a half-line.
+        previous = np.full_like(A, -np.inf)
         for number, piece in enumerate(self.pieces):
             low, high = (np.broadcast_to(np.asarray(end(0.0, *arguments), dtype=float), A.shape)
                          for end in (piece.low, piece.high))  # fmt: skip
             start, stop = (self.field(number, end, A, arguments) for end in (low, high))
-            if previous is None:
-                # x cannot go below the lowest end of a half-line.
-                previous = np.full_like(A, -np.inf)
             found.append(Kink(low, np.clip(previous, bottom, top), np.clip(start, bottom, top)))
-            ends = (
-                np.where(
-                    start >= edge, low, np.where(stop <= edge, high, self.on_piece(number, edge, low, high, A, arguments))
-                )
-                for edge in (bottom, top)
+            inner = [self.on_piece(number, edge, low, high, A, arguments) for edge in (bottom, top)]
+            first, last = (
+                np.where(start >= edge, low, np.where(stop <= edge, high, x))
+                for edge, x in zip((bottom, top), inner, strict=True)
             )
-            found.append(Segment(number, *ends))
+            found.append(Segment(number, first, last))
             previous = stop
         found.append(Kink(high, np.clip(previous, bottom, top), np.clip(np.full_like(A, np.inf), bottom, top)))
         return [item for item in found if not _empty(item)]

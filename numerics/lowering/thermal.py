@@ -5,9 +5,10 @@ integrated on panels around the place of its largest weight, from the width of t
 rounding; the panels' width grows by a constant factor, so that a narrow peak and long tails are both resolved.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,13 +90,10 @@ def _gaussian(body: OneBody, A: Array, B: Array, temperature: Array, strengths: 
 def _panels(most: float, count: int) -> tuple[Array, Array, float]:
     """Nodes, weights and end of panels on [0, inf) in units of the peak's width: panels [0, 1/2], [1/2, 1], [1, 2], [2, 4] ... up to ``most``."""
     x, w = np.polynomial.legendre.leggauss(count)
-    ends = [
-        0.0,
-        0.5,
-        *(float(_RATIO**power) for power in range(int(np.ceil(np.log(max(most, 2.0)) / np.log(_RATIO))) + 1)),
-    ]
-    nodes = [low + (high - low) * (x + 1) / 2 for low, high in zip(ends, ends[1:], strict=False)]
-    weights = [(high - low) * w / 2 for low, high in zip(ends, ends[1:], strict=False)]
+    powers = int(np.ceil(np.log(max(most, 2.0)) / np.log(_RATIO)))
+    ends = [0.0, 0.5, *(float(_RATIO**power) for power in range(powers + 1))]
+    nodes = [low + (high - low) * (x + 1) / 2 for low, high in pairwise(ends)]
+    weights = [(high - low) * w / 2 for low, high in pairwise(ends)]
     return np.concatenate(nodes), np.concatenate(weights), ends[-1]
 
 
@@ -134,7 +132,7 @@ def _integrated(
             cost = energy + flat_A[:, None] * x**2 / 2 - flat_B[:, None] * x
             least = np.minimum(least, np.min(np.where(weight > 0, cost, np.inf), axis=1))
             values.append((x, weight, energy, cost))
-    total = first = second = loss = 0.0
+    total, first, second, loss = (np.zeros_like(flat_B) for _ in range(4))
     base = least[:, None]
     center = peaks[0][:, None] if len(peaks) == 1 else _average(values, base, T)[:, None]
     for x, weight, energy, cost in values:
@@ -144,12 +142,17 @@ def _integrated(
         second = second + (density * (x - center) ** 2).sum(axis=1)
         loss = loss + (density * energy).sum(axis=1)
     shift = first / total
-    result = (center[:, 0] + shift, (second / total - shift**2) / T, loss / total, least - T * np.log(total))
-    return Moments(*(each.reshape(shape) for each in result), np.ones(shape))
+    return Moments(
+        mean=(center[:, 0] + shift).reshape(shape),
+        response=((second / total - shift**2) / T).reshape(shape),
+        energy=(loss / total).reshape(shape),
+        free=(least - T * np.log(total)).reshape(shape),
+        nonzero=np.ones(shape),
+    )
 
 
-def _average(values: list[tuple[Array, ...]], base: Array, T: Array) -> Array:
-    total = first = 0.0
+def _average(values: Sequence[tuple[Array, ...]], base: Array, T: Array) -> Array:
+    total, first = np.zeros_like(T), np.zeros_like(T)
     for x, weight, _, cost in values:
         density = np.where(weight > 0, weight * np.exp(-np.where(weight > 0, cost - base, 0.0) / T[:, None]), 0.0)
         total = total + density.sum(axis=1)
