@@ -81,7 +81,12 @@ BESIDE = {
 }
 # Other roads through the same commands.
 FURTHER = {
-    "solve": [{**POINT, "dimension": "8"}, {**POINT, "labels": "sign"}, {**POINT, "digits": "10"}, {**POINT, "kappa": "0.5"}],
+    "solve": [
+        {**POINT, "dimension": "8"},
+        {**POINT, "labels": "sign"},
+        {**POINT, "digits": "10"},
+        {**POINT, "kappa": "0.5"},
+    ],
     "sweep": [
         {**BASES["sweep"], "dimension": "8", "plot": "a.png"},
         *({**SIMULATED, "temperature": "1", "simulate": road} for road in ("simulation", "sampling", "training")),
