@@ -55,10 +55,11 @@ class Symmetric:
 
     def in_common_field(self, log_partition: sp.Expr, law: GaussianLaw) -> sp.Expr:
         """lim (1/n) ln E[exp(n Lambda)] of replicas that share one field."""
-        replicated = Average(sp.exp(S.n * log_partition), law)
+        one = sp.Dummy("Lambda", real=True)
+        replicated = sp.exp(S.n * one)
         # ln E is 0 at n = 0, where the average of 1 is 1; its slope there is the limit.
-        slope = Average(sp.diff(replicated.integrand, S.n), law) / replicated
-        return linear(slope.subs(S.n, 0))
+        slope = value_at_zero(sp.diff(replicated, S.n), S.n) / value_at_zero(replicated, S.n)
+        return linear(Average(slope.subs(one, log_partition), law))
 
     def precision(self) -> sp.Expr:
         """k in lim (1/n) sum_ab Qh_ab w^2 = k w^2: what large spins see, the same in every replica."""

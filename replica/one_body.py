@@ -28,11 +28,11 @@ __all__ = [
 
 
 class Response(OneBody):
-    """d spin/dh."""
+    """Response of one spin, d spin/dh."""
 
 
 class Spin(OneBody):
-    """Mean of one spin."""
+    """Mean of one spin in its field."""
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         """The response; the derivative by K is not needed."""
@@ -51,7 +51,7 @@ class SpinFree(OneBody):
 
 
 class PullSlope(OneBody):
-    """d pull/d f_cav."""
+    """Slope of the pull, d pull/d f_cav."""
 
 
 class PullByTeacher(OneBody):

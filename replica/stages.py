@@ -1,8 +1,8 @@
-"""The stages of a derivation as a reader sees them: headings, why each is done, and their equations."""
+"""The stages as a reader sees them: headings, why each is done, and equations of a `replica.derivation.Derivation`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import sympy as sp
 
@@ -13,9 +13,6 @@ from iclglass.replica.functional import FIELD, SYMMETRIC, UNITS, LogPrompt, LogS
 from iclglass.replica.measures import MEASURES
 from iclglass.replica.model import Model
 from iclglass.replica.quadratic import log_prompt, log_spin
-
-if TYPE_CHECKING:
-    from iclglass.replica.derivation import Derivation
 
 __all__ = ["BUILTIN", "CLOSED", "POLYNOMIAL", "STAGES", "TABLE", "Stage"]
 
@@ -36,7 +33,7 @@ def _equation(left: str | sp.Expr, right: sp.Basic) -> sp.Basic:
     return equation.xreplace({dummy: sp.Symbol(dummy.name, integer=True) for dummy in equation.atoms(sp.Dummy)})
 
 
-def _equations_of_model(derivation: "Derivation") -> tuple[sp.Basic, ...]:
+def _equations_of_model(derivation: Any) -> tuple[sp.Basic, ...]:
     model = derivation.model
     block, last = model.block("block"), model.block("last row")
     s = sp.IndexedBase("s")
@@ -67,7 +64,7 @@ def _allowed_spins(model: Model) -> tuple[sp.Basic, ...]:
     return (spin >= 0,) if measure.support == "half-line" else ()
 
 
-def _equations_of_action(derivation: "Derivation") -> tuple[sp.Basic, ...]:
+def _equations_of_action(derivation: Any) -> tuple[sp.Basic, ...]:
     labels = derivation.labels
     shared = (
         _equation("cov(t,t)", labels.teacher_variance),
@@ -89,7 +86,7 @@ def _equations_of_action(derivation: "Derivation") -> tuple[sp.Basic, ...]:
     return (*shared, sp.Eq(average, averaged, evaluate=False))
 
 
-def _equations_of_functional(derivation: "Derivation") -> tuple[sp.Basic, ...]:
+def _equations_of_functional(derivation: Any) -> tuple[sp.Basic, ...]:
     general, ansatz = functional(), SYMMETRIC
     spin, loss = sp.Function("mu")(S.scaled_spin), sp.Function("l")(S.y, S.f)
     log_spin = sp.log(
@@ -110,7 +107,7 @@ def _equations_of_functional(derivation: "Derivation") -> tuple[sp.Basic, ...]:
     )
 
 
-def _equations_of_free_energy(derivation: "Derivation") -> tuple[sp.Basic, ...]:
+def _equations_of_free_energy(derivation: Any) -> tuple[sp.Basic, ...]:
     action, energy = derivation.action, derivation.free_energy
     return (
         _equation(LogSpin(S.field, S.k_hat), log_spin(action)),
@@ -121,7 +118,7 @@ def _equations_of_free_energy(derivation: "Derivation") -> tuple[sp.Basic, ...]:
     )
 
 
-def _equations_of_system(derivation: "Derivation") -> tuple[sp.Basic, ...]:
+def _equations_of_system(derivation: Any) -> tuple[sp.Basic, ...]:
     general = derivation.general
     equations = (
         *general.equations,
@@ -140,7 +137,7 @@ CLOSED = ("free-energy",)
 """Stages of models whose averages have a closed form."""
 BUILTIN = ("closed-form", "limits", "pool")
 """Stages of the default model alone."""
-TABLE: dict[str, tuple[str, str, Callable[["Derivation"], tuple[sp.Basic, ...]]]] = {
+TABLE: dict[str, tuple[str, str, Callable[[Any], tuple[sp.Basic, ...]]]] = {
     "model": (
         "The model: prompts are the quenched disorder, weights are the real-valued spins",
         "One prompt has N labelled tokens and one query; the layer predicts f = s.W, linear in its weights. The last "

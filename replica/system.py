@@ -19,6 +19,7 @@ from iclglass.replica import symbols as S
 from iclglass.replica.averages import LAWS, Average, by_parts, linear
 from iclglass.replica.disorder import LabelMoments, label_moments
 from iclglass.replica.functional import functional
+from iclglass.replica.guarded_limit import value_at_zero
 from iclglass.replica.model import Model
 from iclglass.replica.one_body import Pull, PullByTeacher, PullSlope, Response, Spin, nodes
 from iclglass.replica.stability import replicon
@@ -166,7 +167,10 @@ def stationary(free: sp.Expr, side: Mapping[sp.Symbol, sp.Symbol]) -> dict[sp.Sy
 def _in_nodes(expression: sp.Expr, thermal: bool) -> sp.Expr:
     """Node symbols for functions of one body, and T = 0 outside of them unless there is a temperature."""
     result = linear(nodes(expression))
-    return result if thermal else result.subs(S.T, 0)
+    if thermal:
+        return result
+    masks = {average: sp.Dummy(real=True) for average in result.atoms(Average)}
+    return value_at_zero(result.xreplace(masks), S.T).xreplace({mask: average for average, mask in masks.items()})
 
 
 _ARGUMENTS = S.t, S.f_cav, S.a * S.chi / S.tau
