@@ -2,6 +2,8 @@
 
     functions   SymPy expressions as NumPy functions that do not overflow
     one_body    one prediction or one spin in a field: its pieces, kinks and jumps; what it does at T = 0
+    envelope    energies that are not convex: where their minimiser jumps
+    answers     the parts of what one body answers, and its answer to one field
     thermal     the same at T > 0: moments of its Boltzmann weight
     nodes       nodes and weights of the Gaussian field on it, placed where the answer is smooth
     prompts     the law of label and prediction

@@ -12,6 +12,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from iclglass.numerics.lowering.answers import answer
 from iclglass.numerics.lowering.functions import numeric, stable
 from iclglass.numerics.lowering.nodes import Nodes, averaging_nodes, jumping
 from iclglass.numerics.lowering.one_body import OneBody
@@ -127,7 +128,7 @@ class CompiledSystem:
     def diagonal_spin(self, point: Point) -> dict[str, Array]:
         """The diagonal spin in its field M, at the D at hand if there is one."""
         body = self.diagonal_at if "D" in point else self.diagonal
-        w, free = body.at(point["M"], point["K"], point)
+        w, free = answer(body, point["M"], point["K"], point)
         return {S.diagonal.name: w, S.diagonal_free.name: free,
                 S.diagonal_penalty.name: body.value(w, body.arguments(point))}  # fmt: skip
 

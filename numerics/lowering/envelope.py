@@ -171,7 +171,7 @@ def _append_segment(
         elif slopes[1] <= edge:
             clipped.append(high)
         else:
-            clipped.append(well.body._at(number, np.array([edge]), low, high, well.A, arguments))
+            clipped.append(well.body.on_piece(number, np.array([edge]), low, high, well.A, arguments))
     if clipped[1][0] > clipped[0][0]:
         found.append(Segment(number, *clipped))
 
@@ -189,7 +189,7 @@ def minima(body: OneBody, A: Array, B: Array, strengths: Mapping[str, Array]) ->
         x = float(well.x[place])
         if not well.at_joint(x):
             low, high = (np.array([well.x[max(place - 1, 0)]]), np.array([well.x[min(place + 1, well.x.size - 1)]]))
-            x = float(body._at(well.piece(x, left=True), np.array([field]), low, high, A[number : number + 1], own)[0])
+            x = float(body.on_piece(well.piece(x, left=True), np.array([field]), low, high, A[number : number + 1], own)[0])
         best[number] = x
     return [best]
 

@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from iclglass.numerics.lowering.answers import items_of
 from iclglass.numerics.lowering.one_body import Kink, OneBody, Segment
 from iclglass.numerics.lowering.thermal import Moments, moments
 
@@ -99,7 +100,7 @@ def averaging_nodes(
     highest = np.full_like(A, _REACH)
     with np.errstate(all="ignore"):
         bottom, top = mean + deviation * lowest, mean + deviation * highest
-        items = body.items(A, bottom, top, strengths)
+        items = items_of(body, A, bottom, top, strengths)
         if np.all(temperature == 0):
             found = _cold(body, A, mean, deviation, strengths, items, edges, fineness, half)
         else:
@@ -155,7 +156,9 @@ def _cold(
     column, arguments = A[:, None], tuple(each[:, None] for each in body.arguments(strengths))
     fields = [mean + deviation * edge for edge in edges]
     parts: list[tuple[Array, ...]] = []
-    for item in items:
+    if body.discrete:
+        parts.append(_on_levels(column, [item for item in items if isinstance(item, Kink)], half, fineness))
+    for item in items if not body.discrete else ():
         if isinstance(item, Kink):
             stops = _sorted([item.start, *(np.clip(field, item.start, item.stop) for field in fields), item.stop])
             for start, stop in zip(stops, stops[1:], strict=False):
@@ -167,7 +170,7 @@ def _cold(
             continue
         piece = body.pieces[item.piece]
         flat = tuple(each[:, 0] for each in arguments)
-        inner = [body._at(item.piece, field, item.low, item.high, A, flat) for field in fields]
+        inner = [body.on_piece(item.piece, field, item.low, item.high, A, flat) for field in fields]
         stops = _sorted([item.low, *inner, item.high])
         for start, stop in zip(stops, stops[1:], strict=False):
             panels = 1 if piece.linear else max(4, -(-_BENDS // (len(stops) - 1)))
@@ -184,6 +187,19 @@ def _cold(
     free = energy + column * x**2 / 2 - B * x
     spread = deviation[:, None]
     return Nodes((B - mean[:, None]) / spread, dB / spread, B, x, response, force, energy, free, nonzero)
+
+
+def _on_levels(column: Array, items: list[Kink], half: bool, fineness: float) -> tuple[Array, ...]:
+    """The panels of all levels at once: there may be hundreds."""
+    count = round(fineness * (_BENT if len(items) > _MANY else _PANEL if half or len(items) > 1 else _FULL))
+    levels, starts, stops = (np.stack(each, axis=1) for each in zip(*((i.at, i.start, i.stop) for i in items), strict=True))
+    u, w = _rule(count)
+    wide = (stops - starts)[:, :, None]
+    rows = len(column)
+    B, dB = (starts[:, :, None] + wide * u).reshape(rows, -1), (wide * w).reshape(rows, -1)
+    x = np.repeat(levels, count, axis=1)
+    zero = np.zeros_like(B)
+    return B, dB, x, zero, column * x - B, zero, 1.0 * (x != 0)
 
 
 def _warm(

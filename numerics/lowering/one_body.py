@@ -2,7 +2,7 @@ r"""One prediction or one spin in a field: the variable x with energy E(x) + A x
 
 A spin has A = K and B its field; a prediction has A = 1/c, B = f_cav/c and E its loss. The minimiser x(B) rises with B
 and consists of smooth segments, where B = A x + E'(x) is explicit in x; of kinks, where x rests at a joint of E while B
-goes from A x + E'(x-) to A x + E'(x+); and of jumps, where two minimisers cost the same. `OneBody.items` lists them in
+goes from A x + E'(x-) to A x + E'(x+); and of jumps, where two minimisers cost the same. `answers.items` lists them in
 order; everything else of numerics/lowering reads that list. Source: this project, notes/models.md.
 """
 
@@ -77,7 +77,7 @@ class OneBody:
         self.symbols = tuple(sorted(others - {x}, key=str))
         """What E depends on beside x, in the order of the functions' arguments."""
         self.discrete = energy.support in ("levels", "lattice")
-        self.convex = not self.discrete and energy.convex is not False
+        self.convex = not self.discrete and energy.convex is True
         self.even = self._even()
 
     def _even(self) -> bool:
@@ -121,17 +121,8 @@ class OneBody:
             count = np.nanmax(np.where(np.isfinite(last - first), last - first, np.nan), initial=0.0) + 1
         return [spacing * (first + number) for number in range(int(min(count, _MOST_LEVELS)))]
 
-    def items(self, A: Array, bottom: Array, top: Array, strengths: Strengths) -> list[Segment | Kink]:
-        """The parts of x(B) for B between ``bottom`` and ``top``, in order; arrays over points."""
-        if self.discrete:
-            return self._steps(A, bottom, top, strengths)
-        if not self.convex:
-            from iclglass.numerics.lowering.envelope import envelope
-
-            return envelope(self, A, bottom, top, strengths)
-        return self._convex_items(A, bottom, top, strengths)
-
-    def _steps(self, A: Array, bottom: Array, top: Array, strengths: Strengths) -> list[Segment | Kink]:
+    def steps(self, A: Array, bottom: Array, top: Array, strengths: Strengths) -> list[Segment | Kink]:
+        """The parts of x(B) where x is a level: it rests on each."""
         levels = self.levels(A, bottom, top, strengths)
         crossings = [A * (low + high) / 2 for low, high in zip(levels, levels[1:], strict=False)]
         starts, stops = [np.full_like(A, -np.inf), *crossings], [*crossings, np.full_like(A, np.inf)]
@@ -139,7 +130,8 @@ class OneBody:
                    for start, stop in zip(starts, stops, strict=True)]  # fmt: skip
         return [Kink(level, *ends) for level, ends in zip(levels, clipped, strict=True)]
 
-    def _convex_items(self, A: Array, bottom: Array, top: Array, strengths: Strengths) -> list[Segment | Kink]:
+    def convex_items(self, A: Array, bottom: Array, top: Array, strengths: Strengths) -> list[Segment | Kink]:
+        """The parts of x(B) where E is convex."""
         arguments, found = self.arguments(strengths), []
         previous: Array | None = None  # B at the end of the piece before
         for number, piece in enumerate(self.pieces):
@@ -152,7 +144,7 @@ class OneBody:
             found.append(Kink(low, np.clip(previous, bottom, top), np.clip(start, bottom, top)))
             ends = (
                 np.where(
-                    start >= edge, low, np.where(stop <= edge, high, self._at(number, edge, low, high, A, arguments))
+                    start >= edge, low, np.where(stop <= edge, high, self.on_piece(number, edge, low, high, A, arguments))
                 )
                 for edge in (bottom, top)
             )
@@ -168,7 +160,7 @@ class OneBody:
         # A slope of infinity minus infinity at an infinite end: there A x wins, or E' of the same sign.
         return np.where(np.isinf(x), x, value)
 
-    def _at(self, number: int, B: Array, low: Array, high: Array, A: Array, arguments: tuple[Array, ...]) -> Array:
+    def on_piece(self, number: int, B: Array, low: Array, high: Array, A: Array, arguments: tuple[Array, ...]) -> Array:
         """x at a field on one piece: closed where E is quadratic, else bisected."""
         piece = self.pieces[number]
         if piece.linear:
@@ -177,28 +169,15 @@ class OneBody:
             return np.clip((B - base) / (A + bend), low, high)
         return bisected(lambda x: self.field(number, x, A, arguments) - B, low, high, (B / A))
 
-    def at(self, B: Array, A: Array, strengths: Strengths) -> tuple[Array, Array]:
-        """The minimiser x in the field B at T = 0, and min E + A x^2/2 - B x; arrays over points."""
-        arguments = self.arguments(strengths)
-        best, least = np.full_like(A, np.nan), np.full_like(A, np.inf)
-        for x in self._candidates(A, B, strengths, arguments):
-            with np.errstate(all="ignore"):
-                value = self.value(x, arguments) + A * x**2 / 2 - B * x
-            better = value < least
-            best, least = np.where(better, x, best), np.where(better, value, least)
-        return best, least
-
-    def _candidates(self, A: Array, B: Array, strengths: Strengths, arguments: tuple[Array, ...]) -> list[Array]:
+    def stationary(self, A: Array, B: Array, strengths: Strengths) -> list[Array]:
+        """Candidates for the minimiser in the field B where x is a level or E convex, arrays over points."""
         if self.discrete:
             return self.levels(A, B, B, strengths)
-        if not self.convex:
-            from iclglass.numerics.lowering.envelope import minima
-
-            return minima(self, A, B, strengths)
+        arguments = self.arguments(strengths)
         ends = [tuple(np.broadcast_to(np.asarray(end(0.0, *arguments), dtype=float), A.shape)
                       for end in (piece.low, piece.high)) for piece in self.pieces]  # fmt: skip
         # The stationary point of the right piece, or the joint that x rests at.
-        return [self._at(number, B, low, high, A, arguments) for number, (low, high) in enumerate(ends)]
+        return [self.on_piece(number, B, low, high, A, arguments) for number, (low, high) in enumerate(ends)]
 
     def value(self, x: Array, arguments: tuple[Array, ...]) -> Array:
         """E(x), whatever piece x is on."""

@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from iclglass.numerics.lowering.envelope import inflections
 from iclglass.numerics.lowering.one_body import OneBody
 
 __all__ = ["Moments", "moments"]
@@ -110,7 +111,7 @@ def _integrated(
         low, high = (np.broadcast_to(np.asarray(end(flat_B, *arguments), dtype=float), flat_B.shape)
                      for end in (piece.low, piece.high))  # fmt: skip
         for left, right in _monotone_parts(body, number, low, high, flat_A, flat_B, T, arguments):
-            peak = body._at(number, flat_B, left, right, flat_A, arguments)
+            peak = body.on_piece(number, flat_B, left, right, flat_A, arguments)
             with np.errstate(all="ignore"):
                 slope = np.abs(body.field(number, peak, flat_A, arguments) - flat_B)
                 stiffness = np.maximum(flat_A + piece.curvature(peak, *arguments), flat_A * 1e-3)
@@ -168,6 +169,4 @@ def _monotone_parts(
     """The piece itself where E is convex; else parts of it with one peak of the weight each."""
     if body.convex:
         return [(low, high)]
-    from iclglass.numerics.lowering.envelope import inflections
-
     return inflections(body, number, low, high, A, B, arguments)
