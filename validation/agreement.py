@@ -199,9 +199,15 @@ class Agreement(Simulation):
             said += " Take more samples, or dimensions further apart."
         return said
 
+    @property
+    def model(self) -> dict[str, Any]:
+        """Words and strengths of the model that differ from those of ridge regression, as files hold them."""
+        record = self.parameters.record()
+        return {name: record[name] for name in self.parameters.chosen}
+
     def to_dict(self) -> dict[str, object]:
         """Everything as JSON-safe values: NaN and infinities are None."""
-        plain = {name: getattr(self, name) for name in _TOLD} | {"tasks": asdict(self.tasks)}
+        plain = {name: getattr(self, name) for name in _TOLD} | {"tasks": asdict(self.tasks)} | self.model
         rows = [{**asdict(row), "unseen": row.unseen} for row in self.rows]
         told = {"schema_version": 1, "passed": self.passed, "sentence": self.sentence, **plain, "rows": rows}
         return {name: _json_safe(value) for name, value in told.items()}
@@ -229,6 +235,7 @@ class Agreement(Simulation):
         coordinates |= {"quantity": column("quantity"), "dimension": list(self.dimensions)}
         attributes = {name: getattr(self, name) for name in ("norm", "last_feature", "samples", "seed", "false_alarm")}
         verdict = {True: "agree", False: "DISAGREE", None: "INCONCLUSIVE"}[self.passed]
+        attributes |= {name: str(value) for name, value in self.model.items()}
         return xr.Dataset(variables, coordinates, {**attributes, "last_row": int(self.last_row), "verdict": verdict})
 
 

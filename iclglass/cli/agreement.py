@@ -76,6 +76,9 @@ def agreement_text(agreement: "Agreement") -> str:
     layer = "" if agreement.last_row else ", no last row"
     if agreement.last_feature != "unit-tokens":
         layer = f", last feature {agreement.last_feature}"
-    setting = f"{sizes}; norm {agreement.norm}{layer}, seed {agreement.seed}, {agreement.samples} data sets a size"
+    model = "".join(f", {name} {value}" for name, value in agreement.model.items())
+    setting = (
+        f"{sizes}; norm {agreement.norm}{layer}{model}, seed {agreement.seed}, {agreement.samples} data sets a size"
+    )
     said = agreement.sentence.removeprefix("Inconclusive: ")  # which the word before it says
     return "\n".join([setting, "", *lines, "", f"{word(agreement.passed)}: {said}"])

@@ -11,14 +11,13 @@ import numpy as np
 
 from iclglass.numerics.errors import ConvergenceError, ParameterError
 from iclglass.numerics.model_choice import is_builtin
-from iclglass.numerics.parameters import closest
+from iclglass.numerics.parameters import STRENGTHS, WORDS, Parameters, closest
 from iclglass.numerics.running.blas import pin_blas
 from iclglass.numerics.running.store import Row
 from iclglass.numerics.saddle_point import solve_points
 from iclglass.numerics.sizes import from_unscaled
 from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, QUANTITIES, SENTENCES, Solution, solved
 from iclglass.numerics.status import Status
-from iclglass.numerics.sweep import product
 from iclglass.validation.experiment import draw
 from iclglass.validation.model_experiment import batches, measured
 from iclglass.validation.model_theory import model_theory
@@ -46,13 +45,20 @@ def refuse_undrawable(road: str, observable: str, given: Mapping[str, Any]) -> N
     """
     from iclglass.numerics.plotting.sweeps import check_axes
 
-    _, every = product(given)
-    if road in ("theory", *ROADS) and is_builtin(every) and observable not in quantities_of(road):
+    if road in ("theory", *ROADS) and not _takes_model(given) and observable not in quantities_of(road):
         raise ParameterError(f"road {road!r} gives no {observable!r} to draw{closest(observable, quantities_of(road))}")
     check_axes({name: value for name, value in given.items() if np.ndim(value) == 1})
 
 
-def columns(road: str, *, theory: bool, pools: bool = False, quantities: tuple[str, ...] = ()) -> tuple[str, ...]:
+def _takes_model(given: Mapping[str, Any]) -> bool:
+    chosen = {name: given[name] for name in (*WORDS, *STRENGTHS, "model") if name in given}
+    point = {"task_diversity": 1.0, "context_length": 1.0}
+    return not all(is_builtin(Parameters.of({**point, name: value})) for name, value in chosen.items())
+
+
+def columns(
+    road: str, *, theory: bool, pools: bool = False, quantities: tuple[str, ...] | None = None
+) -> tuple[str, ...]:
     """Names of a point's values: each quantity, its standard error, the theory beside it, and with pools of tasks, over
     which the theory averages, the standard error of that. quantities: those of a model, if not `quantities_of`.
 
@@ -141,7 +147,7 @@ def _theory_beside(point: Point) -> dict[str, float]:
     try:
         if point.model:
             theory = _model_theory(point)
-            return {f"{name}_theory": np.asarray(getattr(theory, name)).item() for name in point.quantities}
+            return {f"{name}_theory": np.asarray(getattr(theory, name)).item() for name in point.quantities or ()}
         solution = _solve(point)
     except (ParameterError, ArithmeticError, MemoryError):
         return {}

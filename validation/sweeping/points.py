@@ -58,8 +58,8 @@ class Point:
     seed: int
     theory: bool
     pools: bool
-    model: tuple[tuple[str, Any], ...] = ()
-    quantities: tuple[str, ...] = ()
+    model: tuple[tuple[str, Any], ...] | None = None
+    quantities: tuple[str, ...] | None = None
     method: str | None = None
     draws: int = 0
     steps: int | None = None
@@ -69,7 +69,7 @@ class Point:
     @cached_property
     def parameters(self) -> Parameters:
         """What the theory takes."""
-        given: dict[str, Any] = {name: getattr(self, name) for name in PARAMETERS} | dict(self.model)
+        given: dict[str, Any] = {name: getattr(self, name) for name in PARAMETERS} | dict(self.model or ())
         dimension = None if self.model else self.dimension
         return Parameters(**given, dimension=dimension, norm=self.norm, **self.layer.to_dict())
 
