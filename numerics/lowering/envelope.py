@@ -36,9 +36,8 @@ class _Well:
         for _ in range(60):
             x = self._grid(reach)
             cost = self.cost(x)
-            inside = [0 < int(np.argmin(cost - B * x)) < x.size - 1 or x[int(np.argmin(cost - B * x))] == self.ends[0][0]
-                      for B in fields]  # fmt: skip
-            if all(inside):
+            places = [int(np.argmin(cost - B * x)) for B in fields]
+            if all(0 < place < x.size - 1 or x[place] == self.ends[0][0] for place in places):
                 break
             reach *= 2
         self.x, self.values = x, cost

@@ -95,7 +95,11 @@ def averaging_nodes(
             law = None if tilt is None else _tilt_of(tilt, k, A.size)
             A_k, mean_k, deviation_k, T_k = (each[k : k + 1] for each in (A, mean, deviation, temperature))
             ends = tuple(edge[k : k + 1] for edge in edges)
-            rows.append(averaging_nodes(body, A_k, mean_k, deviation_k, T_k, own, even=even, tilt=law, edges=ends, fineness=fineness))
+            rows.append(
+                averaging_nodes(
+                    body, A_k, mean_k, deviation_k, T_k, own, even=even, tilt=law, edges=ends, fineness=fineness
+                )
+            )
         return _stacked(rows)
     half = even and body.even and not np.any(mean)
     lowest = np.zeros_like(A) if half else np.full_like(A, -_REACH)

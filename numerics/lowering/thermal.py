@@ -88,7 +88,7 @@ def _gaussian(body: OneBody, A: Array, B: Array, temperature: Array, strengths: 
 
 @cache
 def _panels(most: float, count: int) -> tuple[Array, Array, float]:
-    """Nodes, weights and end of panels on [0, inf) in units of the peak's width: panels [0, 1/2], [1/2, 1], [1, 2], [2, 4] ... up to ``most``."""
+    """Nodes, weights and end of panels [0, 1/2], [1/2, 1], [1, 2], [2, 4] ... in units of a width, up to ``most``."""
     x, w = np.polynomial.legendre.leggauss(count)
     powers = int(np.ceil(np.log(max(most, 2.0)) / np.log(_RATIO)))
     ends = [0.0, 0.5, *(float(_RATIO**power) for power in range(powers + 1))]
