@@ -11,9 +11,11 @@
     parameter_table  names, ranges and defaults of all parameters; the words that choose a model
     parameters       Parameters, checked once
     keywords         how functions take them: signatures, DataArrays by name
-    codegen          the only lambdify; writes generated_numpy and generated_mpmath
+    codegen          writes generated_numpy and generated_mpmath
     fixed_point      damped iteration and bracketed roots: knows no physics
     matrix_denoiser  the spins' side of the nuclear norm
+    lowering         averages of the derived systems as sums over nodes
+    handshake        the saddle point of any model
     pool             finite pools of tasks
     storage, archive datasets to and from netCDF, atomically, with provenance; arrays from .npz files
     solution         what the theory returns over a grid, by name

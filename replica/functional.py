@@ -51,7 +51,7 @@ class Symmetric:
 
     def constraints(self) -> sp.Expr:
         """lim (1/n) of (1/2) Tr Qh Q - n m_hat m."""
-        return self.limit((self.fields @ self.overlaps).trace() / 2 - S.n * S.m_hat * S.m)
+        return self.without_replicas((self.fields @ self.overlaps).trace() / 2 - S.n * S.m_hat * S.m)
 
     def in_common_field(self, log_partition: sp.Expr, law: GaussianLaw) -> sp.Expr:
         """lim (1/n) ln E[exp(n Lambda)] of replicas that share one field."""
@@ -63,10 +63,10 @@ class Symmetric:
 
     def precision(self) -> sp.Expr:
         """k in lim (1/n) sum_ab Qh_ab w^2 = k w^2: what large spins see, the same in every replica."""
-        return self.limit(self.fields.sum_of_entries())
+        return self.without_replicas(self.fields.sum_of_entries())
 
     @staticmethod
-    def limit(expression: sp.Expr) -> sp.Expr:
+    def without_replicas(expression: sp.Expr) -> sp.Expr:
         """lim expression/n for what is a polynomial in n without a constant."""
         return sp.expand(value_at_zero(sp.expand(expression / S.n), S.n))
 

@@ -10,6 +10,9 @@ Data flow; every arrow is one function, every noun one small frozen dataclass:
     observables      measure               -> Observables        order parameters, errors of a data set
     minimisers      minimise              -> Minimum            weights of least energy, any convex loss and penalty
     model_observables  measure_weights    -> WeightObservables  the same quantities of any weights, any loss and labels
+    model_functions                                             a chosen model's loss, penalty and laws of spins
+    model_experiment evaluate              <- Batch              data sets of a chosen model, drawn and measured
+    model_theory                                                its theory, with the diagonal's penalty at the D at hand
     experiment       evaluate              <- DataSet            one data set, drawn and measured: the task of a worker
     simulation       simulate              -> FiniteSizeSamples  independent data sets, several dimensions
     statistics                                                   standard errors, z-scores, thresholds
