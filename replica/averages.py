@@ -105,14 +105,14 @@ class Average(sp.Expr):
     >>> Average(S.field**2, "spins").doit()
     Q
     >>> sp.diff(Average(sp.sin(S.field), "spins"), S.Q)
-    E_spins[-sin(field)/2]
+    -E_spins[sin(field)]/2
     """
 
     is_commutative = True
     is_real = True
 
     def __new__(cls, integrand: sp.Expr | float, law: str | Str | GaussianLaw) -> sp.Expr:
-        inside = sp.sympify(integrand)
+        inside = sp.sympify(integrand, strict=True)
         # The average of a number is that number: the law is normalised.
         if inside.is_number:
             return inside

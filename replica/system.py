@@ -99,7 +99,7 @@ def system(model: Model, *, thermal: bool) -> System:
     >>> system(linear_attention(), thermal=False).prompts[S.Q]
     a*E_prompts[pull**2]/tau
     >>> system(linear_attention(), thermal=False).spins
-    {m: w_d, q: w_d**2 + E_spins[spin**2], chi: E_spins[response]}
+    {m: diagonal, q: diagonal**2 + E_spins[spin**2], chi: E_spins[response]}
     """
     labels = label_moments(model)
     (prompts, spins), (prompts_by_parts, spins_by_parts) = (

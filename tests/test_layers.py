@@ -132,7 +132,9 @@ def test_tests_are_not_imported_by_the_code(source):
 
 def test_sympy_only_in_the_symbolic_layer_and_the_code_generator(source):
     if "sympy" in roots(tree_of(source)):
-        assert name_of(source).startswith(("replica/", "numerics/lowering/")) or name_of(source) == "numerics/codegen.py"
+        assert (
+            name_of(source).startswith(("replica/", "numerics/lowering/")) or name_of(source) == "numerics/codegen.py"
+        )
 
 
 def test_the_symbolic_layer_knows_no_numerical_library(source):

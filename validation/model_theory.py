@@ -43,4 +43,5 @@ def model_theory(*, diagonal_dimension: int | None = None, **given: Any) -> Simp
     law = {name: parameters.scaled[name].reshape(-1) for name in names}
     strengths = {name: array.reshape(-1) for name, array in choice.strengths.items()}
     found = solve_model(choice.model, strengths, **law, diagonal_dimension=diagonal_dimension)
-    return SimpleNamespace(**dict.fromkeys(QUANTITIES, np.nan) | found)
+    shaped = {name: array.reshape(parameters.shape)[()] for name, array in found.items()}
+    return SimpleNamespace(**dict.fromkeys(QUANTITIES, np.nan) | shaped)

@@ -64,5 +64,5 @@ def test_roots_to_the_last_bits_and_a_bracket_without_a_sign_change_is_nan_and_s
 
 
 def test_every_status_has_a_sentence():
-    assert len(set(SENTENCES.values())) == len(Status) == 6
+    assert len(set(SENTENCES.values())) == len(Status) == 7
     assert "lam > 0" in SENTENCES[Status.DIVERGES]

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from iclglass.numerics.arguments import FloatArray, check_flag, check_real
+from iclglass.numerics.sizes import to_unscaled
 from iclglass.validation.minimisers.functions import Of1, Penalty, proximal_point
 
 __all__ = ["elastic_net", "scaled_elastic_net", "smooth_penalty"]
@@ -40,7 +41,8 @@ def elastic_net(*, ridge0: float = 0.0, l0: float = 0.0, nonnegative: bool = Fal
 
 def scaled_elastic_net(dimension: int, *, ridge: float = 0.0, l1: float = 0.0, nonnegative: bool = False) -> Penalty:
     """`elastic_net` from the scaled strengths of the theory: ridge0 = ridge/D, l0 = l1/D^(3/2)."""
-    return elastic_net(ridge0=ridge / dimension, l0=l1 / (dimension * math.sqrt(dimension)), nonnegative=nonnegative)
+    ridge0 = to_unscaled(dimension, ridge=ridge)["ridge0"]
+    return elastic_net(ridge0=ridge0, l0=l1 / (dimension * math.sqrt(dimension)), nonnegative=nonnegative)
 
 
 def smooth_penalty(value: Of1, slope: Of1, curvature: Of1, *, name: str = "own penalty") -> Penalty:
