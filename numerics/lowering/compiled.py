@@ -3,7 +3,7 @@
 The integrands are compiled as they were derived; this module knows which node symbol is which array, and no equation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
@@ -91,7 +91,9 @@ class CompiledSystem:
             pending = {symbol: each for symbol, each in pending.items() if symbol not in ready}
         return tuple(ordered)
 
-    def prompt_nodes(self, point: Point, fineness: float = 1.0) -> list[tuple[Conditional, Nodes]]:
+    def prompt_nodes(
+        self, point: Point, fineness: float = 1.0, *, free: bool = True
+    ) -> list[tuple[Conditional, Nodes]]:
         """Nodes of the prompts' law with the prediction that each prompt settles on."""
         point = self.definitions(point)
         c = np.maximum(point["c"], 1e-300)
@@ -108,6 +110,7 @@ class CompiledSystem:
                 tilt=law.tilt,
                 edges=law.edges,
                 fineness=fineness,
+                free=free,
             )
             found.append((law, nodes))
         return found
@@ -120,11 +123,13 @@ class CompiledSystem:
         noise = self._plain(self.system.label_noise, point)
         return conditionals(self.model.labels, self.shape, tt, tf, ff, noise, fineness)
 
-    def spin_nodes(self, point: Point, fineness: float = 1.0) -> Nodes:
+    def spin_nodes(self, point: Point, fineness: float = 1.0, *, free: bool = True) -> Nodes:
         """Nodes of the field on one off-diagonal spin, with what the spin does there."""
         zero = np.zeros_like(point["K"])
         deviation = np.sqrt(np.maximum(point["Q"], 1e-300))
-        return averaging_nodes(self.spin, point["K"], zero, deviation, point["T"], point, even=True, fineness=fineness)
+        return averaging_nodes(
+            self.spin, point["K"], zero, deviation, point["T"], point, even=True, fineness=fineness, free=free
+        )
 
     def diagonal_spin(self, point: Point) -> dict[str, Array]:
         """The diagonal spin in its field M, at the D at hand if there is one."""
@@ -152,7 +157,7 @@ class CompiledSystem:
     def fields(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
         """K, M and Q that prompts give to spins of order parameters m, q, chi."""
         equations = self.system.prompts_by_parts if self.rough else self.system.prompts
-        nodes = self.prompt_nodes(point, fineness)
+        nodes = self.prompt_nodes(point, fineness, free=False)
         return {symbol.name: self.value(each, point, prompts=nodes) for symbol, each in equations.items()}
 
     def answers(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
@@ -162,7 +167,7 @@ class CompiledSystem:
             return {"m": weights.m, "q": weights.q, "chi": weights.chi}
         equations = self.system.spins_by_parts if self.jumps else self.system.spins
         values = {**point, **self.diagonal_spin(point)}
-        nodes = self.spin_nodes(point, fineness)
+        nodes = self.spin_nodes(point, fineness, free=False)
         return {symbol.name: self.value(each, values, spins=nodes) for symbol, each in equations.items()}
 
     def step(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
@@ -248,19 +253,19 @@ class CompiledSystem:
             self._functions[expression] = tuple(map(str, arguments)), numeric(arguments, stable(expression))
         return self._functions[expression]
 
-    def _integrand(self, expression: sp.Expr, known: Mapping[str, Array], full: Point) -> Array:
+    def _integrand(self, expression: sp.Expr, known: Mapping[str, Callable[[], Array]], full: Point) -> Array:
         names, function = self._compiled(expression)
-        return np.asarray(function(*(known[name] if name in known else full[name][:, None] for name in names)))
+        return np.asarray(function(*(known[name]() if name in known else full[name][:, None] for name in names)))
 
     def _over_spins(self, integrand: sp.Expr, full: Point, nodes: Nodes) -> Array:
-        known = {
-            S.normal.name: nodes.z,
-            S.field.name: nodes.B,
-            S.spin.name: nodes.x,
-            S.response.name: nodes.response,
-            S.nonzero.name: nodes.nonzero,
-            S.mean_penalty.name: nodes.energy,
-            S.spin_free.name: nodes.free,
+        known: dict[str, Callable[[], Array]] = {
+            S.normal.name: lambda: nodes.z,
+            S.field.name: lambda: nodes.B,
+            S.spin.name: lambda: nodes.x,
+            S.response.name: lambda: nodes.response,
+            S.nonzero.name: lambda: nodes.nonzero,
+            S.mean_penalty.name: lambda: nodes.energy,
+            S.spin_free.name: lambda: nodes.free,
         }
         return _sum(nodes.weight, self._integrand(integrand, known, full))
 
@@ -269,22 +274,19 @@ class CompiledSystem:
         c = full["c"][:, None]
         for law, nodes in prompts:
             with np.errstate(all="ignore"):
-                f_cav = nodes.B * c
-                known = {
-                    S.y.name: law.label[:, None],
-                    S.t.name: law.teacher(nodes.z, f_cav),
-                    S.f_cav.name: f_cav,
-                    S.f.name: nodes.x,
-                    S.pull.name: nodes.force,
-                    S.pull_slope.name: self._pull_slope(nodes, c),
-                    S.mean_loss.name: nodes.energy,
-                    S.prompt_free.name: self._prompt_free(nodes, full),
+                # Only what the integrand asks for is computed.
+                known: dict[str, Callable[[], Array]] = {
+                    S.y.name: lambda law=law: law.label[:, None],  # type: ignore[misc]
+                    S.t.name: lambda law=law, nodes=nodes: law.teacher(nodes.z, nodes.B * c),  # type: ignore[misc]
+                    S.f_cav.name: lambda nodes=nodes: nodes.B * c,  # type: ignore[misc]
+                    S.f.name: lambda nodes=nodes: nodes.x,  # type: ignore[misc]
+                    S.pull.name: lambda nodes=nodes: nodes.force,  # type: ignore[misc]
+                    S.pull_slope.name: lambda nodes=nodes: (nodes.response / c - 1) / c,  # type: ignore[misc]
+                    S.mean_loss.name: lambda nodes=nodes: nodes.energy,  # type: ignore[misc]
+                    S.prompt_free.name: lambda nodes=nodes: self._prompt_free(nodes, full),  # type: ignore[misc]
                 }
                 total = total + law.weight * _sum(nodes.weight, self._integrand(integrand, known, full))
         return total
-
-    def _pull_slope(self, nodes: Nodes, c: Array) -> Array:
-        return (nodes.response / c - 1) / c
 
     def _prompt_free(self, nodes: Nodes, full: Point) -> Array:
         c, T = full["c"][:, None], (full["tau"] * full["T"])[:, None]
@@ -310,7 +312,8 @@ class CompiledSystem:
             if law.tilt is not None:
                 weight = weight * law.tilt(z)
             f_cav = law.mean[:, None] + law.deviation[:, None] * z
-            known = {S.y.name: law.label[:, None], S.f_cav.name: f_cav, S.t.name: law.teacher(z, f_cav)}
+            label, teacher = law.label[:, None], law.teacher(z, f_cav)
+            known = {S.y.name: _given(label), S.f_cav.name: _given(f_cav), S.t.name: _given(teacher)}
             total = total + law.weight * _sum(weight, self._integrand(integrand, known, full))
         return total
 
@@ -320,6 +323,10 @@ def _shape(model: Model) -> str:
     if model.labels == "linear" and translation(model.loss):
         return "translation"
     return "margin" if model.labels == "sign" and margin(model.loss) else "general"
+
+
+def _given(array: Array) -> Callable[[], Array]:
+    return lambda: array
 
 
 def _sum(weight: Array, values: Array) -> Array:

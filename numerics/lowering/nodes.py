@@ -80,10 +80,12 @@ def averaging_nodes(
     tilt: Callable[[Array], Array] | None = None,
     edges: tuple[Array, ...] = (),
     fineness: float = 1.0,
+    free: bool = True,
 ) -> Nodes:
     """Nodes for averages over B ~ N(mean, deviation^2), arrays over points.
 
     even : the average over z > 0 twice is that over all z, where body and law allow it.
+    free : whether free energies are asked for; at T > 0 they are NaN where not.
     tilt : further factor of the density, a function of z.    edges : z at which it is not smooth on the scale of one.
     All points have T = 0, or all T > 0.
     """
@@ -97,7 +99,17 @@ def averaging_nodes(
             ends = tuple(edge[k : k + 1] for edge in edges)
             rows.append(
                 averaging_nodes(
-                    body, A_k, mean_k, deviation_k, T_k, own, even=even, tilt=law, edges=ends, fineness=fineness
+                    body,
+                    A_k,
+                    mean_k,
+                    deviation_k,
+                    T_k,
+                    own,
+                    even=even,
+                    tilt=law,
+                    edges=ends,
+                    fineness=fineness,
+                    free=free,
                 )
             )
         return _stacked(rows)
@@ -110,7 +122,9 @@ def averaging_nodes(
         if np.all(temperature == 0):
             found = _cold(body, A, mean, deviation, strengths, items, edges, fineness, half)
         else:
-            found = _warm(body, A, mean, deviation, temperature, strengths, items, (lowest, highest), edges, fineness)
+            found = _warm(
+                body, A, mean, deviation, temperature, strengths, items, (lowest, highest), edges, fineness, free
+            )
         density = np.exp(-(found.z**2) / 2) / np.sqrt(2 * np.pi)
         if tilt is not None:
             density = density * tilt(found.z)
@@ -222,6 +236,7 @@ def _warm(
     window: tuple[Array, Array],
     edges: tuple[Array, ...],
     fineness: float,
+    free: bool,
 ) -> Nodes:
     lowest, highest = window
     arguments = body.arguments(strengths)
@@ -256,7 +271,7 @@ def _warm(
     z, dz = (np.concatenate(each, axis=1)
              for each in zip(*(_between(ordered[k], ordered[k + 1], count) for k in used), strict=True))  # fmt: skip
     B = mean[:, None] + deviation[:, None] * z
-    found: Moments = moments(body, A, B, temperature, strengths, fineness)
+    found: Moments = moments(body, A, B, temperature, strengths, fineness, free=free)
     force = A[:, None] * found.mean - B
     return Nodes(z, dz, B, found.mean, found.response, force, found.energy, found.free, found.nonzero)
 

@@ -37,17 +37,26 @@ class Moments:
 
 
 def moments(
-    body: OneBody, A: Array, B: Array, temperature: Array, strengths: Mapping[str, Array], fineness: float = 1.0
+    body: OneBody,
+    A: Array,
+    B: Array,
+    temperature: Array,
+    strengths: Mapping[str, Array],
+    fineness: float = 1.0,
+    *,
+    free: bool = True,
 ) -> Moments:
     """Moments at the fields B (points, nodes); A, T and strengths are over points."""
     if body.discrete:
-        return _summed(body, A, B, temperature, strengths)
+        return _summed(body, A, B, temperature, strengths, free=free)
     if len(body.pieces) == 1 and body.pieces[0].linear and body.energy.support == "real":
-        return _gaussian(body, A, B, temperature, strengths)
+        return _gaussian(body, A, B, temperature, strengths, free=free)
     return _integrated(body, A, B, temperature, strengths, fineness)
 
 
-def _summed(body: OneBody, A: Array, B: Array, temperature: Array, strengths: Mapping[str, Array]) -> Moments:
+def _summed(
+    body: OneBody, A: Array, B: Array, temperature: Array, strengths: Mapping[str, Array], *, free: bool
+) -> Moments:
     T, column = temperature[:, None], A[:, None]
     if body.energy.support == "lattice":
         spacing = strengths["spacing"]
@@ -56,6 +65,8 @@ def _summed(body: OneBody, A: Array, B: Array, temperature: Array, strengths: Ma
         levels = [spacing[:, None] * (center + shift) for shift in np.arange(-reach, reach + 1)]
     else:
         levels = [level[:, None] for level in body.levels(A, B[:, 0], B[:, -1], strengths)]
+    if len(levels) == 2:
+        return _two_levels(levels[0], levels[1], column, B, T, free=free)
     exponents = [(B * x - column * x**2 / 2) / T for x in levels]
     largest = exponents[0]
     for each in exponents[1:]:
@@ -70,20 +81,36 @@ def _summed(body: OneBody, A: Array, B: Array, temperature: Array, strengths: Ma
     variance = np.zeros_like(B)
     for x, weight in zip(levels, weights, strict=True):
         variance += weight * (x - mean) ** 2
-    free = -T * (largest + np.log(total))
-    return Moments(mean, variance / total / T, np.zeros_like(B), free, 1 - zero / total)
+    least = -T * (largest + np.log(total))
+    return Moments(mean, variance / total / T, np.zeros_like(B), least, 1 - zero / total)
 
 
-def _gaussian(body: OneBody, A: Array, B: Array, temperature: Array, strengths: Mapping[str, Array]) -> Moments:
+def _two_levels(low: Array, high: Array, column: Array, B: Array, T: Array, *, free: bool) -> Moments:
+    """The sum over two levels, with one exponential."""
+    from scipy.special import expit
+
+    gap = high - low
+    above = gap * (B - column * (low + high) / 2) / T
+    share = expit(above)
+    zero = np.where(low == 0, 1 - share, 0.0) + np.where(high == 0, share, 0.0)
+    least = -(B * low - column * low**2 / 2) - T * np.logaddexp(0.0, above) if free else np.full_like(B, np.nan)
+    return Moments(low + gap * share, gap**2 * share * (1 - share) / T, np.zeros_like(B), least, 1 - zero)
+
+
+def _gaussian(
+    body: OneBody, A: Array, B: Array, temperature: Array, strengths: Mapping[str, Array], *, free: bool
+) -> Moments:
     arguments, piece = tuple(each[:, None] for each in body.arguments(strengths)), body.pieces[0]
     zero = np.zeros_like(B)
     base, bend = piece.slope(zero, *arguments), piece.curvature(zero, *arguments)
     stiffness = A[:, None] + bend
     x, T = (B - base) / stiffness, temperature[:, None]
-    energy = piece.energy(x, *arguments)
-    free = energy + A[:, None] * x**2 / 2 - B * x - T * np.log(2 * np.pi * T / stiffness) / 2
     ones = np.ones_like(B)
-    return Moments(x, ones / stiffness, energy + bend * T / stiffness / 2 * ones, free, ones)
+    if not free:
+        return Moments(x, ones / stiffness, np.nan * ones, np.nan * ones, ones)
+    energy = piece.energy(x, *arguments)
+    least = energy + A[:, None] * x**2 / 2 - B * x - T * np.log(2 * np.pi * T / stiffness) / 2
+    return Moments(x, ones / stiffness, energy + bend * T / stiffness / 2 * ones, least, ones)
 
 
 @cache
