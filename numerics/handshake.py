@@ -88,7 +88,10 @@ def solve_model(
         system = compiled(model, thermal=thermal)
         for start in range(0, where.size, _BLOCK):
             block = where[start : start + _BLOCK]
-            for name, values in _solve_block(system, {name: array[block] for name, array in points.items()}).items():
+            # A point beyond floating point is NaN with a status, and no warning.
+            with np.errstate(all="ignore"):
+                solved = _solve_block(system, {name: array[block] for name, array in points.items()})
+            for name, values in solved.items():
                 if name not in result:
                     result[name] = np.full(size, np.nan) if name != "status" else np.zeros(size, dtype=np.int8)
                 result[name][block] = values

@@ -30,7 +30,7 @@ _BENDS = 12
 """Panels of a bent segment."""
 _MANY = 8
 """Kinks from which each is narrow beside the law."""
-_GRADED = 10
+_GRADED = 14
 _RATIO = 4.0
 _COARSE = (0.2, 0.4, 0.6, 0.8)
 """Further ends of panels at T > 0, as shares of the law's range."""
