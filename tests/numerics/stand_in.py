@@ -12,7 +12,8 @@ def solve_model(model, strengths, *, task_diversity, temperature, diagonal_dimen
     tau, l1 = task_diversity, strengths.get("l1", 0 * task_diversity)
     assert {array.shape for array in (*strengths.values(), *law.values(), temperature)} == {tau.shape}
     m, sign = tau / (1 + tau), model.labels == "sign"
-    error = (l1 - tau / 2) ** 2 + 1 / law["context_length"] + law["label_noise"]
+    with np.errstate(over="ignore"):  # as the solver: beyond floating point there is no warning
+        error = (l1 - tau / 2) ** 2 + 1 / law["context_length"] + law["label_noise"]
     found = {"m": m, "q": m**2, "chi": m, "contrast": m, "replicon": temperature - tau / 4}
     found |= {"test_loss": error / 2, "train_loss": error / 3}
     found |= {"error_rate": error} if sign else {"e_icl": error, "density": np.exp(-l1)}
