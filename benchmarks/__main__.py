@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import beside, instance, pairs, samplers, sweeping
+from benchmarks import beside, instance, models, pairs, samplers, sweeping
 
 if __name__ == "__main__":
     print(f"{'pair':58s} {'slow':>12s} {'fast':>12s} {'ratio':>9s}")
@@ -26,7 +26,7 @@ if __name__ == "__main__":
         sweeping.second_worker,
     ):
         show(pair())
-    for found in beside.pairs():
+    for found in (*models.pairs(), *beside.pairs()):
         show(found)
     peaks = [
         instance.peak_memory(partial(way, 20, 100, 10_000)) / 1e6
