@@ -47,6 +47,8 @@ from .replica.derivation import derive as derive
 from .replica.own_model import Model as Model
 from .validation.agreement import Agreement as Agreement
 from .validation.crosscheck import validate as validate
+from .validation.measured.compare import compare as compare
+from .validation.measured.comparison import Comparison as Comparison
 from .validation.prompt_blocks import PromptBlocks as PromptBlocks
 from .validation.prompt_blocks import measure_blocks as measure_blocks
 from .validation.prompts import draw_prompts as draw_prompts

@@ -24,7 +24,7 @@
     precision        solve_digits(...): one point at any number of digits
     moments          exact second moments of one prompt at finite D and N
     spectrum         Marchenko-Pastur law and the Hessian's eigenvalues
-    gamma_quadrature, pool_averages, finite_observables, finite_own_tasks, finite_pool, finite_size
+    gamma_quadrature, drawn_pools, pool_averages, finite_observables, finite_own_tasks, finite_pool, finite_size
                      the theory at finite D
     saddle_point     solve(...): the saddle point and all observables over a grid; points of finite D go to finite_size
     sweep            solve over the product of axes, as a labelled dataset

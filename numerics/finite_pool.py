@@ -15,9 +15,8 @@ solution and iteration converges to it from anywhere; its derivative, symmetric 
 the operator of the linear equation for V. Source: this project, notes/finite_size.md.
 
 Averages over prompts are quadratures (`numerics.pool_averages`): for a given pool there is no noise. Averages over
-pools are over the length of the task where there is one, else over independent pools, with a regression on four numbers
-of the pool whose mean is known exactly: Tr R/D, Tr R^2/D, Tr R^3/D and |mean w|^2 with R = (1/K) sum w w^T. What is
-left of the noise is stated as an error.
+pools are over the length of the task where there is one, else over independent pools, with a regression on numbers of
+the pool whose mean is known exactly (`numerics.drawn_pools`). What is left of the noise is stated as an error.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,21 +25,19 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
+from iclglass.numerics.drawn_pools import POOL_LAWS, draw_pools, pool_controls
 from iclglass.numerics.finite_observables import by_law, observables
-from iclglass.numerics.gamma_quadrature import scalar_nodes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.memory import chunks
 from iclglass.numerics.pool_averages import PolynomialAverages, PoolPrompts, TiltedPrompts
 from iclglass.numerics.running.blas import own_threads
 from iclglass.numerics.sizes import divisor, from_unscaled, to_unscaled
 
-__all__ = ["JUDGED", "average_over_pools", "mean_over_pools", "pool_controls", "solve_pools"]
+__all__ = ["JUDGED", "average_over_pools", "mean_over_pools", "solve_pools"]
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
-_POOLS_TIMES_DIMENSION = 640
-_FEWEST_POOLS = 16
 _ELEMENTS, _NODES = 1 << 19, 16
 """Numbers in one array: pools are solved together while they fit in cache. About as many nodes of psi, half of Z."""
 
@@ -59,13 +56,19 @@ JUDGED = ("m", "q", "e_icl", "e_idg", "e_train")
 
 
 def average_over_pools(
-    flat: Mapping[str, Array], norm: str, layer: LastRow, progress: Progress | None = None, pool: Array | None = None
+    flat: Mapping[str, Array],
+    norm: str,
+    layer: LastRow,
+    progress: Progress | None = None,
+    pool: Array | None = None,
+    law: str = POOL_LAWS[0],
 ) -> dict[str, Array]:
     """All quantities at many points, averaged over pools; the same pools serve all points of equal D and K.
 
     flat : name -> (points,): dimension, prompts, context_length, test_context_length and task_count as whole numbers;
         label_noise, ridge, temperature.    progress : called with (points done, points in all).
     pool : (K, D), one given pool that all data sets share: nothing is drawn, and error_bound is NaN.
+    law : of the pools that are drawn, one of `numerics.drawn_pools.POOL_LAWS`.
 
     Returns name -> (points,): the quantities of `numerics.solution.Solution`; error_bound, half of the widest relative
     95 % interval of m, q, e_icl, e_idg and e_train; for each quantity the standard error, ``NAME_standard_error``.
@@ -73,50 +76,18 @@ def average_over_pools(
     result: dict[str, Array] = {}
     done, total = 0, flat["dimension"].size
     for (size, count), members in by_law(flat, "dimension", "task_count"):
-        pools, weight = _drawn(int(size), int(count)) if pool is None else (pool[None], np.ones(1))
+        pools, weight = draw_pools(int(size), int(count), law) if pool is None else (pool[None], np.ones(1))
         for member in members:
             point = {name: array[member] for name, array in flat.items()}
             # Where there is no solution the point stays NaN.
             with suppress(np.linalg.LinAlgError):
                 found = solve_pools(pools, point, norm, layer)
-                for name, value in _mean(found, pools, weight).items():
+                for name, value in _mean(found, pools, weight, law).items():
                     result.setdefault(name, np.full(flat["dimension"].shape, np.nan))[member] = value
             done += 1
             if progress is not None:
                 progress(done, total)
     return result
-
-
-def _drawn(size: int, count: int) -> tuple[Array, Array | None]:
-    """Pools of K tasks; of one task its lengths, with the weights of a quadrature: they are all that counts."""
-    if count == 1:
-        square, weight = scalar_nodes(size, 0)
-        return np.sqrt(square)[:, None, None] * np.eye(1, size), weight
-    pools = max(_FEWEST_POOLS, round(_POOLS_TIMES_DIMENSION / size))
-    streams = [np.random.default_rng([size, count, index]) for index in range(pools)]
-    return np.stack([rng.standard_normal((count, size)) for rng in streams]), None
-
-
-def pool_controls(pools: Array) -> Array:
-    """Tr R^n/D, n = 1, 2, 3, and K |mean w|^2/D, less their means over isotropic Gaussian pools: (pools, 4).
-
-    The means are 1, 1 + (D+1)/K, 1 + 3 (D+1)/K + (D^2 + 3 D + 4)/K^2 (moments of a real Wishart matrix; Letac and
-    Massam 2004) and 1.
-    """
-    _, count, size = pools.shape
-    matrix = np.swapaxes(pools, 1, 2) @ pools / count
-    mean = pools.mean(axis=1)
-    square = matrix @ matrix
-    return np.stack(
-        [
-            _trace(matrix) / size - 1,
-            _trace(square) / size - 1 - (size + 1) / count,
-            (square * matrix).sum(axis=(1, 2)) / size
-            - (1 + 3 * (size + 1) / count + (size**2 + 3 * size + 4) / count**2),
-            count * (mean**2).sum(axis=1) / size - 1,
-        ],
-        axis=1,
-    )
 
 
 def mean_over_pools(values: Mapping[str, Array], controls: Array) -> dict[str, float]:
@@ -151,10 +122,10 @@ def mean_over_pools(values: Mapping[str, Array], controls: Array) -> dict[str, f
     return result | {"error_bound": widest}
 
 
-def _mean(values: Mapping[str, Array], pools: Array, weight: Array | None) -> dict[str, float]:
+def _mean(values: Mapping[str, Array], pools: Array, weight: Array | None, law: str) -> dict[str, float]:
     """Over drawn pools; with weights, where nothing is drawn, and then no errors."""
     if weight is None:
-        return mean_over_pools(values, pool_controls(pools))
+        return mean_over_pools(values, pool_controls(pools, law))
     return {
         name: float(array.max()) if name == "residual" else float(array[0] if len(array) == 1 else weight @ array)
         for name, array in values.items()

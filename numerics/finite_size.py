@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import doubles
+from iclglass.numerics.drawn_pools import POOL_LAWS
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_own_tasks import solve_own_tasks
 from iclglass.numerics.keywords import by_name, takes
@@ -70,9 +71,16 @@ def solve_finite(parameters: Parameters | None = None, /, **given: Unpack[Given]
 
 
 def solve_finite_points(
-    parameters: Parameters, *, pool: Array | None = None, progress: Callable[[int, int], None] | None = None
+    parameters: Parameters,
+    *,
+    pool: Array | None = None,
+    pool_law: str = POOL_LAWS[0],
+    progress: Callable[[int, int], None] | None = None,
 ) -> Solution:
     """`solve_finite` of an object; for a given ``pool`` of tasks, (K, D), `solve_given_pool`.
+
+    ``pool_law``: of the pools that are averaged over, one of `numerics.drawn_pools.POOL_LAWS`; the new tasks of e_icl,
+    and those of prompts that have their own, are Gaussian in any case.
 
     ``progress`` is called with (points done, points in all) of those with pools, which take time.
     """
@@ -96,7 +104,7 @@ def solve_finite_points(
             if chosen is pooled:
                 from iclglass.numerics.finite_pool import average_over_pools  # slow to import, for pools alone
 
-                found = average_over_pools(part, norm, layer, progress, pool)
+                found = average_over_pools(part, norm, layer, progress, pool, pool_law)
             else:
                 found = solve_own_tasks(part, norm, layer)
         for name, array in found.items():

@@ -83,6 +83,8 @@ def welch_satterthwaite(coefficients: ArrayLike, standard_errors: ArrayLike, dof
 
         (sum_i c_i^2 s_i^2)^2 / sum_i [(c_i^2 s_i^2)^2/dof_i]        (Welch 1947, Satterthwaite 1946)
 
+    Infinite where all of them are.
+
     >>> welch_satterthwaite([1, 1], [0.5, 0.5], [9, 9])
     18.0
     """
@@ -93,7 +95,8 @@ def welch_satterthwaite(coefficients: ArrayLike, standard_errors: ArrayLike, dof
         return float(freedom.min())
     shares = (errors / largest) ** 2  # scaled first: the squares cannot underflow
     shares /= shares.sum()
-    return float(1 / np.sum(shares**2 / freedom))
+    spread = float(np.sum(shares**2 / freedom))
+    return 1 / spread if spread > 0 else math.inf
 
 
 def smallest_detectable_bias(

@@ -67,11 +67,11 @@ MODEL_WORDS = (
 )
 
 
-def parameters(kind: Kind, **waived: str) -> tuple[click.Option, ...]:
+def parameters(kind: Kind, required: bool = True, **waived: str) -> tuple[click.Option, ...]:
     """Return the parameters of the theory at D -> infinity, and the model."""
     return (
-        option("--task-diversity --tau", kind, "task diversity P/D^2, > 0", required=True, **waived),
-        option("--context-length --alpha", kind, "context length N/D, > 0", required=True, **waived),
+        option("--task-diversity --tau", kind, "task diversity P/D^2, > 0", required=required, **waived),
+        option("--context-length --alpha", kind, "context length N/D, > 0", required=required, **waived),
         option(
             "--distinct-tasks --kappa",
             kind,
@@ -140,7 +140,7 @@ def finite_size(kind: Kind) -> tuple[click.Option, ...]:
 def swept(**waived: str) -> tuple[click.Option, ...]:
     """Return the options of a sweep of the theory."""
     return (
-        *parameters(GRID, **waived),
+        *parameters(GRID, True, **waived),
         *finite_size(GRID),
         option("--out FILE.nc", FILE, "netCDF file to write", required=True, **waived),
         option("--plot FILE.png", FILE, "picture to write: one or two axes"),

@@ -17,6 +17,7 @@ ARRAYS = {"context": DATA.context, "query": DATA.query, "label": DATA.label}
 TOKENS = {"tokens": np.ones((2, 3, 2)), "labels": np.ones((2, 3)), "query": np.ones((2, 2)), "label": np.ones(2)}
 SWEEP = iclglass.sweep(**GRID)
 DIAGRAM = iclglass.phase_diagram(**GRID)
+MEASURED = {"task_diversity": [2.0], "context_length": [1.0], "mean": [0.8], "standard_error": [0.01]}
 
 CALLS = {
     "Instance": (Instance, ARRAYS),
@@ -31,6 +32,7 @@ CALLS = {
     "TaskSpectrum.spiked": (TaskSpectrum.spiked, {"strength": 2.0, "fraction": 0.5}),
     "best_ridge": (iclglass.best_ridge, POINT),
     "best_stopping_time": (iclglass.best_stopping_time, POINT),
+    "compare": (iclglass.compare, {"source": MEASURED, "quantity": "e_icl"}),
     "contrast": (iclglass.contrast, {"solution": FOUND}),
     "derive": (iclglass.derive, {}),
     "diagnose": (iclglass.diagnose, {"samples": None}),

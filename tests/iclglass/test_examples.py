@@ -64,7 +64,7 @@ def test_every_python_block_of_the_readme_runs_without_a_warning(number, tmp_pat
 
 
 # A minute or more each, or of what another command wrote; what they do has tests of its own.
-LONG = ("demo", "--suite", "reproduce all", "--status")
+LONG = ("demo", "--suite", "reproduce all", "--status", "compare")
 
 
 @pytest.mark.slow

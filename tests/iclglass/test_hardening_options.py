@@ -45,6 +45,7 @@ POINT = {"tau": "2", "alpha": "1"}
 DATA = {"dimension": "3", "context": "4", "prompts": "20"}
 MEASURE = {**DATA, "ridge0": "0.1", "beta": "10"}
 SIMULATED = {"tau": "2", "alpha": "1", "dimension": "4", "samples": "2", "out": "a.nc"}
+MEASURED = str(Path(__file__).with_name("measured.csv"))
 BASES = {
     "demo": {"out": "d"},
     "derive": {"stage": "model"},
@@ -55,6 +56,7 @@ BASES = {
     "sample": {**MEASURE, "draws": "6", "chains": "2"},
     "train": {**DATA, "ridge0": "0.1", "steps": "3", "learning-rate": "0.1"},
     "validate": {**POINT, "dimension": "6,8", "samples": "2"},
+    "compare": {"": MEASURED, "quantity": "e_icl"},
     "reproduce": {"": "fig-2"},
 }
 # Options that mean something only beside others than those of their command's base.
@@ -68,6 +70,7 @@ BESIDE = {
     ("train", "data"): {"ridge0": "0.1", "steps": "3", "learning-rate": "0.1"},
     ("train", "batch"): {**BASES["train"], "optimiser": "sgd"},
     ("validate", "suite"): {},
+    ("compare", "pool"): {"": MEASURED, "quantity": "e_icl", "dimension": "8", "kappa": "0.5"},
     ("sweep", "simulate"): {**SIMULATED, "temperature": "1"},
     ("sweep", "draws"): {**SIMULATED, "simulate": "sampling", "temperature": "1"},
     ("sweep", "method"): {**SIMULATED, "simulate": "message-passing"},
@@ -99,6 +102,7 @@ FURTHER = {
         {**BASES["train"], "optimiser": "adam", "batch": "5", "out": "r.npz"},
         {**BASES["train"], "tolerance": "0.5", "plot": "a.png"},
     ],
+    "compare": [{**BASES["compare"], "dimension": "8", "out": "a.csv", "plot": "a.png"}],
     "validate": [{**POINT, "dimension": "6,8", "samples": "2", "kappa": "0.5", "temperature": "1"}],
 }
 NAMES = list(COMMANDS.commands)

@@ -18,7 +18,7 @@ from tests.iclglass.conftest import process, refused
 # What the functions return, errors, and a code: nobody computes with what they are made of.
 RESULTS = {
     *("ConvergenceError", "OutputError", "ParameterError", "ParameterTypeError", "WorkerError", "Status"),
-    *("Agreement", "Derivation", "InstanceSolution", "LearningCurve", "Line", "Overlaps", "PhaseDiagram"),
+    *("Agreement", "Comparison", "Derivation", "InstanceSolution", "LearningCurve", "Line", "Overlaps", "PhaseDiagram"),
     *("PreciseSolution", "Prediction", "Samples", "Solution", "StateEvolution", "StoppingTime", "TrainingRun"),
 }
 WRONG = {
@@ -59,6 +59,8 @@ def is_right(function, argument, kind, parameter):
             ("train", "record", "Series"),
             ("train.sgd", "record", "Series"),
             ("Model", "name", "str"),
+            ("compare", "source", "str"),
+            ("compare", "source", "DataFrame"),
         }
         or (argument, kind) == ("parameters", "dict")
     )

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
+import iclglass.numerics.drawn_pools as pools_module
 import iclglass.numerics.finite_pool as module
 from iclglass.numerics import generated_numpy
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
@@ -186,7 +187,7 @@ def test_a_pool_of_very_many_tasks_is_the_theory_without_pools(tau, monkeypatch)
     distance, error = {}, {}
     for count in (1000, 4000):
         pools = np.random.default_rng(6).standard_normal((16, count, size))
-        found = module.mean_over_pools(module.solve_pools(pools, point, "N", layer), module.pool_controls(pools))
+        found = module.mean_over_pools(module.solve_pools(pools, point, "N", layer), pools_module.pool_controls(pools))
         for name in names:
             value = float(getattr(own, name))
             distance[name, count] = found[name] / value - 1
@@ -271,11 +272,11 @@ def test_error_bound_covers_other_draws_of_the_pools(size, count, tau, ridge):
 
     Each quantity's coverage, measured over 200, has a standard error of 1.5 %; its limits are 2.6 of them from 95 %.
     """
-    pools, redraws = max(module._FEWEST_POOLS, round(module._POOLS_TIMES_DIMENSION / size)), 200
+    pools, redraws = max(pools_module._FEWEST_POOLS, round(pools_module._POOLS_TIMES_DIMENSION / size)), 200
     point = flat(size, tau, ridge)
     drawn = np.random.default_rng(11).standard_normal((redraws * pools, count, size))
     values = module.solve_pools(drawn, point, "N", LastRow())
-    controls = module.pool_controls(drawn)
+    controls = pools_module.pool_controls(drawn)
     truth = module.mean_over_pools(values, controls)
     inside, widest = dict.fromkeys(module.JUDGED, 0), 0
     for start in range(0, len(drawn), pools):
@@ -347,14 +348,17 @@ def test_means_of_the_controls_are_those_of_a_chi_square_variable():
             (np.zeros((1, 1, freedom)), moments / freedom),
             (np.zeros((1, freedom, 1)), moments / freedom ** np.array([1, 2, 3])),
         ):
-            np.testing.assert_allclose(-module.pool_controls(pool)[0], [*expected, 1], rtol=1e-14)
+            np.testing.assert_allclose(-pools_module.pool_controls(pool)[0], [*expected, 1], rtol=1e-14)
 
 
-@pytest.mark.parametrize(("count", "size"), [(1, 4), (3, 6), (12, 5)])
-def test_controls_have_mean_zero(count, size):
-    """Over Gaussian pools: else the regression on them would shift every average."""
-    rng = np.random.default_rng(7)
-    values = np.asarray(module.pool_controls(rng.standard_normal((20000, count, size))))
+@pytest.mark.parametrize("law", pools_module.POOL_LAWS)
+@pytest.mark.parametrize(("count", "size"), [(2, 4), (3, 6), (12, 5)])
+def test_controls_have_mean_zero(law, count, size):
+    """Over pools of their law: else the regression on them would shift every average."""
+    drawn = np.random.default_rng(7).standard_normal((20000, count, size))
+    if law == "sphere":
+        drawn *= np.sqrt(size / (drawn**2).sum(axis=2, keepdims=True))
+    values = np.asarray(pools_module.pool_controls(drawn, law))
     z = values.mean(axis=0) / (values.std(axis=0, ddof=1) / np.sqrt(len(values)))
     assert np.all(np.abs(z) < Z_SCORE)
 
@@ -449,7 +453,7 @@ def test_nodes_that_find_no_place_are_no_solution(monkeypatch):
 
 
 def test_grids_mix_pools_and_own_tasks(monkeypatch):
-    monkeypatch.setattr(module, "_POOLS_TIMES_DIMENSION", 1)
+    monkeypatch.setattr(pools_module, "_POOLS_TIMES_DIMENSION", 1)
     found = solve_finite(dimension=6, task_diversity=[[1.0], [2.0]], context_length=1.0, distinct_tasks=[0.5, np.inf])
     assert found.task_count.tolist() == [[3, 36], [3, 72]]
     assert np.isnan(found.error_bound).tolist() == [[False, True], [False, True]]
