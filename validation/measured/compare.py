@@ -93,10 +93,10 @@ def compare(
 
     Examples
     --------
-    >>> found = compare({"tau": [1, 2], "alpha": [1, 1], "mean": [1.0, 0.8], "standard_error": [0.02, 0.02]},
+    >>> found = compare({"tau": [1, 2], "alpha": [1, 1], "mean": [1.45, 0.86], "standard_error": [0.02, 0.02]},
     ...                 quantity="e_icl", ridge=0.1)
     >>> [round(row.theory, 3) for row in found.rows], found.passed
-    ([0.956, 0.797], True)
+    ([1.444, 0.867], True)
     """
     allow = check_real("allow", allow, minimum=0.0, maximum=1.0)
     false_alarm = check_real("false_alarm", false_alarm, minimum=0.0, above=True, maximum=1.0)
