@@ -13,6 +13,7 @@
     keywords         how functions take them: signatures, DataArrays by name
     codegen          writes generated_numpy and generated_mpmath
     fixed_point      damped iteration and bracketed roots: knows no physics
+    vector_root      fixed points of a few variables: Newton's method over grids; knows no physics
     matrix_denoiser  the spins' side of the nuclear norm
     lowering         averages of the derived systems as sums over nodes
     handshake        the saddle point of any model

@@ -8,7 +8,7 @@ residual of the answer is taken with more nodes than it was found with, so that 
 quadrature's error, too. Source: this project, notes/models.md; theory: the replica-symmetric solution.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,23 +16,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.lowering.compiled import CompiledSystem, compiled
 from iclglass.numerics.status import Status
+from iclglass.numerics.vector_root import GOOD, Step, error_bound, iterate, newton, relative
 from iclglass.replica.model import Model
 
 __all__ = ["solve_model"]
 
 Array = NDArray[np.float64]
-Step = Callable[[Array, Mapping[str, Array], float], Array]
 
 ORDER = ("m", "q", "chi")
+_POSITIVE = (1, 2)
 _TOLERANCE = 1e-9
-_NEAR, _GOOD = 1e-13, 1e-10
-_BLOCK = 512
-_DAMPING, _STRONG = 0.4, 0.8
-_WARM_UP, _LIMIT, _NEWTON = 8, 300, 24
-_KEPT = 3
-"""Newton steps with one Jacobian."""
 _FINE = 1.5
-_DIFFERENCE = 1e-6
+_BLOCK, _SMALL_BLOCK = 4096, 512
+"""Points at once: nodes on all of them should stay in the processor's cache."""
 
 
 def solve_model(
@@ -86,8 +82,11 @@ def solve_model(
         if not where.size:
             continue
         system = compiled(model, thermal=thermal)
-        for start in range(0, where.size, _BLOCK):
-            block = where[start : start + _BLOCK]
+        # Points of one temperature need about the same nodes.
+        where = where[np.argsort(points["T"][where], kind="stable")]
+        most = _BLOCK if system.few_nodes else _SMALL_BLOCK
+        for start in range(0, where.size, most):
+            block = where[start : start + most]
             # A point beyond floating point is NaN with a status, and no warning.
             with np.errstate(all="ignore"):
                 solved = _solve_block(system, {name: array[block] for name, array in points.items()})
@@ -103,11 +102,11 @@ def _solve_block(system: CompiledSystem, points: dict[str, Array]) -> dict[str, 
         found = system.step({**where, **dict(zip(ORDER, values, strict=True))}, fineness)
         return np.stack([found[name] for name in ORDER])
 
-    values, residual = _iterate(step, points)
+    values, residual = iterate(step, _starts(points), points, _POSITIVE)
     fine, bound = _certified(step, values, points)
     # Where more nodes say something else, they are used.
     for fineness in (2.0, 4.0):
-        rough = (residual <= _GOOD) & ~(fine <= _TOLERANCE)
+        rough = (residual <= GOOD) & ~(fine <= _TOLERANCE)
         if not rough.any():
             break
         where = {name: array[rough] for name, array in points.items()}
@@ -115,7 +114,7 @@ def _solve_block(system: CompiledSystem, points: dict[str, Array]) -> dict[str, 
         def finer(values: Array, where: Mapping[str, Array], more: float = 1.0, base: float = fineness) -> Array:
             return step(values, where, base * more)
 
-        values[:, rough], residual[rough] = _newton(finer, values[:, rough], where)
+        values[:, rough], residual[rough] = newton(finer, values[:, rough], where, _POSITIVE)
         fine[rough], bound[rough] = _certified(finer, values[:, rough], where)
     order = dict(zip(ORDER, values, strict=True))
     fields = system.fields({**points, **order}, _FINE)
@@ -129,6 +128,12 @@ def _solve_block(system: CompiledSystem, points: dict[str, Array]) -> dict[str, 
     return found
 
 
+def _certified(step: Step, values: Array, points: Mapping[str, Array]) -> tuple[Array, Array]:
+    """Residual with more nodes, and the error bound that follows from it."""
+    fine = step(values, points, _FINE)
+    return relative(fine, values), error_bound(step, values, fine, points)
+
+
 def _status(found: Mapping[str, Array], points: Mapping[str, Array], residual: Array) -> NDArray[np.int8]:
     status = np.full(residual.shape, Status.CONVERGED, dtype=np.int8)
     status[found["replicon"] < 0] = Status.RS_UNSTABLE
@@ -138,108 +143,4 @@ def _status(found: Mapping[str, Array], points: Mapping[str, Array], residual: A
 
 
 def _starts(points: Mapping[str, Array]) -> Array:
-    ones = np.ones_like(points["tau"])
-    return np.stack([0.5 * ones, 0.5 * ones, 0.5 * ones])
-
-
-def _iterate(step: Step, points: Mapping[str, Array]) -> tuple[Array, Array]:
-    """Damped iteration, with Newton's method as soon as it helps; values and relative residual."""
-    values = _starts(points)
-    residual = np.full(values.shape[1], np.inf)
-    open_ = np.ones(values.shape[1], dtype=bool)
-    done = 0
-    while open_.any() and done < _LIMIT:
-        where = {name: array[open_] for name, array in points.items()}
-        current = values[:, open_]
-        # What has not met after the first rounds turns around: more damping.
-        damping = _DAMPING if done < _LIMIT // 3 else _STRONG
-        for _ in range(_WARM_UP):
-            new = step(current, where, 1.0)
-            good = np.all(np.isfinite(new), axis=0)
-            current = np.where(good, damping * current + (1 - damping) * new, current)
-        done += _WARM_UP
-        polished, left = _newton(step, current, where)
-        improved = left <= _GOOD
-        values[:, open_] = np.where(improved, polished, current)
-        residual[open_] = np.where(
-            improved, left, _relative(step(current, where, 1.0), current) if done >= _LIMIT else left
-        )
-        open_[open_] = ~improved
-    return values, residual
-
-
-def _relative(new: Array, old: Array) -> Array:
-    scale = np.maximum(np.abs(new), 1e-290)
-    with np.errstate(all="ignore"):
-        return np.asarray(np.max(np.where(new == old, 0.0, np.abs(new - old) / scale), axis=0))
-
-
-def _jacobian(step: Step, values: Array, base: Array, where: Mapping[str, Array]) -> Array:
-    """d step/d values by differences, (points, 3, 3)."""
-    columns = []
-    for number in range(len(ORDER)):
-        moved = values.copy()
-        change = _DIFFERENCE * np.maximum(np.abs(values[number]), 1e-100)
-        moved[number] = moved[number] + change
-        columns.append((step(moved, where, 1.0) - base) / (moved[number] - values[number]))
-    return np.stack(columns, axis=-1).transpose(1, 0, 2)
-
-
-def _newton(step: Step, values: Array, where: Mapping[str, Array]) -> tuple[Array, Array]:
-    """Newton's method on x = step(x); values are kept where a step makes the residual larger."""
-    values = values.copy()
-    base = step(values, where, 1.0)
-    best = _relative(base, values)
-    active = np.isfinite(best)
-    matrices = np.zeros((values.shape[1], len(ORDER), len(ORDER)))
-    for number in range(_NEWTON):
-        run = active & (best > _NEAR)
-        if not run.any():
-            break
-        sub = {name: array[run] for name, array in where.items()}
-        old, new = values[:, run], base[:, run]
-        if number % _KEPT == 0:
-            matrix = np.eye(len(ORDER)) - _jacobian(step, old, new, sub)
-            matrix[~np.all(np.isfinite(matrix), axis=(1, 2))] = np.eye(len(ORDER))
-            matrices[run] = matrix
-        matrix = matrices[run]
-        with np.errstate(all="ignore"):
-            try:
-                change = np.linalg.solve(matrix, (new - old).T[:, :, None])[:, :, 0].T
-            except np.linalg.LinAlgError:
-                change = np.stack(
-                    [np.linalg.lstsq(a, b, rcond=None)[0] for a, b in zip(matrix, (new - old).T, strict=True)], 1
-                )
-        trial = old + change
-        # q and chi stay positive: a step that would cross zero goes part of the way.
-        for row in (1, 2):
-            trial[row] = np.where(trial[row] > 0, trial[row], old[row] * 0.2)
-        trial_new = step(trial, sub, 1.0)
-        residual = _relative(trial_new, trial)
-        better = residual < best[run]
-        places = np.flatnonzero(run)
-        taken = places[better]
-        values[:, taken], base[:, taken], best[taken] = trial[:, better], trial_new[:, better], residual[better]
-        # A Jacobian that was kept may be to blame: only a fresh one says that nothing is gained.
-        active[places[~better]] = number % _KEPT != 0
-    return values, best
-
-
-def _certified(step: Step, values: Array, points: Mapping[str, Array]) -> tuple[Array, Array]:
-    """Residual with more nodes, and |(1 - J)^-1| times it: a bound on the relative error to first order."""
-    fine = step(values, points, _FINE)
-    residual = _relative(fine, values)
-    jacobian = _jacobian(step, values, values, points)
-    matrix = np.eye(len(ORDER)) - jacobian
-    good = np.all(np.isfinite(matrix), axis=(1, 2)) & np.isfinite(residual)
-    matrix[~good] = np.eye(len(ORDER))
-    difference = np.abs(fine - values) + 4 * np.finfo(float).eps * np.abs(values)
-    with np.errstate(all="ignore"):
-        # The pseudo-inverse would hide a singular matrix, whose bound is infinite.
-        singular = ~(np.abs(np.linalg.det(matrix)) > 0)
-        matrix[singular] = np.eye(len(ORDER))
-        error = np.abs(np.linalg.inv(matrix)) @ difference.T[:, :, None]
-        bound = np.max(error[:, :, 0].T / np.maximum(np.abs(values), 1e-290), axis=0)
-    bound[singular] = np.inf
-    bound[~good] = np.nan
-    return residual, bound
+    return np.full((len(ORDER), points["tau"].size), 0.5)

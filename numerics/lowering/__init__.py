@@ -5,7 +5,9 @@
     envelope    energies that are not convex: where their minimiser jumps
     answers     the parts of what one body answers, and its answer to one field
     thermal     the same at T > 0: moments of its Boltzmann weight
-    nodes       nodes and weights of the Gaussian field on it, placed where the answer is smooth
+    rules       nodes and weights of a standard normal, for each kind of integrand
+    cold, warm  those of the field on one body, placed where its answer is smooth: at T = 0, and above
+    nodes       which of them a body needs
     prompts     the law of label and prediction
     compiled    a System whose averages are sums over nodes
 

@@ -14,10 +14,11 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from iclglass.numerics.lowering.answers import answer
-from iclglass.numerics.lowering.functions import numeric, stable
-from iclglass.numerics.lowering.nodes import Nodes, averaging_nodes, jumping
+from iclglass.numerics.lowering.functions import degree, numeric, stable
+from iclglass.numerics.lowering.nodes import averaging_nodes, jumping
 from iclglass.numerics.lowering.one_body import OneBody
 from iclglass.numerics.lowering.prompts import Conditional, conditionals
+from iclglass.numerics.lowering.rules import REACH, Nodes, normal_density, panel, truncated
 from iclglass.numerics.matrix_denoiser import MatrixSpins, nuclear_spin_side, squared_response
 from iclglass.replica import symbols as S
 from iclglass.replica.averages import Average
@@ -37,6 +38,7 @@ class Lowered:
     """An expression with its averages: integrands by law, and the rest as a function of their values."""
 
     averages: tuple[Average, ...]
+    laws: tuple[str, ...]
     names: tuple[str, ...]
     function: Any
 
@@ -59,6 +61,16 @@ class CompiledSystem:
         self.rough = not thermal and not all(body.convex for body in self.losses.values())
         self._functions: dict[sp.Expr, tuple[tuple[str, ...], Any]] = {}
         self._lowered: dict[sp.Expr, Lowered] = {}
+        self._degrees: dict[sp.Expr, float] = {}
+
+    @cached_property
+    def few_nodes(self) -> bool:
+        """Whether averages are exact sums over a few nodes."""
+        if self.thermal:
+            return False
+        bodies = (self.spin, *self.losses.values())
+        plain = self.shape == "translation" and self.model.labels == "linear"
+        return plain and all(body.convex and body.straight for body in bodies)
 
     @cached_property
     def diagonal(self) -> OneBody:
@@ -92,7 +104,7 @@ class CompiledSystem:
         return tuple(ordered)
 
     def prompt_nodes(
-        self, point: Point, fineness: float = 1.0, *, free: bool = True
+        self, point: Point, fineness: float = 1.0, *, energies: bool = True, panels: bool = False
     ) -> list[tuple[Conditional, Nodes]]:
         """Nodes of the prompts' law with the prediction that each prompt settles on."""
         point = self.definitions(point)
@@ -110,7 +122,8 @@ class CompiledSystem:
                 tilt=law.tilt,
                 edges=law.edges,
                 fineness=fineness,
-                free=free,
+                energies=energies,
+                panels=panels,
             )
             found.append((law, nodes))
         return found
@@ -123,12 +136,21 @@ class CompiledSystem:
         noise = self._plain(self.system.label_noise, point)
         return conditionals(self.model.labels, self.shape, tt, tf, ff, noise, fineness)
 
-    def spin_nodes(self, point: Point, fineness: float = 1.0, *, free: bool = True) -> Nodes:
+    def spin_nodes(self, point: Point, fineness: float = 1.0, *, energies: bool = True, panels: bool = False) -> Nodes:
         """Nodes of the field on one off-diagonal spin, with what the spin does there."""
         zero = np.zeros_like(point["K"])
         deviation = np.sqrt(np.maximum(point["Q"], 1e-300))
         return averaging_nodes(
-            self.spin, point["K"], zero, deviation, point["T"], point, even=True, fineness=fineness, free=free
+            self.spin,
+            point["K"],
+            zero,
+            deviation,
+            point["T"],
+            point,
+            even=True,
+            fineness=fineness,
+            energies=energies,
+            panels=panels,
         )
 
     def diagonal_spin(self, point: Point) -> dict[str, Array]:
@@ -157,7 +179,8 @@ class CompiledSystem:
     def fields(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
         """K, M and Q that prompts give to spins of order parameters m, q, chi."""
         equations = self.system.prompts_by_parts if self.rough else self.system.prompts
-        nodes = self.prompt_nodes(point, fineness, free=False)
+        point = self.definitions(point)
+        nodes = self.prompt_nodes(point, fineness, energies=False)
         return {symbol.name: self.value(each, point, prompts=nodes) for symbol, each in equations.items()}
 
     def answers(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
@@ -167,7 +190,7 @@ class CompiledSystem:
             return {"m": weights.m, "q": weights.q, "chi": weights.chi}
         equations = self.system.spins_by_parts if self.jumps else self.system.spins
         values = {**point, **self.diagonal_spin(point)}
-        nodes = self.spin_nodes(point, fineness, free=False)
+        nodes = self.spin_nodes(point, fineness, energies=False)
         return {symbol.name: self.value(each, values, spins=nodes) for symbol, each in equations.items()}
 
     def step(self, point: Point, fineness: float = 1.0) -> dict[str, Array]:
@@ -215,14 +238,15 @@ class CompiledSystem:
         lowered = self._lower(expression)
         full = self.definitions(point)
         averages = []
-        for average in lowered.averages:
-            if average.law == "spins":
+        for number, average in enumerate(lowered.averages):
+            law = lowered.laws[number]
+            if law == "spins":
                 if isinstance(spins, dict):
                     averages.append(spins[str(average.integrand)])
                     continue
                 assert spins is not None
                 averages.append(self._over_spins(average.integrand, full, spins))
-            elif average.law == "prompts":
+            elif law == "prompts":
                 assert prompts is not None
                 averages.append(self._over_prompts(average.integrand, full, prompts))
             else:
@@ -238,7 +262,10 @@ class CompiledSystem:
             rest = expression.xreplace(dict(zip(averages, dummies, strict=True)))
             arguments = tuple(sorted(rest.free_symbols - set(dummies), key=str))
             self._lowered[expression] = Lowered(
-                averages, tuple(map(str, arguments)), numeric([*dummies, *arguments], rest)
+                averages,
+                tuple(average.law for average in averages),
+                tuple(map(str, arguments)),
+                numeric([*dummies, *arguments], rest),
             )
         return self._lowered[expression]
 
@@ -257,7 +284,18 @@ class CompiledSystem:
         names, function = self._compiled(expression)
         return np.asarray(function(*(known[name]() if name in known else full[name][:, None] for name in names)))
 
+    def _suffices(self, nodes: Nodes, integrand: sp.Expr) -> bool:
+        """Whether the sum over the nodes is right for the integrand."""
+        if nodes.degree is None:
+            return True
+        if integrand not in self._degrees:
+            # The loss is quadratic wherever its prediction moves on straight lines.
+            self._degrees[integrand] = degree(integrand.xreplace({self.model.loss: S.mean_loss}))
+        return self._degrees[integrand] <= nodes.degree
+
     def _over_spins(self, integrand: sp.Expr, full: Point, nodes: Nodes) -> Array:
+        if not self._suffices(nodes, integrand):
+            nodes = self.spin_nodes(full, _FINE, panels=True)
         known: dict[str, Callable[[], Array]] = {
             S.normal.name: lambda: nodes.z,
             S.field.name: lambda: nodes.B,
@@ -272,6 +310,8 @@ class CompiledSystem:
     def _over_prompts(self, integrand: sp.Expr, full: Point, prompts: list[tuple[Conditional, Nodes]]) -> Array:
         total: Array = np.zeros_like(full["tau"])
         c = full["c"][:, None]
+        if not all(self._suffices(nodes, integrand) for _, nodes in prompts):
+            prompts = self.prompt_nodes(full, _FINE, panels=True)
         for law, nodes in prompts:
             with np.errstate(all="ignore"):
                 # Only what the integrand asks for is computed.
@@ -299,23 +339,34 @@ class CompiledSystem:
         for law in self._laws(full, self.system.test_covariance, fineness):
             strengths = {**full, "y": law.label}
             arguments = self._loss(law).arguments(strengths)
-            ends = [np.full_like(law.mean, -8.5), np.zeros_like(law.mean), np.full_like(law.mean, 8.5), *law.edges]
-            for piece in self._loss(law).pieces:
+            ends = [np.full_like(law.mean, -REACH), np.full_like(law.mean, REACH), *law.edges]
+            for piece in self._loss(law).pieces[:-1]:
                 end = np.broadcast_to(np.asarray(piece.high(0.0, *arguments), dtype=float), law.mean.shape)
                 with np.errstate(all="ignore"):
                     ends.append((end - law.mean) / law.deviation)
-            ordered = np.sort(np.clip(np.stack(ends), -8.5, 8.5), axis=0)
-            x, w = np.polynomial.legendre.leggauss(round(fineness * 40))
-            z = np.concatenate([(a + (b - a) * (x[:, None] + 1) / 2).T for a, b in pairwise(ordered)], 1)
-            dz = np.concatenate([((b - a) * w[:, None] / 2).T for a, b in pairwise(ordered)], 1)
-            weight = dz * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
-            if law.tilt is not None:
-                weight = weight * law.tilt(z)
+            z, weight = self._test_nodes(law, np.sort(np.clip(np.stack(ends), -REACH, REACH), axis=0), fineness)
             f_cav = law.mean[:, None] + law.deviation[:, None] * z
             label, teacher = law.label[:, None], law.teacher(z, f_cav)
             known = {S.y.name: _given(label), S.f_cav.name: _given(f_cav), S.t.name: _given(teacher)}
             total = total + law.weight * _sum(weight, self._integrand(integrand, known, full))
         return total
+
+    def _test_nodes(self, law: Conditional, ends: Array, fineness: float) -> tuple[Array, Array]:
+        """Nodes and weights between ends that are ordered along the first axis."""
+        if law.tilt is None and self._loss(law).straight:
+            parts = [truncated(low, high) for low, high in pairwise(ends)]
+            z, weight = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
+            return z, weight
+        ends = np.sort(np.concatenate([ends, np.zeros_like(ends[:1])]), axis=0)
+        parts = [panel(low, high, round(fineness * _TEST)) for low, high in pairwise(ends)]
+        z, width = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
+        weight = width * normal_density(z)
+        return z, weight if law.tilt is None else weight * law.tilt(z)
+
+
+_FINE = 1.5
+_TEST = 40
+"""Nodes on each smooth part of the loss of a new prompt."""
 
 
 def _shape(model: Model) -> str:
@@ -330,9 +381,15 @@ def _given(array: Array) -> Callable[[], Array]:
 
 
 def _sum(weight: Array, values: Array) -> Array:
-    values = np.broadcast_to(values, weight.shape)
-    # A node that weighs nothing may lie where a function has no value.
-    return np.asarray(np.sum(np.where(weight == 0, 0.0, weight * values), axis=1))
+    if weight.strides[0] == 0:  # nodes that all points share
+        return np.asarray(np.broadcast_to(values, weight.shape) @ weight[0])
+    found = np.einsum("ij,ij->i", weight, np.broadcast_to(values, weight.shape))
+    lost = ~np.isfinite(found)
+    if lost.any():
+        # A node that weighs nothing may lie where a function has no value.
+        few = weight[lost]
+        found[lost] = np.sum(np.where(few == 0, 0.0, few * np.broadcast_to(values, weight.shape)[lost]), axis=1)
+    return found
 
 
 @cache

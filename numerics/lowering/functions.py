@@ -7,7 +7,9 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-__all__ = ["numeric", "stable"]
+from iclglass.replica import symbols as S
+
+__all__ = ["degree", "numeric", "stable"]
 
 Array = NDArray[np.float64]
 
@@ -73,3 +75,20 @@ def stable(expression: sp.Expr) -> sp.Expr:
 def numeric(arguments: Sequence[sp.Symbol], expression: sp.Expr | sp.Tuple) -> Callable[..., Any]:
     """A NumPy function of the arguments, elementwise; constants come back as scalars."""
     return sp.lambdify(list(arguments), expression, modules=[_functions(), "scipy", "numpy"], cse=True)
+
+
+_POWERS = dict.fromkeys((S.normal, S.field, S.spin, S.t, S.f_cav, S.f, S.pull), 1)
+_POWERS |= dict.fromkeys((S.mean_penalty, S.spin_free, S.mean_loss, S.prompt_free), 2)
+
+
+def degree(integrand: sp.Expr) -> float:
+    """Degree in a field in which one body is a straight line and its energy a parabola; infinite for no polynomial.
+
+    >>> degree(S.spin**2 * S.response), degree(S.mean_loss * S.pull), degree(sp.exp(S.f))
+    (2, 3, inf)
+    """
+    field = sp.Dummy("field")
+    scaled = integrand.subs({symbol: symbol * field**power for symbol, power in _POWERS.items()}, simultaneous=True)
+    if not scaled.is_polynomial(field):
+        return float("inf")
+    return int(sp.degree(sp.expand(scaled), field)) if scaled.has(field) else 0

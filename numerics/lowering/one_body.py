@@ -102,6 +102,27 @@ class OneBody:
         return tuple(found)
 
     @cached_property
+    def straight(self) -> bool:
+        """Whether x moves on straight lines only: E is quadratic on each piece."""
+        return not self.discrete and all(piece.linear for piece in self.pieces)
+
+    @cached_property
+    def parabola(self) -> bool:
+        """Whether E is one parabola on the whole line."""
+        return self.straight and len(self.pieces) == 1 and self.energy.support == "real"
+
+    def widest_gap(self, strengths: Strengths) -> Array:
+        """From the lowest to the highest level; of a lattice the spacing.
+
+        The sum over levels of exp((B x - A x^2/2)/T) has no zero where |Im B| is below pi T over this: its terms lie in
+        one half of the complex plane, and a theta function has its zeros there exactly.
+        """
+        if self.energy.support == "lattice":
+            return strengths["spacing"]
+        arguments = self.arguments(strengths)
+        return np.asarray(self._levels[-1](0.0, *arguments) - self._levels[0](0.0, *arguments))
+
+    @cached_property
     def _levels(self) -> list[Callable[..., Any]]:
         return [self._function(level) for level in self.energy.levels or ()]
 

@@ -44,18 +44,18 @@ def moments(
     strengths: Mapping[str, Array],
     fineness: float = 1.0,
     *,
-    free: bool = True,
+    energies: bool = True,
 ) -> Moments:
     """Moments at the fields B (points, nodes); A, T and strengths are over points."""
     if body.discrete:
-        return _summed(body, A, B, temperature, strengths, free=free)
-    if len(body.pieces) == 1 and body.pieces[0].linear and body.energy.support == "real":
-        return _gaussian(body, A, B, temperature, strengths, free=free)
+        return _summed(body, A, B, temperature, strengths, energies=energies)
+    if body.parabola:
+        return _gaussian(body, A, B, temperature, strengths, energies=energies)
     return _integrated(body, A, B, temperature, strengths, fineness)
 
 
 def _summed(
-    body: OneBody, A: Array, B: Array, temperature: Array, strengths: Mapping[str, Array], *, free: bool
+    body: OneBody, A: Array, B: Array, temperature: Array, strengths: Mapping[str, Array], *, energies: bool
 ) -> Moments:
     T, column = temperature[:, None], A[:, None]
     if body.energy.support == "lattice":
@@ -66,7 +66,7 @@ def _summed(
     else:
         levels = [level[:, None] for level in body.levels(A, B[:, 0], B[:, -1], strengths)]
     if len(levels) == 2:
-        return _two_levels(levels[0], levels[1], column, B, T, free=free)
+        return _two_levels(levels[0], levels[1], column, B, T, energies=energies)
     exponents = [(B * x - column * x**2 / 2) / T for x in levels]
     largest = exponents[0]
     for each in exponents[1:]:
@@ -85,20 +85,24 @@ def _summed(
     return Moments(mean, variance / total / T, np.zeros_like(B), least, 1 - zero / total)
 
 
-def _two_levels(low: Array, high: Array, column: Array, B: Array, T: Array, *, free: bool) -> Moments:
+def _two_levels(low: Array, high: Array, column: Array, B: Array, T: Array, *, energies: bool) -> Moments:
     """The sum over two levels, with one exponential."""
     from scipy.special import expit
 
     gap = high - low
     above = gap * (B - column * (low + high) / 2) / T
     share = expit(above)
+    mean, response = low + gap * share, gap**2 / T * share * (1 - share)
+    if not energies:
+        nothing = np.broadcast_to(np.nan, B.shape)
+        return Moments(mean, response, nothing, nothing, nothing)
     zero = np.where(low == 0, 1 - share, 0.0) + np.where(high == 0, share, 0.0)
-    least = -(B * low - column * low**2 / 2) - T * np.logaddexp(0.0, above) if free else np.full_like(B, np.nan)
-    return Moments(low + gap * share, gap**2 * share * (1 - share) / T, np.zeros_like(B), least, 1 - zero)
+    least = -(B * low - column * low**2 / 2) - T * np.logaddexp(0.0, above)
+    return Moments(mean, response, np.zeros_like(B), least, 1 - zero)
 
 
 def _gaussian(
-    body: OneBody, A: Array, B: Array, temperature: Array, strengths: Mapping[str, Array], *, free: bool
+    body: OneBody, A: Array, B: Array, temperature: Array, strengths: Mapping[str, Array], *, energies: bool
 ) -> Moments:
     arguments, piece = tuple(each[:, None] for each in body.arguments(strengths)), body.pieces[0]
     zero = np.zeros_like(B)
@@ -106,8 +110,9 @@ def _gaussian(
     stiffness = A[:, None] + bend
     x, T = (B - base) / stiffness, temperature[:, None]
     ones = np.ones_like(B)
-    if not free:
-        return Moments(x, ones / stiffness, np.nan * ones, np.nan * ones, ones)
+    if not energies:
+        nothing = np.broadcast_to(np.nan, B.shape)
+        return Moments(x, ones / stiffness, nothing, nothing, ones)
     energy = piece.energy(x, *arguments)
     least = energy + A[:, None] * x**2 / 2 - B * x - T * np.log(2 * np.pi * T / stiffness) / 2
     return Moments(x, ones / stiffness, energy + bend * T / stiffness / 2 * ones, least, ones)
