@@ -80,7 +80,7 @@ def _regression(constant: Array, slope: Array) -> Callable[[Array, Array], Array
 
 
 def _sign(shape: str, tt: Array, tf: Array, ff: Array, noise: Array) -> list[Conditional]:
-    from scipy.special import log_ndtr, ndtr
+    from scipy.special import erfcx, ndtr
 
     spread = np.sqrt(ff)
     gain = tf / ff
@@ -103,7 +103,7 @@ def _sign(shape: str, tt: Array, tf: Array, ff: Array, noise: Array) -> list[Con
 
         def teacher(z: Array, f: Array) -> Array:
             u = sign * steep[:, None] * z
-            mills = np.exp(-(u**2) / 2 - log_ndtr(u)) / np.sqrt(2 * np.pi)
+            mills = np.sqrt(2 / np.pi) / erfcx(-u / np.sqrt(2))  # density over distribution function
             return np.asarray(gain[:, None] * f + sign * share[:, None] * mills)
 
         zero = np.zeros_like(ff)
