@@ -264,7 +264,7 @@ def _between(function: Callable[[Array], Array], low: Array, high: Array, within
         a, b = low, high
         at_a, at_b = function(a), function(b)
         below, above = at_b <= 0, at_a >= 0  # no root inside: the nearest end
-        c, at_c, share = a, at_a, 0.5
+        c, at_c, share = a, at_a, np.full_like(a, 0.5)
         for _ in range(_MOST):
             x = a + share * (b - a)
             at_x = function(x)
