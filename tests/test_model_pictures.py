@@ -49,3 +49,12 @@ def test_the_lasso_is_at_its_best_and_its_density_there_follows_from_d_alone(dra
         )
         assert least < min(others)
     assert (found.ratio < 1).all()
+
+
+def test_every_picture_is_kept_on_the_page_and_small(drawing):
+    page = (ROOT / "notes/models.md").read_text(encoding="utf-8")
+    kept = {file.stem: file for file in (ROOT / "notes/figures").glob("models-*.png")}
+    assert set(kept) == set(drawing.PICTURES)
+    for name, file in kept.items():
+        assert file.stat().st_size < 150_000
+        assert f"(figures/{name}.png)" in page
