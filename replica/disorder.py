@@ -6,6 +6,7 @@ block by block (SG Fig. 1). Prompts are independent, so a variance over data set
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import sympy as sp
 
@@ -177,7 +178,12 @@ def label_moments(model: Model) -> LabelMoments:
     >>> label_moments(dataclasses.replace(linear_attention(), labels="sign")).feature
     2/(pi*(rho + 1)) + 1/alpha
     """
-    model = _by_field(model)
+    # Loss, penalty and spins do not enter: models that differ in them alone share the averages.
+    return _label_moments(replace(_by_field(model), name="", loss=sp.S.Zero, prior=sp.S.Zero, spins="real"))
+
+
+@cache
+def _label_moments(model: Model) -> LabelMoments:
     moments = feature_moments(model)
     silent = {field.base: field.variance for field in model.disorder if field.base not in (S.eps, S.epst)}
     quiet = model.label.replace(lambda part: isinstance(part, sp.Indexed) and part.base == S.epst, lambda _: sp.S.Zero)

@@ -101,19 +101,14 @@ def system(model: Model, *, thermal: bool) -> System:
     >>> system(linear_attention(), thermal=False).spins
     {m: diagonal, q: diagonal**2 + E_spins[spin**2], chi: E_spins[response]}
     """
-    labels = label_moments(model)
-    (prompts, spins), (prompts_by_parts, spins_by_parts) = (
-        tuple({unknown: _in_nodes(value, thermal) for unknown, value in side.items()} for side in sides(jumps=jumps))
-        for jumps in (False, True)
-    )
-    free = _in_nodes(functional().free_energy(), thermal)
+    labels, universal = label_moments(model), _universal(thermal)
     return System(
         model=model,
         thermal=thermal,
-        prompts=prompts,
-        spins=spins,
-        prompts_by_parts=prompts_by_parts,
-        spins_by_parts=spins_by_parts,
+        prompts=universal.prompts,
+        spins=universal.spins,
+        prompts_by_parts=universal.prompts_by_parts,
+        spins_by_parts=universal.spins_by_parts,
         definitions={
             S.kappa1: labels.kappa1,
             S.kappa2: labels.kappa2,
@@ -125,9 +120,37 @@ def system(model: Model, *, thermal: bool) -> System:
         covariance=LAWS["prompts"].covariance,
         test_covariance=LAWS["test"].covariance,
         label_noise=labels.label_noise,
-        free_energy=free,
+        free_energy=universal.free_energy,
+        replicon=universal.replicon,
+        observables=_observables(model, labels, universal.free_energy, thermal=thermal),
+    )
+
+
+@dataclass(frozen=True)
+class _Universal:
+    """What is the same for every model: of the attributes of `System`."""
+
+    prompts: Mapping[sp.Symbol, sp.Expr]
+    spins: Mapping[sp.Symbol, sp.Expr]
+    prompts_by_parts: Mapping[sp.Symbol, sp.Expr]
+    spins_by_parts: Mapping[sp.Symbol, sp.Expr]
+    free_energy: sp.Expr
+    replicon: sp.Expr
+
+
+@cache
+def _universal(thermal: bool) -> _Universal:
+    (prompts, spins), (prompts_by_parts, spins_by_parts) = (
+        tuple({unknown: _in_nodes(value, thermal) for unknown, value in side.items()} for side in sides(jumps=jumps))
+        for jumps in (False, True)
+    )
+    return _Universal(
+        prompts=prompts,
+        spins=spins,
+        prompts_by_parts=prompts_by_parts,
+        spins_by_parts=spins_by_parts,
+        free_energy=_in_nodes(functional().free_energy(), thermal),
         replicon=_in_nodes(replicon(), thermal),
-        observables=_observables(model, labels, free, thermal=thermal),
     )
 
 

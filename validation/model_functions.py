@@ -166,9 +166,9 @@ class _OwnEnergy:
     @staticmethod
     def of(energy: Energy, strengths: dict[str, float]) -> _OwnEnergy:
         # Imported here: it brings SymPy, which an own model has brought already.
-        from iclglass.numerics.lowering.one_body import OneBody
+        from iclglass.numerics.lowering.one_body import one_body
 
-        return _OwnEnergy(OneBody(energy), strengths)
+        return _OwnEnergy(one_body(energy), strengths)
 
     def _arguments(self, label: FloatArray | None) -> tuple[Any, ...]:
         named: dict[str, Any] = self.strengths if label is None else self.strengths | {"y": label}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from iclglass.numerics.lowering.answers import answer
 from iclglass.numerics.lowering.functions import degree, numeric, stable
 from iclglass.numerics.lowering.nodes import averaging_nodes, jumping
-from iclglass.numerics.lowering.one_body import OneBody
+from iclglass.numerics.lowering.one_body import OneBody, one_body
 from iclglass.numerics.lowering.prompts import Conditional, conditionals
 from iclglass.numerics.lowering.rules import REACH, Nodes, normal_density, panel, truncated
 from iclglass.numerics.matrix_denoiser import MatrixSpins, nuclear_spin_side, squared_response
@@ -49,18 +49,16 @@ class CompiledSystem:
     def __init__(self, model: Model, *, thermal: bool) -> None:
         self.system: System = system(model, thermal=thermal)
         self.model, self.thermal = model, thermal
-        self.spin = OneBody(model.spin_energy)
+        self.spin = one_body(model.spin_energy)
         self.shape = _shape(model)
         labels = {"translation": (0,), "margin": (1,)}.get(self.shape, (1, -1) if model.labels == "sign" else ())
         energy = model.loss_energy
         self.losses: dict[int | None, OneBody] = {
-            label: OneBody(energy.at({S.y: sp.Integer(label)})) for label in labels
-        } or {None: OneBody(energy)}
+            label: one_body(energy.at({S.y: sp.Integer(label)})) for label in labels
+        } or {None: one_body(energy)}
         """The loss at the labels that averages need, or with its label as a variable."""
         self.jumps = not thermal and (self.spin.discrete or not self.spin.convex)
         self.rough = not thermal and not all(body.convex for body in self.losses.values())
-        self._functions: dict[sp.Expr, tuple[tuple[str, ...], Any]] = {}
-        self._lowered: dict[sp.Expr, Lowered] = {}
         self._degrees: dict[sp.Expr, float] = {}
 
     @cached_property
@@ -75,12 +73,12 @@ class CompiledSystem:
     @cached_property
     def diagonal(self) -> OneBody:
         """A diagonal spin as D -> infinity."""
-        return OneBody(self.model.diagonal_energy())
+        return one_body(self.model.diagonal_energy())
 
     @cached_property
     def diagonal_at(self) -> OneBody:
         """A diagonal spin at dimension D."""
-        return OneBody(self.model.diagonal_energy(S.D))
+        return one_body(self.model.diagonal_energy(S.D))
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -235,7 +233,7 @@ class CompiledSystem:
         fineness: float = 1.0,
     ) -> Array:
         """An expression with averages, over points."""
-        lowered = self._lower(expression)
+        lowered = _lowered(expression)
         full = self.definitions(point)
         averages = []
         for number, average in enumerate(lowered.averages):
@@ -255,33 +253,12 @@ class CompiledSystem:
         with np.errstate(all="ignore"):
             return np.asarray(lowered.function(*averages, *arguments) + np.zeros_like(full["tau"]))
 
-    def _lower(self, expression: sp.Expr) -> Lowered:
-        if expression not in self._lowered:
-            averages = tuple(sorted(expression.atoms(Average), key=sp.default_sort_key))
-            dummies = [sp.Dummy(f"average_{number}") for number in range(len(averages))]
-            rest = expression.xreplace(dict(zip(averages, dummies, strict=True)))
-            arguments = tuple(sorted(rest.free_symbols - set(dummies), key=str))
-            self._lowered[expression] = Lowered(
-                averages,
-                tuple(average.law for average in averages),
-                tuple(map(str, arguments)),
-                numeric([*dummies, *arguments], rest),
-            )
-        return self._lowered[expression]
-
     def _plain(self, expression: sp.Expr, point: Point) -> Array:
-        names, function = self._compiled(expression)
+        names, function = _compiled(expression)
         return np.asarray(function(*(point[name] for name in names)) + np.zeros_like(point["tau"]))
 
-    def _compiled(self, expression: sp.Expr) -> tuple[tuple[str, ...], Any]:
-        """Names of the arguments of an expression, and the function; made once."""
-        if expression not in self._functions:
-            arguments = tuple(sorted(expression.free_symbols, key=str))
-            self._functions[expression] = tuple(map(str, arguments)), numeric(arguments, stable(expression))
-        return self._functions[expression]
-
     def _integrand(self, expression: sp.Expr, known: Mapping[str, Callable[[], Array]], full: Point) -> Array:
-        names, function = self._compiled(expression)
+        names, function = _compiled(expression)
         return np.asarray(function(*(known[name]() if name in known else full[name][:, None] for name in names)))
 
     def _suffices(self, nodes: Nodes, integrand: sp.Expr) -> bool:
@@ -367,6 +344,30 @@ class CompiledSystem:
 _FINE = 1.5
 _TEST = 40
 """Nodes on each smooth part of the loss of a new prompt."""
+
+
+# Models share most expressions: each is made a function once.
+
+
+@cache
+def _lowered(expression: sp.Expr) -> Lowered:
+    averages = tuple(sorted(expression.atoms(Average), key=sp.default_sort_key))
+    dummies = [sp.Dummy(f"average_{number}") for number in range(len(averages))]
+    rest = expression.xreplace(dict(zip(averages, dummies, strict=True)))
+    arguments = tuple(sorted(rest.free_symbols - set(dummies), key=str))
+    return Lowered(
+        averages,
+        tuple(average.law for average in averages),
+        tuple(map(str, arguments)),
+        numeric([*dummies, *arguments], rest),
+    )
+
+
+@cache
+def _compiled(expression: sp.Expr) -> tuple[tuple[str, ...], Any]:
+    """Names of the arguments of an expression, and the function."""
+    arguments = tuple(sorted(expression.free_symbols, key=str))
+    return tuple(map(str, arguments)), numeric(arguments, stable(expression))
 
 
 def _shape(model: Model) -> str:

@@ -8,7 +8,7 @@ order; everything else of numerics/lowering reads that list. Source: this projec
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +20,7 @@ from iclglass.numerics.lowering.functions import numeric, stable
 from iclglass.replica import symbols as S
 from iclglass.replica.energies import Energy
 
-__all__ = ["Kink", "OneBody", "Segment"]
+__all__ = ["Kink", "OneBody", "Segment", "one_body"]
 
 Array = NDArray[np.float64]
 Strengths = Mapping[str, Array]
@@ -224,6 +224,12 @@ class OneBody:
             with np.errstate(all="ignore"):
                 values = np.where((x >= low) & (x <= high), piece.energy(x, *arguments), values)
         return values
+
+
+@cache
+def one_body(energy: Energy) -> OneBody:
+    """What one variable with this energy does in a field, made once for all models that have the energy."""
+    return OneBody(energy)
 
 
 def _empty(item: Segment | Kink) -> bool:

@@ -16,8 +16,14 @@ from tests.numerics import reference
 from tests.tolerances import BACKENDS, CSE, DERIVATIVE
 
 MODULES = {"numpy": generated_numpy, "mpmath": generated_mpmath}
-FUNCTIONS = {function.name: function for function in functions(derive())}
+NAMES = list(generated_numpy.OUTPUTS)
 ORDER = ("tau", "alpha", "alpha_test", "rho", "lam", "T")
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    """Name -> function of a fresh derivation: made for the first test that asks, not while tests are collected."""
+    return {function.name: function for function in functions(derive())}
 
 
 def sample(seed, size):
@@ -61,21 +67,21 @@ def test_generated_modules_are_fresh(backend):
     assert text == module_source(derive(), backend), "run `python -m iclglass.numerics.codegen`"
 
 
-def test_generated_signatures():
-    assert set(generated_numpy.OUTPUTS) == set(FUNCTIONS)
+def test_generated_signatures(fresh):
+    assert set(generated_numpy.OUTPUTS) == set(fresh)
     assert set(generated_mpmath.OUTPUTS) == {"closed_form", "thermal"}
     for module in MODULES.values():
         for name, outputs in module.OUTPUTS.items():
-            generated, function = getattr(module, name), FUNCTIONS[name]
+            generated, function = getattr(module, name), fresh[name]
             assert list(inspect.signature(generated).parameters) == [str(symbol) for symbol in function.arguments]
             assert outputs == tuple(key for key, _ in function.outputs)
             assert f'OUTPUTS["{name}"]' in generated.__doc__
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_stored_code_gives_the_numbers_of_a_fresh_derivation(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_stored_code_gives_the_numbers_of_a_fresh_derivation(fresh, name):
     """Under every version of SymPy: with and without cse, by both backends (mpmath to 50 digits), and elementwise."""
-    function, stored = FUNCTIONS[name], getattr(generated_numpy, name)
+    function, stored = fresh[name], getattr(generated_numpy, name)
     numpy_roads = [compile_function(function, "numpy", cse=cse) for cse in (True, False)]
     exact_roads = [compile_function(function, "mpmath", cse=cse) for cse in (True, False)]
     exact_roads += [road for road in [getattr(generated_mpmath, name, None)] if road]
@@ -93,10 +99,10 @@ def test_stored_code_gives_the_numbers_of_a_fresh_derivation(name):
                 agree(double, road(*map(mpmath.mpf, point)), BACKENDS, sums=sums)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_generated_code_equals_the_symbolic_expressions(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_generated_code_equals_the_symbolic_expressions(fresh, name):
     """Definitions substituted by SymPy itself, evaluated with 30 digits, against the generated NumPy code."""
-    function = FUNCTIONS[name]
+    function = fresh[name]
     for point in sample(2, 2):
         arguments = arguments_of(function, point)
         values = {symbol: sp.Float(value, 60) for symbol, value in zip(function.arguments, arguments, strict=True)}
@@ -130,13 +136,13 @@ def test_main_writes_both_modules(tmp_path):
 
 
 @pytest.mark.parametrize("parameter", ["tau", "alpha", "alpha_test", "rho", "lam"])
-def test_gradients_against_central_differences(parameter):
+def test_gradients_against_central_differences(fresh, parameter):
     """d e_icl/d parameter from the independent solve, step 1e-20 at 80 digits; relative error <= 1e-10.
 
     Relative to the derivative, or to the largest scale of the problem where the derivative passes through zero.
     """
     index = generated_numpy.OUTPUTS["gradients"].index(parameter)
-    position, precise = ORDER.index(parameter), compile_function(FUNCTIONS["gradients"], "mpmath")
+    position, precise = ORDER.index(parameter), compile_function(fresh["gradients"], "mpmath")
     for point in sample(6, 25):
         with mpmath.workdps(80):
             exact = [mpmath.mpf(float(value)) for value in point]
@@ -164,9 +170,9 @@ def equations(tau, alpha, _, rho, lam, __):
     }
 
 
-def test_residuals_and_their_jacobian_against_differences():
+def test_residuals_and_their_jacobian_against_differences(fresh):
     """At points off the solution, so that residuals are not zero; derivatives by the logarithms of chi, m, q."""
-    names, precise = generated_numpy.OUTPUTS["residuals"], compile_function(FUNCTIONS["residuals"], "mpmath")
+    names, precise = generated_numpy.OUTPUTS["residuals"], compile_function(fresh["residuals"], "mpmath")
     rng = np.random.default_rng(8)
     for point in sample(7, 20):
         with mpmath.workdps(60):
