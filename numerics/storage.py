@@ -12,10 +12,11 @@ import os
 import platform
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -308,7 +309,10 @@ def to_bytes(dataset: "xr.Dataset") -> bytes:
         # HDF5 filters chunks, which scalars, empty arrays and texts of any length do not have.
         if variable.size and variable.ndim and variable.dtype.kind in "biuf":
             variable.encoding = {**variable.encoding, "fletcher32": True, "contiguous": False}
-    return bytes(checked.to_netcdf(engine="h5netcdf"))
+    # In a worker of Dask xarray would ask the cluster for a lock; these bytes are nobody else's.
+    dask = sys.modules.get("dask")
+    with dask.config.set(scheduler="synchronous") if dask else nullcontext():
+        return bytes(checked.to_netcdf(engine="h5netcdf"))
 
 
 def from_bytes(content: bytes) -> "xr.Dataset":

@@ -87,8 +87,8 @@ def _stand_in(monkeypatch):
 
     import iclglass.validation.paper.reproduce as module
 
-    def simulate(given, seed, progress):
-        part = progress.part("one", lambda: xr.Dataset({"x": ("i", np.arange(3.0))}))
+    def simulate(given, seed, compute):
+        (part,) = compute({"one": lambda: xr.Dataset({"x": ("i", np.arange(3.0))})})
         return xr.Dataset({"x": ("i", 2 * part.x.values)})
 
     figure = PaperFigure(

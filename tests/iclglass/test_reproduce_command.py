@@ -44,12 +44,13 @@ def reproduce(run, monkeypatch, unseen):
 
 
 def test_one_line_of_verdict(reproduce):
-    code, out, err, asked = reproduce("fig-s1 --seed 3 --scale full")
+    code, out, err, asked = reproduce("fig-s1 --seed 3 --scale full --dask local --workers 2")
     assert code == DONE
     assert out == "fig-S1  agrees    found fig-S1\n"
     assert "a remark" in err
     assert asked[0][0] == "fig-S1"
-    assert (asked[0][1]["scale"], asked[0][1]["seed"]) == ("full", 3)
+    given = {"scale": "full", "seed": 3, "executor": "dask", "workers": 2}
+    assert {name: asked[0][1][name] for name in given} == given
 
 
 def test_a_figure_that_could_not_have_seen_an_error_is_inconclusive(reproduce, unseen):
@@ -115,6 +116,7 @@ def test_a_missing_package_skips_its_figure_of_all_only(reproduce, tmp_path, mon
         ("fig-9", USAGE, ("fig-1", "fig-S8")),
         ("fig-1 --scale huge", USAGE, ("quick",)),
         ("fig-1 --seed -1", USAGE, ("seed must be",)),
+        ("fig-1 --dask local --mpi", USAGE, ("two engines",)),
         ("fig-1 --published .", FILE, ("fig-S1/data-a/alphas.npy",)),
     ],
 )

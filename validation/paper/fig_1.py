@@ -28,7 +28,7 @@ from iclglass.validation.paper.figure import Array, PaperFigure, Verdict
 from iclglass.validation.paper.judging import compared, one_by_one
 from iclglass.validation.paper.moments import symbolic_moments
 from iclglass.validation.paper.published import of_shape
-from iclglass.validation.paper.simulating import Progress, batches, simulated
+from iclglass.validation.paper.simulating import Compute, batches, simulated
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import mean_and_error
 
@@ -82,11 +82,11 @@ def kinds(dimension: int) -> dict[str, Array]:
     }
 
 
-def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, compute: Compute) -> xr.Dataset:
     """Of every kind: powers of (value - derived mean)/derived deviation averaged over a data set, and a histogram."""
     law = {name: value for name, value in given.items() if name != "repeats"}
     derived = derived_moments(**law)
-    data = simulated(progress, ({"repeat": batches(given["repeats"], _PART)}, partial(_drawn, law, seed)))
+    data = simulated(compute, ({"repeat": batches(given["repeats"], _PART)}, partial(_drawn, law, seed)))
     density = data.histogram.values.sum(axis=0) / given["repeats"] / np.diff(_EDGES)
     return xr.Dataset(
         {

@@ -30,7 +30,7 @@ from iclglass.validation.paper.drawing import dress, stacked
 from iclglass.validation.paper.figure import Array, PaperFigure, Row, Verdict
 from iclglass.validation.paper.judging import Pooled, compared, largest, means, one_by_one, pooled
 from iclglass.validation.paper.published import all_of_shape, of_shape
-from iclglass.validation.paper.simulating import Progress, batches, simulated
+from iclglass.validation.paper.simulating import Compute, batches, simulated
 from iclglass.validation.prompts import Prompts, draw_prompts
 from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.training import train
@@ -85,9 +85,9 @@ def parameters(scale: str) -> dict[str, Any]:
     }
 
 
-def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, compute: Compute) -> xr.Dataset:
     """Losses of Adam, of plain descent and of gradient flow on the same data and start, and message passing."""
-    data = simulated(progress, ({"repeat": batches(given["repeats"], _PART)}, partial(_batch, given, seed)))
+    data = simulated(compute, ({"repeat": batches(given["repeats"], _PART)}, partial(_batch, given, seed)))
     coordinates = {"prompts": list(_TRAINED), "time": list(_TIMES), "statistic": list(_STATISTICS)}
     return data.assign_coords(coordinates).assign_attrs(learning_rate=given["learning_rate"])
 

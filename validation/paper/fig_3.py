@@ -35,7 +35,7 @@ from iclglass.validation.paper.drawing import dress, panelled
 from iclglass.validation.paper.figure import Array, Judged, PaperFigure, Verdict
 from iclglass.validation.paper.judging import means, one_by_one
 from iclglass.validation.paper.published import of_shape
-from iclglass.validation.paper.simulating import Progress, simulated
+from iclglass.validation.paper.simulating import Compute, simulated
 from iclglass.validation.prompts import draw_prompts
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ def parameters(scale: str) -> dict[str, Any]:
     }
 
 
-def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, compute: Compute) -> xr.Dataset:
     """One part for each P."""
-    return simulated(progress, ({"prompts": given["prompts"]}, partial(_one, given, seed)))
+    return simulated(compute, ({"prompts": given["prompts"]}, partial(_one, given, seed)))
 
 
 def _one(given: Mapping[str, Any], seed: int, prompts: int) -> xr.Dataset:

@@ -31,7 +31,7 @@ from iclglass.validation.paper.drawing import dress, stacked
 from iclglass.validation.paper.figure import Array, PaperFigure, Row, Verdict
 from iclglass.validation.paper.judging import Pooled, compared, one_by_one, pooled, where_both
 from iclglass.validation.paper.published import all_of_shape, of_shape
-from iclglass.validation.paper.simulating import Progress, batches, simulated
+from iclglass.validation.paper.simulating import Compute, batches, simulated
 from iclglass.validation.population import gaussian_moments, population_error
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import mean_and_error
@@ -81,11 +81,11 @@ def parameters(scale: str) -> dict[str, Any]:
     }
 
 
-def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, compute: Compute) -> xr.Dataset:
     """Overlaps of exact means and the fate of the published iteration over the map; losses against N."""
     columns = {"map_context": given["map_context"]}
     points = {"context": given["context"], "repeat": batches(given["repeats"], _BATCH)}
-    return simulated(progress, (columns, partial(_column, given, seed)), (points, partial(_losses, given, seed)))
+    return simulated(compute, (columns, partial(_column, given, seed)), (points, partial(_losses, given, seed)))
 
 
 def _column(given: Mapping[str, Any], seed: int, context: int) -> xr.Dataset:

@@ -24,7 +24,7 @@ from iclglass.validation.paper.drawing import dress, panelled
 from iclglass.validation.paper.figure import Array, PaperFigure, Row, Verdict
 from iclglass.validation.paper.judging import largest, means, one_by_one, pooled
 from iclglass.validation.paper.published import all_of_shape
-from iclglass.validation.paper.simulating import Progress, simulated
+from iclglass.validation.paper.simulating import Compute, simulated
 from iclglass.validation.population import gaussian_moments
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import chi_squared, mean_and_error
@@ -57,10 +57,10 @@ def parameters(scale: str) -> dict[str, Any]:
     }
 
 
-def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, compute: Compute) -> xr.Dataset:
     """Exact population error and gradient of every trained layer."""
     axes = {"layer": LAYERS, "task_diversity": given["task_diversity"]}
-    data = simulated(progress, (axes, partial(_trained, given, seed)))
+    data = simulated(compute, (axes, partial(_trained, given, seed)))
     return data.assign_attrs({name: given[name] for name in ("dimension", "context", "norm")})
 
 

@@ -32,7 +32,7 @@ from iclglass.validation.paper.fig_1 import derived_moments, kinds
 from iclglass.validation.paper.figure import Array, PaperFigure, Row, Verdict
 from iclglass.validation.paper.judging import OneByOne, Pooled, largest, means, one_by_one, pooled, span
 from iclglass.validation.paper.published import all_of_shape, of_shape
-from iclglass.validation.paper.simulating import Progress, simulated
+from iclglass.validation.paper.simulating import Compute, simulated
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.verdict import percent
@@ -125,10 +125,10 @@ def gaussian_divergence(
     return np.array([divergence(counts[0], one).mean() for one in counts])
 
 
-def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, compute: Compute) -> xr.Dataset:
     """Divergences and mean squares, (type, context, repeat), and the Gaussian curves; one part for each N."""
     contexts = given["contexts"]
-    data = simulated(progress, ({"context": contexts}, partial(_counted, given, seed)))
+    data = simulated(compute, ({"context": contexts}, partial(_counted, given, seed)))
     found = divergence(data["counts"].sel(context=contexts[0]).values, data["counts"].values)
     rng = np.random.default_rng([seed, 2])
     sizes = {name: given[name] for name in ("dimension", "prompts")}

@@ -36,7 +36,7 @@ from iclglass.validation.paper.fig_1 import derived_moments, kinds
 from iclglass.validation.paper.figure import Array, PaperFigure, Verdict
 from iclglass.validation.paper.judging import means, one_by_one
 from iclglass.validation.paper.published import all_of_shape, of_shape
-from iclglass.validation.paper.simulating import Progress, simulated
+from iclglass.validation.paper.simulating import Compute, simulated
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -143,9 +143,9 @@ def mean_response(onsite: FloatArray, variances: FloatArray) -> FloatArray:
     raise ConvergenceError("the mean response does not settle: the couplings are too strong for these lambda")
 
 
-def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, compute: Compute) -> xr.Dataset:
     """Means on the diagonal for all draws, theory, and the maps of one draw of each kind."""
-    return simulated(progress, ({}, partial(_draws, given, seed)))
+    return simulated(compute, ({}, partial(_draws, given, seed)))
 
 
 def _draws(given: Mapping[str, Any], seed: int) -> xr.Dataset:

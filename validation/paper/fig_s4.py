@@ -35,7 +35,7 @@ from iclglass.validation.paper.drawing import dress, panelled
 from iclglass.validation.paper.figure import Array, PaperFigure, Verdict
 from iclglass.validation.paper.judging import means, one_by_one, span
 from iclglass.validation.paper.published import of_shape
-from iclglass.validation.paper.simulating import Progress, simulated
+from iclglass.validation.paper.simulating import Compute, simulated
 from iclglass.validation.statistics import mean_and_error, welch_satterthwaite
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ def parameters(scale: str) -> dict[str, Any]:
     }
 
 
-def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, compute: Compute) -> xr.Dataset:
     """Exact solution at lambda0 and lambda0/2, SG's iteration, and the theory; one part for each c and covariance."""
     axes = {"correlation": given["correlations"], "covariance": COVARIANCES}
-    return simulated(progress, (axes, partial(_one, given, seed)), ({}, partial(_curve, given, seed)))
+    return simulated(compute, (axes, partial(_one, given, seed)), ({}, partial(_curve, given, seed)))
 
 
 def _curve(given: Mapping[str, Any], seed: int) -> xr.Dataset:

@@ -26,7 +26,7 @@ from iclglass.numerics.spectrum import marchenko_pastur_density, marchenko_pastu
 from iclglass.validation.paper.drawing import dress, panelled
 from iclglass.validation.paper.figure import Array, PaperFigure, Verdict
 from iclglass.validation.paper.judging import means, one_by_one
-from iclglass.validation.paper.simulating import Progress, batches, simulated
+from iclglass.validation.paper.simulating import Compute, batches, simulated
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,9 +88,9 @@ def limiting_distribution(x: FloatArray, ratio: float) -> FloatArray:
     return np.interp(np.clip(x, low, high), grid, cumulative)
 
 
-def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, compute: Compute) -> xr.Dataset:
     """Histograms, moments of each matrix, and the distance to the limiting law; one part for each N."""
-    return simulated(progress, ({"context": given["contexts"]}, partial(_one, given, seed)))
+    return simulated(compute, ({"context": given["contexts"]}, partial(_one, given, seed)))
 
 
 def _one(given: Mapping[str, Any], seed: int, context: int) -> xr.Dataset:

@@ -31,7 +31,7 @@ from iclglass.validation.paper.drawing import dress, panelled
 from iclglass.validation.paper.figure import Array, PaperFigure, Verdict
 from iclglass.validation.paper.judging import means, one_by_one
 from iclglass.validation.paper.published import of_shape
-from iclglass.validation.paper.simulating import Progress, batches, simulated
+from iclglass.validation.paper.simulating import Compute, batches, simulated
 from iclglass.validation.statistics import mean_and_error
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def _error(weights: FloatArray) -> FloatArray:
     return found
 
 
-def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, compute: Compute) -> xr.Dataset:
     """Losses and errors, (epoch, repeat), and the error of the solution; one part for each batch of repeats."""
-    data = simulated(progress, ({"repeat": batches(given["repeats"], BATCH)}, partial(_batch, given, seed)))
+    data = simulated(compute, ({"repeat": batches(given["repeats"], BATCH)}, partial(_batch, given, seed)))
     return data.assign_attrs(dimension=given["dimension"], context=given["context"])
 
 

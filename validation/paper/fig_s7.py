@@ -31,7 +31,7 @@ from iclglass.validation.paper.drawing import dress, panelled
 from iclglass.validation.paper.figure import Array, Judged, PaperFigure, Row, Verdict
 from iclglass.validation.paper.judging import compared, means, one_by_one
 from iclglass.validation.paper.published import of_shape
-from iclglass.validation.paper.simulating import Progress, simulated
+from iclglass.validation.paper.simulating import Compute, simulated
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import mean_and_error
 
@@ -71,10 +71,10 @@ def eigenvalues(data: Instance) -> Array:
     return np.sort(np.concatenate([np.zeros(zeros), values]))
 
 
-def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, compute: Compute) -> xr.Dataset:
     """Counts of zeros, by rounding, by SG's cut and by half of it, and all eigenvalues at D = 20."""
     axes = {"dimension": given["dimensions"], "repeat": np.arange(given["repeats"])}
-    data = simulated(progress, (axes, partial(_counted, given, seed)), ({}, partial(_spectra, given, seed)))
+    data = simulated(compute, (axes, partial(_counted, given, seed)), ({}, partial(_spectra, given, seed)))
     return data.transpose("dimension", "prompts", "repeat", ...).assign_attrs(context=given["context"])
 
 

@@ -23,7 +23,7 @@ second better.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
@@ -43,6 +43,7 @@ from iclglass.validation.paper.architectures import (
     NORM,
     TokenPrompts,
     draw_tokens,
+    import_torch,
     initial_weights,
     one_thread,
     squared_errors,
@@ -52,13 +53,11 @@ from iclglass.validation.paper.drawing import dress, panelled
 from iclglass.validation.paper.figure import Array, Judged, PaperFigure, Row, Verdict
 from iclglass.validation.paper.judging import OneByOne, means, one_by_one, span, where_both
 from iclglass.validation.paper.published import Published, all_of_shape
-from iclglass.validation.paper.simulating import VARIABLES, Progress, batches, simulated
+from iclglass.validation.paper.simulating import VARIABLES, Compute, batches, simulated
 from iclglass.validation.population import PromptMoments, gaussian_moments, population_error
 from iclglass.validation.statistics import mean_and_error
 
 __all__ = ["FIGURE"]
-
-Data = Callable[[int, range], tuple[TokenPrompts, TokenPrompts]]
 
 _AMP_RIDGE0, _AMP_BETA = 0.01, 100.0
 _FALSE_ALARM = 1e-3
@@ -101,33 +100,33 @@ def parameters(scale: str) -> dict[str, Any]:
     }
 
 
-def simulate(given: Mapping[str, Any], seed: int, progress: Progress) -> xr.Dataset:
+def simulate(given: Mapping[str, Any], seed: int, compute: Compute) -> xr.Dataset:
     """Errors on fresh prompts of every architecture; exact errors of SLA, of the exact solution and of AMP."""
-    groups = batches(given["repeats"], given["together"])
-    # drawn once for all architectures, and not at all where an interrupted run has left their parts
-    data = lru_cache(maxsize=1)(partial(_draw, given, seed))
-    axes = {"context": given["context"], "repeat": groups, VARIABLES: _CURVES}
-    with one_thread():  # refuses before any work where there is no PyTorch
-        found = simulated(progress, (axes, partial(_part, given, seed, data)))
+    import_torch()  # refuses before any work where there is no PyTorch
+    axes = {"context": given["context"], "repeat": batches(given["repeats"], given["together"]), VARIABLES: _CURVES}
+    found = simulated(compute, (axes, partial(_part, given, seed)))
+    _draw.cache_clear()
     return found.assign_attrs({name: given[name] for name in ("dimension", "prompts", "weight_decay")})
 
 
-def _draw(given: Mapping[str, Any], seed: int, context: int, group: range) -> tuple[TokenPrompts, TokenPrompts]:
-    """The prompts trained on and the fresh ones, for the repeats of a group."""
-    law = {"dimension": given["dimension"], "context": context}
-    return (
-        draw_tokens(**law, prompts=given["prompts"], rngs=_rngs(seed, 0, context, group)),
-        draw_tokens(**law, prompts=given["fresh_prompts"], rngs=_rngs(seed, 1, context, group)),
-    )
+@lru_cache(maxsize=2)  # once for all architectures, and not at all where an interrupted run has left their parts
+def _draw(dimension: int, prompts: int, seed: int, use: int, context: int, group: range) -> TokenPrompts:
+    """Prompts for the repeats of a group. use : 0 for those trained on, 1 for the fresh ones."""
+    rngs = _rngs(seed, use, context, group)
+    return draw_tokens(dimension=dimension, context=context, prompts=prompts, rngs=rngs)
 
 
 def _rngs(seed: int, use: int, context: int, group: range) -> list[np.random.Generator]:
     return [np.random.default_rng((seed, use, context, repeat)) for repeat in group]
 
 
-def _part(given: Mapping[str, Any], seed: int, data: Data, context: int, group: range, curve: str) -> xr.Dataset:
+@one_thread()
+def _part(given: Mapping[str, Any], seed: int, context: int, group: range, curve: str) -> xr.Dataset:
     """One architecture at one N, for the repeats of a group: variables (repeat,)."""
-    pretraining, fresh = data(context, group)
+    pretraining, fresh = (
+        _draw(given["dimension"], given[kind], seed, use, context, group)
+        for use, kind in enumerate(("prompts", "fresh_prompts"))
+    )
     moments = _moments(given["dimension"], context)
     if curve == "AMP":
         instances = [pretraining.instance(k) for k in range(len(group))]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import check_choice
-from iclglass.validation.paper.simulating import Progress
+from iclglass.validation.paper.simulating import Compute
 from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS, combined, judged, percent
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class PaperFigure:
 
     name, title : "fig-S1" and what it shows.
     parameters : scale -> parameters of the simulation, plain values: the paper's at "full", reduced at "quick".
-    simulate : (parameters, seed, progress) -> data; all random numbers follow from the seed.
+    simulate : (parameters, seed, what computes its parts) -> data; all random numbers follow from the seed.
     draw : (data, published arrays by relative name) -> picture.
     judge : (data, published) -> verdict.
     published : names of the files it overlays, relative to the authors' repository.
@@ -106,7 +106,7 @@ class PaperFigure:
     name: str
     title: str
     parameters: Callable[[str], dict[str, Any]]
-    simulate: Callable[[Mapping[str, Any], int, Progress], xr.Dataset]
+    simulate: Callable[[Mapping[str, Any], int, Compute], xr.Dataset]
     draw: Callable[[xr.Dataset, Mapping[str, Array]], Figure]
     judge: Callable[[xr.Dataset, Mapping[str, Array]], Verdict]
     published: tuple[str, ...] = ()

@@ -8,7 +8,9 @@ when the whole is written.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +20,15 @@ from threadpoolctl import threadpool_limits
 
 from iclglass.numerics.arguments import check_count
 from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.running.engines import make_engine
 from iclglass.numerics.running.resuming import Program, differences, program, versions
-from iclglass.numerics.running.store import Row, Store, checkpoint_path, open_store
+from iclglass.numerics.running.run import run
+from iclglass.numerics.running.store import Row, checkpoint_path, open_store
 from iclglass.numerics.storage import PROVENANCE, check_writable, from_bytes, load, provenance, save, to_bytes
 from iclglass.validation.paper.catalogue import get
 from iclglass.validation.paper.figure import Verdict
 from iclglass.validation.paper.published import Published, read_published
+from iclglass.validation.paper.simulating import Parts
 from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS, check_largest_unseen_bias
 
 if TYPE_CHECKING:
@@ -42,7 +47,10 @@ def reproduce(
     largest_unseen_bias: float = LARGEST_UNSEEN_BIAS,
     force: bool = False,
     resume_anyway: bool = False,
+    executor: Executor | str | None = None,
+    workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Verdict:
     """Simulate, or read what was simulated, draw and judge one figure.
 
@@ -65,15 +73,19 @@ def reproduce(
         Simulate anew and replace what is there.
     resume_anyway
         Use parts that another version of the program has left; the data's provenance names both.
-    progress
-        Called with (done, total).
+    executor, workers
+        Where the parts are computed, as in `validation.sweeping.sweep.sweep_simulated`; the data do not depend on it.
+    progress, say
+        Called with (parts done, parts in all), and with a sentence on what happens.
 
     Raises
     ------
     ParameterError, ParameterTypeError
         Unknown figure or scale; data of other parameters in the folder.
     OutputError
-        a file that cannot be read or written; ``published`` without the authors' layout.
+        A file that cannot be read or written; ``published`` without the authors' layout; an engine that is not there.
+    WorkerError, KeyboardInterrupt
+        A worker died each time that it computed a part; Ctrl-C. The parts that were finished are kept.
     """
     figure = get(name)
     given = figure.checked_parameters(scale)
@@ -95,9 +107,8 @@ def reproduce(
         data = load(file)
         remarks = _remarks(file, data, {**parameters, "seed": seed}, here)
     else:
-        # The matrices are small: more threads only wait for each other.
         with (
-            threadpool_limits(limits=1),
+            make_engine(executor, workers=workers) as engine,
             open_store(
                 checkpoint_path(file),
                 "figure",
@@ -107,7 +118,12 @@ def reproduce(
                 resume_anyway=resume_anyway,
             ) as store,
         ):
-            data = figure.simulate(given, seed, _Parts(store, progress))
+
+            def compute(parts: Parts) -> list[xr.Dataset]:
+                run(parts, _part, store=store, engine=engine, progress=progress, say=say)
+                return [from_bytes(store.done[key].values.tobytes()) for key in parts]
+
+            data = figure.simulate(given, seed, compute)
             data.attrs[PROVENANCE] = provenance(parameters, seed=seed, modules=modules, programs=store.programs)
             save(data, file, force=force)
             store.remove()
@@ -128,23 +144,12 @@ _TRAINERS = ("torch", "scikit-learn")
 """Packages that some figures follow from beside those of every result."""
 
 
-class _Parts:
-    """Parts of the data, kept in a store; also the progress that a simulation reports to."""
-
-    def __init__(self, store: Store, progress: Callable[[int, int], None] | None) -> None:
-        self._store, self._progress = store, progress
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._progress is not None:
-            self._progress(done, total)
-
-    def part(self, key: str, simulate: Callable[[], xr.Dataset]) -> xr.Dataset:
-        """A part of the data."""
-        if key in self._store.done:
-            return from_bytes(self._store.done[key].values.tobytes())
-        data = simulate()
-        self._store.record({key: Row(np.frombuffer(to_bytes(data), dtype=np.uint8))})
-        return data
+def _part(simulate: Callable[[], xr.Dataset]) -> Row:
+    """A part of the data, in whatever process. The matrices are small: more threads only wait for each other."""
+    started = time.perf_counter()
+    with threadpool_limits(limits=1):
+        data = to_bytes(simulate())
+    return Row(np.frombuffer(data, dtype=np.uint8), seconds=time.perf_counter() - started)
 
 
 def _remarks(file: Path, data: xr.Dataset, wanted: dict[str, Any], here: Program) -> tuple[str, ...]:

@@ -5,60 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice, product
-from typing import Any, Protocol
+from typing import Any
 
 import xarray as xr
 
-__all__ = ["VARIABLES", "Grid", "Progress", "batches", "in_parts", "quiet", "simulated"]
+from iclglass.numerics.running.store import Key
 
-Grid = tuple[Mapping[str, Sequence[Any]], Callable[..., xr.Dataset]]
-"""Axes, the outermost first, by name, and what gives the part at one point, called with a value of each."""
+__all__ = ["VARIABLES", "Axes", "Compute", "Parts", "batches", "in_turn", "simulated"]
+
+Axes = Mapping[str, Sequence[Any]]
+"""The axes of a grid of parts, the outermost first, by name."""
+Parts = Mapping[Key, Callable[[], xr.Dataset]]
+"""What gives each part, by key: a function of a module with its arguments, which any process can call. Its random
+numbers follow from these alone. A part should take well under a minute at full scale: that is what a kill loses."""
+Compute = Callable[[Parts], list[xr.Dataset]]
+"""Gives the parts in their order, wherever they are computed or were kept."""
 VARIABLES = "variables"
 """An axis of this name has parts of different variables, which are put beside each other."""
 
 
-class Progress(Protocol):
-    """Handed to a simulation: called with (done, total), and it keeps parts of long simulations."""
+def in_turn(parts: Parts) -> list[xr.Dataset]:
+    """The parts one after the other, here.
 
-    def __call__(self, done: int, total: int) -> None:
-        """Report how much is done."""
-
-    def part(self, key: str, simulate: Callable[[], xr.Dataset]) -> xr.Dataset:
-        """The part named ``key`` (letters, digits, - and =): read if an interrupted run has left it, else simulated
-        and kept. Its random numbers must follow from the seed and the key alone."""
-
-
-class _Quiet:
-    def __call__(self, done: int, total: int) -> None:
-        pass
-
-    def part(self, key: str, simulate: Callable[[], xr.Dataset]) -> xr.Dataset:
-        return simulate()
-
-
-def quiet() -> Progress:
-    """A progress that reports and keeps nothing.
-
-    >>> quiet()(1, 2)
-    """
-    return _Quiet()
-
-
-def in_parts(progress: Progress, work: Mapping[str, Callable[[], xr.Dataset]]) -> list[xr.Dataset]:
-    """The parts of a long simulation, simulated by key and in this order; those of an interrupted run are there.
-
-    A part should take well under a minute at full scale: that is what a kill loses.
-
-    >>> import xarray as xr
-    >>> [int(part.a) for part in in_parts(quiet(), {"one": lambda: xr.Dataset({"a": 1})})]
+    >>> [int(part.a) for part in in_turn({"one": partial(xr.Dataset, {"a": 1})})]
     [1]
     """
-    parts = []
-    for number, (key, simulate) in enumerate(work.items()):
-        progress(number, len(work))
-        parts.append(progress.part(key, simulate))
-    progress(len(work), len(work))
-    return parts
+    return [simulate() for simulate in parts.values()]
 
 
 def batches(repeats: int, size: int) -> list[range]:
@@ -70,35 +42,36 @@ def batches(repeats: int, size: int) -> list[range]:
     return [range(start, min(start + size, repeats)) for start in range(0, repeats, size)]
 
 
-def simulated(progress: Progress, *grids: Grid) -> xr.Dataset:
+def simulated(compute: Compute, *grids: tuple[Axes, Callable[..., xr.Dataset]]) -> xr.Dataset:
     """The parts of all points of one grid or several, joined.
 
-    Values of an axis become its coordinate; where they are ranges (`batches`), the parts have that dimension already.
+    A grid is its axes and what gives the part at a point, called with a value of each. Values of an axis become its
+    coordinate; where they are ranges (`batches`), the parts have that dimension already.
 
     >>> axes = {"a": ["x", "y"], "repeat": batches(3, 2)}
-    >>> data = simulated(quiet(), (axes, lambda a, some: xr.Dataset({"v": ("repeat", list(some))})))
+    >>> data = simulated(in_turn, (axes, lambda a, some: xr.Dataset({"v": ("repeat", list(some))})))
     >>> data.v.sel(a="y").values.tolist()
     [0, 1, 2]
     """
     points = [list(product(*axes.values())) for axes, _ in grids]
-    work = {
+    work: dict[Key, Callable[[], xr.Dataset]] = {
         _key(axes, point): partial(simulate, *point)
         for (axes, simulate), some in zip(grids, points, strict=True)
         for point in some
     }
-    parts = iter(in_parts(progress, work))
+    parts = iter(compute(work))
     return _merged(
         [_joined(axes, list(islice(parts, len(some)))) for (axes, _), some in zip(grids, points, strict=True)]
     )
 
 
-def _key(axes: Mapping[str, Sequence[Any]], point: Sequence[Any]) -> str:
+def _key(axes: Axes, point: Sequence[Any]) -> str:
     """The name of the part at a point."""
     values = (f"{one[0]}-{one[-1]}" if isinstance(one, range) else str(one) for one in point)
     return "-".join(f"{name.replace('_', '-')}={value}" for name, value in zip(axes, values, strict=True)) or "all"
 
 
-def _joined(axes: Mapping[str, Sequence[Any]], parts: list[xr.Dataset]) -> xr.Dataset:
+def _joined(axes: Axes, parts: list[xr.Dataset]) -> xr.Dataset:
     """Parts in the order of the points, along the axes."""
     for name, values in reversed(list(axes.items())):
         along = name if isinstance(values[0], range) else xr.DataArray(list(values), dims=name, name=name)

@@ -7,7 +7,7 @@ from importlib import import_module
 import pytest
 
 from iclglass.validation.paper.catalogue import FIGURES
-from iclglass.validation.paper.simulating import quiet
+from iclglass.validation.paper.simulating import in_turn
 
 SMALL = {
     "fig-1": (1, {"dimension": 4, "context": 12, "prompts": 30, "norm": "N", "repeats": 300}),
@@ -31,7 +31,7 @@ def _simulated(name):
     module = import_module(FIGURES[name])
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "sklearn.manifold", None)  # t-SNE needs more points
-        return module.simulate(module.parameters("quick"), SMALL[name][0], quiet())
+        return module.simulate(module.parameters("quick"), SMALL[name][0], in_turn)
 
 
 @pytest.fixture

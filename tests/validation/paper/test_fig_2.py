@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from iclglass.validation.paper import fig_2
-from iclglass.validation.paper.simulating import quiet
+from iclglass.validation.paper.simulating import in_turn
 
 SHARED, OWN = {10: 0.055, 20: 0.026}, {10: 0.06, 20: 0.035}
 """Relative scatter of the losses of the flow from data set to data set: at all times alike, and while it falls."""
@@ -116,7 +116,7 @@ def test_one_published_data_set_scatters_as_one_of_ours_and_our_mean(data):
 @pytest.mark.slow
 def test_verdict_and_comparison():
     given = {**fig_2.parameters("quick"), "repeats": 8}
-    data = fig_2.simulate(given, 1, quiet())
+    data = fig_2.simulate(given, 1, in_turn)
     means, variances = data.messages.isel(repeat=0).values
     arrays = {"fig-2/data/m.npy": means, "fig-2/data/v.npy": variances}
     for row in (0, 1):

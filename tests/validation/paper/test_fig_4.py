@@ -6,7 +6,7 @@ import xarray as xr
 
 from iclglass.validation.paper import fig_4
 from iclglass.validation.paper.contrast_maps import contrasts
-from iclglass.validation.paper.simulating import quiet
+from iclglass.validation.paper.simulating import in_turn
 from iclglass.validation.statistics import mean_and_error
 
 CONTRAST_SPREAD, LOSS_SPREAD = 0.035, 0.004
@@ -174,7 +174,7 @@ def test_verdict():
         "adam_repeats": 2,
         "adam_steps": 2000,
     }
-    data = fig_4.simulate(given, 1, quiet())
+    data = fig_4.simulate(given, 1, in_turn)
     verdict = fig_4.judge(data, {})
     assert verdict.agrees, verdict.rows
     assert fig_4.judge(data.assign(trace=data.trace * 2), {}).agrees is False

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from iclglass.validation.paper import fig_s1
-from iclglass.validation.paper.simulating import quiet
+from iclglass.validation.paper.simulating import in_turn
 
 SPREAD = 0.07
 """Relative, from data set to data set at D = 20: 0.05 to 0.10 in 50 repeats of the paper's parameters."""
@@ -78,7 +78,7 @@ def test_prompts_and_population_have_the_papers_norm(monkeypatch):
     spy("gaussian_moments")
     spy("draw_prompts")
     given = {**fig_s1.parameters("quick"), "dimension": 4, "context": 10, "steps": 1, "repeats": 2}
-    data = fig_s1.simulate({**given, "task_diversity": (2.0,)}, 1, quiet())
+    data = fig_s1.simulate({**given, "task_diversity": (2.0,)}, 1, in_turn)
     assert set(seen) == {("gaussian_moments", "N+1", 10), ("draw_prompts", "N+1", 10)}
     assert data.attrs["norm"] == "N+1"
 

@@ -13,7 +13,7 @@ from iclglass.validation.paper import architectures, fig_s8
 from iclglass.validation.paper.architectures import ARCHITECTURES, draw_tokens, initial_weights, predict
 from iclglass.validation.paper.published import read_published
 from iclglass.validation.paper.reproduce import reproduce
-from iclglass.validation.paper.simulating import quiet
+from iclglass.validation.paper.simulating import in_turn
 from iclglass.validation.population import population_error
 
 # Single precision, sums of 50 terms of order one.
@@ -187,7 +187,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def simulated():
     pytest.importorskip("torch")
-    return fig_s8.simulate(SMALL, 1, quiet())
+    return fig_s8.simulate(SMALL, 1, in_turn)
 
 
 @pytest.mark.slow
@@ -202,7 +202,8 @@ def test_verdict(simulated):
 
 
 def test_every_repeat_and_both_uses_have_prompts_of_their_own():
-    first, other = (fig_s8._draw({**SMALL, "prompts": 2, "fresh_prompts": 2}, 1, 4, group) for group in ([0, 1], [1]))
+    law = (SMALL["dimension"], 2, 1)
+    first, other = ([fig_s8._draw(*law, use, 4, group) for use in (0, 1)] for group in (range(2), range(1, 2)))
     np.testing.assert_array_equal(first[0].label[1:], other[0].label)
     np.testing.assert_array_equal(first[1].label[1:], other[1].label)
     labels = np.concatenate([data.label.ravel() for data in first])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from iclglass.validation.paper.catalogue import get
-from iclglass.validation.paper.simulating import quiet
+from iclglass.validation.paper.simulating import in_turn
 from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS
 
 
@@ -61,6 +61,6 @@ def test_quick_scale(name):
     if name == "fig-3":
         pytest.importorskip("sklearn")
     figure = get(name)
-    data = figure.simulate(figure.parameters("quick"), 0, quiet())
+    data = figure.simulate(figure.parameters("quick"), 0, in_turn)
     assert name != "fig-3" or np.all(np.isfinite(data["tsne_energy"]))
     assert figure.judge(data, {}).agrees

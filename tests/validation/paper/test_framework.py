@@ -1,6 +1,7 @@
 """What all figures share: reading published data, resuming, refusals. A small figure stands in for the paper's."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,12 +25,11 @@ class Stand:
         self.made.append(key)
         return xr.Dataset({"x": ("i", np.random.default_rng((seed, len(key))).normal(size=self.size))})
 
-    def simulate(self, given, seed, progress):
-        first = progress.part("one", lambda: self.part("one", seed))
+    def simulate(self, given, seed, compute):
+        (first,) = compute({"one": partial(self.part, "one", seed)})
         if self.interrupt:
             raise KeyboardInterrupt
-        progress(1, 2)
-        second = progress.part("three", lambda: self.part("three", seed))
+        (second,) = compute({"three": partial(self.part, "three", seed)})
         return xr.Dataset({"x": ("i", first.x.values + second.x.values)})
 
     def figure(self):

@@ -134,6 +134,21 @@ def test_an_interrupted_figure_goes_on(small, tmp_path, monkeypatch):
             assert not array.isel(repeat=0).equals(array.isel(repeat=-1))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("small", ["fig-S6"], indirect=True)
+@pytest.mark.parametrize("executor", ["processes", "dask"])
+def test_workers_simulate_the_same_data_and_go_on_with_what_was_begun_here(small, tmp_path, executor):
+    if executor == "dask":
+        pytest.importorskip("distributed")
+    for folder in (tmp_path / "here", tmp_path / "there"):
+        folder.mkdir()
+    module.reproduce(small, out=tmp_path / "here", seed=3)
+    with pytest.raises(KeyboardInterrupt):
+        module.reproduce(small, out=tmp_path / "there", seed=3, progress=stopping_at(1))
+    module.reproduce(small, out=tmp_path / "there", seed=3, executor=executor, workers=2)
+    xr.testing.assert_identical(data_of(tmp_path / "there", small), data_of(tmp_path / "here", small))
+
+
 @pytest.mark.parametrize("small", ["fig-S6"], indirect=True)
 def test_parts_of_another_version_are_used_when_asked_and_said_to_be(small, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
