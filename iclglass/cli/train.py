@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from iclglass.cli.data_set import DATA_SET, RIDGE0, DataSet, data_set
 from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
-from iclglass.cli.options import ANYWAY, FORCE, JSON, command, option, some
+from iclglass.cli.options import ANYWAY, ENGINE, FORCE, JSON, command, option, some
 from iclglass.cli.output import (
     EXIT_DONE,
     EXIT_NOT_CONVERGED,
     check_outputs,
     print_json,
     print_parameters,
+    say,
     say_written,
 )
 from iclglass.cli.progress import bar
@@ -40,6 +41,7 @@ _TRAINED = ("parametrisation", "optimiser", "steps", "learning_rate", "ridge0", 
     option("--backend numpy|torch", TEXT, "numpy, or torch (extra iclglass[torch])", default="numpy"),
     option("--out FILE.npz", FILE, "file of the run: the same command resumes it"),
     option("--plot FILE.png", FILE, "picture to write: energy and test error against the step"),
+    *ENGINE,
     FORCE,
     ANYWAY,
     JSON,
@@ -53,8 +55,10 @@ def train(**values: Any) -> int:
     import numpy as np
 
     from iclglass.numerics.arguments import check_count, check_real
+    from iclglass.numerics.running.engines import engine_name
     from iclglass.validation.training import Outcome, train
 
+    engine = engine_name(values["dask"], mpi=values["mpi"])
     # What is bad is named before anything is drawn.
     check_count("steps", values["steps"], minimum=1)
     check_real("learning_rate", values["learning_rate"], minimum=0.0, above=True)
@@ -73,8 +77,11 @@ def train(**values: Any) -> int:
             checkpoint=values["out"],
             fresh=values["force"],
             resume_anyway=values["resume_anyway"],
+            executor=engine,
+            workers=values["workers"],
             rng=rng,
             progress=advance,
+            say=say,
         )
     parameters = {**source.parameters, **options}
     quantities = {

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,7 @@ from iclglass.numerics.instance.krylov import KrylovState
 from iclglass.numerics.instance.solution import InstanceSolution
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.running.blas import one_blas_thread
+from iclglass.numerics.running.executor import lost_with_worker
 from iclglass.numerics.running.resuming import ANEW, digest, generator_digest, program
 from iclglass.numerics.running.state import kept_state
 from iclglass.numerics.storage import check_writable
@@ -173,8 +174,7 @@ class DistributedFeatures:
             while futures:  # a sum that has been added is not kept
                 yield futures.popleft().result()
         except Exception as error:
-            # KilledWorker is Dask's, which need not be here; cancelled is what a lost scheduler leaves.
-            if not isinstance(error, (BrokenExecutor, CancelledError)) and type(error).__name__ != "KilledWorker":
+            if not lost_with_worker(error):
                 raise
             raise WorkerError(
                 f"a worker died during a pass over {self.source.blocks} blocks (killed, or out of memory: a worker "

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from typing import Any
 
-from iclglass.numerics.running.engines import Engine
+from iclglass.numerics.running.engines import Engine, killed_worker
 
-__all__ = ["EngineExecutor"]
+__all__ = ["EngineExecutor", "lost_with_worker"]
 
 _LOOK_SECONDS = 1.0
+
+
+def lost_with_worker(error: Exception) -> bool:
+    """Whether a result cannot come because its worker died, or the scheduler is gone, which leaves it cancelled.
+
+    >>> lost_with_worker(CancelledError()), lost_with_worker(ValueError())
+    (True, False)
+    """
+    return isinstance(error, (BrokenExecutor, CancelledError)) or killed_worker(error)
 
 
 class EngineExecutor(Executor):

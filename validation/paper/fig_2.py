@@ -34,7 +34,7 @@ from iclglass.validation.paper.simulating import Compute, batches, simulated
 from iclglass.validation.prompts import Prompts, draw_prompts
 from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.training import train
-from iclglass.validation.training.layer import Parameters, initial_parameters
+from iclglass.validation.training.layer import Matrices, initial_parameters
 
 __all__ = ["FIGURE"]
 
@@ -122,13 +122,13 @@ def _one(given: Mapping[str, Any], seed: int, repeat: int) -> dict[str, Any]:
     return found
 
 
-def _drawn(dimension: int, prompts: int, rng: np.random.Generator) -> tuple[Prompts, Parameters]:
+def _drawn(dimension: int, prompts: int, rng: np.random.Generator) -> tuple[Prompts, Matrices]:
     context = _CONTEXT * dimension // _DIMENSION
     data = draw_prompts(dimension=dimension, context=context, prompts=prompts, norm=_NORM, rng=rng)
     return data, initial_parameters("merged", dimension=dimension, rng=rng)
 
 
-def _flow(data: Prompts, start: Parameters) -> list[float]:
+def _flow(data: Prompts, start: Matrices) -> list[float]:
     return [_loss(data, weights) for weights in gradient_flow(data, 0.0, _TIMES, start=start[0])]
 
 

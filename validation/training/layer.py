@@ -26,7 +26,7 @@ from iclglass.numerics.instance.features import FeatureOperator
 
 __all__ = [
     "PARAMETRISATIONS",
-    "Parameters",
+    "Matrices",
     "effective_weights",
     "energy_and_slope",
     "initial_parameters",
@@ -35,7 +35,7 @@ __all__ = [
     "shapes",
 ]
 
-Parameters = tuple[FloatArray, ...]
+Matrices = tuple[FloatArray, ...]
 """(W,) of the merged layer, (W_k, W_q) of the separate one."""
 
 PARAMETRISATIONS = ("merged", "separate")
@@ -55,7 +55,7 @@ def shapes(parametrisation: str, dimension: int, *, last_row: bool = True) -> tu
 
 def initial_parameters(
     parametrisation: str, *, dimension: int, last_row: bool = True, rng: np.random.Generator
-) -> Parameters:
+) -> Matrices:
     """Independent entries N(0, 1/(D+1)) in every matrix (SG Fig. S1); without last row N(0, 1/D).
 
     Those of the separate layer's W = W_k^T W_q are sums of D+1 products of variance 1/(D+1)^2: their variance is
@@ -70,7 +70,7 @@ def initial_parameters(
     return tuple(rng.standard_normal(shape) / math.sqrt(size + last_row) for shape in wanted)
 
 
-def effective_weights(parameters: Parameters) -> FloatArray:
+def effective_weights(parameters: Matrices) -> FloatArray:
     """W, (D+1, D): what the layer computes with."""
     if len(parameters) == 1:
         return parameters[0]
@@ -80,8 +80,8 @@ def effective_weights(parameters: Parameters) -> FloatArray:
 
 
 def energy_and_slope(
-    parameters: Parameters, features: FeatureOperator, label: FloatArray, ridge0: float
-) -> tuple[float, Parameters]:
+    parameters: Matrices, features: FeatureOperator, label: FloatArray, ridge0: float
+) -> tuple[float, Matrices]:
     """H and dH/d(parameters) on the prompts given, O(P D^2); the equations are in the module's docstring.
 
     >>> features = FeatureOperator(np.array([[1.0, 2.0]]), np.array([[3.0]]))
@@ -99,7 +99,7 @@ def energy_and_slope(
     return energy, (query @ slope.T + ridge0 * key, key @ slope + ridge0 * query)
 
 
-def largest_curvature(parameters: Parameters, features: FeatureOperator, label: FloatArray, ridge0: float) -> float:
+def largest_curvature(parameters: Matrices, features: FeatureOperator, label: FloatArray, ridge0: float) -> float:
     """L, the largest eigenvalue of the second derivative of H at the parameters, by Lanczos' method.
 
     Gradient descent at a rate above 2/L runs away from a minimum with this L. The merged layer's is the same
@@ -136,7 +136,7 @@ def largest_curvature(parameters: Parameters, features: FeatureOperator, label: 
     return float(eigsh(operator, k=1, which="LA", v0=start, tol=1e-10, return_eigenvectors=False)[0])
 
 
-def norm_of(parameters: Parameters) -> float:
+def norm_of(parameters: Matrices) -> float:
     """Euclidean norm of all entries together.
 
     >>> norm_of((np.array([[3.0]]), np.array([[4.0]])))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.validation.training.layer import Parameters
+from iclglass.validation.training.layer import Matrices
 
 __all__ = [
     "ADAM_BETAS",
@@ -21,7 +21,7 @@ __all__ = [
     "OPTIMISERS",
     "RULES",
     "BatchOrder",
-    "State",
+    "TrainingState",
     "adam",
     "descent",
     "initial_state",
@@ -35,36 +35,36 @@ ADAM_EPSILON = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class TrainingState:
     """Where training is: steps done, the parameters, and Adam's averages M and V (zeros for descent)."""
 
     step: int
-    parameters: Parameters
-    first: Parameters
-    second: Parameters
+    parameters: Matrices
+    first: Matrices
+    second: Matrices
 
 
-def initial_state(parameters: Parameters) -> State:
+def initial_state(parameters: Matrices) -> TrainingState:
     """The state before the first step.
 
     >>> initial_state((np.ones((2, 1)),)).second[0].tolist()
     [[0.0], [0.0]]
     """
     zeros = tuple(np.zeros_like(matrix) for matrix in parameters)
-    return State(0, parameters, zeros, zeros)
+    return TrainingState(0, parameters, zeros, zeros)
 
 
-def descent(state: State, slope: Parameters, rate: float) -> State:
+def descent(state: TrainingState, slope: Matrices, rate: float) -> TrainingState:
     """One step down the slope.
 
     >>> descent(initial_state((np.ones(1),)), (np.array([2.0]),), 0.25).parameters[0].tolist()
     [0.5]
     """
     moved = tuple(matrix - rate * part for matrix, part in zip(state.parameters, slope, strict=True))
-    return State(state.step + 1, moved, state.first, state.second)
+    return TrainingState(state.step + 1, moved, state.first, state.second)
 
 
-def adam(state: State, slope: Parameters, rate: float) -> State:
+def adam(state: TrainingState, slope: Matrices, rate: float) -> TrainingState:
     """One step of Adam; the first one moves every entry by the rate, whatever the slope.
 
     >>> adam(initial_state((np.ones(1),)), (np.array([2.0]),), 0.25).parameters[0].round(6).tolist()
@@ -78,10 +78,14 @@ def adam(state: State, slope: Parameters, rate: float) -> State:
         matrix - rate * (mean / (1 - short**step)) / (np.sqrt(square / (1 - long**step)) + ADAM_EPSILON)
         for matrix, mean, square in zip(state.parameters, first, second, strict=True)
     )
-    return State(step, moved, first, second)
+    return TrainingState(step, moved, first, second)
 
 
-RULES: dict[str, Callable[[State, Parameters, float], State]] = {"gd": descent, "sgd": descent, "adam": adam}
+RULES: dict[str, Callable[[TrainingState, Matrices, float], TrainingState]] = {
+    "gd": descent,
+    "sgd": descent,
+    "adam": adam,
+}
 
 
 class BatchOrder:

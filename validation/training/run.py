@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iclglass.validation.training.layer import Parameters
+from iclglass.validation.training.layer import Matrices
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -65,7 +65,7 @@ class TrainingRun:
     train_error: FloatArray
     test_error: FloatArray
     residual: FloatArray
-    parameters: Parameters
+    parameters: Matrices
     weights: FloatArray
     outcome: Outcome
     reason: str

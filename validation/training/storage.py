@@ -18,22 +18,22 @@ from iclglass.numerics.archive import read_arrays
 from iclglass.numerics.errors import OutputError, ParameterError
 from iclglass.numerics.running.resuming import ANEW, check_header
 from iclglass.numerics.storage import replacing
-from iclglass.validation.training.layer import Parameters
-from iclglass.validation.training.optimisers import State
+from iclglass.validation.training.layer import Matrices
+from iclglass.validation.training.optimisers import TrainingState
 from iclglass.validation.training.run import LOG_COLUMNS
 
 __all__ = ["Log", "Logged", "read_run", "state_arrays", "state_of", "write_run"]
 
 Arrays = Mapping[str, NDArray[Any]]
 Log = list[list[float]]
-Logged = tuple[State, Log]
+Logged = tuple[TrainingState, Log]
 """A state, and what was recorded until then: a row a step."""
 
 
 def state_arrays(logged: Logged) -> dict[str, NDArray[Any]]:
     """The arrays of a state, by name.
 
-    >>> list(state_arrays((State(0, (np.ones((2, 1)),), (), ()), [])))
+    >>> list(state_arrays((TrainingState(0, (np.ones((2, 1)),), (), ()), [])))
     ['step', 'log', 'parameters_0']
     """
     state, log = logged
@@ -47,7 +47,7 @@ def state_of(path: Path, arrays: Arrays, *, shapes: tuple[tuple[int, ...], ...],
     """What `state_arrays` was given; OutputError where no run of matrices of these shapes has left the arrays."""
     try:
         parts = (_matrices(arrays, name, shapes) for name in ("parameters", "first", "second"))
-        state = State(int(arrays["step"]), *parts)
+        state = TrainingState(int(arrays["step"]), *parts)
         if not 0 <= state.step <= steps:
             raise ValueError(f"step {state.step} is none of the run's")
         return state, _log(arrays["log"], state.step)
@@ -77,7 +77,7 @@ def read_run(path: Path, header: Mapping[str, Any]) -> Arrays:
     return arrays
 
 
-def _matrices(arrays: Arrays, name: str, shapes: tuple[tuple[int, ...], ...]) -> Parameters:
+def _matrices(arrays: Arrays, name: str, shapes: tuple[tuple[int, ...], ...]) -> Matrices:
     found = tuple(arrays[f"{name}_{number}"] for number in range(len(shapes)))
     # Not finite they may be: a run interrupted on its way to a divergence goes on to say so.
     if any(array.dtype != np.float64 or array.shape != shape for array, shape in zip(found, shapes, strict=True)):

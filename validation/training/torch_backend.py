@@ -5,19 +5,19 @@ An independent road to the same numbers (extra ``torch``), on the CPU.
 
 from iclglass.numerics.errors import MissingExtraError
 from iclglass.numerics.instance.data import Instance
-from iclglass.validation.training.optimisers import ADAM_BETAS, ADAM_EPSILON, Rows, State
+from iclglass.validation.training.optimisers import ADAM_BETAS, ADAM_EPSILON, Rows, TrainingState
 
 __all__ = ["TorchStepper"]
 
 
 class TorchStepper:
-    """Advances a `State` by one step of torch.optim.SGD or torch.optim.Adam.
+    """Advances a `TrainingState` by one step of torch.optim.SGD or torch.optim.Adam.
 
     Raises MissingExtraError where PyTorch is not installed.
     """
 
     def __init__(
-        self, instance: Instance, *, optimiser: str, learning_rate: float, ridge0: float, state: State
+        self, instance: Instance, *, optimiser: str, learning_rate: float, ridge0: float, state: TrainingState
     ) -> None:
         try:
             import torch
@@ -41,7 +41,7 @@ class TorchStepper:
         else:
             self._optimiser = torch.optim.SGD(self._parameters, lr=learning_rate)
 
-    def advance(self, state: State, rows: Rows) -> State:
+    def advance(self, state: TrainingState, rows: Rows) -> TrainingState:
         """The next state, from a step on the prompts ``rows``."""
         index = rows if isinstance(rows, slice) else self._torch.from_numpy(rows)
         context, query, label = (tensor[index] for tensor in self._data)
@@ -53,7 +53,7 @@ class TorchStepper:
         energy.backward()
         self._optimiser.step()
         averages = [self._optimiser.state[matrix] for matrix in matrices]
-        return State(
+        return TrainingState(
             state.step + 1,
             tuple(matrix.detach().numpy().copy() for matrix in matrices),
             tuple(kept["exp_avg"].numpy().copy() for kept in averages) if "exp_avg" in averages[0] else state.first,

@@ -1,12 +1,13 @@
 """Training against exact ground states, its stable bound, interruption and resumption, refusals."""
 
 import math
+from concurrent.futures import BrokenExecutor
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError
+from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError, WorkerError
 from iclglass.numerics.instance import spin_glass
 from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.numerics.plotting import draw_training
@@ -14,6 +15,7 @@ from iclglass.validation.gradient_flow import gradient_flow
 from iclglass.validation.population import gaussian_moments, population_error
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.training import Outcome, train
+from iclglass.validation.training.course import Course
 from iclglass.validation.training.layer import largest_curvature
 from tests.validation.descent import euler
 
@@ -40,6 +42,14 @@ def data():
 
 def rng():
     return np.random.default_rng(7)
+
+
+def stopping_at(wanted):
+    def progress(done, total):
+        if done == wanted:
+            raise KeyboardInterrupt
+
+    return progress
 
 
 def gd(data, **options):
@@ -208,7 +218,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(data, tmp_path, options):
     calls = []
 
     def interrupt(done, total):
-        if done == 101 and not calls:
+        if done == 99 and not calls:
             calls.append(done)
             raise KeyboardInterrupt
 
@@ -224,6 +234,43 @@ def test_an_interrupted_run_goes_on_bit_for_bit(data, tmp_path, options):
             np.testing.assert_array_equal(getattr(other, name), getattr(whole, name))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["processes", "dask"])
+def test_workers_train_the_same_layer_and_go_on_with_what_was_begun_here(data, tmp_path, executor):
+    if executor == "dask":
+        pytest.importorskip("distributed")
+    options = {"optimiser": "adam", "batch": 16, "learning_rate": 0.01, "record": range(0, 200, 50)}
+    whole = gd(data, **options)
+    file, there = tmp_path / "run.npz", {"executor": executor, "workers": 2}
+    with pytest.raises(KeyboardInterrupt):
+        gd(data, checkpoint=file, progress=stopping_at(50), **options)
+    for seen in (gd(data, checkpoint=file, **there, **options), gd(data, **there, **options)):
+        np.testing.assert_array_equal(seen.weights, whole.weights)
+        np.testing.assert_array_equal(seen.energy, whole.energy)
+
+
+def test_a_worker_that_dies_is_one_error_and_the_same_call_goes_on(data, tmp_path, monkeypatch):
+    file, whole = tmp_path / "run.npz", gd(data)
+    with monkeypatch.context() as patch:
+        patch.setattr(Course, "leg", dying)
+        with pytest.raises(WorkerError, match=r"died .*what was finished is kept in"):
+            gd(data, checkpoint=file)
+    np.testing.assert_array_equal(gd(data, checkpoint=file).weights, whole.weights)
+
+
+def dying(course, state, recorded):
+    raise BrokenExecutor
+
+
+def test_legs_of_any_length_give_the_same_run(data, monkeypatch):
+    whole = gd(data, optimiser="adam", learning_rate=0.01)
+    monkeypatch.setattr("iclglass.validation.training.course._LEG_SECONDS", -1.0)  # one step
+    calls = []
+    stepwise = gd(data, optimiser="adam", learning_rate=0.01, progress=lambda done, total: calls.append(done))
+    assert sorted({*calls}) == list(range(201))
+    np.testing.assert_array_equal(stepwise.weights, whole.weights)
+
+
 def test_a_run_goes_on_from_what_was_last_written(data, tmp_path, monkeypatch):
     """It is written now and then, and at the end; the finished run takes the place of the unfinished one."""
     monkeypatch.setattr("iclglass.validation.training.loop._SAVE_EVERY", 0.0)
@@ -232,14 +279,14 @@ def test_a_run_goes_on_from_what_was_last_written(data, tmp_path, monkeypatch):
     copies = []
 
     def copied(done, total):
-        if done == 101:
+        if done == 99:
             copies.append(unfinished.read_bytes() + unfinished.with_name("run.npz.checkpoint-wal").read_bytes())
             raise SystemExit
 
     with pytest.raises(SystemExit):
         gd(data, checkpoint=file, progress=copied, **options)
     assert [path.name for path in tmp_path.iterdir()] == ["run.npz.checkpoint"]
-    assert np.array(101).tobytes() in copies[0]  # before the end
+    assert np.array(99).tobytes() in copies[0]  # before the end
     seen = []
     resumed = gd(data, checkpoint=file, callback=lambda step, _: seen.append(step), **options)
     assert min(seen) == 108
