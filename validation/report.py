@@ -4,12 +4,14 @@ import base64
 import html
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from iclglass.numerics.storage import replacing
 from iclglass.validation.verdict import word
 
-__all__ = ["equation", "paragraph", "picture", "preformatted", "table", "verdict", "write_page"]
+__all__ = ["Banner", "Equation", "Paragraph", "Part", "Picture", "Preformatted", "Table", "write_page"]
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -30,57 +32,105 @@ pre { overflow-x: auto; background: #f5f5f5; padding: .8rem; font-size: .85rem; 
 """
 
 
-def paragraph(text: str, *, note: bool = False) -> str:
-    """Escaped text as a paragraph.
+class Part(Protocol):
+    """What a section of a page is made of."""
 
-    >>> paragraph("a < b")
+    def html(self) -> str:
+        """As markup; texts are escaped."""
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Text; a note is small and grey.
+
+    >>> Paragraph("a < b").html()
     '<p>a &lt; b</p>'
     """
-    return f'<p class="note">{html.escape(text)}</p>' if note else f"<p>{html.escape(text)}</p>"
+
+    text: str
+    note: bool = False
+
+    def html(self) -> str:
+        """As markup."""
+        return f'<p class="note">{html.escape(self.text)}</p>' if self.note else f"<p>{html.escape(self.text)}</p>"
 
 
-def verdict(text: str, *, passed: bool | None) -> str:
+@dataclass(frozen=True)
+class Banner:
     """A box that says pass, fail or inconclusive in words and colour."""
-    said = word(passed)
-    return f'<p class="verdict {said.lower()}"><strong>{said}.</strong> {html.escape(text)}</p>'
+
+    text: str
+    passed: bool | None
+
+    def html(self) -> str:
+        """As markup."""
+        said = word(self.passed)
+        return f'<p class="verdict {said.lower()}"><strong>{said}.</strong> {html.escape(self.text)}</p>'
 
 
-def preformatted(text: str) -> str:
+@dataclass(frozen=True)
+class Preformatted:
     """Text kept as it is."""
-    return f"<pre>{html.escape(text)}</pre>"
+
+    text: str
+
+    def html(self) -> str:
+        """As markup."""
+        return f"<pre>{html.escape(self.text)}</pre>"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, prose: bool = False) -> str:
+@dataclass(frozen=True)
+class Table:
     """A table that scrolls sideways where the screen is narrow; with ``prose`` its cells are text, which wraps."""
 
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    prose: bool = False
 
-    body = "\n".join(line(row, "td") for row in rows)
-    kind = ' class="prose"' if prose else ""
-    return _wide(f"<table{kind}>\n<thead>{line(header, 'th')}</thead>\n<tbody>{body}</tbody></table>")
+    def html(self) -> str:
+        """As markup."""
+
+        def line(cells: Sequence[str], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        body = "\n".join(line(row, "td") for row in self.rows)
+        kind = ' class="prose"' if self.prose else ""
+        return _wide(f"<table{kind}>\n<thead>{line(self.header, 'th')}</thead>\n<tbody>{body}</tbody></table>")
 
 
-def picture(path: Path, caption: str, *, panels: bool = False) -> str:
+@dataclass(frozen=True)
+class Picture:
     """A PNG file, inline, with its caption (which is its alternative text, too).
 
-    With ``panels`` it keeps a readable size on a narrow screen and scrolls sideways. OSError: no such file.
+    With ``panels`` it keeps a readable size on a narrow screen and scrolls sideways.
     """
-    image = _image("png", path.read_bytes(), caption, ' class="panels"' if panels else "")
-    return f"<figure>{_wide(image) if panels else image}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+    path: Path
+    caption: str
+    panels: bool = False
+
+    def html(self) -> str:
+        """As markup. OSError: no such file."""
+        image = _image("png", self.path.read_bytes(), self.caption, ' class="panels"' if self.panels else "")
+        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>"
+        return f"<figure>{_wide(image) if self.panels else image}{caption}</figure>"
 
 
-def equation(latex: str, text: str) -> str:
-    """A formula drawn as inline SVG, with the same as text for those who cannot see it.
+@dataclass(frozen=True)
+class Equation:
+    """A formula drawn as inline SVG, with the same as text for those who cannot see it."""
 
-    ValueError: LaTeX beyond what matplotlib's mathtext draws.
-    """
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.mathtext import math_to_image
+    latex: str
+    text: str
 
-    buffer = io.BytesIO()
-    math_to_image(f"${latex}$", buffer, prop=FontProperties(size=16), format="svg")
-    return _wide(_image("svg+xml", buffer.getvalue(), text))
+    def html(self) -> str:
+        """As markup. ValueError: LaTeX beyond what matplotlib's mathtext draws."""
+        from matplotlib.font_manager import FontProperties
+        from matplotlib.mathtext import math_to_image
+
+        buffer = io.BytesIO()
+        math_to_image(f"${self.latex}$", buffer, prop=FontProperties(size=16), format="svg")
+        return _wide(_image("svg+xml", buffer.getvalue(), self.text))
 
 
 def _image(kind: str, data: bytes, text: str, more: str = "") -> str:
@@ -93,8 +143,8 @@ def _wide(part: str) -> str:
     return f'<div class="wide">{part}</div>'
 
 
-def write_page(path: Path, *, title: str, sections: Sequence[tuple[str, Sequence[str]]], force: bool = False) -> None:
-    """Write the page: a title, then for each section its heading and its parts, made by the functions of this module.
+def write_page(path: Path, *, title: str, sections: Sequence[tuple[str, Sequence[Part]]], force: bool = False) -> None:
+    """Write the page: a title, then for each section its heading and its parts.
 
     The file is written atomically. OutputError: it exists and not ``force``, or it cannot be written.
     """
@@ -103,7 +153,11 @@ def write_page(path: Path, *, title: str, sections: Sequence[tuple[str, Sequence
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n<body><h1>{html.escape(title)}</h1>"
     )
-    body = [part for heading, parts in sections for part in (f"<h2>{html.escape(heading)}</h2>", *parts)]
+    body = [
+        text
+        for heading, parts in sections
+        for text in (f"<h2>{html.escape(heading)}</h2>", *(part.html() for part in parts))
+    ]
     page = "\n".join([head, *body, "</body></html>\n"])
     with replacing(path, force=force) as temporary:
         temporary.write_text(page, encoding="utf-8")

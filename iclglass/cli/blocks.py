@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from iclglass.cli.data_set import drawn, finite_theory
-from iclglass.cli.options import given, some
+from iclglass.cli.options import engine, given, some
 from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, check_outputs, print_json, say, say_written
 from iclglass.cli.progress import bar
 from iclglass.cli.solution import named, print_solution
@@ -23,7 +23,7 @@ def solve_blocks(values: Mapping[str, Any]) -> int:
 
     from iclglass.numerics.instance.distributed import solve_distributed
     from iclglass.numerics.instance.storage import load_solution, save_solution
-    from iclglass.numerics.running.engines import engine_name, make_engine
+    from iclglass.numerics.running.engines import make_engine
     from iclglass.numerics.running.executor import EngineExecutor
     from iclglass.numerics.running.store import checkpoint_path
     from iclglass.numerics.status import Status
@@ -43,9 +43,9 @@ def solve_blocks(values: Mapping[str, Any]) -> int:
     limits = some(values, ("tolerance", "max_iterations"))
     probes = values["probes"] or 0
     initial = None if values["start"] is None else load_solution(values["start"])
-    engine_of = make_engine(engine_name(values["dask"]), workers=values["workers"], tries=_TRIES)
-    with engine_of as engine, bar("steps") as advance:
-        workers = EngineExecutor(engine, say)
+    engine_of = make_engine(**engine(values), tries=_TRIES)
+    with engine_of as running, bar("steps") as advance:
+        workers = EngineExecutor(running, say)
         total = limits.get("max_iterations")
         solution = solve_distributed(
             source,

@@ -136,29 +136,29 @@ def _report(
 ) -> None:
     from iclglass.numerics.storage import PROVENANCE
     from iclglass.replica.render import equation_latex
-    from iclglass.validation.report import equation, paragraph, picture, preformatted, table, verdict, write_page
+    from iclglass.validation.report import Banner, Equation, Paragraph, Part, Picture, Preformatted, Table, write_page
 
     functional = derivation.stage("free-energy").equations[-1]
     formulas = [functional, derivation.system.a_definition, *derivation.saddle_point]
     header, rows = agreement_rows(agreement)
     origin = json.loads(str(curves.attrs[PROVENANCE]))
     versions = "\n".join(f"{name} {version}" for name, version in sorted(origin["versions"].items()))
-    sections = {
+    sections: dict[str, list[Part]] = {
         "Derived": [
-            paragraph(_DERIVED),
-            *(equation(equation_latex(formula), str(formula)) for formula in formulas),
-            paragraph("The whole chain: derivation.tex, or the command iclglass derive.", note=True),
+            Paragraph(_DERIVED),
+            *(Equation(equation_latex(formula), str(formula)) for formula in formulas),
+            Paragraph("The whole chain: derivation.tex, or the command iclglass derive.", note=True),
         ],
-        "Solved across task diversity": [picture(files["sweep.png"], _SOLVED, panels=True)],
-        "Phase diagram": [picture(files["phase-diagram.png"], _MAPPED)],
+        "Solved across task diversity": [Picture(files["sweep.png"], _SOLVED, panels=True)],
+        "Phase diagram": [Picture(files["phase-diagram.png"], _MAPPED)],
         "Checked against finite-size Monte Carlo": [
-            verdict(agreement.sentence, passed=agreement.passed),
-            table(header, rows),
-            picture(outputs["picture"], _CHECKED, panels=True),
-            paragraph(_TABLE, note=True),
+            Banner(agreement.sentence, passed=agreement.passed),
+            Table(header, rows),
+            Picture(outputs["picture"], _CHECKED, panels=True),
+            Paragraph(_TABLE, note=True),
         ],
         "Made with": [
-            preformatted(f"{versions}\niclglass {__version__}, seed {agreement.seed}, {origin['time']}"),
+            Preformatted(f"{versions}\niclglass {__version__}, seed {agreement.seed}, {origin['time']}"),
         ],
     }
     title = "When does in-context learning emerge? Theory, phase diagram, check"

@@ -125,6 +125,23 @@ ENGINE = (
     option("--dask local|ADDRESS", TEXT, "compute on Dask: a cluster on this machine, or that of a scheduler"),
     switch("--mpi", "compute on the processes of an MPI job (mpiexec ... -m mpi4py.futures)"),
 )
+
+
+def engine(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the engine, as `executor` and `workers` of the Python functions.
+
+    >>> engine({"dask": "tcp://10.0.0.1:8786", "mpi": False, "workers": None})
+    {'executor': 'dask:tcp://10.0.0.1:8786', 'workers': None}
+    """
+    dask, mpi = values["dask"], values.get("mpi")
+    if dask is not None and mpi:
+        raise ParameterError("--dask and --mpi are two engines: choose one")
+    if dask == "":
+        raise ParameterError("--dask '' names no scheduler: give its address, or local for a cluster on this machine")
+    executor = ("mpi" if mpi else None) if dask is None else "dask" if dask == "local" else f"dask:{dask}"
+    return {"executor": executor, "workers": values["workers"]}
+
+
 ANYWAY = switch(
     "--resume-anyway", "go on with what another version of this program has left unfinished; the result says so"
 )

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from iclglass.cli.kinds import DIR, TEXT
-from iclglass.cli.options import ANYWAY, ENGINE, FORCE, JSON, SEED, UNSEEN, command, option
+from iclglass.cli.options import ANYWAY, ENGINE, FORCE, JSON, SEED, UNSEEN, command, engine, option
 from iclglass.cli.output import judged, made, print_json, say
 from iclglass.cli.progress import bar
 
@@ -41,7 +41,6 @@ def reproduce(**values: Any) -> int:
     """
     from iclglass.numerics.arguments import check_choice, check_count
     from iclglass.numerics.errors import MissingExtraError
-    from iclglass.numerics.running.engines import engine_name
     from iclglass.numerics.storage import replacing
     from iclglass.validation.paper.catalogue import FIGURES, get
     from iclglass.validation.paper.figure import SCALES
@@ -54,7 +53,7 @@ def reproduce(**values: Any) -> int:
     scale = check_choice("scale", values["scale"], SCALES)
     check_count("seed", values["seed"], minimum=0)
     largest = check_largest_unseen_bias(values["largest_unseen_bias"])
-    engine = engine_name(values["dask"], mpi=values["mpi"])
+    where = engine(values)
     everything = values["figure"].lower() == "all"
     names = list(FIGURES) if everything else [get(values["figure"]).name]
     if values["published"] is not None:
@@ -76,8 +75,7 @@ def reproduce(**values: Any) -> int:
                         largest_unseen_bias=largest,
                         force=values["force"],
                         resume_anyway=values["resume_anyway"],
-                        executor=engine,
-                        workers=values["workers"],
+                        **where,
                         progress=advance,
                         say=say,
                     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from iclglass.cli.options import given
+from iclglass.cli.options import engine, given
 from iclglass.cli.output import judged, made, print_json, say, to_json
 from iclglass.cli.progress import bar
 from iclglass.numerics.errors import ParameterError
@@ -16,7 +16,6 @@ _TAKEN = ("suite", "seed", "largest_unseen_bias", "workers", "dask", "mpi", "out
 
 def run_suite_command(values: Mapping[str, Any]) -> int:
     """Run or resume the suite; writes suite.json and validation.html beside the finished samples."""
-    from iclglass.numerics.running.engines import engine_name
     from iclglass.numerics.storage import check_writable, replacing
     from iclglass.validation.suite.page import SAID, write_suite_page
     from iclglass.validation.suite.suite import SAMPLES, run_suite
@@ -37,8 +36,7 @@ def run_suite_command(values: Mapping[str, Any]) -> int:
             seed=values["seed"],
             largest_unseen_bias=values["largest_unseen_bias"],
             folder=folder,
-            executor=engine_name(values["dask"], mpi=values["mpi"]),
-            workers=values["workers"],
+            **engine(values),
             progress=advance,
             say=say,
             fresh=values["force"],

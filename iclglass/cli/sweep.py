@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
-from iclglass.cli.options import ANYWAY, ENGINE, JSON, command, given, option, some, swept, switch, theory
+from iclglass.cli.options import ANYWAY, ENGINE, JSON, command, engine, given, option, some, swept, switch, theory
 from iclglass.cli.output import EXIT_DONE, EXIT_NOT_CONVERGED, check_outputs, print_json, say, say_written
 from iclglass.cli.progress import bar
 from iclglass.numerics.errors import OutputError, ParameterError
@@ -141,7 +141,6 @@ def _status_counts(dataset: "xr.Dataset") -> dict[str, int]:
 def _simulate(values: Mapping[str, Any]) -> int:
     """Run or resume a simulated sweep; writes its netCDF file and picture."""
     from iclglass.numerics.plotting import draw_sweep, save_figure
-    from iclglass.numerics.running.engines import engine_name
     from iclglass.numerics.running.store import checkpoint_path
     from iclglass.validation.sweeping.evaluation import refuse_undrawable
     from iclglass.validation.sweeping.sweep import sweep_simulated
@@ -162,8 +161,7 @@ def _simulate(values: Mapping[str, Any]) -> int:
             **{name: values[name] for name in _OPTIONS},
             road=values["simulate"],
             theory=not values["without_theory"],
-            executor=engine_name(values["dask"], mpi=values["mpi"]),
-            workers=values["workers"],
+            **engine(values),
             out=out,
             force=values["force"],
             resume_anyway=values["resume_anyway"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from iclglass.cli.data_set import DATA_SET, RIDGE0, DataSet, data_set
 from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
-from iclglass.cli.options import ANYWAY, ENGINE, FORCE, JSON, command, option, some
+from iclglass.cli.options import ANYWAY, ENGINE, FORCE, JSON, command, engine, option, some
 from iclglass.cli.output import (
     EXIT_DONE,
     EXIT_NOT_CONVERGED,
@@ -55,10 +55,9 @@ def train(**values: Any) -> int:
     import numpy as np
 
     from iclglass.numerics.arguments import check_count, check_real
-    from iclglass.numerics.running.engines import engine_name
     from iclglass.validation.training import Outcome, train
 
-    engine = engine_name(values["dask"], mpi=values["mpi"])
+    where = engine(values)
     # What is bad is named before anything is drawn.
     check_count("steps", values["steps"], minimum=1)
     check_real("learning_rate", values["learning_rate"], minimum=0.0, above=True)
@@ -77,8 +76,7 @@ def train(**values: Any) -> int:
             checkpoint=values["out"],
             fresh=values["force"],
             resume_anyway=values["resume_anyway"],
-            executor=engine,
-            workers=values["workers"],
+            **where,
             rng=rng,
             progress=advance,
             say=say,

@@ -15,6 +15,7 @@ from iclglass.cli.options import (
     SEED,
     UNSEEN,
     command,
+    engine,
     option,
     parameters,
     theory,
@@ -25,7 +26,7 @@ from iclglass.cli.suite import run_suite_command
 
 __all__ = ["validate"]
 
-_PASSED_ON = ("samples", "seed", "false_alarm", "largest_unseen_bias", "workers", "resume_anyway")
+_PASSED_ON = ("samples", "seed", "false_alarm", "largest_unseen_bias", "resume_anyway")
 
 
 @command(
@@ -63,7 +64,6 @@ def validate(**values: Any) -> int:
     """
     if values["suite"] is not None:
         return run_suite_command(values)
-    from iclglass.numerics.running.engines import engine_name
     from iclglass.validation.crosscheck import validate
 
     folder = Path(values["out"])
@@ -74,7 +74,7 @@ def validate(**values: Any) -> int:
     with made(folder), bar("simulating") as advance:
         agreement = validate(
             **theory(values, *_PASSED_ON),
-            executor=engine_name(values["dask"], mpi=values["mpi"]),
+            **engine(values),
             progress=advance,
             say=say,
             checkpoint=outputs["samples"],

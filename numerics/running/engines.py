@@ -30,7 +30,7 @@ from iclglass.numerics.errors import MissingExtraError, OutputError, ParameterEr
 from iclglass.numerics.running.blas import cores
 from iclglass.numerics.running.scheduler import CONNECT_SECONDS, check_scheduler, no_scheduler
 
-__all__ = ["Engine", "SerialExecutor", "engine_name", "killed_worker", "make_engine"]
+__all__ = ["Engine", "SerialExecutor", "killed_worker", "make_engine"]
 
 _NO_WORKERS_SECONDS = 60.0
 """A worker that died is back in seconds, a few in a row in less than that."""
@@ -93,21 +93,6 @@ class Engine:
 
     def close(self, *, wait: bool) -> None:
         """Let the workers go; without ``wait`` at once, whatever they are doing."""
-
-
-def engine_name(dask: str | None, *, mpi: bool | None = None) -> str | None:
-    """The name of the engine that ``--dask`` or ``--mpi`` asks for; None without them.
-
-    >>> engine_name("local"), engine_name("tcp://10.0.0.1:8786"), engine_name(None, mpi=True)
-    ('dask', 'dask:tcp://10.0.0.1:8786', 'mpi')
-    """
-    if dask is not None and mpi:
-        raise ParameterError("--dask and --mpi are two engines: choose one")
-    if dask == "":
-        raise ParameterError("--dask '' names no scheduler: give its address, or local for a cluster on this machine")
-    if dask is None:
-        return "mpi" if mpi else None
-    return "dask" if dask == "local" else f"dask:{dask}"
 
 
 @contextmanager

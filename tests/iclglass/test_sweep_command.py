@@ -142,6 +142,7 @@ def test_pictures(run):
         ("--simulate sampling --temperature 0.1 --method gamp", "gamp"),
         ("--simulate theory --draws 3 --samples 2", "--simulate theory draws no data sets: leave out --samples"),
         ("--dask local --mpi", "--dask and --mpi are two engines"),
+        ("--dask=", "names no scheduler"),
         ("--mpi --workers 2", "does not go with mpi"),
         ("--observable nothing", "nothing"),
         ("--plot a.png --observable entropy --simulate training", "gives no 'entropy'"),

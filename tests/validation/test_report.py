@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from iclglass.numerics.errors import OutputError
-from iclglass.validation.report import equation, paragraph, picture, preformatted, table, verdict, write_page
+from iclglass.validation.report import Banner, Equation, Paragraph, Picture, Preformatted, Table, write_page
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 NASTY = "a < b & \"c\" > 'd' <script>alert(1)</script> λ"
@@ -52,50 +52,50 @@ def png(tmp_path):
 @pytest.mark.parametrize(
     "part",
     [
-        paragraph(NASTY),
-        paragraph(NASTY, note=True),
-        verdict(NASTY, passed=True),
-        verdict(NASTY, passed=False),
-        preformatted(NASTY),
-        table([NASTY], [[NASTY]]),
+        Paragraph(NASTY),
+        Paragraph(NASTY, note=True),
+        Banner(NASTY, passed=True),
+        Banner(NASTY, passed=False),
+        Preformatted(NASTY),
+        Table([NASTY], [[NASTY]]),
     ],
 )
 def test_text_is_shown_as_it_is_and_is_never_markup(part):
-    page = Page(part)
+    page = Page(part.html())
     assert NASTY in page.text
     assert "script" not in [tag for tag, _ in page.tags]
 
 
 def test_a_verdict_says_pass_or_fail_in_words():
-    assert Page(verdict("all agree", passed=True)).text == "PASS. all agree"
-    assert Page(verdict("m is off", passed=False)).text == "FAIL. m is off"
-    assert 'class="verdict fail"' in verdict("m is off", passed=False)
+    assert Page(Banner("all agree", passed=True).html()).text == "PASS. all agree"
+    assert Page(Banner("m is off", passed=False).html()).text == "FAIL. m is off"
+    assert 'class="verdict fail"' in Banner("m is off", passed=False).html()
 
 
 def test_a_table_has_every_cell_once_in_order():
-    page = Page(table(["a", "b"], [["1", "2"], ["3", "4"]]))
+    page = Page(Table(["a", "b"], [["1", "2"], ["3", "4"]]).html())
     assert [tag for tag, _ in page.tags if tag in ("th", "td", "tr")] == ["tr", "th", "th"] + 2 * ["tr", "td", "td"]
     assert [text for text in page.texts if text.strip()] == ["a", "b", "1", "2", "3", "4"]
     assert page.tags[0] == ("div", {"class": "wide"})
-    assert Page(table(["only a header"], [])).text.strip() == "only a header"
+    assert Page(Table(["only a header"], []).html()).text.strip() == "only a header"
 
 
 def inline(part, kind):
     """The one image of a part: its bytes and its alternative text."""
-    (image,) = Page(part).images
+    (image,) = Page(part.html()).images
     start = f"data:image/{kind};base64,"
     assert image["src"].startswith(start)
     return base64.b64decode(image["src"].removeprefix(start), validate=True), image["alt"]
 
 
 def test_a_picture_is_inline_bit_for_bit_with_its_caption(png):
-    assert inline(picture(png, NASTY), "png") == (png.read_bytes(), NASTY)
-    assert Page(picture(png, NASTY)).text == NASTY
+    assert inline(Picture(png, NASTY), "png") == (png.read_bytes(), NASTY)
+    assert Page(Picture(png, NASTY).html()).text == NASTY
 
 
 def test_an_equation_is_inline_svg_and_text():
     text = '1/chi = lam + a < "b"'
-    svg, alternative = inline(equation(r"\frac{1}{\chi} = \lambda + a", text), "svg+xml")
+    svg, alternative = inline(Equation(r"\frac{1}{\chi} = \lambda + a", text), "svg+xml")
     assert alternative == text
     assert b"<svg" in svg
     assert svg.rstrip().endswith(b"</svg>")
@@ -103,15 +103,15 @@ def test_an_equation_is_inline_svg_and_text():
 
 def test_what_cannot_be_drawn_or_read_is_an_error(tmp_path):
     with pytest.raises(ValueError, match=r"\S"):
-        equation(r"\begin{pmatrix} 1 \end{pmatrix", "broken")
+        Equation(r"\begin{pmatrix} 1 \end{pmatrix", "broken").html()
     with pytest.raises(OSError, match=r"none\.png"):
-        picture(tmp_path / "none.png", "caption")
+        Picture(tmp_path / "none.png", "caption").html()
 
 
 def test_a_page_is_whole_well_formed_and_needs_no_network(tmp_path, png):
     path = tmp_path / "report.html"
-    first = [paragraph("text"), equation("a = b", "a = b")]
-    write_page(path, title=NASTY, sections=[("First " + NASTY, first), ("Second", [picture(png, "p")])])
+    first = [Paragraph("text"), Equation("a = b", "a = b")]
+    write_page(path, title=NASTY, sections=[("First " + NASTY, first), ("Second", [Picture(png, "p")])])
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     assert text.startswith("<!DOCTYPE html>")

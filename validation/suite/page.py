@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from iclglass.numerics.plotting import draw_deviations, draw_extrapolations, save_figure
-from iclglass.validation.report import paragraph, picture, table, verdict, write_page
+from iclglass.validation.report import Banner, Paragraph, Part, Picture, Table, write_page
 from iclglass.validation.suite.compared import HEADLINE, finite_size_z
 from iclglass.validation.suite.suite import SuiteResult
 from iclglass.validation.verdict import percent
@@ -31,7 +31,7 @@ def write_suite_page(result: SuiteResult, path: Path, *, force: bool = False) ->
         found = [(point.agreement.to_dataset(), point.finite["e_icl"][:, 2]) for point in result.points]
         points = [data.assign(finite=("dimension", theory)) for data, theory in found]
         save_figure(draw_extrapolations(points), extrapolations)
-        sections = [
+        sections: list[tuple[str, list[Part]]] = [
             ("Verdict", _verdict(result)),
             ("Finite-size theory at the size simulated", [_finite_table(result), _histogram(histogram)]),
             ("Extrapolation in 1/D to the asymptotic theory", [_extrapolations(extrapolations), _point_table(result)]),
@@ -43,12 +43,12 @@ def write_suite_page(result: SuiteResult, path: Path, *, force: bool = False) ->
         write_page(path, title=f"Validation of iclglass, suite {result.scale}", sections=sections, force=force)
 
 
-def _verdict(result: SuiteResult) -> list[str]:
+def _verdict(result: SuiteResult) -> list[Part]:
     rows = [[SAID[check.passed], check.name, check.found, check.wanted] for check in result.checks]
-    return [verdict(result.sentence, passed=result.passed), table(["", "check", "found", "wanted"], rows, prose=True)]
+    return [Banner(result.sentence, passed=result.passed), Table(["", "check", "found", "wanted"], rows, prose=True)]
 
 
-def _finite_table(result: SuiteResult) -> str:
+def _finite_table(result: SuiteResult) -> Table:
     rows = []
     names = sorted({name for point in result.points for name in point.finite}, key=_order)
     for chosen in (HEADLINE, *((name,) for name in names)):
@@ -60,7 +60,7 @@ def _finite_table(result: SuiteResult) -> str:
             cells += [f"{inside:.2f}", f"{np.mean(z**2):.2f}", f"{worst:.1f}"]
         rows.append(cells)
     header = ["quantity", "finite size: |z| < 2", "chi^2/dof", "max |z|", "asymptotic: |z| < 2", "chi^2/dof", "max |z|"]
-    return table(header, rows)
+    return Table(header, rows)
 
 
 def _order(name: str) -> int:
@@ -68,16 +68,16 @@ def _order(name: str) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def _histogram(path: Path) -> str:
-    return picture(
+def _histogram(path: Path) -> Picture:
+    return Picture(
         path,
         "z-scores of m, q and e_icl of all points and sizes against the finite-size theory. Values of one data set are "
         "correlated, so the histogram is rougher than one of independent values.",
     )
 
 
-def _extrapolations(path: Path) -> str:
-    return picture(
+def _extrapolations(path: Path) -> Picture:
+    return Picture(
         path,
         "Error on a new task, e_icl, against 1/D at every point: simulation (means with standard errors), finite-size "
         "theory at the same sizes (both moved to the tau and alpha that P and N were rounded from), the asymptotic "
@@ -88,7 +88,7 @@ def _extrapolations(path: Path) -> str:
     )
 
 
-def _point_table(result: SuiteResult) -> str:
+def _point_table(result: SuiteResult) -> Table:
     rows = []
     for index, compared in enumerate(result.points, start=1):
         worst = max(compared.agreement.rows, key=lambda row: abs(row.z))
@@ -114,18 +114,18 @@ def _point_table(result: SuiteResult) -> str:
         "smallest bias of e_icl seen",
         f"a bias of {percent(result.largest_unseen_bias)} could be unseen in",
     ]
-    return table(header, rows, prose=True)
+    return Table(header, rows, prose=True)
 
 
-def _coverage(result: SuiteResult) -> str:
+def _coverage(result: SuiteResult) -> Table:
     rows = [
         [entry.quantity, f"{entry.rate:.4f}", f"{entry.standard_error:.4f}", f"{entry.replicates}", f"{entry.group}"]
         for entry in result.coverages
     ]
-    return table(["quantity", "coverage of the 95 % interval", "+-", "replicates", "data sets each"], rows)
+    return Table(["quantity", "coverage of the 95 % interval", "+-", "replicates", "data sets each"], rows)
 
 
-def _detections(result: SuiteResult) -> str:
+def _detections(result: SuiteResult) -> Table:
     rows = [
         [
             found.name,
@@ -137,31 +137,31 @@ def _detections(result: SuiteResult) -> str:
         ]
         for found in result.detections
     ]
-    return table(
+    return Table(
         ["wrong on purpose", "check", "statistic", "objects above", "without the change", ""], rows, prose=True
     )
 
 
-def _samplers(result: SuiteResult) -> list[str]:
+def _samplers(result: SuiteResult) -> list[Part]:
     rows = [
         [row.method, row.quantity, f"{row.estimate:.6g}", f"{row.exact:.6g}", f"{row.error:.2g}", f"{row.z:+.2f}"]
         for row in result.samplers
     ]
     note = "Estimates on one data set against the exact Gaussian measure; errors by the Monte Carlo standard error."
     return [
-        table(["sampler", "quantity", "estimate", "exact", "standard error", "z"], rows),
-        paragraph(note, note=True),
+        Table(["sampler", "quantity", "estimate", "exact", "standard error", "z"], rows),
+        Paragraph(note, note=True),
     ]
 
 
-def _provenance(result: SuiteResult) -> list[str]:
+def _provenance(result: SuiteResult) -> list[Part]:
     record = json.loads(result.provenance)
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     parameters = result.digits.parameters
     return [
-        paragraph(f"iclglass validate --suite {result.scale} --seed {result.seed}"),
-        paragraph(f"Versions: {versions}. Revision {record['git_revision']}.", note=True),
-        paragraph(
+        Paragraph(f"iclglass validate --suite {result.scale} --seed {result.seed}"),
+        Paragraph(f"Versions: {versions}. Revision {record['git_revision']}.", note=True),
+        Paragraph(
             f"Closed form against 50 digits: largest relative error {result.digits.error:.1e}, of "
             f"{result.digits.quantity}, at " + ", ".join(f"{name} {value:.3g}" for name, value in parameters.items()),
             note=True,

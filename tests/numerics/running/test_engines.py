@@ -21,7 +21,7 @@ from iclglass.cli import EXIT_FILE
 from iclglass.numerics.errors import OutputError, ParameterError, ParameterTypeError, WorkerError
 from iclglass.numerics.running import run as driver
 from iclglass.numerics.running import scheduler
-from iclglass.numerics.running.engines import SerialExecutor, engine_name, killed_worker, make_engine
+from iclglass.numerics.running.engines import SerialExecutor, killed_worker, make_engine
 from iclglass.numerics.running.store import Store
 from tests.numerics.running.killing import PATIENCE, PROGRAM, ROOT, at_most, wait_for
 from tests.numerics.running.workloads import at, compute, napping, numbered, numbers, sleeping
@@ -73,11 +73,6 @@ def test_bad_engines_are_refused(executor, workers, message):
 def test_an_executor_is_fed_as_its_caller_says():
     with make_engine(SerialExecutor(), workers=1000) as engine:
         assert engine.window == 2002
-
-
-def test_no_address_is_no_cluster_of_our_own():
-    with pytest.raises(ParameterError, match="names no scheduler"):
-        engine_name("")
 
 
 def test_wrong_types_are_refused():
