@@ -190,7 +190,7 @@ def without_work(monkeypatch):
     from iclglass.validation.samplers import sampling
     from iclglass.validation.suite import suite
     from iclglass.validation.sweeping import sweep as simulated
-    from iclglass.validation.training import loop
+    from iclglass.validation.training import course
 
     def limited(module, name, size, most):
         """Cut the function off where its size is beyond the limit."""
@@ -225,7 +225,7 @@ def without_work(monkeypatch):
     limited(prompts, "_tasks", lambda size, count, *rest: size * count, MOST_NUMBERS)
     limited(sampling, "run_chains", steps_of_chains, MOST_STEPS)
     limited(sampling, "_draw_exact", lambda target, trace, chains, draws, *rest: chains * draws, MOST_STEPS)
-    limited(loop._Training, "run", lambda self, **options: self._settings.steps, MOST_STEPS)
+    limited(course.Course, "leg", lambda self, state, recorded: self.settings.steps, MOST_STEPS)
     limited(precision, "_texts", lambda exact, digits, guard: digits, MOST_DIGITS)
     limited(finite_size, "solve_own_tasks", lambda flat, norm, layer: flat["dimension"].max(initial=0), 2_000)
     limited(finite_size, "_diverges", lambda flat, layer: flat["ridge"].size, MOST_NUMBERS)
