@@ -15,8 +15,13 @@
     fixed_point      damped iteration and bracketed roots: knows no physics
     vector_root      fixed points of a few variables: Newton's method over grids; knows no physics
     matrix_denoiser  the spins' side of the nuclear norm
+    gamma_quadrature, prompt_scalars, finite_matrix
+                     the law of one prompt's scalars at finite D, and the spins' side of the nuclear norm there
     lowering         averages of the derived systems as sums over nodes
     handshake        the saddle point of any model
+    mixing           fixed points of many points side by side
+    finite_dimension, finite_observables, finite_models
+                     any model at finite D
     pool             finite pools of tasks
     storage, archive datasets to and from netCDF, atomically, with provenance; arrays from .npz files
     solution         what the theory returns over a grid, by name
@@ -25,8 +30,8 @@
     precision        solve_digits(...): one point at any number of digits
     moments          exact second moments of one prompt at finite D and N
     spectrum         Marchenko-Pastur law and the Hessian's eigenvalues
-    gamma_quadrature, drawn_pools, pool_averages, finite_observables, finite_own_tasks, finite_pool, finite_size
-                     the theory at finite D
+    drawn_pools, pool_averages, finite_own_tasks, finite_pool, finite_size
+                     ridge regression at finite D, pools of tasks too
     saddle_point     solve(...): the saddle point and all observables over a grid; points of finite D go to finite_size
     sweep            solve over the product of axes, as a labelled dataset
     gradient         d e_icl / d parameter

@@ -2,7 +2,8 @@
 
 The theory leaves one prompt out and keeps the size of its features as a random variable, and the last row of weights:
 what remains neglected is of relative order 1/D^2. The equations are in `numerics.finite_own_tasks` (every prompt its
-own task) and `numerics.finite_pool` (pools of K tasks); their derivation and accuracy in notes/finite_size.md.
+own task), `numerics.finite_pool` (pools of K tasks) and `numerics.finite_models` (other models than ridge regression);
+their derivation and accuracy in notes/finite_size.md.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,22 +14,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.arguments import doubles
 from iclglass.numerics.drawn_pools import POOL_LAWS
-from iclglass.numerics.errors import ParameterError, ParameterTypeError
+from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.finite_dimension import large_enough
 from iclglass.numerics.finite_own_tasks import solve_own_tasks
 from iclglass.numerics.keywords import by_name, takes
 from iclglass.numerics.last_row import LastRow
-from iclglass.numerics.model_choice import refuse_unless_builtin
+from iclglass.numerics.model_choice import is_builtin, refuse_unless_builtin
 from iclglass.numerics.parameters import FLOW, Given, Parameters, collected
 from iclglass.numerics.sizes import counts
 from iclglass.numerics.solution import COUNTS, OBSERVABLES, Solution
 from iclglass.numerics.status import Status
 
-__all__ = ["MINIMUM_DIMENSION", "large_enough", "solve_finite", "solve_finite_points", "solve_given_pool"]
+__all__ = ["solve_finite", "solve_finite_points", "solve_given_pool"]
 
 Array = NDArray[np.float64]
-
-MINIMUM_DIMENSION = 4
-"""Below it the neglected terms, of relative order 1/D^2, are as large as the 1/D terms kept."""
 
 _RESIDUAL_TOLERANCE = 1e-10
 
@@ -84,7 +83,13 @@ def solve_finite_points(
 
     ``progress`` is called with (points done, points in all) of those with pools, which take time.
     """
-    refuse_unless_builtin(parameters, "the finite-size theory")
+    if pool is not None:
+        refuse_unless_builtin(parameters, "the theory of a given pool")
+    elif not is_builtin(parameters):
+        from iclglass.numerics.model_points import solve_model_points  # brings SymPy
+
+        large_enough(parameters)
+        return solve_model_points(parameters)
     sizes = large_enough(parameters).reshape(-1)
     norm, layer, shape = parameters.norm, parameters.layer, parameters.shape
     flat = {name: array.reshape(-1) for name, array in parameters.scaled.items()}
@@ -158,20 +163,6 @@ def solve_given_pool(tasks: ArrayLike, **given: Unpack[Given]) -> Solution:  # t
 
 
 _REAL = tuple(name for name in (*OBSERVABLES, "last_row", "residual"))
-
-
-def large_enough(parameters: Parameters) -> Array:
-    """The dimensions; ParameterError: one is below `MINIMUM_DIMENSION`, ParameterTypeError: there is none."""
-    dimension = parameters.dimension
-    if dimension is None:
-        raise ParameterTypeError("dimension is required: the finite-size theory holds at one token dimension D >= 4")
-    if (bad := dimension < MINIMUM_DIMENSION).any():
-        raise ParameterError(
-            f"dimension = {dimension[bad].flat[0]:.0f} must be a whole number >= {MINIMUM_DIMENSION}: the finite-size "
-            "theory neglects terms of relative order 1/D^2, which are not small below; simulate, or take a larger "
-            "dimension"
-        )
-    return dimension
 
 
 def _diverges(flat: Mapping[str, Array], layer: LastRow) -> NDArray[np.bool_]:

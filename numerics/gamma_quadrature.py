@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PromptNodes", "chi_square_nodes", "normal_nodes", "prompt_nodes", "scalar_nodes"]
+__all__ = ["PromptNodes", "chi_square_nodes", "discrete_gauss", "normal_nodes", "prompt_nodes", "scalar_nodes"]
 
 Array = NDArray[np.float64]
 
@@ -55,6 +55,18 @@ def chi_square_nodes(freedom: int, count: int) -> tuple[Array, Array]:
     y = np.linspace(-max(14 * width, 160 / freedom), np.log1p(14 * width + 80 / freedom), _GRID)
     density = np.exp(-freedom / 2 * (np.expm1(y) - y))
     density /= density.sum()
+    nodes, weights = discrete_gauss(y, density, count)
+    return freedom * np.exp(nodes), weights
+
+
+def discrete_gauss(y: Array, density: Array, count: int) -> tuple[Array, Array]:
+    """Gauss rule of ``count`` nodes for a law given as many points with weights, by Lanczos' iteration.
+
+    >>> nodes, weights = discrete_gauss(np.array([-1.0, 0.0, 1.0]), np.array([0.25, 0.5, 0.25]), 2)
+    >>> bool(np.allclose(nodes**2, 0.5)), bool(np.allclose(weights, 0.5))
+    (True, True)
+    """
+    density = density / density.sum()
     mean = density @ y
     deviation = np.sqrt(density @ (y - mean) ** 2)
     x = (y - mean) / deviation
@@ -69,7 +81,7 @@ def chi_square_nodes(freedom: int, count: int) -> tuple[Array, Array]:
         off_diagonal[step] = np.linalg.norm(image)
         basis = np.vstack([basis, image / off_diagonal[step]])
     nodes, weights = _gauss(diagonal, off_diagonal[:-1])
-    return freedom * np.exp(mean + deviation * nodes), weights / weights.sum()
+    return mean + deviation * nodes, weights / weights.sum()
 
 
 @lru_cache(maxsize=16)

@@ -194,9 +194,11 @@ _REFUSALS: tuple[tuple[Callable[[Parameters], bool], str], ...] = (
         "error; leave distinct_tasks out",
     ),
     (
-        lambda parameters: parameters.dimension is not None,
-        "a dimension does not go with this model: the finite-size theory is for ridge and squared error; leave "
-        "dimension out",
+        lambda parameters: (
+            parameters.dimension is not None and bool(np.any(parameters.nuclear)) and parameters.last_row
+        ),
+        "nuclear at a dimension needs last_row = False: the last row of weights sees other fields than the block, and "
+        "there is no theory of one nuclear norm over both; give last_row = False, or leave dimension out",
     ),
 )
 """When parameters do not go together, and the sentence that says so."""

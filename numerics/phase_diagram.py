@@ -9,7 +9,7 @@ import numpy as np
 
 from iclglass.numerics.arguments import check_count
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.finite_size import MINIMUM_DIMENSION
+from iclglass.numerics.finite_dimension import MINIMUM_DIMENSION
 from iclglass.numerics.keywords import takes
 from iclglass.numerics.lines import LINE_KINDS, Line, locate
 from iclglass.numerics.model_choice import DISCRETE, is_builtin
@@ -148,7 +148,7 @@ def phase_diagram(
     dimension = everything.get("dimension")
     if dimension is not None:
         dimension = check_count(
-            "dimension", dimension, minimum=MINIMUM_DIMENSION, reason="see iclglass.numerics.finite_size"
+            "dimension", dimension, minimum=MINIMUM_DIMENSION, reason="see iclglass.numerics.finite_dimension"
         )
     # Checked before the sweep, which with pools at finite dimension takes long.
     sizes, point = product(everything)

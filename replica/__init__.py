@@ -28,7 +28,7 @@
     limits        lam -> 0, tau = 1, T -> 0
     cavity        the system by leaving one prompt and one spin out
     pool          finite pools of tasks, the spectrum kept abstract
-    theories      theories beside that of independent spins: factorised weights
+    theories      theories beside that of independent spins at D -> infinity: factorised weights, finite D
     stages        what each stage shows, and why
     derivation    the stages in order
     render        text, LaTeX and the generated pages of notes/

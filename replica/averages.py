@@ -46,7 +46,8 @@ class GaussianLaw(sp.Basic):
     covariance
         Their covariance, in the symbols of the theory.
     measure
-        What is printed behind the integral sign's D; default the fields.
+        What is printed behind the integral sign's D, and not taken out of averages: fields in other words, or what
+        the covariance and the integrand depend on and is averaged over, too. Default the fields.
     """
 
     def __new__(
@@ -68,6 +69,11 @@ class GaussianLaw(sp.Basic):
     def covariance(self) -> sp.ImmutableMatrix:
         """Their covariance."""
         return self.args[2]
+
+    @property
+    def bound(self) -> set[sp.Symbol]:
+        """Everything that is averaged over."""
+        return {*self.args[1], *self.args[3]}
 
 
 _PROMPT = (S.t, S.f_cav)
@@ -136,21 +142,20 @@ class Average(sp.Expr):
     @property
     def free_symbols(self) -> set[sp.Basic]:
         """Symbols of integrand and covariance that are not averaged over."""
-        bound = {*self.measure.fields, *self.measure.args[3]}
-        return (self.integrand.free_symbols | self.measure.covariance.free_symbols) - bound
+        return (self.integrand.free_symbols | self.measure.covariance.free_symbols) - self.measure.bound
 
     def _eval_derivative(self, variable: sp.Symbol) -> sp.Expr | None:
         law, inside = self.measure, self.integrand
         if variable in law.fields:
             return sp.S.Zero
-        if inside.free_symbols & (set(NODES) - set(law.fields)):
+        if inside.free_symbols & (set(NODES) - law.bound):
             # What one body does depends on every parameter; only its functions know how.
             return None
         result = Average(sp.diff(inside, variable), law)
         change = law.covariance.diff(variable)
         for (i, first), (j, second) in product(enumerate(law.fields), repeat=2):
             if change[i, j] != 0:
-                result += change[i, j] * linear(Average(sp.diff(inside, first, second) / 2, law))
+                result += linear(Average(change[i, j] * sp.diff(inside, first, second) / 2, law))
         return result
 
     def doit(self, **hints: bool) -> sp.Expr:
@@ -198,7 +203,7 @@ def linear(expression: sp.Expr) -> sp.Expr:
     """
 
     def split(inside: sp.Expr, law: GaussianLaw) -> sp.Expr:
-        varying = {*NODES, *law.fields}
+        varying = {*NODES, *law.bound}
         total = sp.S.Zero
         for term in sp.Add.make_args(sp.expand(inside)):
             constant, rest = term.as_independent(*varying, OneBody, as_Add=False)
@@ -208,7 +213,7 @@ def linear(expression: sp.Expr) -> sp.Expr:
     return expression.replace(lambda part: isinstance(part, Average), lambda part: split(part.integrand, part.measure))
 
 
-def by_parts(function: sp.Expr, law: str) -> tuple[sp.Expr, ...]:
+def by_parts(function: sp.Expr, law: str | GaussianLaw) -> tuple[sp.Expr, ...]:
     """E[d function/dx_i] for the fields x of a law, from E[x function] = C E[d function/dx].
 
     It sees the jumps of a function, which its derivative between them does not.
@@ -218,6 +223,9 @@ def by_parts(function: sp.Expr, law: str) -> tuple[sp.Expr, ...]:
     >>> by_parts(S.spin, "spins")
     (E_spins[field*spin]/Q,)
     """
-    measure = LAWS[law]
-    moments = sp.Matrix([Average(field * function, measure) for field in measure.fields])
-    return tuple(measure.covariance.inv() * moments)
+    measure = law if isinstance(law, GaussianLaw) else LAWS[law]
+    inverse = measure.covariance.inv()
+    return tuple(
+        sp.Add(*(linear(Average(inverse[i, j] * field * function, measure)) for j, field in enumerate(measure.fields)))
+        for i in range(len(measure.fields))
+    )

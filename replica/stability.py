@@ -17,7 +17,7 @@ from iclglass.replica import symbols as S
 from iclglass.replica.averages import Average
 from iclglass.replica.one_body import PromptFree, SpinFree
 
-__all__ = ["replicon", "replicon_eigenvalue"]
+__all__ = ["eigenvalue", "replicon", "replicon_eigenvalue"]
 
 
 def replicon_eigenvalue(mean: sp.Expr, mean_square: sp.Expr) -> sp.Expr:
@@ -33,8 +33,8 @@ def replicon_eigenvalue(mean: sp.Expr, mean_square: sp.Expr) -> sp.Expr:
     return sp.factor(sp.expand(same - 2 * one + none))
 
 
-def _eigenvalue(log_partition: sp.Expr, field: sp.Symbol, unit: sp.Expr) -> sp.Expr:
-    """The same of a one-body log-partition function, differentiated by its field in this unit."""
+def eigenvalue(log_partition: sp.Expr, field: sp.Symbol, unit: sp.Expr) -> sp.Expr:
+    """`replicon_eigenvalue` of a one-body log-partition function, differentiated by its field in this unit."""
     slope, curvature = unit * sp.diff(log_partition, field), unit**2 * sp.diff(log_partition, field, 2)
     return replicon_eigenvalue(slope, sp.expand(curvature + slope**2))
 
@@ -47,6 +47,6 @@ def replicon() -> sp.Expr:
     spin = SpinFree(S.field, S.K)
     prompt = PromptFree(S.t, S.f_cav, S.a * S.chi / S.tau)
     # The field on a spin in units of T; the covariance of predictions is a Q_ab.
-    spins = Average(_eigenvalue(-spin / S.T, S.field, S.T), "spins")
-    prompts = S.tau * S.a**2 * Average(_eigenvalue(-prompt / (S.tau * S.T), S.f_cav, sp.S.One), "prompts")
+    spins = Average(eigenvalue(-spin / S.T, S.field, S.T), "spins")
+    prompts = S.tau * S.a**2 * Average(eigenvalue(-prompt / (S.tau * S.T), S.f_cav, sp.S.One), "prompts")
     return 1 - prompts * spins

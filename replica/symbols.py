@@ -210,6 +210,24 @@ diagonal_free = _symbol(
 )
 diagonal_penalty = _symbol("diagonal_penalty", "r_d", "penalty of one diagonal spin", "real", _GENERAL)
 
+_FINITE = "Finite dimension, any spins and loss"
+feature_block = _symbol(
+    "f_1", "f_1", "squared norm |u|^2 |xt|^2 of one prompt's features on the block", "> 0", _FINITE, positive=True
+)
+feature_last = _symbol("f_2", "f_2", "the same on the last row, v^2 |xt|^2", ">= 0", _FINITE, nonnegative=True)
+query_overlap = _symbol("o_x", "o_x", "u.xt of one prompt: prediction of the weights W = 1", "real", _FINITE)
+label_signal = _symbol("y_u", "y_u", "(u.w/sqrt(D)) |xt|^2 of one prompt", "real", _FINITE)
+label_square = _symbol("y_2", "y_2", "E[y^2] of one prompt, given |w| and |xt|", ">= 0", _FINITE, nonnegative=True)
+fluctuation = _symbol("f_v", "f_v", "part of f_cav that is due to the weights' fluctuations", "real", _FINITE)
+v_last = _symbol("v_last", r"v_\ell", "mean square of a scaled spin of the last row", ">= 0", _FINITE, nonnegative=True)
+chi_last = _symbol(
+    "chi_last", r"\chi_\ell", "response of a scaled spin of the last row", ">= 0", _FINITE, nonnegative=True
+)
+K_last = _symbol("K_last", r"K_\ell", "precision that prompts give to a spin of the last row", "real", _FINITE)
+Q_last = _symbol(
+    "Q_last", r"Q_\ell", "variance of the field on a spin of the last row", ">= 0", _FINITE, nonnegative=True
+)
+
 _FACTORISED = "Factorised weights"
 signal_ratio = _symbol(
     "gamma_s",

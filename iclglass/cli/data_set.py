@@ -111,7 +111,8 @@ def finite_theory(
     dimension: int, prompts: int, law: Mapping[str, Any], *, ridge0: float, beta: float
 ) -> dict[str, float]:
     """Return the finite-size theory of data sets of a law, by quantity; nothing below its least dimension."""
-    from iclglass.numerics.finite_size import MINIMUM_DIMENSION, solve_finite
+    from iclglass.numerics.finite_dimension import MINIMUM_DIMENSION
+    from iclglass.numerics.finite_size import solve_finite
     from iclglass.numerics.sizes import from_unscaled
 
     if dimension < MINIMUM_DIMENSION:

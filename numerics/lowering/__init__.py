@@ -10,6 +10,7 @@
     nodes       which of them a body needs
     prompts     the law of label and prediction
     compiled    a System whose averages are sums over nodes
+    finite      the same for a system at finite D, with an outer average over prompts' scalars
 
 Only these modules and `numerics.codegen` know SymPy.
 """

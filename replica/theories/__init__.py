@@ -1,6 +1,7 @@
-"""Theories beside the replica-symmetric one of independent spins.
+"""Theories beside the replica-symmetric one of independent spins at D -> infinity.
 
     matrix        factorised weights: the spins' side as a matrix denoiser
+    finite        finite D: classes of spins, and prompts whose size fluctuates
 
 Each module uses only those above it and the symbolic layer.
 """

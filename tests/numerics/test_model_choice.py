@@ -10,7 +10,6 @@ import xarray as xr
 import iclglass
 from iclglass.numerics import model_choice
 from iclglass.numerics.errors import ConvergenceError, ParameterError, ParameterTypeError
-from iclglass.numerics.finite_size import solve_finite
 from iclglass.numerics.model_choice import chosen, is_builtin
 from iclglass.numerics.parameters import STRENGTHS, WORDS, Parameters
 from iclglass.numerics.phase_diagram import default_lines, phase_diagram
@@ -86,7 +85,6 @@ def test_something_else_is_refused_by_name(name):
         ({"huber_threshold": 2.0}, "huber_threshold does not go with loss = 'squared_error'"),
         ({"labels": "sign", "distinct_tasks": 2.0}, "a finite distinct_tasks does not go with this model"),
         ({"l1": 1.0, "tasks": TaskSpectrum.power_law(1.0)}, "a spectrum of tasks does not go with this model"),
-        ({"l1": 1.0, "dimension": 8}, "a dimension does not go with this model"),
         ({"l1": 1.0, "last_row": False}, "last_row = False has no meaning at D -> infinity"),
         *(({"model": OWN, word: WORDS[word][1]}, f"{word} = .* beside a model") for word in WORDS if word != "ansatz"),
         ({"model": OWN, "ridge": 0.5}, "ridge is given beside a model whose loss and penalty do not have it .*: l1"),
@@ -101,8 +99,6 @@ def test_parts_that_do_not_go_together_are_refused_in_words(given, words):
 def test_roads_that_have_only_ridge_regression_say_so():
     with pytest.raises(ParameterError, match="method = 'iteration' is for ridge and squared error"):
         solve(**POINT, l1=1.0, method="iteration")
-    with pytest.raises(ParameterError, match="the finite-size theory is for ridge and squared error: leave out l1"):
-        solve_finite(**POINT, l1=1.0, dimension=8)
     for function in (iclglass.learning_curve, iclglass.best_ridge, iclglass.state_evolution):
         with pytest.raises(TypeError, match="unexpected keyword argument 'l1'"):
             function(**POINT, l1=1.0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import LARGEST, check_choice, check_count, check_real
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.finite_size import large_enough
+from iclglass.numerics.finite_dimension import large_enough
 from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.instance.spin_glass import DENSE_BYTES
 from iclglass.numerics.last_row import refuse_without_dimension
