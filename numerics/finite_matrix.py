@@ -76,7 +76,7 @@ def finite_matrix(size: Array, K: Array, M: Array, Q: Array, nuclear: Array, rid
     --------
     >>> one = np.ones(1)
     >>> found = finite_matrix(20 * one, one, one, 0.5 * one, 0.0 * one, 0.0 * one)
-    >>> round(float(found.m[0]), 12), round(float(found.chi[0]), 12), float(found.rank[0])
+    >>> round(float(found.m[0]), 12), round(float(found.chi[0]), 12), round(float(found.rank[0]), 12)
     (1.0, 1.0, 1.0)
     """
     rows = [_one(int(size[k]), *(float(each[k]) for each in (K, M, Q, nuclear, ridge))) for k in range(K.size)]

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from iclglass.numerics.finite_matrix import FiniteMatrix, finite_matrix
 from iclglass.numerics.gamma_quadrature import PromptNodes
 from iclglass.numerics.lowering.functions import numeric, stable
-from iclglass.numerics.lowering.nodes import Nodes, averaging_nodes
+from iclglass.numerics.lowering.nodes import averaging_nodes
 from iclglass.numerics.lowering.one_body import OneBody
+from iclglass.numerics.lowering.rules import Nodes
 from iclglass.numerics.memory import chunks
 from iclglass.numerics.prompt_scalars import PromptScalars
 from iclglass.replica import symbols as S
@@ -126,7 +127,7 @@ class FiniteCompiled:
             K, Q = (point[S.K_last.name], point[S.Q_last.name]) if last else (point["K"], point["Q"])
             mean = np.sqrt(point["D"]) * point["M"] if name == "diagonal" else zero
             deviation = np.sqrt(np.maximum(Q, 1e-300))
-            nodes = averaging_nodes(body, K, mean, deviation, point["T"], point, even=name != "diagonal", free=free)
+            nodes = averaging_nodes(body, K, mean, deviation, point["T"], point, even=name != "diagonal", energies=free)
             found[name] = _Spins(self, point, nodes, mean)
         return found
 

@@ -115,7 +115,8 @@ def test_at_large_dimension_it_is_the_asymptotic_theory_with_each_models_power(m
     limit, found = solve(**given), solve(dimension=[100, 400], **given)
     for name, power in powers.items():
         deviation = getattr(found, name) / getattr(limit, name) - 1
-        assert abs(deviation[1]) < 0.15 and deviation[0] / deviation[1] == pytest.approx(4**power, rel=0.1), name
+        assert abs(deviation[1]) < 0.15, name
+        assert deviation[0] / deviation[1] == pytest.approx(4**power, rel=0.1), name
 
 
 def test_the_energy_is_a_functional_of_which_overlaps_are_the_slope():
@@ -203,7 +204,8 @@ def test_a_grid_equals_its_points():
     given = {"dimension": np.array([[8], [12]]), "task_diversity": np.array([0.5, 2.0]), "context_length": 1.5}
     for model in ({"l1": 0.4}, {"loss": "huber", "label_noise": 0.1}):
         grid = solve(**given, **model)
-        assert grid.m.shape == (2, 2) and grid.prompts.tolist() == [[32, 128], [72, 288]]
+        assert grid.m.shape == (2, 2)
+        assert grid.prompts.tolist() == [[32, 128], [72, 288]]
         for i, j in np.ndindex(2, 2):
             one = solve(dimension=int(given["dimension"][i, 0]), task_diversity=given["task_diversity"][j],
                         context_length=1.5, **model)  # fmt: skip
@@ -230,7 +232,8 @@ def test_own_models_are_solved_and_layers_differ():
     given = {"model": own, "dimension": 12, "task_diversity": 1.0, "context_length": 2.0, "label_noise": 0.1}
     full, small, none = solve(**given), solve(last_feature="scaled-tokens", **given), solve(last_row=False, **given)
     assert full.status == small.status == none.status == Status.CONVERGED
-    assert float(none.last_row) == 0 and 0 < float(full.last_row)
+    assert float(none.last_row) == 0
+    assert float(full.last_row) > 0
     assert len({float(found.m) for found in (full, small, none)}) == 3
 
 
@@ -248,7 +251,9 @@ def test_what_has_no_theory_at_a_dimension_is_refused():
 def test_matrix_noise_obeys_what_is_known_of_it():
     one = np.ones(2)
     whole = finite_matrix(np.array([8, 12]), 2 * one, 1 * one, 0.5 * one, 0 * one, 0.5 * one)
-    assert whole.m == pytest.approx(1 / 2.5, rel=1e-12) and whole.chi == pytest.approx(1 / 2.5, rel=1e-12)
+    assert whole.m == pytest.approx(1 / 2.5, rel=1e-12)
+    assert whole.chi == pytest.approx(1 / 2.5, rel=1e-12)
     assert whole.q == pytest.approx((1 + 0.5) / 2.5**2, rel=1e-12)
     none = finite_matrix(np.array([8, 12]), one, one, 0.5 * one, 100 * one, 0 * one)
-    assert np.all(none.q == 0) and np.all(none.rank == 0)
+    assert np.all(none.q == 0)
+    assert np.all(none.rank == 0)

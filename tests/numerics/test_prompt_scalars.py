@@ -18,7 +18,8 @@ THRESHOLD = 4.1
 @pytest.mark.parametrize("terms", [1, 2, 9, 200])
 def test_sum_of_half_normals_has_its_cumulants(terms):
     nodes, weights = half_normal_sum_nodes(terms, 5)
-    assert weights.sum() == pytest.approx(1, rel=1e-13) and (weights > 0).all()
+    assert weights.sum() == pytest.approx(1, rel=1e-13)
+    assert (weights > 0).all()
     mean = weights @ nodes
     central = [weights @ (nodes - mean) ** power for power in (2, 3, 4)]
     assert mean == pytest.approx(terms * math.sqrt(2 / math.pi), rel=1e-13)

@@ -38,7 +38,8 @@ def test_the_equations_are_those_of_the_cavity_argument(found):
 
 def test_temperature_changes_neither_side_but_adds_its_thermodynamics(found):
     warm = finite_system(found.model, thermal=True)
-    assert warm.prompts == found.prompts and warm.spins == found.spins
+    assert warm.prompts == found.prompts
+    assert warm.spins == found.spins
     assert set(warm.observables) - set(found.observables) == {"entropy"}
     assert warm.observables["q_self"] - found.observables["q_self"] == S.T * S.chi
 
