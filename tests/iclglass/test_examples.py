@@ -102,7 +102,7 @@ def test_every_option_named_in_the_readme_exists():
     shown = {
         option
         for line in [*commands(), *re.findall(r"`(--[^`]+)`", text())]
-        for option in re.findall(r"--[a-z][a-z-]*", line)
+        for option in re.findall(r"--[a-z][a-z0-9-]*", line)
     }
     assert shown <= known
 
