@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics import generated_numpy
 from iclglass.numerics.sizes import divisor
+from iclglass.numerics.token_law import correlated_moments
 
 __all__ = ["by_law", "log_units", "observables"]
 
@@ -57,16 +58,21 @@ def observables(
     e_train, m, q, last_row : (points,); |W|^2/D is q + last_row/D.
     g : responses of block and last row, (points, 2), or (points, 1) without last row; infinite with flat directions.
     log_determinant : of the Hessian over W; minus infinity with flat directions.
-    flat : the parameters, flat.
+    flat : the parameters, flat; token_correlation among them where tokens have one.
     last_scale : by which the mean squared label is multiplied, `numerics.last_row.LastRow.scale`.
     """
     size, temperature = flat["dimension"], flat["temperature"]
 
     def error(context: Array) -> tuple[Array, Array]:
-        moments = generated_numpy.feature_moments(size, context, divisor(context, norm), flat["label_noise"])
+        law = (size, context, divisor(context, norm), flat["label_noise"])
+        moments: tuple[Array, ...]
+        if "token_correlation" in flat:
+            moments = correlated_moments(*law, flat["token_correlation"])
+        else:
+            moments = generated_numpy.feature_moments(*law)
         label, signal, block, last = moments
         last = last * last_scale**2
-        response: Array = sum(moment * g[:, k] / size for k, moment in enumerate((block, last)[: g.shape[1]]))
+        response = np.sum([moment * g[:, k] / size for k, moment in enumerate((block, last)[: g.shape[1]])], axis=0)
         return label - 2 * signal * m + block * q + last * last_row, response
 
     (e_icl, response), (e_idg, _) = error(flat["test_context_length"]), error(flat["context_length"])

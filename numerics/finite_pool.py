@@ -66,7 +66,8 @@ def average_over_pools(
     """All quantities at many points, averaged over pools; the same pools serve all points of equal D and K.
 
     flat : name -> (points,): dimension, prompts, context_length, test_context_length and task_count as whole numbers;
-        label_noise, ridge, temperature.    progress : called with (points done, points in all).
+        label_noise, ridge, temperature; token_correlation, where tokens have one.
+    progress : called with (points done, points in all).
     pool : (K, D), one given pool that all data sets share: nothing is drawn, and error_bound is NaN.
     law : of the pools that are drawn, one of `numerics.drawn_pools.POOL_LAWS`.
 
@@ -219,6 +220,7 @@ def _solved(
             prompts=prompts,
             unit=unit,
             leverage=leverage,
+            length=float(point.get("token_correlation", 0.0)),
         )
         response, residual = _response(law, ridge0)
         found = float(np.einsum("bij,bji->b", response, law.untilted_squares).mean()) * size / prompts

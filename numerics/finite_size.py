@@ -74,12 +74,14 @@ def solve_finite_points(
     *,
     pool: Array | None = None,
     pool_law: str = POOL_LAWS[0],
+    token_correlation: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Solution:
     """`solve_finite` of an object; for a given ``pool`` of tasks, (K, D), `solve_given_pool`.
 
     ``pool_law``: of the pools that are averaged over, one of `numerics.drawn_pools.POOL_LAWS`; the new tasks of e_icl,
-    and those of prompts that have their own, are Gaussian in any case.
+    and those of prompts that have their own, are Gaussian in any case. ``token_correlation``: length over which tokens
+    of a prompt are correlated (`numerics.token_law`), in pretraining and test; the query is independent. Pools only.
 
     ``progress`` is called with (points done, points in all) of those with pools, which take time.
     """
@@ -97,6 +99,13 @@ def solve_finite_points(
     flat["context_length"], flat["test_context_length"] = flat["context"], flat["test_context"]
 
     pooled = flat["task_count"] < np.inf
+    if token_correlation > 0:
+        if not pooled.all():
+            raise ParameterError(
+                f"token_correlation = {token_correlation:g} with distinct_tasks = inf: at finite D tokens may be "
+                "correlated where tasks come from a pool; give distinct_tasks, or leave the dimension out"
+            )
+        flat["token_correlation"] = np.full(sizes.shape, token_correlation)
     names = (*_REAL, *(f"{name}_standard_error" for name in _REAL), "error_bound")
     result = {name: np.full(sizes.shape, np.nan) for name in names}
     diverges = _diverges(flat, layer)

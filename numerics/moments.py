@@ -63,7 +63,15 @@ def feature_moments(*, dimension: int, context: int, label_noise: float, norm: s
 
 
 def prompt_moments(
-    covariance: Array, square: Array, weighted: Array, fourth: Array, *, context: int, divisor: int, last_scale: float
+    covariance: Array,
+    square: Array,
+    weighted: Array,
+    fourth: Array,
+    *,
+    context: int,
+    divisor: int,
+    last_scale: float,
+    squared_trace: float | None = None,
 ) -> tuple[Array, Array]:
     """E[u (w/sqrt(D))^T] and E[u u^T] of the features u = (C_i, last_scale C_{D+1})/divisor, for any law of tasks.
 
@@ -72,6 +80,8 @@ def prompt_moments(
     covariance, square, weighted, fourth : averages over tasks of w w^T/D, s2, s2 w/sqrt(D) and s2^2; leading axes, such
         as one of pools, are kept.
     last_scale : `numerics.last_row.LastRow.scale`; 0: u has D components.
+    squared_trace : Tr C^2 of tokens with correlations C along the prompt, without noise (`numerics.token_law` adds what
+        noise does); N of independent ones.
 
     Examples
     --------
@@ -81,11 +91,12 @@ def prompt_moments(
     ([0.5, 0.0], 3.0)
     """
     *pools, size = weighted.shape
-    rows, both = size + (last_scale > 0), context * (context + 2)
+    spread = context if squared_trace is None else squared_trace
+    rows, both = size + (last_scale > 0), context**2 + 2 * spread
     signal, second = np.empty((*pools, size + 1, size)), np.empty((*pools, size + 1, size + 1))
     signal[..., :size, :] = context / divisor * covariance
     signal[..., size, :] = context / divisor * weighted * last_scale
-    second[..., :size, :size] = context * ((context + 1) * covariance + square[..., None, None] * np.eye(size))
+    second[..., :size, :size] = (context**2 + spread) * covariance + spread * square[..., None, None] * np.eye(size)
     second[..., :size, size] = second[..., size, :size] = both * weighted * last_scale
     second[..., size, size] = both * fourth * last_scale**2
     return signal[..., :rows, :], second[..., :rows, :rows] / divisor**2

@@ -24,6 +24,15 @@ and under this weight, with p = (d_i o_i, 0), r = (-2 psi s d_i c_i, s), a = kap
 So a matrix average is a sum over tasks and over nodes of psi of products of a few vectors. The integral over psi is the
 trapezoidal rule in x, psi = psi0 exp(x - exp(-x)); those over Z and x2 are Gauss quadrature. Source: this project,
 notes/finite_size.md.
+
+Tokens correlated along the prompt (`numerics.token_law`) have three numbers in the place of Z, and the same formulas
+with others at every node of them: with l = a2/a3, Z becomes a3, rho becomes l rho (and b = t^2 + l rho), s becomes
+f s with f = (t^2 a2 + rho a1)/(t^2 a3 + rho a2), and
+
+    kappa = l + 2 psi f s sum o_i d_i c_i,   eta = (b kappa^2/(rho + delta) - l^2)/2 + psi (f s)^2 b (...).
+
+Arrays over nodes have them as their last axis. Where all nodes have one law, as for independent tokens, sums over them
+come first, and that axis has length 1.
 """
 
 from dataclasses import dataclass
@@ -33,6 +42,7 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.gamma_quadrature import scalar_nodes
 from iclglass.numerics.moments import prompt_moments
+from iclglass.numerics.token_law import context_nodes, noise_moments, squared_trace
 
 __all__ = ["PolynomialAverages", "PoolPrompts", "TiltedPrompts"]
 
@@ -50,7 +60,10 @@ _NOTHING, _ROUNDING = 40.0, 1e-10
 
 @dataclass(frozen=True, eq=False)
 class _Tilt:
-    """What the weight exp(-theta Q) does at each node of psi: (pools, psi, ...), in the notation of the module."""
+    """What the weight exp(-theta Q) does at each node of psi: (pools, psi, ...), in the notation of the module.
+
+    d, coupling : (pools, psi, D).    inverse, a, eta, logarithm : (pools, psi, K, nodes).
+    """
 
     d: Array
     coupling: Array
@@ -60,29 +73,31 @@ class _Tilt:
     logarithm: Array
 
     @classmethod
-    def of(cls, psi: Array, response: Array, task: Array, variance: Array, label_noise: float, last: float) -> "_Tilt":
+    def of(cls, law: "PoolPrompts", psi: Array, response: Array, task: Array) -> "_Tilt":
         """``response``: G on axes where its block is diagonal; ``task``: o on the same axes."""
-        size = task.shape[2]
+        size, last = task.shape[2], law.last
         g = np.einsum("bii->bi", response[:, :size, :size])
         d = 1 / (1 + 2 * psi[:, None] * g[:, None, :])
         delta = d @ np.swapaxes(task**2, 1, 2)
-        inverse = 1 / (label_noise + delta)
-        b = variance[:, None, :]
+        inverse = 1 / (law.noise + delta[..., None])
+        b = law.spread[:, None]
         if response.shape[1] > size:
             edge, corner = response[:, :size, size], response[:, size, size]
             coupling = d * edge[:, None, :]
-            kappa = 1 + 2 * last * psi[:, None] * (coupling @ np.swapaxes(task, 1, 2))
+            across = 2 * last * psi[:, None] * (coupling @ np.swapaxes(task, 1, 2))
+            kappa = law.ratio + across[..., None] * law.share[:, None]
             rest = corner[:, None] - 2 * psi * np.einsum("bnd,bd->bn", coupling, edge)
             own = psi * last**2 * rest
         else:
-            coupling, kappa, own = np.zeros_like(d), np.ones_like(delta), np.zeros(d.shape[:2])
+            coupling, own = np.zeros_like(d), np.zeros(d.shape[:2])
+            kappa = np.broadcast_to(law.ratio, inverse.shape)
         return cls(
             d=d,
             coupling=coupling,
             inverse=inverse,
             a=kappa * inverse,
-            eta=(b * kappa**2 * inverse - 1) / 2 + own[:, :, None] * b,
-            logarithm=(np.log(d).sum(axis=2)[:, :, None] + np.log(b * inverse)) / 2,
+            eta=(b * kappa**2 * inverse - law.ratio**2) / 2 + own[:, :, None, None] * law.share[:, None] ** 2 * b,
+            logarithm=(np.log(d).sum(axis=2)[:, :, None, None] + np.log(b * inverse)) / 2,
         )
 
 
@@ -99,6 +114,7 @@ class PoolPrompts:
     prompts : P.
     unit : 1, or 0 for averages with 1/(x2 Q/P) in place of 1/(1 + x2 Q/P), the limit of no ridge.
     leverage : typical size of x2 Q/P, which places the nodes of psi.
+    length : of the tokens' correlation along the prompt; 0: none.
     refine : 0, or more for the error of the quadrature: divides the step in x, adds nodes in Z and x2.
 
     Examples
@@ -123,6 +139,7 @@ class PoolPrompts:
         prompts: float,
         unit: float,
         leverage: float,
+        length: float = 0.0,
         refine: int = 0,
     ) -> None:
         _, count, size = tasks.shape
@@ -143,9 +160,30 @@ class PoolPrompts:
             context=context,
             divisor=divisor,
             last_scale=last_scale,
+            squared_trace=squared_trace(context, length),
         )
         """E[u o^T], (pools, side, D), and E[u u^T], (pools, side, side)."""
-        self.labels, self._label_weight = scalar_nodes(context, refine)
+        if length > 0:
+            self.untilted_squares += noise_moments(
+                self.variance.mean(axis=1),
+                self.task.mean(axis=1),
+                context=context,
+                divisor=divisor,
+                label_noise=label_noise,
+                length=length,
+                last_scale=last_scale,
+            )
+        nodes = context_nodes(context, length, refine)
+        self.labels, self._label_weight = nodes.three, nodes.weight
+        ratio = np.ones(1) if nodes.alike else nodes.two / nodes.three
+        self.ratio, self.noise = ratio, label_noise * ratio
+        """l and the noise l rho, (nodes,); below b, f and the variance of a feature less its part along the task."""
+        self.spread = self.square[..., None] + self.noise
+        self.share = np.ones((1, 1, 1))
+        if not nodes.alike:
+            seen = self.square[..., None] * nodes.two + label_noise * nodes.one
+            self.share = seen / (self.square[..., None] * nodes.three + label_noise * nodes.two)
+        self._size_of_noise = self.spread * self.labels
         self._query, self._query_weight = scalar_nodes(size, refine)
 
         step = _STEP / (1 + refine)
@@ -153,8 +191,7 @@ class PoolPrompts:
         scale = 2 * size * float(self.variance.mean()) / (prompts * (unit + leverage) * context)
         self.psi = scale * np.exp(x - np.exp(-x))
         # theta/psi at each task and node of Z; nodes of the integral over theta with the weight of task and Z.
-        ratio = divisor**2 / (self.variance[:, None, :, None] * self.labels)
-        theta = self.psi[:, None, None] * ratio
+        theta = self.psi[:, None, None] * divisor**2 / self._size_of_noise[:, None]
         measure = ((1 + np.exp(-x)) * step)[:, None, None] * theta * (self._label_weight / count)
         decay = np.exp(-unit * prompts * theta[..., None] / self._query) * self._query_weight
         self.om_x2 = prompts * decay.sum(axis=-1) * measure
@@ -178,15 +215,15 @@ class PoolPrompts:
         """
         axes, rotated = _diagonal(response, self.size)
         typical = np.einsum("bij,bji->b", response, self.untilted_squares).max()
-        scale = self.variance.max() * self.labels.max() / self.divisor**2
+        scale = self._size_of_noise.max() / self.divisor**2
         highest = np.log(_NOTHING * self._query.max() / self.prompts * scale)
         lowest = np.log(_ROUNDING / (self.prompts / self.size + typical) * scale)
         psi = np.exp(np.arange(lowest, highest, _STEP))
-        tilt = _Tilt.of(psi, rotated, self.task @ axes, self.variance, self.label_noise, self.last)
-        ratio = self.prompts * self.divisor**2 / (self.variance[..., None, None] * self.labels[:, None] * self._query)
+        tilt = _Tilt.of(self, psi, rotated, self.task @ axes)
+        ratio = self.prompts * self.divisor**2 / (self._size_of_noise[..., None] * self._query)
         found = np.zeros(response.shape[0])
         for node, value in enumerate(psi):  # one at a time: an array over all nodes would be large
-            laplace = np.exp(tilt.logarithm[:, node, :, None] - tilt.eta[:, node, :, None] * self.labels)
+            laplace = np.exp(tilt.logarithm[:, node] - tilt.eta[:, node] * self.labels)
             exponent = value * ratio
             step = (np.exp(-exponent) * (1 - exponent)) @ self._query_weight
             found += _STEP * ((step * (1 - laplace)) @ self._label_weight).mean(axis=1)
@@ -201,26 +238,29 @@ class TiltedPrompts:
     axes : (pools, D, D), columns the axes.
     response : G on them.
     task : o on them, (pools, K, D).
-    d, r : (pools, psi, D) and (pools, psi, side); inverse, a : (pools, psi, K): see the module.
+    d, r : (pools, psi, D) and (pools, psi, side); inverse, a : (pools, psi, K, nodes): see the module.
+    share : f, (pools, 1, K, nodes).
     """
 
     def __init__(self, law: PoolPrompts, response: Array) -> None:
         self.law = law
         self.axes, self.response = _diagonal(response, law.size)
         self.task = law.task @ self.axes
-        tilt = _Tilt.of(law.psi, self.response, self.task, law.variance, law.label_noise, law.last)
-        self.d, self.inverse, self.a = tilt.d, tilt.inverse, tilt.a
+        tilt = _Tilt.of(law, law.psi, self.response, self.task)
+        self.d, self.inverse, self.a, self.share = tilt.d, tilt.inverse, tilt.a, law.share[:, None]
         self.r = np.zeros((*tilt.d.shape[:2], law.side))
         if law.last:
             self.r[..., : law.size] = -2 * law.psi[:, None] * law.last * tilt.coupling
             self.r[..., law.size] = law.last
-        self._factor = np.exp(tilt.logarithm[..., None] - tilt.eta[..., None] * law.labels)
+        self._factor = np.exp(tilt.logarithm - tilt.eta * law.labels)
 
     def powers(self, weights: Array, most: int) -> list[Array]:
-        """<h (b Z)^j>, j = 0 .. most, (pools, psi, K) each, for the function h of x2 and Q that has these weights."""
-        tilted = weights * self._factor
+        """<h (b Z)^j>, j = 0 .. most, (pools, psi, K, nodes) each, for the function h that has these weights."""
+        tilted, spread = weights * self._factor, self.law.spread[:, None]
+        if spread.shape[-1] > 1:
+            return [tilted * (spread * self.law.labels) ** power for power in range(most + 1)]
         moments = tilted @ self.law.labels[:, None] ** np.arange(most + 1)
-        return [moments[..., power] * self.law.variance[:, None, :] ** power for power in range(most + 1)]
+        return [moments[..., [power]] * spread**power for power in range(most + 1)]
 
     def mean(self, weights: Array) -> Array:
         """E[h], (pools,)."""
@@ -229,24 +269,24 @@ class TiltedPrompts:
 
     def label_mean(self, weights: Array) -> Array:
         """E[h t^2], (pools,)."""
-        found: Array = (self.powers(weights, 0)[0] * self.law.square[:, None]).sum(axis=(1, 2))
+        found: Array = (self.powers(weights, 0)[0] * self.law.square[:, None, :, None]).sum(axis=(1, 2, 3))
         return found
 
     def squares(self, weights: Array) -> Array:
         """E[h u u^T], (pools, side, side)."""
         _, first, second = self.powers(weights, 2)
         found = self.assemble(
-            diagonal=first.sum(axis=2),
+            diagonal=first.sum(axis=(2, 3)),
             gram=self.gram(second * self.a**2 - first * self.inverse),
-            edge=(second * self.a) @ self.task,
-            square=second.sum(axis=2),
+            edge=self.along(second * self.a * self.share),
+            square=(second * self.share**2).sum(axis=(2, 3)),
         )
         return found / self.law.divisor**2
 
     def signal(self, weights: Array) -> Array:
         """E[h u o^T], (pools, side, D)."""
         _, first = self.powers(weights, 1)
-        found = np.swapaxes(self.r, 1, 2) @ (first @ self.task)
+        found = np.swapaxes(self.r, 1, 2) @ self.along(first * self.share)
         found[:, : self.law.size] += np.einsum("bni,bnij->bij", self.d, self.gram(first * self.a))
         return found / self.law.divisor
 
@@ -259,9 +299,14 @@ class TiltedPrompts:
             result[..., :size] = result[..., :size] @ np.swapaxes(self.axes, 1, 2)
         return result
 
+    def along(self, coefficient: Array) -> Array:
+        """sum_k coefficient_k o_k, (pools, psi, D), of coefficients (pools, psi, K, nodes)."""
+        found: Array = coefficient.sum(axis=3) @ self.task
+        return found
+
     def gram(self, coefficient: Array) -> Array:
-        """sum_k coefficient_k o_k o_k^T, (pools, psi, D, D), of coefficients (pools, psi, K)."""
-        return np.swapaxes(self.task[:, None] * coefficient[..., None], 2, 3) @ self.task[:, None]
+        """sum_k coefficient_k o_k o_k^T, (pools, psi, D, D), of coefficients (pools, psi, K, nodes)."""
+        return np.swapaxes(self.task[:, None] * coefficient.sum(axis=3)[..., None], 2, 3) @ self.task[:, None]
 
     def assemble(self, diagonal: Array, gram: Array, edge: Array, square: Array) -> Array:
         """sum over psi of diagonal D + D gram D + p r^T + r p^T + square r r^T, with p = (D edge, 0)."""
@@ -290,7 +335,7 @@ class PolynomialAverages:
         self._powers = tilted.powers(weights, 4)
         _, _, second, third, _ = self._powers
         self._mixed_gram = tilted.gram(2 * third * tilted.a**2 - 2 * second * tilted.inverse)
-        self._mixed_edge = (2 * third * tilted.a) @ tilted.task
+        self._mixed_edge = tilted.along(2 * third * tilted.a * tilted.share)
 
     def __call__(self, form: Array, *, constant: Array | None = None, linear: Array | None = None) -> Array:
         """The average on the axes of the tilted prompts, (pools, side, side).
@@ -302,39 +347,40 @@ class PolynomialAverages:
         linear : L, (pools, side, D), where l = L o for the task o.
         """
         at, (_, first, second, third, fourth) = self._at, self._powers
-        size, divisor, d, r, a, inverse = at.law.size, at.law.divisor, at.d, at.r, at.a, at.inverse
+        size, divisor, d, r, a, inverse, share = at.law.size, at.law.divisor, at.d, at.r, at.a, at.inverse, at.share
         across = np.swapaxes(at.task, 1, 2)
         form = form / divisor**2
         block = form[:, None, :size, :size]
         image = (r @ form)[..., :size]  # H r
 
-        pp = self._form(d[..., :, None] * block * d[..., None, :])
-        pr = (d * image) @ across
-        rr = ((r @ form) * r).sum(axis=2)[..., None]
-        trace = (d @ np.einsum("bii->bi", form[:, :size, :size])[..., None]) - inverse * pp
+        pp = self._form(d[..., :, None] * block * d[..., None, :])[..., None]
+        pr = ((d * image) @ across)[..., None] * share
+        rr = ((r @ form) * r).sum(axis=2)[..., None, None] * share**2
+        trace = (d @ np.einsum("bii->bi", form[:, :size, :size])[..., None])[..., None] - inverse * pp
         size_of_mean = a**2 * pp + 2 * a * pr + rr
         one = second * trace + third * size_of_mean  # in front of S, less its Z b
         two = third * trace + fourth * size_of_mean  # in front of m m^T, less its (Z b)^2
         both = 2 * third * inverse * (a * pp + pr)
         turned = (block * d[..., None, :]) @ self._mixed_gram + image[..., None] * self._mixed_edge[..., None, :]
         edge = np.einsum("bij,bnj->bni", form[:, :size, :size], d * self._mixed_edge)
-        edge += image * (2 * third).sum(axis=2)[..., None]
+        edge += image * (2 * third * share**2).sum(axis=(2, 3))[..., None]
         if constant is not None:
-            one = one + first * constant[:, None]
-            two = two + second * constant[:, None]
+            one = one + first * constant[:, None, :, None]
+            two = two + second * constant[:, None, :, None]
         if linear is not None:
             linear = linear / divisor
-            lp = self._form(d[..., None] * linear[:, None, :size])
-            lm = a * lp + (r @ linear) @ across
+            lp = self._form(d[..., None] * linear[:, None, :size])[..., None]
+            lm = a * lp + ((r @ linear) @ across)[..., None] * share
             one = one + second * lm
             two = two + third * lm
             both = both + second * inverse * lp
             turned = turned + linear[:, None, :size] @ at.gram(a * second)
-            edge = edge + (second @ at.task) @ np.swapaxes(linear[:, :size], 1, 2)
+            edge = edge + at.along(second * share) @ np.swapaxes(linear[:, :size], 1, 2)
         gram = at.gram(a**2 * two - inverse * one + 2 * inverse**2 * pp * second - 2 * a * both)
-        gram += turned + np.swapaxes(turned, 2, 3) + 2 * second.sum(axis=2)[..., None, None] * block
-        edge += (a * two - both) @ at.task
-        return at.assemble(one.sum(axis=2), gram, edge, two.sum(axis=2)) / divisor**2
+        gram += turned + np.swapaxes(turned, 2, 3) + 2 * second.sum(axis=(2, 3))[..., None, None] * block
+        edge += at.along((a * two - both) * share)
+        square = (two * share**2).sum(axis=(2, 3))
+        return at.assemble(one.sum(axis=(2, 3)), gram, edge, square) / divisor**2
 
     def _form(self, matrix: Array) -> Array:
         """o.M o for every task, (pools, psi, K), of matrices (pools, psi, D, D)."""

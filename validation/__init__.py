@@ -4,6 +4,7 @@ Data flow; every arrow is one function, every noun one small frozen dataclass:
 
     pools            draw_pool                                   tasks of a pool; a spectrum's D eigenvalues
     prompts          draw_prompts          -> Prompts            contexts, queries, labels of a data set
+    token_correlations  correlation_of                          correlations of tokens along a prompt
     prompt_contexts  reduced_sums, token_sums                   the law of a prompt's context, and its tokens
     prompt_blocks    PromptBlocks                                the same in blocks, for workers: nobody holds all of it
     population       population_error      <- PromptMoments      exact errors on new prompts, at finite D and N

@@ -109,13 +109,21 @@ def population_error(weights: FloatArray, moments: PromptMoments) -> float:
 
 
 def _assemble(
-    square: float, *, context: int, norm: str, layer: LastRow, weighted: FloatArray, **averages: ArrayLike
+    square: float,
+    *,
+    context: int,
+    norm: str,
+    layer: LastRow,
+    weighted: FloatArray,
+    covariance: ArrayLike,
+    fourth: ArrayLike,
 ) -> PromptMoments:
     tokens, scale = check_count("context", context, minimum=1), layer.scale(weighted.size)
     signal, second = prompt_moments(
         square=np.asarray(square),
         weighted=weighted,
-        **{name: np.asarray(value) for name, value in averages.items()},
+        covariance=np.asarray(covariance),
+        fourth=np.asarray(fourth),
         context=tokens,
         divisor=divisor(tokens, norm),
         last_scale=scale,

@@ -30,6 +30,14 @@ eps_k)/s ~ N(0, 1), s^2 = t^2 + rho, y_k = sign h_k and g_k = (t/s) h_k + (sqrt(
     y.g = (t/s) sum_k |h_k| + (sqrt(rho)/s) sqrt(N) e,        |y|^2 = N,
 
 and the rest is as in step 3: N + 1 + D normals a prompt.
+
+Tokens correlated along the prompt, Cov(x_k, x_l) = C_kl 1: in the eigenbasis of C the labels are
+sqrt(c_i t^2 + rho) z_i, z standard normal, and with a_n = sum_i c_i^(n-1) z_i^2 (`numerics.token_law`)
+
+    y.g = t a_2 + sqrt(rho a_2) e,        |y|^2 = t^2 a_2 + rho a_1,
+
+and each component across w is sqrt(t^2 a_3 + rho a_2) times a standard normal: N + 1 + D normals a prompt, for linear
+labels.
 """
 
 from collections.abc import Iterator
@@ -50,19 +58,33 @@ def signs(values: FloatArray) -> FloatArray:
 
 
 def reduced_sums(
-    result: FloatArray, task: FloatArray, context: int, label_noise: float, sign: bool, rng: np.random.Generator
+    result: FloatArray,
+    task: FloatArray,
+    context: int,
+    label_noise: float,
+    sign: bool,
+    rng: np.random.Generator,
+    correlation: FloatArray | None = None,
 ) -> None:
-    """C, (P, rows), from its law given the tasks; the steps are those of the module's docstring."""
+    """C, (P, rows), from its law given the tasks; the steps are those of the module's docstring.
+
+    correlation : (N, N) of tokens along the prompt; linear labels.
+    """
     prompts, dimension = task.shape
     length = np.sqrt(np.einsum("pd,pd->p", task, task))
-    scores_along = _signs_along if sign else _labels_along
-    along, label_square = scores_along(length / np.sqrt(dimension), context, label_noise, rng)
+    strength = length / np.sqrt(dimension)
+    if correlation is None:
+        scores_along = _signs_along if sign else _labels_along
+        along, label_square = scores_along(strength, context, label_noise, rng)
+        variance = label_square
+    else:
+        along, label_square, variance = _correlated_along(strength, correlation, label_noise, rng)
     for part in _parts(prompts, 64 * dimension):
         # The task zero has no direction: nothing is projected out, which is its law (t = 0).
         direction = task[part] / np.where(length[part] > 0, length[part], 1.0)[:, None]
         normal = rng.standard_normal(direction.shape)
         normal -= np.einsum("pd,pd->p", normal, direction)[:, None] * direction
-        normal *= np.sqrt(label_square[part])[:, None]
+        normal *= np.sqrt(variance[part])[:, None]
         direction *= along[part, None]
         np.add(normal, direction, out=result[part, :dimension])
     result[:, dimension:] = label_square[:, None]
@@ -94,6 +116,20 @@ def _signs_along(
     return share * sums + noise, np.full_like(strength, context)
 
 
+def _correlated_along(
+    strength: FloatArray, correlation: FloatArray, label_noise: float, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """y.g, |y|^2 and the variance of what is across w, (P,) each."""
+    values = np.clip(np.linalg.eigvalsh(correlation), 0, None)
+    powers = values[:, None] ** np.arange(3)
+    sums = np.empty((strength.size, 3))
+    for part in _parts(strength.size, values.size):
+        sums[part] = rng.standard_normal((part.stop - part.start, values.size)) ** 2 @ powers
+    one, two, three = sums.T
+    along = strength * two + np.sqrt(label_noise * two) * rng.standard_normal(strength.size)
+    return along, strength**2 * two + label_noise * one, strength**2 * three + label_noise * two
+
+
 def token_sums(
     result: FloatArray,
     task: FloatArray,
@@ -102,19 +138,33 @@ def token_sums(
     factor: FloatArray | None,
     sign: bool,
     rng: np.random.Generator,
+    correlation: FloatArray | None = None,
 ) -> None:
-    """C, (P, rows), from all N tokens of each prompt, a few prompts at a time; factor L of their covariance."""
+    """C, (P, rows), from all N tokens of each prompt, a few prompts at a time.
+
+    factor : L of the covariance of a token's components.    correlation : (N, N) along the prompt.
+    """
     prompts, dimension = task.shape
+    root = None if correlation is None else _root(correlation)
     for part in _parts(prompts, context * dimension):
         tokens = rng.standard_normal((part.stop - part.start, context, dimension))
         if factor is not None:
             tokens = tokens @ factor.T
+        if root is not None:
+            tokens = root @ tokens
         labels = np.einsum("pkd,pd->pk", tokens, task[part]) / np.sqrt(dimension)
         labels += np.sqrt(label_noise) * rng.standard_normal(labels.shape)
         if sign:
             labels = signs(labels)
         result[part, :dimension] = np.einsum("pk,pkd->pd", labels, tokens)
         result[part, dimension:] = np.einsum("pk,pk->p", labels, labels)[:, None]
+
+
+def _root(correlation: FloatArray) -> FloatArray:
+    """The symmetric square root of a matrix that may be singular."""
+    values, vectors = np.linalg.eigh(correlation)
+    found: FloatArray = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    return found
 
 
 def _parts(prompts: int, elements: int) -> Iterator[slice]:

@@ -38,6 +38,7 @@ from iclglass.numerics.memory import check_memory
 from iclglass.numerics.sizes import NORMS, divisor
 from iclglass.validation.pools import draw_pool, eigenvalues_of
 from iclglass.validation.prompt_contexts import reduced_sums, signs, token_sums
+from iclglass.validation.token_correlations import correlation_of
 
 __all__ = ["LABELS", "METHODS", "PromptLaw", "Prompts", "draw_contexts", "draw_prompts"]
 
@@ -134,6 +135,7 @@ def draw_prompts(
     tasks: FloatArray | None = None,
     spectrum: ArrayLike | None = None,
     token_covariance: ArrayLike | None = None,
+    token_correlation: ArrayLike | None = None,
     labels: str = "linear",
     rng: np.random.Generator,
 ) -> Prompts:
@@ -163,6 +165,10 @@ def draw_prompts(
         Of the context tokens and of the query, symmetric and positive definite; by default the identity. Label
         variance is then Tr(covariance)/D: scale it to trace D to keep labels of order one. (SG Fig. S4 correlates the
         positions of a prompt instead: `validation.paper.correlated_tokens`.)
+    token_correlation : float or (N, N) array_like, optional
+        Of the context tokens along the prompt: a length in tokens, exp(-|k - l|/length), 0 for none, or their
+        correlations, symmetric and positive semidefinite. The query is independent of them. With sign labels by method
+        "tokens" only.
     labels : {"linear", "sign"}
         y, or its sign: of the context's labels and of the query's. Tasks, queries and the query's noise are the same
         numbers for both.
@@ -204,6 +210,9 @@ def draw_prompts(
     check_type("rng", rng, np.random.Generator, "a numpy.random.Generator")
 
     covariance, factor = (None, None) if token_covariance is None else _covariance(token_covariance, dimension)
+    correlation = None if token_correlation is None else correlation_of(token_correlation, context)
+    if correlation is not None and law.labels == "sign" and method == METHODS[0]:
+        raise ParameterError(f"token_correlation with sign labels has no reduced law: use method = {METHODS[1]!r}")
     task, pool, eigenvalues = _tasks(dimension, prompts, tasks, spectrum, rng)
     query = rng.standard_normal((prompts, dimension))
     if factor is not None:
@@ -212,7 +221,7 @@ def draw_prompts(
     label += np.sqrt(label_noise) * rng.standard_normal(prompts)
     if law.labels == "sign":
         label = signs(label)
-    scores = _contexts(law, task, method, factor, rng)
+    scores = _contexts(law, task, method, factor, rng, correlation)
     drawn = (scores, query, label, context, label_noise, norm, pool, eigenvalues, covariance)
     return Prompts(*drawn, last_feature=law.last_feature, labels=law.labels)
 
@@ -229,15 +238,21 @@ def draw_contexts(
 
 
 def _contexts(
-    law: PromptLaw, task: FloatArray, method: str, factor: FloatArray | None, rng: np.random.Generator
+    law: PromptLaw,
+    task: FloatArray,
+    method: str,
+    factor: FloatArray | None,
+    rng: np.random.Generator,
+    correlation: FloatArray | None = None,
 ) -> FloatArray:
-    """U, (P, rows), given the tasks; factor L of the tokens' covariance."""
+    """U, (P, rows), given the tasks; factor L of the tokens' covariance, their correlation along the prompt."""
     dimension, sign = law.dimension, law.labels == "sign"
     scores = np.empty((task.shape[0], law.layer.rows(dimension)))
     if method == "tokens":
-        token_sums(scores, task, law.context, law.label_noise, factor, sign, rng)
+        token_sums(scores, task, law.context, law.label_noise, factor, sign, rng, correlation)
     else:
-        reduced_sums(scores, task if factor is None else task @ factor, law.context, law.label_noise, sign, rng)
+        seen = task if factor is None else task @ factor
+        reduced_sums(scores, seen, law.context, law.label_noise, sign, rng, correlation)
         if factor is not None:
             scores[:, :dimension] = scores[:, :dimension] @ factor.T
     scores /= divisor(law.context, law.norm)

@@ -27,6 +27,7 @@ __all__ = ["compare"]
     NORM,
     *LAYER,
     option("--pool gaussian|sphere", TEXT, "tasks of a pool at finite D: Gaussian, or |w|^2 = D", default="gaussian"),
+    option("--token-correlation LENGTH", NUMBER, "correlation of tokens along the prompt, >= 0 tokens (default: none)"),
     option(
         "--rounding nearest|down",
         TEXT,
@@ -55,7 +56,17 @@ def compare(**values: Any) -> int:
     from iclglass.validation.measured.compare import compare
 
     check_outputs(values, {"out": (".csv",)})
-    laws = (*PARAMETERS, *STRENGTHS, *WORDS, "dimension", "norm", "last_feature", "last_row", "pool")
+    laws = (
+        *PARAMETERS,
+        *STRENGTHS,
+        *WORDS,
+        "dimension",
+        "norm",
+        "last_feature",
+        "last_row",
+        "pool",
+        "token_correlation",
+    )
     fixed = {name: values[name] for name in laws if given(name)}
     with bar("solving") as advance:
         found = compare(

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from iclglass.numerics.arguments import check_callable, check_choice, check_real
+from iclglass.numerics.arguments import LARGEST, check_callable, check_choice, check_real
 from iclglass.numerics.drawn_pools import FEWEST_DOF, POOL_LAWS
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.keywords import spelled_out
@@ -23,7 +23,17 @@ from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS, check_largest_unsee
 
 __all__ = ["compare"]
 
-_OPTIONS = ("columns", "quantity", "pool", "rounding", "allow", "false_alarm", "largest_unseen_bias", "progress")
+_OPTIONS = (
+    "columns",
+    "quantity",
+    "pool",
+    "token_correlation",
+    "rounding",
+    "allow",
+    "false_alarm",
+    "largest_unseen_bias",
+    "progress",
+)
 _REPEATED = "repeats row {}, which counts once"
 
 
@@ -34,6 +44,7 @@ def compare(
     columns: Mapping[str, str] | None = None,
     quantity: str | None = None,
     pool: str | None = None,
+    token_correlation: float | None = None,
     rounding: str = ROUNDINGS[0],
     allow: float = 0.005,
     false_alarm: float = 0.01,
@@ -65,6 +76,10 @@ def compare(
         Of all rows, where the table has no such column.
     pool : {"gaussian", "sphere"}, optional
         Law of the tasks of a pool at finite D; default gaussian.
+    token_correlation : float, optional
+        Length over which tokens are correlated along a prompt, exp(-|k - l|/length), where the table has no such
+        column; the query is independent of them. A column ``correlated_query`` says in which rows it is not: these have
+        no theory yet, and are left out. At finite D with pools only.
     rounding : {"nearest", "down"}
         How P = tau D^2, N = alpha D and K = kappa D became whole numbers: the nearest, or int() as in many programs.
     allow : float
@@ -105,6 +120,8 @@ def compare(
     given = _fixed(fixed)
     if pool is not None:
         given["pool"] = check_choice("pool", pool, POOL_LAWS)
+    if token_correlation is not None:
+        given["token_correlation"] = check_real("token_correlation", token_correlation, minimum=0.0, maximum=LARGEST)
     table = read_table(source, columns)
     measured = measurements(table, given, quantity=quantity, rounding=rounding)
     first: dict[tuple[Any, ...], int] = {}

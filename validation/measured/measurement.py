@@ -98,7 +98,7 @@ def _refuse_missing(table: Table, fixed: Mapping[str, Any], quantity: str | None
             raise ParameterError(f"{table.meanings[count]} and {name} say the same: leave one of them out")
         if "dimension" not in fixed:
             table.refuse_without("dimension", f": {table.meanings[count]} is in units of it")
-    for name in (*_NUMBERS, *WORDS, *LAW):
+    for name in (*_NUMBERS, *WORDS, *LAW, "token_correlation"):
         if name in fixed and name in table.meanings:
             raise ParameterError(f"{name} is given, and is column {table.meanings[name]!r}, too: leave one of them out")
     if quantity is None:
@@ -174,7 +174,7 @@ def _law(table: Table, row: int, fixed: Mapping[str, Any], rounding: str) -> dic
             _in_range(table, name, row, value)
     for name in (*WORDS, *LAW):
         if text := table.cell(name, row):
-            found[name] = _truth(table, row) if name == "last_row" else text
+            found[name] = _truth(table, name, row) if name == "last_row" else text
     found = {**fixed, **found}
     counts = {name: value for name in COUNTS if (value := table.number(name, row)) is not None}
     if counts and found.get("dimension") is None:
@@ -185,6 +185,7 @@ def _law(table: Table, row: int, fixed: Mapping[str, Any], rounding: str) -> dic
             if count in counts:
                 _in_range(table, count, row, scaled[name], name)
         found |= scaled
+    found |= _tokens(table, row, found)
     if rounding == "down" and found.get("dimension") is not None:
         counted = {COUNTS[count] for count in counts}
         found |= _rounded_down({name: found[name] for name in found if name not in counted}, int(found["dimension"]))
@@ -192,6 +193,17 @@ def _law(table: Table, row: int, fixed: Mapping[str, Any], rounding: str) -> dic
         if name not in found:
             raise ParameterError(f"row {row + 1} has no {name}: give it, or leave the row out")
     return found
+
+
+def _tokens(table: Table, row: int, law: Mapping[str, Any]) -> dict[str, Any]:
+    """How the tokens of a row are correlated; without correlation it does not matter what the query does."""
+    length = table.number("token_correlation", row)
+    if length is None:
+        length = law.get("token_correlation", 0.0)
+    elif not 0 <= length < math.inf:
+        raise ParameterError(f"{table.place('token_correlation', row)} must be a length >= 0 in tokens")
+    continued = bool(table.cell("correlated_query", row)) and _truth(table, "correlated_query", row)
+    return {"token_correlation": length, "correlated_query": continued and length > 0}
 
 
 def _rounded_down(law: Mapping[str, Any], size: int) -> dict[str, float]:
@@ -209,8 +221,8 @@ def _in_range(table: Table, column: str, row: int, value: float, name: str | Non
         raise ParameterError(f"{table.place(column, row)}: {error}") from None
 
 
-def _truth(table: Table, row: int) -> bool:
-    text = table.cell("last_row", row).lower()
+def _truth(table: Table, name: str, row: int) -> bool:
+    text = table.cell(name, row).lower()
     if text not in _TRUTH:
-        raise ParameterError(f"{table.place('last_row', row)} must be true or false")
+        raise ParameterError(f"{table.place(name, row)} must be true or false")
     return _TRUTH[text]

@@ -26,6 +26,9 @@ COUNTS = {
 LAW = ("norm", "last_feature", "last_row", "pool")
 """Which layer and which law of tasks at finite D."""
 
+TOKENS = ("token_correlation", "correlated_query")
+"""Length over which tokens are correlated along a prompt, and whether the query continues them."""
+
 _OTHER_NAMES = {parameter.letter: name for name, parameter in PARAMETERS.items()} | {
     "D": "dimension",
     "P": "prompts",
@@ -40,7 +43,7 @@ _OTHER_NAMES = {parameter.letter: name for name, parameter in PARAMETERS.items()
 }
 
 _MEASURED = ("quantity", "mean", "standard_error", "standard_deviation", "runs")
-MEANINGS = (*PARAMETERS, *STRENGTHS, "dimension", *COUNTS, *WORDS, *LAW, *_MEASURED)
+MEANINGS = (*PARAMETERS, *STRENGTHS, "dimension", *COUNTS, *WORDS, *LAW, *TOKENS, *_MEASURED)
 """Everything that a column can say."""
 
 _ALIKE = 0.8

@@ -11,11 +11,13 @@ from iclglass.numerics.arguments import check_choice
 from iclglass.numerics.drawn_pools import POOL_LAWS
 from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.finite_size import solve_finite_points
+from iclglass.numerics.model_choice import refuse_unless_builtin
 from iclglass.numerics.parameters import Parameters
 from iclglass.numerics.saddle_point import solve_points
 from iclglass.numerics.solution import SENTENCES, Solution
 from iclglass.numerics.status import Status
 from iclglass.validation.measured.measurement import Measurement, parts
+from iclglass.validation.measured.names import TOKENS
 
 __all__ = ["Prediction", "predict_rows"]
 
@@ -48,7 +50,7 @@ def predict_rows(rows: Sequence[Measurement], *, progress: Progress | None = Non
         points.setdefault(_key(row.law), dict(row.law))
     groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for key, law in points.items():
-        groups.setdefault(tuple((name, _word(value)) for name, value in sorted(law.items())), []).append(key)
+        groups.setdefault(tuple((name, _word(name, value)) for name, value in sorted(law.items())), []).append(key)
     solved: dict[tuple[Any, ...], dict[str, tuple[float, float]] | str] = {}
     done = 0
     for members in groups.values():
@@ -77,9 +79,11 @@ def _hashable(value: object) -> bool:
     return isinstance(value, str | bool | int | float)
 
 
-def _word(value: object) -> object:
-    """What must be alike in points that are solved together: everything but numbers."""
-    return "number" if isinstance(value, float) else value if _hashable(value) else id(value)
+def _word(name: str, value: object) -> object:
+    """What must be alike in points that are solved together: everything but numbers, and the tokens' correlation."""
+    if isinstance(value, float) and name != "token_correlation":
+        return "number"
+    return value if _hashable(value) else id(value)
 
 
 def _solved_together(
@@ -87,7 +91,8 @@ def _solved_together(
 ) -> dict[tuple[Any, ...], dict[str, tuple[float, float]] | str]:
     """Point -> its quantities with standard errors, or why it has none."""
     law: dict[str, Any] = {
-        name: [each[name] for each in laws] if isinstance(value, float) else value for name, value in laws[0].items()
+        name: [each[name] for each in laws] if _word(name, value) == "number" else value
+        for name, value in laws[0].items()
     }
     try:
         solution = _solve(law, progress)
@@ -104,15 +109,37 @@ def _solved_together(
 
 def _solve(law: Mapping[str, Any], progress: Progress | None) -> Solution:
     pool = check_choice("pool", law.get("pool", POOL_LAWS[0]), POOL_LAWS)
-    parameters = Parameters.of({name: value for name, value in law.items() if name != "pool"})
-    if pool == POOL_LAWS[0] or parameters.dimension is None:
+    length = law["token_correlation"]
+    if law["correlated_query"]:
+        raise ParameterError(
+            "correlated tokens with a query that continues the sequence have no theory yet: only those with an "
+            "independent query have one"
+        )
+    parameters = Parameters.of({name: law[name] for name in law if name not in ("pool", *TOKENS)})
+    if parameters.dimension is None:
+        return solve_points(_effective(parameters, length), progress=progress)
+    if pool == POOL_LAWS[0] and length == 0:
         return solve_points(parameters, progress=progress)
-    if np.isinf(parameters.distinct_tasks).any():
+    refuse_unless_builtin(parameters, "the theory of pools on the sphere and of correlated tokens")
+    if pool != POOL_LAWS[0] and np.isinf(parameters.distinct_tasks).any():
         raise ParameterError(
             f"pool = {pool!r} with distinct_tasks = inf: the theory of prompts with their own tasks has Gaussian ones; "
             f"give distinct_tasks, or pool = {POOL_LAWS[0]!r}"
         )
-    return solve_finite_points(parameters, pool_law=pool, progress=progress)
+    return solve_finite_points(parameters, pool_law=pool, token_correlation=length, progress=progress)
+
+
+def _effective(parameters: Parameters, length: float) -> Parameters:
+    """As D -> infinity correlated tokens are as good as independent ones of fewer: Tr C^2/N -> coth(1/length)."""
+    if length == 0:
+        return parameters
+    share = (1 + parameters.label_noise) / (1 / math.tanh(1 / length) + parameters.label_noise)
+    refuse_unless_builtin(parameters, "the theory of correlated tokens")
+    tested = parameters.test_context_length
+    return parameters.replaced(
+        context_length=parameters.context_length * share,
+        test_context_length=None if tested is None else tested * share,
+    )
 
 
 def _quantities(solution: Solution, index: int) -> dict[str, tuple[float, float]] | str:

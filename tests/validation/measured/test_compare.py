@@ -251,3 +251,26 @@ def test_numbers_of_another_group():
     law |= {"last_feature": "scaled-tokens", "quantity": "e_icl - e_idg"}
     assert compare(columns, pool="sphere", rounding="down", **law).passed is True
     assert compare(columns, pool="sphere", **law).passed is False
+
+
+def test_correlated_tokens():
+    """Published values at D = 32 (Pehlevan-Group/sequential-correlations-in-context-regression, 20 runs).
+
+    As D -> infinity correlated tokens are fewer independent ones; a query that continues them has no theory.
+    """
+    columns = {"token_correlation": [0, 10, 10], "correlated_query": ["True", "False", "True"]}
+    columns |= {"mean": [0.309131, 1.042589, 0.702796], "std": [0.007151, 0.022730, 0.011124], "runs": [20] * 3}
+    law = {"P": [4096] * 3, "N": [128] * 3, "K": [320] * 3, "D": [32] * 3}
+    more = {"quantity": "e_icl", "label_noise": 0.01}
+    asymptotic = {"tau": [4.0] * 3, "alpha": [4.0] * 3, "kappa": [10.0] * 3}
+    found = compare({**columns, **asymptotic}, ridge=0, **more)
+    assert "row 3 (no theory: correlated tokens with a query that continues" in found.sentence
+    effective = 4 * 1.01 / (1 / np.tanh(0.1) + 0.01)
+    expected = solve(task_diversity=4, context_length=effective, distinct_tasks=10, label_noise=0.01, ridge=0).e_icl
+    assert found.rows[1].theory == pytest.approx(float(expected), rel=1e-12)
+    assert found.passed is False  # 1/D corrections
+    small = {**columns, **law, "K": [8] * 3}  # of fewer tasks than theirs, which take a minute
+    assert [math.isfinite(row.theory) for row in compare(small, ridge=1e-8, **more).rows] == [True, True, False]
+    for value, words in (("-1", "must be a length >= 0"), ("x", "is not a number")):
+        with pytest.raises(ParameterError, match=words):
+            compare({**columns, **asymptotic, "token_correlation": [0, 1, value]}, **more)
