@@ -20,6 +20,7 @@
     lowering         averages of the derived systems as sums over nodes
     handshake        the saddle point of any model
     mixing           fixed points of many points side by side
+    token_law        tokens correlated along the prompt
     finite_dimension, finite_observables, finite_models
                      any model at finite D
     pool             finite pools of tasks
@@ -30,14 +31,8 @@
     precision        solve_digits(...): one point at any number of digits
     moments          exact second moments of one prompt at finite D and N
     spectrum         Marchenko-Pastur law and the Hessian's eigenvalues
-<<<<<<< HEAD
     drawn_pools, pool_averages, finite_own_tasks, finite_pool, finite_size
                      ridge regression at finite D, pools of tasks too
-=======
-    token_law        tokens correlated along the prompt
-    gamma_quadrature, drawn_pools, pool_averages, finite_observables, finite_own_tasks, finite_pool, finite_size
-                     the theory at finite D
->>>>>>> 36cc581 (Tokens correlated along the prompt: draws, theory of pools, compare)
     saddle_point     solve(...): the saddle point and all observables over a grid; points of finite D go to finite_size
     sweep            solve over the product of axes, as a labelled dataset
     gradient         d e_icl / d parameter
