@@ -15,6 +15,7 @@ from iclglass.cli.progress import bar
 if TYPE_CHECKING:
     import xarray as xr
 
+    from iclglass.numerics.phase_diagram import PhaseDiagram
     from iclglass.replica.derivation import Derivation
     from iclglass.validation.agreement import Agreement
 
@@ -34,6 +35,13 @@ _SOLVED = (
     "prompts equals the number of weights: without ridge the error diverges there."
 )
 _MAPPED = "Error on a new task over task diversity and context length, with located lines."
+_GLASS: dict[str, Any] = {"context_length": 5.0, "spins": "binary", "ridge": 0.1, "lines": ("at",)}
+_FROZEN = (
+    "The same layer with weights off the diagonal of two values only, +-1/sqrt(D): error of the mean "
+    "weights on a new task over task diversity and temperature. The de Almeida-Thouless line is highest at "
+    "T = {temperature:.2f}, tau = {tau:.1f}. Below it, at the {count} of {total} points that are hatched, replica "
+    "symmetry is unstable: the weights freeze into a glass, and the numbers there are an approximation."
+)
 _CHECKED = "Simulated means against 1/D, their extrapolation, and the theory at 1/D = 0."
 _TABLE = (
     "Every data set has P = tau D^2 prompts and is solved exactly; error bars are over independent data sets. z: "
@@ -50,7 +58,8 @@ def demo(out: str, force: bool) -> int:
     The whole chain on defaults, in under a minute; the exit code is that of the cross-check.
     """
     folder = Path(out)
-    names = ("derivation.tex", "sweep.nc", "sweep.png", "phase-diagram.nc", "phase-diagram.png", "report.html")
+    drawn = [f"{name}.{kind}" for name in ("sweep", "phase-diagram", "glass") for kind in ("nc", "png")]
+    names = ("derivation.tex", *drawn, "report.html")
     files = {name: folder / name for name in names}
     outputs = validation_outputs(folder)
     # An interrupted demo has its samples and what is written before them, not the report, which comes last.
@@ -108,6 +117,11 @@ def _run(folder: Path, files: dict[str, Path], outputs: dict[str, Path], *, forc
     save(diagram.to_dataset(), files["phase-diagram.nc"], force=force)
     save_figure(draw_phase_diagram(diagram), files["phase-diagram.png"], force=force)
 
+    say("mapping a glass of binary weights")
+    glass = phase_diagram(task_diversity=np.geomspace(0.2, 10, 20), temperature=np.linspace(0.05, 0.5, 12), **_GLASS)
+    save(glass.to_dataset(), files["glass.nc"], force=force)
+    save_figure(draw_phase_diagram(glass), files["glass.png"], force=force)
+
     say("checking against finite-size Monte Carlo")
     from iclglass.numerics.running.blas import cores
     from iclglass.validation.crosscheck import validate
@@ -118,11 +132,20 @@ def _run(folder: Path, files: dict[str, Path], outputs: dict[str, Path], *, forc
         agreement = validate(**given, progress=advance, checkpoint=outputs["samples"], fresh=fresh)
     write_validation(agreement, outputs)
 
-    _report(files, outputs, derivation, curves, agreement, force=force)
+    _report(files, outputs, derivation, curves, _frozen(glass), agreement, force=force)
     say(f"wrote {folder}: report.html, " + ", ".join(name for name in files if name != "report.html"))
     print(f"{word(agreement.passed)}: {agreement.sentence}")
     print(f"open {files['report.html']}   ({time.perf_counter() - started:.0f} s)")
     return judged(agreement.passed)
+
+
+def _frozen(glass: "PhaseDiagram") -> str:
+    """Where the glass is unstable, with its numbers."""
+    from iclglass.numerics.status import Status
+
+    tau, temperature = max((vertex for part in glass.lines[0].parts for vertex in part), key=lambda vertex: vertex[1])
+    unstable = glass.dataset.status == Status.RS_UNSTABLE
+    return _FROZEN.format(temperature=temperature, tau=tau, count=int(unstable.sum()), total=unstable.size)
 
 
 def _report(
@@ -130,6 +153,7 @@ def _report(
     outputs: dict[str, Path],
     derivation: "Derivation",
     curves: "xr.Dataset",
+    frozen: str,
     agreement: "Agreement",
     *,
     force: bool,
@@ -151,6 +175,7 @@ def _report(
         ],
         "Solved across task diversity": [Picture(files["sweep.png"], _SOLVED, panels=True)],
         "Phase diagram": [Picture(files["phase-diagram.png"], _MAPPED)],
+        "Another glass: binary weights": [Picture(files["glass.png"], frozen)],
         "Checked against finite-size Monte Carlo": [
             Banner(agreement.sentence, passed=agreement.passed),
             Table(header, rows),

@@ -12,13 +12,16 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from iclglass.numerics.status import Status
 from iclglass.numerics.storage import PROVENANCE, load
 from tests.iclglass.conftest import process
 
 pytestmark = pytest.mark.slow
 
-PICTURES = ["extrapolation.png", "phase-diagram.png", "sweep.png"]
-FILES = sorted([*PICTURES, *["derivation.tex", "phase-diagram.nc", "report.html", "samples.checkpoint", "sweep.nc"]])
+PICTURES = ["extrapolation.png", "glass.png", "phase-diagram.png", "sweep.png"]
+FILES = sorted(
+    [*PICTURES, *["derivation.tex", "glass.nc", "phase-diagram.nc", "report.html", "samples.checkpoint", "sweep.nc"]]
+)
 FILES += ["validation.json", "validation.txt"]
 
 
@@ -69,7 +72,13 @@ def test_every_file_is_there_and_nothing_else(demo):
 
 def test_the_stages_are_announced_on_stderr_in_order(demo):
     _, done, _ = demo
-    stages = ["deriving", "solving across task diversity", "mapping the phase diagram", "finite-size Monte Carlo"]
+    stages = [
+        "deriving",
+        "solving across task diversity",
+        "mapping the phase diagram",
+        "binary weights",
+        "finite-size Monte Carlo",
+    ]
     places = [done.stderr.index(stage) for stage in stages]
     assert places == sorted(places)
     assert "PASS: Theory and simulation agree" in done.stdout
@@ -82,7 +91,8 @@ def test_the_datasets_open_and_say_where_they_come_from(demo):
     assert set(curves.sizes) == {"task_diversity", "ridge"}
     assert bool(np.isfinite(curves.e_icl).all())
     assert {"interpolation-threshold", "contrast=0.8", "minimum=tau", "peak=tau"} == set(diagram.line_name.values)
-    for dataset in (curves, diagram):
+    glass = load(folder / "glass.nc")
+    for dataset in (curves, diagram, glass):
         assert "versions" in json.loads(dataset.attrs[PROVENANCE])
 
 
@@ -113,6 +123,17 @@ def test_the_report_is_self_contained_and_has_everything(demo):
         assert f"{row['z']:+.2f}" in page.text
     assert 'name="viewport"' in text
     assert all(attributes.get("alt") for tag, attributes in page.attributes if tag == "img")
+
+
+def test_the_report_says_where_the_glass_is_unstable(demo):
+    folder, _, _ = demo
+    glass = load(folder / "glass.nc")
+    unstable = int((glass.status == Status.RS_UNSTABLE).sum())
+    highest = int(np.argmax(glass.line_y.values))
+    assert 0 < unstable < glass.status.size
+    place = f"T = {float(glass.line_y[highest]):.2f}, tau = {float(glass.line_x[highest]):.1f}"
+    said = f"{place}. Below it, at the {unstable} of {glass.status.size} points"
+    assert said in Page((folder / "report.html").read_text(encoding="utf-8")).text
 
 
 def test_the_derivation_is_a_whole_latex_document(demo):
