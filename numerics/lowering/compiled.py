@@ -63,12 +63,11 @@ class CompiledSystem:
 
     @cached_property
     def few_nodes(self) -> bool:
-        """Whether averages are exact sums over a few nodes."""
-        if self.thermal:
-            return False
-        bodies = (self.spin, *self.losses.values())
+        """Whether averages are exact or equally spaced sums."""
         plain = self.shape == "translation" and self.model.labels == "linear"
-        return plain and all(body.convex and body.straight for body in bodies)
+        loss = all(body.parabola if self.thermal else body.convex and body.straight for body in self.losses.values())
+        few = self.spin.energy.support == "levels" or (self.spin.convex and self.spin.straight and not self.thermal)
+        return plain and loss and few
 
     @cached_property
     def diagonal(self) -> OneBody:
