@@ -28,6 +28,7 @@
     solution         what the theory returns over a grid, by name
     model_choice     which model parameters choose, and which parts do not go together
     model_points     the points of a chosen model, by the handshake of its two sides
+    model_precision  one point of a chosen model at any number of digits
     precision        solve_digits(...): one point at any number of digits
     moments          exact second moments of one prompt at finite D and N
     spectrum         Marchenko-Pastur law and the Hessian's eigenvalues

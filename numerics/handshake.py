@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from iclglass.numerics.lowering.compiled import CompiledSystem, compiled
-from iclglass.numerics.status import Status
-from iclglass.numerics.vector_root import GOOD, Step, error_bound, iterate, newton, relative
+from iclglass.numerics.status import UNSTABLE, Status
+from iclglass.numerics.vector_root import GOOD, Step, error_bound, iterate, jacobian, newton, relative
 from iclglass.replica.model import Model
 
-__all__ = ["solve_model"]
+__all__ = ["ORDER", "slopes", "solve_model"]
 
 Array = NDArray[np.float64]
 
@@ -97,11 +97,22 @@ def solve_model(
     return result
 
 
-def _solve_block(system: CompiledSystem, points: dict[str, Array]) -> dict[str, NDArray[Any]]:
+def slopes(system: CompiledSystem, values: Array, points: Mapping[str, Array]) -> Array:
+    """d step/d(m, q, chi) at values (3, points) of them, (points, 3, 3)."""
+    step = _step_of(system)
+    return jacobian(step, values, step(values, points, 1.0), points)
+
+
+def _step_of(system: CompiledSystem) -> Step:
     def step(values: Array, where: Mapping[str, Array], fineness: float = 1.0) -> Array:
         found = system.step({**where, **dict(zip(ORDER, values, strict=True))}, fineness)
         return np.stack([found[name] for name in ORDER])
 
+    return step
+
+
+def _solve_block(system: CompiledSystem, points: dict[str, Array]) -> dict[str, NDArray[Any]]:
+    step = _step_of(system)
     values, residual = iterate(step, _starts(points), points, _POSITIVE)
     fine, bound = _certified(step, values, points)
     # Where more nodes say something else, they are used.
@@ -136,7 +147,7 @@ def _certified(step: Step, values: Array, points: Mapping[str, Array]) -> tuple[
 
 def _status(found: Mapping[str, Array], points: Mapping[str, Array], residual: Array) -> NDArray[np.int8]:
     status = np.full(residual.shape, Status.CONVERGED, dtype=np.int8)
-    status[found["replicon"] < 0] = Status.RS_UNSTABLE
+    status[found["replicon"] < UNSTABLE] = Status.RS_UNSTABLE
     status[~(residual <= _TOLERANCE)] = Status.NOT_CONVERGED
     status[~np.all([np.isfinite(found[name]) for name in ORDER], axis=0)] = Status.NOT_FINITE
     return status

@@ -21,12 +21,12 @@ from iclglass.numerics.task_spectrum import ISOTROPIC
 if TYPE_CHECKING:
     from iclglass.replica.model import Model
 
-__all__ = ["Choice", "chosen", "is_builtin", "refuse_unless_builtin", "shipped"]
+__all__ = ["FIELDS", "Choice", "chosen", "is_builtin", "refuse_unless_builtin", "shipped"]
 
 DISCRETE = ("binary", "ternary", "integer")
 TWO_VALUES = ("log_loss", "hinge")
 """Losses of the product of label and prediction."""
-_FIELDS = {"lam": "ridge"} | {name: name for name in STRENGTHS}
+FIELDS = {"lam": "ridge"} | {name: name for name in STRENGTHS}
 """Name of a strength's symbol -> name of the parameter."""
 
 
@@ -90,7 +90,7 @@ label times prediction, so labels must be +1 or -1; take labels = 'sign', or ano
         model = shipped(parameters.loss, parameters.labels, parameters.spins, lasso="l1" in parameters.chosen)
     names = [symbol.name for symbol in model.strengths]
     _refuse_strengths_without_symbol(parameters, names)
-    strengths = {name: getattr(parameters, _FIELDS[name]) for name in names if name in _FIELDS}
+    strengths = {name: getattr(parameters, FIELDS[name]) for name in names if name in FIELDS}
     if nuclear:
         strengths["nuclear"] = parameters.nuclear
     return Choice(model, strengths)
@@ -111,9 +111,9 @@ def _refuse_strengths_without_symbol(parameters: Parameters, names: list[str]) -
         return
     given = {"ridge"} if np.any(parameters.ridge) else set()
     given |= set(parameters.chosen) & set(STRENGTHS) - {"nuclear"}
-    lost = sorted(given - {_FIELDS.get(name) for name in names})
+    lost = sorted(given - {FIELDS.get(name) for name in names})
     if lost:
-        held = ", ".join(_FIELDS[name] for name in names if name in _FIELDS) or "none"
+        held = ", ".join(FIELDS[name] for name in names if name in FIELDS) or "none"
         raise ParameterError(
             f"{lost[0]} is given beside a model whose loss and penalty do not have it (they have: {held}): leave it "
             "out, or write the model with its symbol of iclglass.replica.symbols"

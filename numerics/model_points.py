@@ -11,13 +11,11 @@ from iclglass.numerics.model_choice import Choice, chosen
 from iclglass.numerics.parameters import Parameters
 from iclglass.numerics.sizes import counts
 from iclglass.numerics.solution import COUNTS, DIAGNOSTICS, OBSERVABLES, OF_MODELS, Solution, solved
-from iclglass.numerics.status import Status
+from iclglass.numerics.status import UNSTABLE, Status
 
-__all__ = ["UNSTABLE", "solve_model_points"]
+__all__ = ["solve_model_points"]
 
 AT_DIMENSION = ("last_row",)
-UNSTABLE = -1e-9
-"""A replicon below it is negative, not 0 to rounding."""
 
 
 def solve_model_points(parameters: Parameters, *, method: str = "closed-form") -> Solution:

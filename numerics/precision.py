@@ -14,7 +14,7 @@ import numpy as np
 from iclglass.numerics import generated_mpmath
 from iclglass.numerics.arguments import as_number, check_count
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.parameters import PARAMETERS
+from iclglass.numerics.parameters import PARAMETERS, STRENGTHS, WORDS, Parameters
 from iclglass.numerics.status import Status
 
 __all__ = ["PreciseSolution", "solve_digits"]
@@ -24,6 +24,8 @@ _MOST_GUARD = 1000
 # Beyond this exponent a decimal would become an integer of absurd length.
 _MOST_EXPONENT = 10_000
 _MOST_DIGITS = 100_000
+
+_RIDGE = Fraction(1, 10)
 
 Exact = Any
 """A number of any type that is real, or its text."""
@@ -36,6 +38,8 @@ class PreciseSolution:
     digits: int
     values: Mapping[str, str | None]
     status: Status
+    ridge: str = "0.1"
+    """The ridge that was used, where none was given."""
 
 
 def solve_digits(
@@ -44,9 +48,18 @@ def solve_digits(
     task_diversity: Exact,
     context_length: Exact,
     label_noise: Exact = 0,
-    ridge: Exact = Fraction(1, 10),
+    ridge: Exact = _RIDGE,
     temperature: Exact = 0,
     test_context_length: Exact = None,
+    loss: str = "squared_error",
+    labels: str = "linear",
+    spins: str = "real",
+    ansatz: str = "rs",
+    l1: Exact = 0,
+    nuclear: Exact = 0,
+    spacing: Exact = 1,
+    huber_threshold: Exact = "1.35",
+    model: Any = None,
 ) -> PreciseSolution:
     """Solve one point to a number of digits; the quantities are those of `numerics.saddle_point.solve`.
 
@@ -59,6 +72,8 @@ def solve_digits(
         Significant decimal digits of the answer, 1 to 100000.
     task_diversity, context_length, label_noise, ridge, temperature, test_context_length
         As in `solve`.
+    loss, labels, spins, ansatz, l1, nuclear, spacing, huber_threshold, model
+        As in `solve`: convex models at T = 0. ``ridge`` then has the default of that model.
 
     Returns
     -------
@@ -86,7 +101,13 @@ def solve_digits(
         "temperature": temperature,
         "test_context_length": context_length if test_context_length is None else test_context_length,
     }
-    exact = {name: _fraction(name, value, digits) for name, value in given.items()}
+    strengths = {"l1": l1, "nuclear": nuclear, "spacing": spacing, "huber_threshold": huber_threshold}
+    exact = {name: _fraction(name, value, digits) for name, value in (given | strengths).items()}
+    words = {"loss": loss, "labels": labels, "spins": spins, "ansatz": ansatz}
+    chosen: dict[str, Any] = {name: word for name, word in words.items() if word != WORDS[name][0]}
+    chosen |= {name: exact[name] for name, known in STRENGTHS.items() if exact[name] != Fraction(str(known.default))}
+    if chosen or model is not None:
+        return _of_model({"model": model, **chosen}, exact, digits, default_ridge=ridge is _RIDGE)
     if exact["task_diversity"] == 1 and exact["ridge"] == 0:
         names = (*generated_mpmath.OUTPUTS["closed_form"], *generated_mpmath.OUTPUTS["thermal"])
         return PreciseSolution(digits, dict.fromkeys(_public(names)), Status.DIVERGES)
@@ -96,6 +117,24 @@ def solve_digits(
     while guard < _MOST_GUARD and texts != (finer := _texts(exact, digits, 2 * guard)):
         guard, texts = 2 * guard, finer
     return PreciseSolution(digits, {name: texts[name] for name in _public(texts)}, Status.CONVERGED)
+
+
+def _of_model(
+    chosen: Mapping[str, Any], exact: dict[str, Fraction], digits: int, *, default_ridge: bool
+) -> PreciseSolution:
+    # Imported here: deriving a model takes SymPy and time, which ridge regression does not need.
+    from iclglass.numerics.model_precision import solve_model_digits
+
+    law: dict[str, Any] = {name: value for name, value in exact.items() if name not in STRENGTHS}
+    if default_ridge:
+        del law["ridge"]
+    numbers = {name: float(value) if isinstance(value, Fraction) else value for name, value in {**law, **chosen}.items()}
+    parameters = Parameters.of(numbers)
+    ridge = f"{float(parameters.ridge):g}"
+    if default_ridge:
+        exact = exact | {"ridge": Fraction(ridge)}
+    texts, status = solve_model_digits(parameters, exact, digits)
+    return PreciseSolution(digits, texts, status, ridge)
 
 
 def _texts(exact: Mapping[str, Fraction], digits: int, guard: int) -> dict[str, str | None]:
@@ -117,7 +156,7 @@ def _fraction(name: str, value: Exact, digits: int) -> Fraction:
     number = value if isinstance(value, str) else as_number(value)
     if number is None:
         raise ParameterTypeError(f"{name} = {value!r} must be a number or its decimal string")
-    parameter = PARAMETERS[name]
+    parameter = (PARAMETERS | STRENGTHS)[name]
     try:
         exact = _exactly(number, digits)
         if isinstance(exact, Decimal) and exact.is_finite() and abs(exact.adjusted()) > _MOST_EXPONENT:

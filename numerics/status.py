@@ -2,7 +2,10 @@
 
 from enum import IntEnum
 
-__all__ = ["Status"]
+__all__ = ["UNSTABLE", "Status"]
+
+UNSTABLE = -1e-9
+"""A replicon below it is negative, not 0 to rounding: it vanishes for absolute errors with a lasso, say."""
 
 
 class Status(IntEnum):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Step", "error_bound", "iterate", "newton", "relative"]
+__all__ = ["GOOD", "Step", "error_bound", "iterate", "jacobian", "newton", "relative"]
 
 Array = NDArray[np.float64]
 Step = Callable[[Array, Mapping[str, Array], float], Array]

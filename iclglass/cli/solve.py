@@ -21,7 +21,6 @@ __all__ = ["solve"]
 def solve(**values: Any) -> int:
     """One point: order parameters, errors, free energy."""
     from iclglass.numerics.last_row import LastRow, refuse_without_dimension
-    from iclglass.numerics.model_choice import refuse_unless_builtin
     from iclglass.numerics.parameters import PARAMETERS, STRENGTHS, WORDS, Parameters
     from iclglass.numerics.saddle_point import solve_points
     from iclglass.numerics.solution import DIAGNOSTICS, OBSERVABLES, OF_MODELS, QUANTITIES, SENTENCES, solved
@@ -42,11 +41,12 @@ def solve(**values: Any) -> int:
         if values["dimension"] is not None:
             raise ParameterError("--digits goes without --dimension: the finite-size theory has double precision")
         refuse_without_dimension(layer)
-        refuse_unless_builtin(Parameters.of({"task_diversity": 1, "context_length": 1, **model}), "--digits")
-        given.setdefault("ridge", "0.1")
-        exact = {name: given[name] for name in PARAMETERS if name != "distinct_tasks"}
-        precise = solve_digits(digits=values["digits"], **exact)
-        results: dict[str, Any] = {name: precise.values[name] for name in OBSERVABLES}
+        chosen = {name: model[name] for name in WORDS if model[name] != WORDS[name][0]}
+        chosen |= {name: given[name] for name, known in STRENGTHS.items() if model[name] != known.default}
+        exact = {name: given[name] for name in PARAMETERS if name in given and name != "distinct_tasks"}
+        precise = solve_digits(digits=values["digits"], **exact, **chosen)
+        of_model = [name for name in OF_MODELS if precise.values.get(name) is not None]
+        results: dict[str, Any] = {name: precise.values[name] for name in (*OBSERVABLES, *of_model)}
         results |= {"residual": None, "error_bound": None}
         status = precise.status
     else:
@@ -63,7 +63,9 @@ def solve(**values: Any) -> int:
         shown |= {name: value if name in WORDS else float(value) for name, value in point.chosen.items()}
     if values["digits"] is not None:
         # As typed: a float would round them.
+        given.setdefault("ridge", precise.ridge)
         shown = {name: str(given[name] if given[name] is not None else given["context_length"]) for name in PARAMETERS}
+        shown |= chosen
     if values["dimension"] is not None:
         shown |= {"dimension": values["dimension"], "norm": values["norm"], **layer.to_dict()}
         shown |= {name: int(fields[name]) for name in ("prompts", "context", "task_count")}

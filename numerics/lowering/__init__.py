@@ -11,6 +11,7 @@
     prompts     the law of label and prediction
     compiled    a System whose averages are sums over nodes
     finite      the same for a system at finite D, with an outer average over prompts' scalars
+    precise     the same at one point at T = 0 in mpmath numbers
 
 Only these modules and `numerics.codegen` know SymPy.
 """

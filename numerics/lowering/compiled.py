@@ -86,12 +86,12 @@ class CompiledSystem:
         if "c" in point:
             return point
         values = dict(point)
-        for name, expression in self._definitions:
+        for name, expression in self.definitions_in_order:
             values[name] = self._plain(expression, values)
         return values
 
     @cached_property
-    def _definitions(self) -> tuple[tuple[str, sp.Expr], ...]:
+    def definitions_in_order(self) -> tuple[tuple[str, sp.Expr], ...]:
         """What the System defines, in an order in which each needs only those before it."""
         pending, ordered = dict(self.system.definitions), []
         while pending:

@@ -39,13 +39,13 @@ def averaging_nodes(
     edges: tuple[Array, ...] = (),
     fineness: float = 1.0,
     energies: bool = True,
-    panels: bool = False,
+    panels: bool = True,
 ) -> Nodes:
     """Nodes for averages over B ~ N(mean, deviation^2), arrays over points.
 
     even : the average over z > 0 twice is that over all z, where body and law allow it.
     energies : whether energies are asked for; they may be NaN where not.
-    panels : nodes for any smooth integrand, not only for polynomials of degree 2.
+    panels : nodes for any smooth integrand; without, they may be few that are right up to `Nodes.degree` only.
     tilt : further factor of the density, a function of z.    edges : z at which it is not smooth on the scale of one.
     All points have T = 0, or all T > 0.
     """
