@@ -128,7 +128,9 @@ def _of_model(
     law: dict[str, Any] = {name: value for name, value in exact.items() if name not in STRENGTHS}
     if default_ridge:
         del law["ridge"]
-    numbers = {name: float(value) if isinstance(value, Fraction) else value for name, value in {**law, **chosen}.items()}
+    numbers = {
+        name: float(value) if isinstance(value, Fraction) else value for name, value in {**law, **chosen}.items()
+    }
     parameters = Parameters.of(numbers)
     ridge = f"{float(parameters.ridge):g}"
     if default_ridge:

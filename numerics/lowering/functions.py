@@ -1,4 +1,4 @@
-"""SymPy expressions as NumPy functions that do not overflow: log(1 + exp(1000)) is a number."""
+"""SymPy expressions as functions: of mpmath numbers, and as NumPy functions that do not overflow: log(1 + exp(1000)) is a number."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from iclglass.replica import symbols as S
 
-__all__ = ["degree", "numeric", "stable"]
+__all__ = ["degree", "numeric", "precise", "stable"]
 
 Array = NDArray[np.float64]
 
@@ -75,6 +75,11 @@ def stable(expression: sp.Expr) -> sp.Expr:
 def numeric(arguments: Sequence[sp.Symbol], expression: sp.Expr | sp.Tuple) -> Callable[..., Any]:
     """A NumPy function of the arguments, elementwise; constants come back as scalars."""
     return sp.lambdify(list(arguments), expression, modules=[_functions(), "scipy", "numpy"], cse=True)
+
+
+def precise(arguments: Sequence[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
+    """An mpmath function of the arguments, at the working precision."""
+    return sp.lambdify(list(arguments), expression, modules="mpmath")
 
 
 _POWERS = dict.fromkeys((S.normal, S.field, S.spin, S.t, S.f_cav, S.f, S.pull), 1)

@@ -16,6 +16,7 @@ import sympy as sp
 from mpmath.calculus.quadrature import GaussLegendre
 
 from iclglass.numerics.lowering.compiled import CompiledSystem
+from iclglass.numerics.lowering.functions import precise
 from iclglass.numerics.lowering.one_body import OneBody
 from iclglass.replica import symbols as S
 from iclglass.replica.averages import Average
@@ -207,7 +208,7 @@ class _Body:
         self.arguments = tuple(np.array([float(value)]) for value in given)
 
         def function(expression: sp.Expr) -> Callable[[Number], Number]:
-            made = sp.lambdify((*body.symbols, x), expression, "mpmath")
+            made = precise((*body.symbols, x), expression)
             return partial(made, *given)
 
         pieces = body.energy.pieces
@@ -275,7 +276,7 @@ def _lowered(expression: sp.Expr) -> tuple[tuple[Average, ...], tuple[sp.Symbol,
 @cache
 def _compiled(expression: sp.Expr) -> tuple[Any, tuple[str, ...]]:
     symbols = sorted(expression.free_symbols, key=str)
-    return sp.lambdify(symbols, expression, "mpmath"), tuple(each.name for each in symbols)
+    return precise(symbols, expression), tuple(each.name for each in symbols)
 
 
 def _value(expression: sp.Expr, values: Point) -> Number:
