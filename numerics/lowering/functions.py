@@ -1,4 +1,4 @@
-"""SymPy expressions as functions: of mpmath numbers, and as NumPy functions that do not overflow: log(1 + exp(1000)) is a number."""
+"""SymPy expressions as functions of mpmath numbers, and as NumPy functions that do not overflow."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
