@@ -220,6 +220,14 @@ class Model:
         made = self.label.args[0] if isinstance(self.label, sp.sign) else self.label
         return sp.expand(made).coeff(S.epst[1]) ** 2 * self.variances[S.epst]
 
+    def label_noise_at(self, rho: float) -> float:
+        """The same as a number, at this value of the parameter `S.rho`.
+
+        >>> linear_attention(label_noise=3 * S.rho).label_noise_at(0.5)
+        1.5
+        """
+        return float(self.label_noise.subs(S.rho, rho))
+
     @property
     def task_variance(self) -> sp.Expr:
         """Variance of one entry of a task."""

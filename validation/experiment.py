@@ -85,15 +85,15 @@ def draw(parameters: Parameters, sizes: Sizes, rng: np.random.Generator) -> Prom
     32
     """
     spectrum = at_dimension(parameters.tasks, sizes.dimension).pretraining
-    pool = None
+    pool, model, noise = None, parameters.model, float(parameters.label_noise)
     if math.isfinite(parameters.distinct_tasks):
         pool = draw_pool(dimension=sizes.dimension, count=sizes.task_count, spectrum=spectrum, rng=rng)
     return draw_prompts(
         dimension=sizes.dimension,
         context=sizes.context,
         prompts=sizes.prompts,
-        label_noise=float(parameters.label_noise),
-        labels=parameters.labels if parameters.model is None else parameters.model.labels,
+        label_noise=noise if model is None else model.label_noise_at(noise),
+        labels=parameters.labels if model is None else model.labels,
         norm=sizes.norm,
         **parameters.layer.to_dict(),
         tasks=pool,

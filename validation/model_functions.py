@@ -46,9 +46,15 @@ def labels_of(parameters: Parameters) -> str:
 def refuse_unsimulated(parameters: Parameters) -> None:
     """Refuse what no data set can be simulated of.
 
-    Raises ParameterError: the ground state of discrete spins, or of a loss or penalty that is not convex.
+    Raises ParameterError: the ground state of discrete spins, or of a loss or penalty that is not convex; tasks of
+    another variance than 1.
     """
     choice = chosen(parameters)
+    if choice.model.task_variance != 1:
+        raise ParameterError(
+            f"data sets of a model with task variance {choice.model.task_variance} are not simulated: give tasks of "
+            "that variance to ridge regression, or the model the variance 1"
+        )
     if np.any(parameters.nuclear) and np.any(parameters.ridge):
         raise ParameterError("data sets with nuclear and ridge together are not simulated: set one of them to 0")
     if np.any(parameters.temperature > 0):
