@@ -13,21 +13,55 @@ import hashlib
 import math
 import time
 from dataclasses import astuple, dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.parameters import Parameters
 from iclglass.numerics.running.blas import pin_blas
 from iclglass.numerics.running.store import Row
 from iclglass.numerics.sizes import Sizes
-from iclglass.validation.observables import Observables, measure
+from iclglass.validation.observables import QUANTITIES, Observables, measure
 from iclglass.validation.pools import at_dimension, draw_pool
 from iclglass.validation.prompts import Prompts, draw_prompts
 
-__all__ = ["MODULES", "DataSet", "draw", "evaluate", "generator", "law_key", "measured"]
+__all__ = ["MODULES", "DataSet", "Exact", "Experiment", "draw", "evaluate", "generator", "law_key", "measured"]
 
 MODULES = (__name__,)
 """What a data set's quantities follow from, with all that it imports."""
+
+
+class Experiment(Protocol):
+    """What is done with the data sets of one point.
+
+    Attributes
+    ----------
+    modules : tuple of str
+        What their quantities follow from, with all that these import.
+    quantities : tuple of str
+        What is measured of a data set, in the order of a row.
+    width : int
+        Numbers in a row.
+    """
+
+    @property
+    def modules(self) -> tuple[str, ...]: ...
+
+    @property
+    def quantities(self) -> tuple[str, ...]: ...
+
+    @property
+    def width(self) -> int: ...
+
+    def tasks(self, sizes: Sizes, seed: int, samples: int) -> dict[str, Any]:
+        """So many data sets of one size: by name the payloads of `evaluate`, whose ``count`` are a row's data sets."""
+
+    def memory(self, sizes: Sizes) -> int:
+        """Bytes that a worker needs."""
+
+    def evaluate(self, task: Any) -> Row:
+        """Draw and measure the data sets of a task."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +83,7 @@ class DataSet:
     seed: int
     key: tuple[int, ...]
     index: int
+    count: ClassVar[int] = 1
 
 
 def generator(seed: int, key: tuple[int, ...], index: int) -> np.random.Generator:
@@ -125,3 +160,37 @@ def evaluate(task: DataSet) -> Row:
     rng = generator(task.seed, task.key, task.index)
     found = measured(task.parameters, task.sizes, draw(task.parameters, task.sizes, rng))
     return Row(np.array(astuple(found), dtype=np.float64), seconds=time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The `Experiment` of ridge regression: every data set by itself, by exact linear algebra."""
+
+    parameters: Parameters
+    modules: ClassVar[tuple[str, ...]] = MODULES
+    quantities: ClassVar[tuple[str, ...]] = QUANTITIES
+    width: ClassVar[int] = len(QUANTITIES)
+
+    def tasks(self, sizes: Sizes, seed: int, samples: int) -> dict[str, DataSet]:
+        """Every data set, by its number."""
+        return {
+            str(index): DataSet(self.parameters, sizes, seed, (sizes.dimension,), index) for index in range(samples)
+        }
+
+    def memory(self, sizes: Sizes) -> int:
+        """Bytes of one workspace.
+
+        The primal road needs an n x n matrix and its distinct products, n = D(D+1), or less; the dual road two P x P
+        matrices.
+
+        >>> Exact(Parameters(task_diversity=2, context_length=1)).memory(Sizes(100, 20000, 100, 100, 20000)) > 8e8
+        True
+        """
+        spins, prompts = sizes.dimension * (sizes.dimension + 1), sizes.prompts
+        primal = cheapest(sizes.dimension, prompts, float(self.parameters.ridge)) == "primal"
+        matrix = 1.5 * spins**2 + 2**22 if primal else 2.1 * prompts**2
+        return int(8 * (matrix + prompts * (sizes.dimension + 1)))
+
+    def evaluate(self, task: DataSet) -> Row:
+        """Draw and measure one data set."""
+        return evaluate(task)

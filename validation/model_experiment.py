@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ from iclglass.validation.model_observables import measure_weights
 from iclglass.validation.prompts import Prompts
 from iclglass.validation.samplers.spins import Draws, sample_spins
 
-__all__ = ["MODULES", "Batch", "batches", "estimate_memory", "evaluate", "measured", "quantities_of"]
+__all__ = ["MODULES", "Batch", "Chosen", "batches", "evaluate", "measured", "quantities_of"]
 
 MODULES = (__name__,)
 """What the quantities of a data set of a model follow from, with all that it imports."""
@@ -112,12 +113,42 @@ def batches(parameters: Parameters, samples: int) -> list[range]:
     return [range(first, min(first + step, samples)) for first in range(0, samples, step)]
 
 
-def estimate_memory(parameters: Parameters, sizes: Sizes) -> int:
-    """Bytes that a batch needs: a Hessian and features of every spin, or the Hessians of all data sets."""
-    spins = sizes.dimension * (sizes.dimension + 1)
-    if np.any(parameters.temperature > 0):
-        return int(8 * SIDE_BY_SIDE * (1.5 * spins**2 + 4 * sizes.prompts * sizes.dimension))
-    return int(8 * (2 * spins**2 + 1.5 * sizes.prompts * spins))
+@dataclass(frozen=True)
+class Chosen:
+    """The `validation.experiment.Experiment` of a chosen model: minimised, or sampled some data sets at once."""
+
+    parameters: Parameters
+    modules: ClassVar[tuple[str, ...]] = MODULES
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What is measured of a data set."""
+        return quantities_of(self.parameters)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row: at a temperature those of all data sets of a batch."""
+        return len(self.quantities) * max(map(len, batches(self.parameters, SIDE_BY_SIDE)))
+
+    def tasks(self, sizes: Sizes, seed: int, samples: int) -> dict[str, Batch]:
+        """The batches, by their first and last data set."""
+        return {
+            f"{which[0]}-{which[-1]}": Batch(
+                self.parameters, sizes, seed, (sizes.dimension,), which[0], len(which), self.width
+            )
+            for which in batches(self.parameters, samples)
+        }
+
+    def memory(self, sizes: Sizes) -> int:
+        """Bytes of a batch: a Hessian and features of every spin, or the Hessians of all data sets."""
+        spins = sizes.dimension * (sizes.dimension + 1)
+        if np.any(self.parameters.temperature > 0):
+            return int(8 * SIDE_BY_SIDE * (1.5 * spins**2 + 4 * sizes.prompts * sizes.dimension))
+        return int(8 * (2 * spins**2 + 1.5 * sizes.prompts * spins))
+
+    def evaluate(self, task: Batch) -> Row:
+        """Draw and measure the data sets of a batch."""
+        return evaluate(task)
 
 
 def evaluate(task: Batch) -> Row:

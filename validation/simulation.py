@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.arguments import LARGEST, MOST, check_callable, check_count, check_flag, check_path
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
-from iclglass.numerics.instance.linear_response import cheapest
 from iclglass.numerics.keywords import spelled_out
 from iclglass.numerics.memory import check_memory
 from iclglass.numerics.model_choice import is_builtin
@@ -30,13 +29,12 @@ from iclglass.numerics.running.resuming import Program, program
 from iclglass.numerics.running.run import run
 from iclglass.numerics.running.store import Key, Row, open_store
 from iclglass.numerics.sizes import Sizes
-from iclglass.validation import model_experiment as models
-from iclglass.validation.experiment import MODULES, DataSet, evaluate
+from iclglass.validation.experiment import Exact, Experiment
+from iclglass.validation.model_experiment import Chosen
 from iclglass.validation.model_functions import refuse_unsimulated
-from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.pools import at_dimension
 
-__all__ = ["FiniteSizeSamples", "Simulation", "estimate_memory", "simulate", "simulate_all"]
+__all__ = ["FiniteSizeSamples", "Simulation", "simulate", "simulate_all"]
 
 FloatArray = NDArray[np.float64]
 
@@ -134,16 +132,14 @@ class Simulation:
         return is_builtin(self.parameters)
 
     @cached_property
-    def quantities(self) -> tuple[str, ...]:
-        """What is measured of a data set, in the order of the rows."""
-        return QUANTITIES if self.builtin else models.quantities_of(self.parameters)
+    def experiment(self) -> Experiment:
+        """What is measured of a data set, and how."""
+        return Exact(self.parameters) if self.builtin else Chosen(self.parameters)
 
     @property
-    def width(self) -> int:
-        """Numbers in a row: of a chosen model at a temperature those of all data sets of a batch."""
-        if self.builtin:
-            return len(QUANTITIES)
-        return len(self.quantities) * max(map(len, models.batches(self.parameters, models.SIDE_BY_SIDE)))
+    def quantities(self) -> tuple[str, ...]:
+        """What is measured of a data set, in the order of the rows."""
+        return self.experiment.quantities
 
     @property
     def prompts(self) -> tuple[int, ...]:
@@ -179,33 +175,20 @@ class Simulation:
         model = {name: record[name] for name in self.parameters.chosen if name in record}
         return named | {"distinct_tasks": kappa, "tasks": self.tasks.record()} | model
 
-    def data_sets(self, name: str = "") -> dict[Key, DataSet | models.Batch]:
-        """Every data set, or batch of them, by its key in a store, which begins with a name where several simulations
-        share one."""
-        if not self.builtin:
-            return {
-                f"{name}D={sizes.dimension} {which[0]}-{which[-1]}": models.Batch(
-                    self.parameters, sizes, self.seed, (sizes.dimension,), which[0], len(which), self.width
-                )
-                for sizes in self.sizes
-                for which in models.batches(self.parameters, self.samples)
-            }
+    def data_sets(self, name: str = "") -> dict[Key, Any]:
+        """All data sets: tasks by their key in a store, which begins with a name where several simulations share
+        one."""
         return {
-            f"{name}D={sizes.dimension} {index}": DataSet(self.parameters, sizes, self.seed, (sizes.dimension,), index)
+            f"{name}D={sizes.dimension} {which}": task
             for sizes in self.sizes
-            for index in range(self.samples)
+            for which, task in self.experiment.tasks(sizes, self.seed, self.samples).items()
         }
 
     def gathered(self, done: Mapping[Key, Row], name: str = "", programs: Iterable[Program] = ()) -> FiniteSizeSamples:
         """The samples, from the rows of all `data_sets`."""
-        shape = len(self.dimensions), self.samples, len(self.quantities)
-        if self.builtin:
-            table = np.array([done[key].values for key in self.data_sets(name)]).reshape(shape)
-        else:
-            batches = self.data_sets(name).items()
-            parts = ((key, task) for key, task in batches if isinstance(task, models.Batch))
-            rows = [done[key].values[: task.count * shape[2]] for key, task in parts]
-            table = np.concatenate(rows).reshape(shape)
+        count = len(self.quantities)
+        rows = [done[key].values[: task.count * count] for key, task in self.data_sets(name).items()]
+        table = np.concatenate(rows).reshape(len(self.dimensions), self.samples, count)
         own = {field.name: getattr(self, field.name) for field in fields(Simulation)}
         values = {quantity: table[:, :, column].copy() for column, quantity in enumerate(self.quantities)}
         return FiniteSizeSamples(**own, values=values, programs=tuple(programs))
@@ -226,24 +209,6 @@ class FiniteSizeSamples(Simulation):
 
     values: Mapping[str, FloatArray]
     programs: tuple[Program, ...] = ()
-
-
-def estimate_memory(
-    *, dimension: int, prompts: int, ridge: float = 0.1, sizes: int = 1, samples: int = 1, workers: int = 1
-) -> int:
-    """Bytes that a simulation needs: one workspace of the largest dimension for each worker, and all results.
-
-    The primal road needs an n x n matrix and its distinct products, n = D(D+1), or less; the dual road two P x P
-    matrices.
-
-    >>> estimate_memory(dimension=100, prompts=20000) > 8 * 10100**2
-    True
-    """
-    spins = dimension * (dimension + 1)
-    matrix = 1.5 * spins**2 + 2**22 if cheapest(dimension, prompts, ridge) == "primal" else 2.1 * prompts**2
-    data = 8 * prompts * (dimension + 1)
-    results = 3 * sizes * samples * len(QUANTITIES)
-    return int(8 * (workers * (matrix + data) + results))
 
 
 @spelled_out
@@ -362,19 +327,18 @@ def simulate_all(
         for each in simulations.values():
             _refuse_memory(each, engine.workers)
         tasks = {key: task for name, each in simulations.items() for key, task in each.data_sets(name).items()}
-        ((builtin, width),) = {(each.builtin, each.width) for each in simulations.values()}
+        experiment = next(iter(simulations.values())).experiment  # of one kind all of them
         with open_store(
             checkpoint,
             work,
             origin,
-            program(*(MODULES if builtin else models.MODULES)),
+            program(*experiment.modules),
             total=len(tasks),
-            width=width,
+            width=experiment.width,
             fresh=fresh,
             resume_anyway=resume_anyway,
         ) as store:
-            function: Callable[[Any], Row] = evaluate if builtin else models.evaluate
-            run(tasks, function, store=store, engine=engine, progress=progress, say=say)
+            run(tasks, experiment.evaluate, store=store, engine=engine, progress=progress, say=say)
             return [each.gathered(store.done, name, store.programs) for name, each in simulations.items()]
 
 
@@ -396,21 +360,11 @@ def _check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
 
 
 def _refuse_memory(simulation: Simulation, workers: int) -> None:
-    largest, count, samples = simulation.sizes[-1], len(simulation.sizes), simulation.samples
-    if simulation.builtin:
-        needed = estimate_memory(
-            dimension=largest.dimension,
-            prompts=largest.prompts,
-            ridge=simulation.ridge,
-            sizes=count,
-            samples=samples,
-            workers=workers,
-        )
-    else:
-        needed = workers * models.estimate_memory(simulation.parameters, largest)
+    largest, data_sets = simulation.sizes[-1], len(simulation.sizes) * simulation.samples
+    results = 3 * 8 * data_sets * len(simulation.quantities)
     check_memory(
-        needed,
-        what=f"{count} x {samples} samples up to dimension {largest.dimension} with {largest.prompts} prompts on "
-        f"{workers} workers",
+        workers * simulation.experiment.memory(largest) + results,
+        what=f"{len(simulation.sizes)} x {simulation.samples} samples up to dimension {largest.dimension} with "
+        f"{largest.prompts} prompts on {workers} workers",
         remedy="use smaller dimensions, fewer samples or fewer workers",
     )

@@ -13,9 +13,12 @@ import psutil
 import pytest
 
 from iclglass.numerics.errors import ParameterError
+from iclglass.numerics.parameters import Parameters
+from iclglass.numerics.sizes import Sizes
 from iclglass.numerics.task_spectrum import TaskSpectrum
+from iclglass.validation.experiment import Exact
 from iclglass.validation.observables import QUANTITIES
-from iclglass.validation.simulation import FiniteSizeSamples, estimate_memory, simulate
+from iclglass.validation.simulation import FiniteSizeSamples, simulate
 from tests.numerics.running.killing import rows
 
 ROOT = Path(__file__).parents[2]
@@ -143,15 +146,21 @@ def test_more_than_the_memory_is_refused_with_the_estimate(monkeypatch):
     with pytest.raises(ParameterError, match=r"up to dimension 5000 .* smaller dimensions"):
         run(dimensions=(4, 5000))
     available = psutil.virtual_memory().available
-    assert estimate_memory(dimension=5000, prompts=10, samples=3) < available  # few prompts: the dual road
+    assert memory(5000, 10) < available  # few prompts: the dual road
+
+
+def memory(dimension, prompts):
+    """Bytes of one data set."""
+    experiment = Exact(Parameters(task_diversity=1, context_length=1, ridge=0.2))
+    return experiment.memory(Sizes(dimension, prompts, 10, 10, prompts))
 
 
 @pytest.mark.parametrize(
     ("executor", "workers", "running"), [("processes", None, 3), ("processes", 2, 2), (None, 2, 2)]
 )
 def test_memory_is_that_of_all_workers_that_run(monkeypatch, executor, workers, running):
-    sizes = {"dimension": 6, "prompts": 54, "ridge": 0.2, "sizes": 2, "samples": 3}
-    free = estimate_memory(**sizes, workers=running) - 1
+    results = 3 * 8 * 2 * 3 * len(QUANTITIES)
+    free = running * memory(6, 54) + results - 1
     monkeypatch.setattr("iclglass.numerics.running.engines.cores", lambda: 3)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
     with pytest.raises(ParameterError, match=f"on {running} workers"):
@@ -171,7 +180,7 @@ def test_memory_estimate_bounds_what_a_sample_takes(dimension, prompts):
     measure(data, ridge=0.1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert 0.2 < peak / estimate_memory(dimension=dimension, prompts=prompts) < 1
+    assert 0.2 < peak / memory(dimension, prompts) < 1
 
 
 def test_smallest_usable_dimension_is_named_and_works():

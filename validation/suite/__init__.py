@@ -6,7 +6,8 @@
     controls   theories and analyses that are wrong on purpose: each must be caught
     sampled    every sampler against the exact Gaussian of one data set
     digits     the closed form against 50 digits
-    suite      all of it, and the verdict
+    suite      all of it
+    result     what was found, and the verdict
     page       the verdict as one self-contained HTML page
 
 `iclglass validate --suite standard|full` runs it.

@@ -8,8 +8,8 @@ import numpy as np
 
 from iclglass.numerics.plotting import draw_deviations, draw_extrapolations, save_figure
 from iclglass.validation.report import Banner, Paragraph, Part, Picture, Table, write_page
-from iclglass.validation.suite.compared import HEADLINE, finite_size_z
-from iclglass.validation.suite.suite import SuiteResult
+from iclglass.validation.suite.compared import HEADLINE
+from iclglass.validation.suite.result import SuiteResult
 from iclglass.validation.verdict import percent
 
 __all__ = ["write_suite_page"]
@@ -50,22 +50,16 @@ def _verdict(result: SuiteResult) -> list[Part]:
 
 def _finite_table(result: SuiteResult) -> Table:
     rows = []
-    names = sorted({name for point in result.points for name in point.finite}, key=_order)
-    for chosen in (HEADLINE, *((name,) for name in names)):
+    for chosen in (HEADLINE, *((name,) for name in result.z["finite-size"])):
         cells = [", ".join(chosen)]
-        for theory in ("finite-size", "asymptotic"):
-            z = finite_size_z(list(result.points), chosen, theory=theory)
+        for values in result.z.values():
+            z = np.concatenate([values[name] for name in chosen if name in values])
             z = z[np.isfinite(z)]
             inside, worst = float(np.mean(np.abs(z) < 2)), float(np.max(np.abs(z)))
             cells += [f"{inside:.2f}", f"{np.mean(z**2):.2f}", f"{worst:.1f}"]
         rows.append(cells)
     header = ["quantity", "finite size: |z| < 2", "chi^2/dof", "max |z|", "asymptotic: |z| < 2", "chi^2/dof", "max |z|"]
     return Table(header, rows)
-
-
-def _order(name: str) -> int:
-    order = ("m", "q", "e_icl", "e_idg", "e_train", "contrast", "energy", "free_energy", "entropy", "q_self")
-    return order.index(name) if name in order else len(order)
 
 
 def _histogram(path: Path) -> Picture:
