@@ -14,18 +14,18 @@ from iclglass.numerics.running.run import run
 from iclglass.numerics.running.store import Row, open_store
 from iclglass.validation.sweeping.evaluation import MODULES, columns
 from iclglass.validation.sweeping.grid import make_grid
-from iclglass.validation.sweeping.points import Point
+from iclglass.validation.sweeping.points import SweepPoint
 
 POINT_SECONDS = 0.05
 _NAMES = columns("simulation", theory=True)
 
 
-def nothing(point: Point) -> Row:
+def nothing(point: SweepPoint) -> Row:
     """A point that costs nothing: what is left is handing it out, sending its result back, and writing it to disk."""
     return Row(np.full(len(_NAMES), point.task_diversity))
 
 
-def busy(point: Point) -> Row:
+def busy(point: SweepPoint) -> Row:
     """A point of 50 ms of processor time."""
     end = time.process_time() + POINT_SECONDS
     while time.process_time() < end:
@@ -33,14 +33,14 @@ def busy(point: Point) -> Row:
     return nothing(point)
 
 
-def _points(count: int) -> tuple[Point, ...]:
+def _points(count: int) -> tuple[SweepPoint, ...]:
     options = dict.fromkeys(("draws", "steps", "learning_rate", "tolerance"))
     given = {"task_diversity": np.linspace(1, 2, count), "context_length": 1.0}
     shared = {"road": "simulation", "samples": 2, "seed": 0, "theory": True, "method": None}
     return make_grid(given | {"dimension": 8}, options=options, **shared).points
 
 
-def seconds_a_point(function: Callable[[Point], Row], count: int, executor: str, workers: int | None) -> float:
+def seconds_a_point(function: Callable[[SweepPoint], Row], count: int, executor: str, workers: int | None) -> float:
     """Wall time of one point of many, with a checkpoint on disk, once the workers are there."""
     with tempfile.TemporaryDirectory() as folder, make_engine(executor, workers=workers) as engine:
         for part, size in (("start", 8), ("timed", count)):

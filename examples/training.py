@@ -17,7 +17,7 @@ from iclglass.numerics.learning_curve import learning_curve
 from iclglass.numerics.plotting import PALETTE, save_figure
 from iclglass.numerics.sizes import count, from_unscaled, sizes_at, to_unscaled
 from iclglass.numerics.storage import PROVENANCE, load, provenance, save
-from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.extrapolation import extrapolate
 from iclglass.validation.population import gaussian_moments
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import mean_and_error

@@ -23,7 +23,7 @@ from iclglass.numerics.saddle_point import solve_points
 __all__ = ["LINE_KINDS", "Line", "locate"]
 
 Array = NDArray[np.float64]
-Point = Mapping[str, Any]
+Fields = Mapping[str, Any]
 
 LINE_KINDS = {
     "interpolation-threshold": "tau = 1, where the replicon of ridge regression vanishes as lam -> 0",
@@ -125,13 +125,13 @@ def _curve(
     return (np.stack(columns, axis=1),)
 
 
-def _half_gap(point: Point) -> Array:
+def _half_gap(point: Fields) -> Array:
     here = solve_points(Parameters.of(point))
     memorised = solve_points(Parameters.of({**point, "distinct_tasks": _NO_TASKS}))
     return np.asarray((here.e_icl - here.e_idg) - (memorised.e_icl - memorised.e_idg) / 2)
 
 
-def _contrast(name: str, value: str) -> Callable[[Point], Array]:
+def _contrast(name: str, value: str) -> Callable[[Fields], Array]:
     try:
         level = float(value)
     except ValueError:
@@ -141,17 +141,17 @@ def _contrast(name: str, value: str) -> Callable[[Point], Array]:
     return lambda point: np.asarray(solve_points(Parameters.of(point)).contrast - level)
 
 
-def _difference(axis: str, largest: float) -> Callable[[Point], Array]:
+def _difference(axis: str, largest: float) -> Callable[[Fields], Array]:
     """The slope of the error along an axis, by central differences; of sign labels the error is error_rate.
 
     largest : the end of the axis, whose scale the steps have near 0.
     """
 
-    def error(point: Point, values: Array) -> Array:
+    def error(point: Fields, values: Array) -> Array:
         found = solve_points(Parameters.of({**point, axis: values}))
         return np.asarray(found.e_icl if found.error_rate is None else found.error_rate)
 
-    def slope(point: Point) -> Array:
+    def slope(point: Fields) -> Array:
         # Near 0 the step is of the size that the axis has; there the slope is taken one step further in.
         step = _STEP * np.maximum(point[axis], 1e-3 * largest)
         centre = np.maximum(point[axis], 2 * step)
@@ -178,7 +178,7 @@ def _point(axes: tuple[str, str], x: Array, y: Array, fixed: Mapping[str, Any]) 
 
 
 def _zero_set(
-    function: Callable[[Point], Array],
+    function: Callable[[Fields], Array],
     axes: tuple[str, str],
     grid: tuple[Array, Array],
     fixed: Mapping[str, Any],
@@ -210,7 +210,7 @@ def _zero_set(
 
 def _extrema(
     parts: tuple[Array, ...],
-    slope: Callable[[Point], Array],
+    slope: Callable[[Fields], Array],
     axis: str,
     axes: tuple[str, str],
     fixed: Mapping[str, Any],

@@ -17,7 +17,7 @@ Data flow; every arrow is one function, every noun one small frozen dataclass:
     experiment       evaluate              <- DataSet            one data set, drawn and measured: the task of a worker
     simulation       simulate              -> FiniteSizeSamples  independent data sets, several dimensions
     statistics                                                   standard errors, z-scores, thresholds
-    finite_size      extrapolate           -> Extrapolation      value at 1/D -> 0
+    extrapolation    extrapolate           -> Extrapolation      value at 1/D -> 0
     verdict                                                      agree, disagree, inconclusive
     agreement                              Agreement             a comparison with its power, in numbers and words
     crosscheck       validate              -> Agreement          theory against it, judged, with the power of the check

@@ -10,7 +10,7 @@ eigenvalues of a structured task covariance: the gap
 is extrapolated, which removes the rounding, and g is tested against 0 for every quantity. z = g/(its
 standard error); the threshold for |z| is a Student t quantile whose Bonferroni correction makes the
 false-alarm rate of the whole family of quantities at most the stated one. A gap beyond it is forgiven only up to
-the truncation of the polynomial (see `validation.finite_size`), which is reported in every row. A quantity that is
+the truncation of the polynomial (see `validation.extrapolation`), which is reported in every row. A quantity that is
 finite on one side only, theory or simulation, disagrees. One that is not refused agrees only if a bias of a stated
 share of its size, 25 % by default, would have been seen; otherwise the check is inconclusive for it
 (`validation.verdict`).
@@ -36,7 +36,7 @@ from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.sizes import from_unscaled
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.agreement import POWER, Agreement, QuantityAgreement, SizeComparison
-from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.extrapolation import extrapolate
 from iclglass.validation.model_theory import model_theory
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.pools import at_dimension
@@ -282,7 +282,7 @@ def _is_left_out(name: str, samples: FiniteSizeSamples, predictions: FloatArray)
 
 
 def _order(dimensions: Sequence[int]) -> int:
-    """Degree of the polynomial in 1/D, the default of `validation.finite_size.extrapolate`."""
+    """Degree of the polynomial in 1/D, the default of `validation.extrapolation.extrapolate`."""
     return 2 if len(dimensions) >= 3 else 1
 
 

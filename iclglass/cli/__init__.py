@@ -4,7 +4,7 @@
     demo, derive, solve, sweep, phase_diagram, instance, sample, train, validate, compare, reproduce: one command each
     suite           validate --suite
     blocks          instance --blocks
-    agreement       table, text and files of a validation
+    outcome         table, text and files of a validation
     solution        the solution of one data set as text
     data_set        the data set of a command, drawn or read, and the theory of its law
     options         options that several commands have; how commands are declared; which options were given

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iclglass import __version__
-from iclglass.cli.agreement import agreement_rows, validation_outputs, write_validation
 from iclglass.cli.kinds import DIR
 from iclglass.cli.options import FORCE, command, option
+from iclglass.cli.outcome import agreement_rows, validation_outputs, write_validation
 from iclglass.cli.output import judged, made, refuse_existing, say
 from iclglass.cli.progress import bar
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from iclglass.cli.agreement import agreement_text, validation_outputs, write_validation
 from iclglass.cli.kinds import DIR, INTEGER, INTEGERS, NUMBER, TEXT
 from iclglass.cli.options import (
     ANYWAY,
@@ -20,6 +19,7 @@ from iclglass.cli.options import (
     parameters,
     theory,
 )
+from iclglass.cli.outcome import agreement_text, validation_outputs, write_validation
 from iclglass.cli.output import judged, made, print_json, refuse_existing, say, say_written
 from iclglass.cli.progress import bar
 from iclglass.cli.suite import run_suite_command

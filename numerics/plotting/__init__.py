@@ -6,13 +6,10 @@ axes       scales, ticks, cells of a map
 sweeps     sweeps of theory and simulation, phase diagrams, families of curves
 dynamics   gradient flow, message passing and training runs, step by step
 data_set   the solution of one data set, draws of its measure, overlaps of replicas
-agreement  cross-checks, one and many
+extrapolations cross-checks, one and many
 measured   measurements of others against the theory
 """
 
-from iclglass.numerics.plotting.agreement import draw_deviations as draw_deviations
-from iclglass.numerics.plotting.agreement import draw_extrapolation as draw_extrapolation
-from iclglass.numerics.plotting.agreement import draw_extrapolations as draw_extrapolations
 from iclglass.numerics.plotting.data import check_observable as check_observable
 from iclglass.numerics.plotting.data_set import draw_overlaps as draw_overlaps
 from iclglass.numerics.plotting.data_set import draw_samples as draw_samples
@@ -20,6 +17,9 @@ from iclglass.numerics.plotting.data_set import draw_solution as draw_solution
 from iclglass.numerics.plotting.dynamics import draw_learning_curve as draw_learning_curve
 from iclglass.numerics.plotting.dynamics import draw_state_evolution as draw_state_evolution
 from iclglass.numerics.plotting.dynamics import draw_training as draw_training
+from iclglass.numerics.plotting.extrapolations import draw_deviations as draw_deviations
+from iclglass.numerics.plotting.extrapolations import draw_extrapolation as draw_extrapolation
+from iclglass.numerics.plotting.extrapolations import draw_extrapolations as draw_extrapolations
 from iclglass.numerics.plotting.measured import draw_comparison as draw_comparison
 from iclglass.numerics.plotting.style import PALETTE as PALETTE
 from iclglass.numerics.plotting.style import check_picture as check_picture

@@ -17,7 +17,7 @@ __all__ = ["code_digests"]
 
 _PACKAGE = "iclglass"
 _LAYERS = ("replica", "numerics", "validation")
-_PICTURES = ("agreement", "axes", "data", "data_set", "dynamics", "style", "sweeps")
+_PICTURES = ("axes", "data", "data_set", "dynamics", "extrapolations", "style", "sweeps")
 _SHOWS_OR_KEEPS = frozenset(
     f"{_PACKAGE}.{name}"
     for name in (

@@ -15,11 +15,11 @@ from iclglass.numerics.running.store import Row, Store, open_store
 
 __all__ = ["KeptState", "kept_state"]
 
-State = TypeVar("State")
+Kept = TypeVar("Kept")
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class KeptState(Generic[State]):
+class KeptState(Generic[Kept]):
     """What `kept_state` opens.
 
     Attributes
@@ -30,14 +30,14 @@ class KeptState(Generic[State]):
         Where they are.
     """
 
-    def __init__(self, store: Store, arrays: Callable[[State], Arrays], every: float) -> None:
+    def __init__(self, store: Store, arrays: Callable[[Kept], Arrays], every: float) -> None:
         self.store, self._arrays, self._every = store, arrays, every
         self.found = {str(name): row.values.copy() for name, row in store.done.items()}
         store.done.clear()  # a second copy of what may be large
-        self._last: State | None = None
+        self._last: Kept | None = None
         self._saved = time.monotonic()
 
-    def keep(self, state: State) -> None:
+    def keep(self, state: Kept) -> None:
         """Take note of a state, which must not change afterwards; save it if the last time is long ago."""
         self._last = state
         if time.monotonic() - self._saved > self._every:
@@ -57,11 +57,11 @@ def kept_state(
     parameters: Mapping[str, object],
     here: Program,
     *,
-    arrays: Callable[[State], Arrays],
+    arrays: Callable[[Kept], Arrays],
     every: float,
     fresh: bool = False,
     resume_anyway: bool = False,
-) -> Iterator[KeptState[State]]:
+) -> Iterator[KeptState[Kept]]:
     """Open the file of an unfinished computation; however the block is left, the last state is in it.
 
     Parameters

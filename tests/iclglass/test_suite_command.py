@@ -6,14 +6,14 @@ import pytest
 
 import iclglass.validation.suite.suite as suite
 from iclglass.validation.suite.controls import Detection
-from iclglass.validation.suite.points import SCALES, Point, Scale
+from iclglass.validation.suite.points import SCALES, RegisteredPoint, Scale
 from iclglass.validation.suite.sampled import SampledRow
 from tests.iclglass.conftest import refused
 
 DONE, USAGE, DISAGREE, FILE, INCONCLUSIVE = 0, 2, 4, 5, 6
 # Too little is simulated here to judge by: what is not refused passes.
 STANDARD = "validate --suite standard --out v --largest-unseen-bias 100"
-POINT = Point(2.0, 1.0, float("inf"), 0.1, 0.3, 0.0, "N")
+POINT = RegisteredPoint(2.0, 1.0, float("inf"), 0.1, 0.3, 0.0, "N")
 
 
 @pytest.fixture(autouse=True)

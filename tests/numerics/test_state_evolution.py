@@ -11,7 +11,7 @@ from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.sizes import sizes_at
 from iclglass.numerics.state_evolution import StateEvolution, state_evolution
 from iclglass.numerics.status import Status
-from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.extrapolation import extrapolate
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import bonferroni_threshold
 

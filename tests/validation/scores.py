@@ -6,7 +6,7 @@ import numpy as np
 
 from iclglass.numerics.learning_curve import learning_curve
 from iclglass.numerics.sizes import sizes_at
-from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.extrapolation import extrapolate
 from iclglass.validation.statistics import bonferroni_threshold
 
 __all__ = ["CURVES", "curve_gaps", "excess", "failures", "z_of"]

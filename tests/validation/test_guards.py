@@ -17,7 +17,7 @@ from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.paper.judging import pooled
 from iclglass.validation.simulation import simulate
 from iclglass.validation.suite.controls import Detection
-from iclglass.validation.suite.points import SCALES, Point, Scale
+from iclglass.validation.suite.points import SCALES, RegisteredPoint, Scale
 from iclglass.validation.suite.sampled import SampledRow
 from tests.validation.synthetic import VALUE, exact_theory, synthetic_samples
 
@@ -111,7 +111,7 @@ def test_suite_points_have_seeds_of_their_own(drawn, monkeypatch):
         return usual(point, samples, **options)
 
     monkeypatch.setattr(suite_module, "compare_point", spy)
-    first = Point(2.0, 1.0, math.inf, 0.1, 0.3, 0.0, "N")
+    first = RegisteredPoint(2.0, 1.0, math.inf, 0.1, 0.3, 0.0, "N")
     second = replace(first, ridge=0.4)
     suite_module.run_suite(only=[first, second])
     # Two points of four sizes, and what the coverage of error bars is measured on.

@@ -16,7 +16,7 @@ from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.saddle_point import solve
 from iclglass.validation.agreement import POWER
 from iclglass.validation.crosscheck import compare, validate
-from iclglass.validation.finite_size import extrapolation_weights
+from iclglass.validation.extrapolation import extrapolation_weights
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.simulation import simulate
 from iclglass.validation.statistics import bonferroni_threshold, smallest_detectable_bias

@@ -32,7 +32,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from iclglass.numerics.arguments import FloatArray
 from iclglass.numerics.instance.data import Instance
 
-__all__ = ["Composite", "Point", "Smooth", "curvature_of_features", "descend"]
+__all__ = ["Composite", "Iterate", "Smooth", "curvature_of_features", "descend"]
 
 Slopes = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
@@ -59,7 +59,7 @@ class Smooth:
 
 
 @dataclass(frozen=True)
-class Point:
+class Iterate:
     """Weights, predictions, gradient of the smooth part, energy, and the proximal step from there."""
 
     weights: FloatArray
@@ -107,12 +107,12 @@ class Composite:
         """S^T r/P."""
         return self.data.context.T @ (pulls[:, None] * self.data.query) / self.data.prompts
 
-    def at(self, weights: FloatArray) -> Point:
+    def at(self, weights: FloatArray) -> Iterate:
         prediction = self.predict(weights)
         energy = float(np.mean(self.smooth.value(prediction)) + np.sum(self.penalty(weights)))
-        return Point(weights, prediction, self.adjoint(self.smooth.slope(prediction)), energy)
+        return Iterate(weights, prediction, self.adjoint(self.smooth.slope(prediction)), energy)
 
-    def stepped(self, point: Point) -> tuple[Point, float]:
+    def stepped(self, point: Iterate) -> tuple[Iterate, float]:
         """The point one proximal step further, and the largest entry of its subgradient."""
         new = self.at(self.prox(point.weights - self.steps * point.gradient, self.steps)[0])
         subgradient = new.gradient - point.gradient + (point.weights - new.weights) / self.steps
@@ -135,7 +135,7 @@ class Composite:
             weights, momentum = new, following
         return weights, iterations
 
-    def newton(self, point: Point, damping: float) -> FloatArray | None:
+    def newton(self, point: Iterate, damping: float) -> FloatArray | None:
         """Newton's change of the weights; None where its equations cannot be solved."""
         steps = self.steps
         target, derivative = self.prox(point.weights - steps * point.gradient, steps)
@@ -176,7 +176,7 @@ def _solve(features: FloatArray, slack: FloatArray, right: FloatArray) -> FloatA
 
 def descend(
     problem: Composite, weights: FloatArray, tolerance: float, *, warm: bool = False, most: int = 20_000
-) -> tuple[Point, float, int]:
+) -> tuple[Iterate, float, int]:
     """The minimum, the largest entry of its subgradient (at most the tolerance, if it was reached), and the steps.
 
     warm : start with Newton's steps.
@@ -201,7 +201,7 @@ def descend(
     return point, residual, used
 
 
-def _newton_step(problem: Composite, point: Point, residual: float, level: int) -> tuple[Point, float, int] | None:
+def _newton_step(problem: Composite, point: Iterate, residual: float, level: int) -> tuple[Iterate, float, int] | None:
     """A better point, what is left there, and the damping to try next; None where none of the steps is better."""
     change = problem.newton(point, _DAMPINGS[level])
     if change is None:

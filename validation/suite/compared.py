@@ -11,7 +11,7 @@ from iclglass.validation.crosscheck import compare
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.simulation import FiniteSizeSamples
 from iclglass.validation.statistics import mean_and_error
-from iclglass.validation.suite.points import Point
+from iclglass.validation.suite.points import RegisteredPoint
 from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS
 
 __all__ = ["HEADLINE", "Compared", "compare_point", "finite_size_z"]
@@ -32,13 +32,13 @@ class Compared:
     that of the comparison.
     """
 
-    point: Point
+    point: RegisteredPoint
     agreement: Agreement
     finite: dict[str, FloatArray]
 
 
 def compare_point(
-    point: Point,
+    point: RegisteredPoint,
     samples: FiniteSizeSamples,
     *,
     false_alarm: float,

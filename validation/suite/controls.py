@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.sizes import from_unscaled
 from iclglass.validation.crosscheck import Theory, compare
-from iclglass.validation.finite_size import extrapolate
+from iclglass.validation.extrapolation import extrapolate
 from iclglass.validation.observables import measure
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.simulation import FiniteSizeSamples, simulate

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-__all__ = ["SCALES", "Point", "Scale", "points"]
+__all__ = ["SCALES", "RegisteredPoint", "Scale", "points"]
 
 
 @dataclass(frozen=True)
-class Point:
+class RegisteredPoint:
     """Scaled parameters of one comparison, as in `numerics.saddle_point.solve`."""
 
     task_diversity: float
@@ -54,7 +54,7 @@ SCALES = {
 
 
 @cache
-def points() -> tuple[Point, ...]:
+def points() -> tuple[RegisteredPoint, ...]:
     """All points, in the order of points.csv.
 
     Examples
@@ -64,6 +64,6 @@ def points() -> tuple[Point, ...]:
     """
     text = resources.files("iclglass.validation.suite").joinpath("points.csv").read_text(encoding="utf-8")
     return tuple(
-        Point(**{name: float(value) for name, value in row.items() if name != "norm"}, norm=row["norm"])
+        RegisteredPoint(**{name: float(value) for name, value in row.items() if name != "norm"}, norm=row["norm"])
         for row in csv.DictReader(text.splitlines())
     )

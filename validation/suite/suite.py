@@ -12,7 +12,7 @@ from iclglass.validation.suite.compared import compare_point
 from iclglass.validation.suite.controls import detections
 from iclglass.validation.suite.coverage import interval_coverage
 from iclglass.validation.suite.digits import worst_digits
-from iclglass.validation.suite.points import SCALES, Point, Scale, points
+from iclglass.validation.suite.points import SCALES, RegisteredPoint, Scale, points
 from iclglass.validation.suite.result import FALSE_ALARM, SuiteResult
 from iclglass.validation.suite.sampled import sampled_rows, sampler_detections
 from iclglass.validation.verdict import LARGEST_UNSEEN_BIAS, check_largest_unseen_bias
@@ -37,7 +37,7 @@ def run_suite(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
-    only: Sequence[Point] | None = None,
+    only: Sequence[RegisteredPoint] | None = None,
     fresh: bool = False,
     resume_anyway: bool = False,
 ) -> SuiteResult:
@@ -56,7 +56,7 @@ def run_suite(
         Where finished data sets are kept, in ``samples.checkpoint``: those of one seed serve both scales.
     executor, workers, progress, say, fresh, resume_anyway
         Where data sets are drawn and kept, as in `validation.simulation.simulate_all`.
-    only : sequence of Point, optional
+    only : sequence of RegisteredPoint, optional
         Other points than those of points.csv, for tests.
 
     Raises
@@ -107,7 +107,7 @@ def run_suite(
         )
 
 
-def suite_simulations(chosen: Sequence[Point], setting: Scale, seed: int) -> dict[str, Simulation]:
+def suite_simulations(chosen: Sequence[RegisteredPoint], setting: Scale, seed: int) -> dict[str, Simulation]:
     """What is simulated: every point, and a point of many data sets for the coverage of error bars, by name.
 
     Points that shared a seed would share their random numbers, and their z-scores would not be independent.

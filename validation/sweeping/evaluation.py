@@ -22,7 +22,7 @@ from iclglass.validation.experiment import draw
 from iclglass.validation.model_experiment import batches, measured
 from iclglass.validation.model_theory import model_theory
 from iclglass.validation.statistics import mean_and_error
-from iclglass.validation.sweeping.points import Point, random_generator
+from iclglass.validation.sweeping.points import SweepPoint, random_generator
 from iclglass.validation.sweeping.roads import ROADS, measure_data_set
 
 __all__ = ["MODULES", "THEORY_ENDS", "columns", "evaluate", "quantities_of", "refuse_undrawable"]
@@ -72,7 +72,7 @@ def columns(
     return tuple(f"{name}{end}" for name in names for end in ends)
 
 
-def evaluate(point: Point) -> Row:
+def evaluate(point: SweepPoint) -> Row:
     """Compute one point: values in the order of `columns`.
 
     Never raises for what the point is: a failure is its status, with NaN values.
@@ -95,7 +95,7 @@ def evaluate(point: Point) -> Row:
     return Row(values, int(status), message, time.perf_counter() - started)
 
 
-def _theory_alone(point: Point) -> tuple[dict[str, float], Status, str]:
+def _theory_alone(point: SweepPoint) -> tuple[dict[str, float], Status, str]:
     solution = _solve(point)
     status = Status(int(solution.status))
     fields = solution.to_dict()
@@ -103,7 +103,7 @@ def _theory_alone(point: Point) -> tuple[dict[str, float], Status, str]:
     return values, status, "" if solved(status) else SENTENCES[status]
 
 
-def _data_sets(point: Point) -> tuple[dict[str, float], Status, str]:
+def _data_sets(point: SweepPoint) -> tuple[dict[str, float], Status, str]:
     names = point.quantities or ROADS[point.road].quantities
     table = np.empty((len(names), point.samples))
     if point.model:
@@ -129,7 +129,7 @@ def _data_sets(point: Point) -> tuple[dict[str, float], Status, str]:
     return values, Status.CONVERGED, ""
 
 
-def _of_model(point: Point) -> list[dict[str, float]]:
+def _of_model(point: SweepPoint) -> list[dict[str, float]]:
     """The quantities of the data sets of a point of a chosen model, those of a batch side by side."""
     rngs = [random_generator(point, index) for index in range(point.samples)]
     data = [draw(point.parameters, point.sizes, rng) for rng in rngs]
@@ -142,7 +142,7 @@ def _of_model(point: Point) -> list[dict[str, float]]:
     ]
 
 
-def _theory_beside(point: Point) -> dict[str, float]:
+def _theory_beside(point: SweepPoint) -> dict[str, float]:
     """The theory at the same sizes, whatever became of what was drawn; nothing where there is none."""
     try:
         if point.model:
@@ -160,7 +160,7 @@ def _theory_beside(point: Point) -> dict[str, float]:
     return found
 
 
-def _model_theory(point: Point) -> SimpleNamespace:
+def _model_theory(point: SweepPoint) -> SimpleNamespace:
     """At D -> infinity, with the integers of the point and the penalty that its diagonal has."""
     size = point.sizes
     whole = from_unscaled(size.dimension, prompts=size.prompts, context=size.context, test_context=size.test_context)
@@ -171,5 +171,5 @@ def _model_theory(point: Point) -> SimpleNamespace:
 _OF_LAYER = ("norm", "last_feature", "last_row")
 
 
-def _solve(point: Point) -> Solution:
+def _solve(point: SweepPoint) -> Solution:
     return solve_points(point.parameters)

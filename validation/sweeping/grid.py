@@ -25,7 +25,7 @@ from iclglass.numerics.sweep import product
 from iclglass.numerics.task_spectrum import ISOTROPIC
 from iclglass.validation.model_experiment import quantities_of
 from iclglass.validation.model_functions import refuse_unsimulated
-from iclglass.validation.sweeping.points import Point
+from iclglass.validation.sweeping.points import SweepPoint
 from iclglass.validation.sweeping.roads import ROADS
 
 __all__ = ["ROAD_NAMES", "Grid", "make_grid"]
@@ -49,7 +49,7 @@ class Grid:
     axes: Mapping[str, int]
     values: Mapping[str, NDArray[np.float64]]
     product: Parameters
-    points: tuple[Point, ...]
+    points: tuple[SweepPoint, ...]
     settings: Mapping[str, object]
 
     @property
@@ -188,7 +188,7 @@ def _check_road(road: str, values: Mapping[str, NDArray[np.float64]]) -> None:
             )
 
 
-def _points(choices: Mapping[str, Sequence[float]], shared: Mapping[str, Any]) -> Iterator[Point]:
+def _points(choices: Mapping[str, Sequence[float]], shared: Mapping[str, Any]) -> Iterator[SweepPoint]:
     """Every combination, in C order; the integers of all of them are counted at once."""
     parameters: dict[str, Any] = {name: parameter.default for name, parameter in PARAMETERS.items()}
     columns = dict(zip(choices, map(np.ravel, np.meshgrid(*choices.values(), indexing="ij")), strict=True))
@@ -208,10 +208,10 @@ def _points(choices: Mapping[str, Sequence[float]], shared: Mapping[str, Any]) -
         if "model" in shared:
             strengths = [(name, here.pop(name)) for name in STRENGTHS if name in here]
             own["model"] = (*shared["model"], *strengths)
-        yield Point(**(parameters | here), dimension=size, **(whole | found), **own)
+        yield SweepPoint(**(parameters | here), dimension=size, **(whole | found), **own)
 
 
-def _refuse_large(point: Point) -> None:
+def _refuse_large(point: SweepPoint) -> None:
     if (
         point.dimension is None
         or cheapest(point.dimension, point.prompts, point.ridge, last_row=point.last_row) == "dual"

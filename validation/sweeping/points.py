@@ -18,11 +18,11 @@ from iclglass.numerics.parameters import PARAMETERS, Parameters
 from iclglass.numerics.sizes import Sizes
 from iclglass.validation.experiment import generator, law_key
 
-__all__ = ["Point", "random_generator"]
+__all__ = ["SweepPoint", "random_generator"]
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint:
     """One point: the payload of `validation.sweeping.evaluation.evaluate`.
 
     road : how it is computed, a name of `validation.sweeping.roads.ROADS`.
@@ -87,6 +87,6 @@ class Point:
         return LastRow(self.last_feature, self.last_row)
 
 
-def random_generator(point: Point, index: int) -> np.random.Generator:
+def random_generator(point: SweepPoint, index: int) -> np.random.Generator:
     """The random numbers of one data set of a point."""
     return generator(point.seed, law_key(point.parameters, point.sizes), index)

@@ -20,7 +20,7 @@ from iclglass.numerics.storage import PROVENANCE, provenance
 from iclglass.validation.statistics import bonferroni_threshold
 from iclglass.validation.sweeping.evaluation import MODULES, THEORY_ENDS, columns, quantities_of
 from iclglass.validation.sweeping.grid import Grid
-from iclglass.validation.sweeping.points import Point
+from iclglass.validation.sweeping.points import SweepPoint
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -106,7 +106,7 @@ def _companions(base: str, names: tuple[str, ...]) -> list[str]:
     return [name for name in names if name in {f"{base}{end}" for end in _ENDINGS}]
 
 
-def _count(name: str, point: Point) -> int:
+def _count(name: str, point: SweepPoint) -> int:
     own_tasks = point.task_count == 0
     return {
         "prompts": point.prompts,

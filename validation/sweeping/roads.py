@@ -29,7 +29,7 @@ from iclglass.validation.population import PromptMoments, gaussian_moments
 from iclglass.validation.prompts import Prompts
 from iclglass.validation.samplers.overlap import thermal_averages
 from iclglass.validation.samplers.sampling import Samples, sample
-from iclglass.validation.sweeping.points import Point, random_generator
+from iclglass.validation.sweeping.points import SweepPoint, random_generator
 from iclglass.validation.training.layer import largest_curvature
 from iclglass.validation.training.loop import train
 from iclglass.validation.training.run import Outcome
@@ -62,13 +62,13 @@ class Road:
     """
 
     quantities: tuple[str, ...]
-    of_data_set: Callable[[Point, Prompts, np.random.Generator], DataSetResult]
+    of_data_set: Callable[[SweepPoint, Prompts, np.random.Generator], DataSetResult]
     methods: tuple[str, ...] = ()
     options: Mapping[str, float | int | None] = field(default_factory=dict)
     thermal: bool = False
 
 
-def measure_data_set(point: Point, index: int) -> DataSetResult:
+def measure_data_set(point: SweepPoint, index: int) -> DataSetResult:
     """Draw the data set of an index and compute its quantities by the point's road."""
     if point.dimension is None:
         raise ParameterError(f"road {point.road!r} draws data sets: give it a dimension")
@@ -76,7 +76,7 @@ def measure_data_set(point: Point, index: int) -> DataSetResult:
     return ROADS[point.road].of_data_set(point, draw(point.parameters, point.sizes, rng), rng)
 
 
-def _tested(point: Point, data: Prompts) -> PromptMoments:
+def _tested(point: SweepPoint, data: Prompts) -> PromptMoments:
     """Moments of a test prompt, with a new task."""
     return gaussian_moments(
         np.ones(data.dimension),
@@ -87,16 +87,16 @@ def _tested(point: Point, data: Prompts) -> PromptMoments:
     )
 
 
-def _unscaled(point: Point) -> dict[str, Any]:
+def _unscaled(point: SweepPoint) -> dict[str, Any]:
     # The mean does not depend on beta; at zero temperature any will do.
     return to_unscaled(point.dimension, ridge=point.ridge, temperature=point.temperature or 1.0)
 
 
-def _simulation(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
+def _simulation(point: SweepPoint, data: Prompts, rng: np.random.Generator) -> DataSetResult:
     return DataSetResult(asdict(measured(point.parameters, point.sizes, data)))
 
 
-def _message_passing(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
+def _message_passing(point: SweepPoint, data: Prompts, rng: np.random.Generator) -> DataSetResult:
     method = point.method or "gamp"
     solution = solve_instance(
         data,
@@ -114,7 +114,7 @@ def _message_passing(point: Point, data: Prompts, rng: np.random.Generator) -> D
     return DataSetResult(values)
 
 
-def _sampling(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
+def _sampling(point: SweepPoint, data: Prompts, rng: np.random.Generator) -> DataSetResult:
     method = point.method or "exact"
     found = sample(
         data,
@@ -145,7 +145,7 @@ def _not_mixed(found: Samples) -> str:
     return f"R-hat of {name} is {worst[name]:.2f}, not below {_MOST_R_HAT:g}: take more draws, or method exact or hmc"
 
 
-def _training(point: Point, data: Prompts, rng: np.random.Generator) -> DataSetResult:
+def _training(point: SweepPoint, data: Prompts, rng: np.random.Generator) -> DataSetResult:
     ridge0 = _unscaled(point)["ridge0"]
     # From zero: what no prompt sees stays zero, so that without ridge descent ends at the weights of minimum norm.
     start = (np.zeros(data.features.weight_shape),)

@@ -25,7 +25,7 @@ from iclglass.numerics.status import Status
 from iclglass.numerics.storage import PROVENANCE, check_writable, load, provenance, save
 from iclglass.validation.sweeping.evaluation import MODULES, columns, evaluate
 from iclglass.validation.sweeping.grid import Grid, make_grid
-from iclglass.validation.sweeping.points import Point
+from iclglass.validation.sweeping.points import SweepPoint
 from iclglass.validation.sweeping.results import DIGEST, digest, to_dataset
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def sweep_simulated(
         def lost(reason: str) -> Row:
             return Row(np.full(len(names), np.nan), Status.LOST, reason)
 
-        tasks: dict[Key, Point] = dict(enumerate(grid.points))
+        tasks: dict[Key, SweepPoint] = dict(enumerate(grid.points))
         run(tasks, evaluate, store=store, engine=engine, lost=lost, progress=progress, say=say)
         dataset = to_dataset(grid, store.done, programs=store.programs)
         if out is not None:

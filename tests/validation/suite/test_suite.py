@@ -16,13 +16,13 @@ from iclglass.validation.suite.controls import Detection, detections
 from iclglass.validation.suite.coverage import interval_coverage
 from iclglass.validation.suite.digits import worst_digits
 from iclglass.validation.suite.page import write_suite_page
-from iclglass.validation.suite.points import SCALES, Point, Scale, points
+from iclglass.validation.suite.points import SCALES, RegisteredPoint, Scale, points
 from iclglass.validation.suite.sampled import SampledRow, sampled_rows, sampler_detections
 from iclglass.validation.suite.suite import run_suite, suite_simulations
 from iclglass.validation.verdict import percent
 
 SMALL = Scale(dimensions=(6, 8, 12, 16), samples=16, replicates=200, group=8, digits=5, draws=500)
-POINT = Point(2.0, 1.0, math.inf, 0.1, 0.3, 0.5, "N")
+POINT = RegisteredPoint(2.0, 1.0, math.inf, 0.1, 0.3, 0.5, "N")
 # |z| of one comparison of two means: false alarm 6.8e-6.
 Z_SCORE = 4.5
 

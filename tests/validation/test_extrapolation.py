@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from iclglass.validation.finite_size import extrapolate, extrapolation_weights
+from iclglass.validation.extrapolation import extrapolate, extrapolation_weights
 from iclglass.validation.statistics import bonferroni_threshold, smallest_detectable_bias
 
 SIZES = (16, 24, 32, 48)
