@@ -14,6 +14,7 @@ from iclglass.validation.observables import measure
 from iclglass.validation.samplers import chains
 from iclglass.validation.samplers.law import boltzmann_law
 from tests.iclglass.conftest import refused
+from tests.numerics.running.killing import PROGRAM, mpi_launcher, running
 
 DONE, USAGE, NOT_CONVERGED, FILE = 0, 2, 3, 5
 INSTANCE = "instance --dimension 6 --context 12 --prompts 400 --seed 3 --rho 0.1"
@@ -219,6 +220,20 @@ def test_a_run_resumes_and_refuses_other_parameters(run):
     Path("r.npz").write_bytes(b"other")
     refused(run, f"{TRAINED} --out r.npz", FILE, "r.npz")
     assert Path("r.npz").read_bytes() == b"other"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [("--dask", "local", "--workers", "2"), ("--mpi",)])
+def test_training_has_the_bits_of_the_serial_run_on_every_engine(tmp_path, engine):
+    if "--dask" in engine:
+        pytest.importorskip("distributed")
+    line = (*TRAINED.split(), "--json")
+    found = []
+    for where, launcher in (((), PROGRAM), (engine, mpi_launcher() if "--mpi" in engine else PROGRAM)):
+        with running(*line, *where, folder=tmp_path, launcher=launcher) as process:
+            found.append(process.finish())
+    assert found[0] == found[1]
+    assert found[0][0] == DONE
 
 
 def test_training_on_a_data_set_of_the_user(run):

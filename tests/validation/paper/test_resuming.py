@@ -19,7 +19,7 @@ from iclglass.numerics.running import resuming
 from iclglass.numerics.storage import PROVENANCE, load
 from iclglass.validation.paper.catalogue import FIGURES
 from iclglass.validation.paper.figure import Verdict
-from tests.numerics.running.killing import rows
+from tests.numerics.running.killing import PROGRAM, mpi_launcher, rows, running
 
 PATIENCE = 60.0
 """Seconds in which a part of a quick run has surely been written."""
@@ -193,3 +193,13 @@ def test_a_killed_command_goes_on(tmp_path, way):
     subprocess.run(command(broken), env=environment, check=True, capture_output=True)
     module.reproduce("fig-S6", out=whole)
     xr.testing.assert_identical(data_of(broken, "fig-S6"), data_of(whole, "fig-S6"))
+
+
+@pytest.mark.slow
+def test_mpi_simulates_the_same_data(tmp_path):
+    line = ("reproduce", "fig-S6", "--scale", "quick", "--out")
+    for folder, more, launcher in (("here", (), PROGRAM), ("there", ("--mpi",), mpi_launcher())):
+        with running(*line, folder, *more, folder=tmp_path, launcher=launcher) as process:
+            code, _, err = process.finish()
+            assert code == 0, err
+    xr.testing.assert_identical(data_of(tmp_path / "here", "fig-S6"), data_of(tmp_path / "there", "fig-S6"))
