@@ -132,7 +132,7 @@ def test_comments_documentation_and_other_modules_change_nothing(changed_by):
         ("validation.samplers.sampling", "_MOST_THIN = 1000\n", '_MOST_THIN = 1000\n"""A sentence."""\n'),
         ("numerics.saddle_point", "import numpy as np\n", "import numpy as np\n\n\n"),
         ("validation.agreement", "POWER = 0.9", "POWER = 0.8"),
-        ("validation.suite.suite", "FALSE_ALARM = 0.01", "FALSE_ALARM = 0.02"),
+        ("validation.suite.result", "FALSE_ALARM = 0.01", "FALSE_ALARM = 0.02"),
         ("numerics.plotting.axes", "import numpy as np\n", "import numpy as np\n_X = 1\n"),
         ("numerics.state_evolution", "import numpy as np\n", "import numpy as np\n_X = 1\n"),
     )
