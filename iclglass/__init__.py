@@ -14,6 +14,7 @@
     plot_sweep, plot_phase_diagram
     save, load      datasets to and from netCDF
     validate        theory against finite-size Monte Carlo
+    baselines       Bayes estimators at the same parameters: who knows the law of tasks, who knows the pool
     compare         measurements of others, or one's own, against the theory at their size
     Instance, draw_prompts, load_instance, save_instance: one data set, a user's own or drawn
     solve_instance  means and variances of its Boltzmann measure

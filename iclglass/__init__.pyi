@@ -46,6 +46,9 @@ from .replica.derivation import Derivation as Derivation
 from .replica.derivation import derive as derive
 from .replica.own_model import Model as Model
 from .validation.agreement import Agreement as Agreement
+from .validation.baselines.baselines import Baseline as Baseline
+from .validation.baselines.baselines import Baselines as Baselines
+from .validation.baselines.baselines import baselines as baselines
 from .validation.crosscheck import validate as validate
 from .validation.measured.compare import compare as compare
 from .validation.measured.comparison import Comparison as Comparison

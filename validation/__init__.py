@@ -21,6 +21,7 @@ Data flow; every arrow is one function, every noun one small frozen dataclass:
     verdict                                                      agree, disagree, inconclusive
     agreement                              Agreement             a comparison with its power, in numbers and words
     crosscheck       validate              -> Agreement          theory against it, judged, with the power of the check
+    baselines        baselines             -> Baselines         Bayes estimators on the same prompts
     measured         compare               -> Comparison        measurements of others against the theory
     report                                                       one self-contained HTML page
     samplers         sample                -> Samples            draws from the Boltzmann measure, and checks of them

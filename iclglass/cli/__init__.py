@@ -1,7 +1,8 @@
 """The command ``iclglass``: one file a command, and what commands share. No science here.
 
     program         the command and what an exit code means
-    demo, derive, solve, sweep, phase_diagram, instance, sample, train, validate, compare, reproduce: one command each
+    demo, derive, solve, sweep, phase_diagram, instance, sample, train, validate, compare, baselines, reproduce
+                    one command each
     suite           validate --suite
     blocks          instance --blocks
     outcome         table, text and files of a validation

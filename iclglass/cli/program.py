@@ -13,6 +13,7 @@ import click
 from click.shell_completion import shell_complete
 
 from iclglass import __version__
+from iclglass.cli.baselines import baselines
 from iclglass.cli.compare import compare
 from iclglass.cli.demo import demo
 from iclglass.cli.derive import derive
@@ -49,7 +50,20 @@ COMMANDS = _InOrder(
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 120},
 )
-for _command in (demo, derive, solve, sweep, phase_diagram, instance, sample, train, validate, compare, reproduce):
+for _command in (
+    demo,
+    derive,
+    solve,
+    sweep,
+    phase_diagram,
+    instance,
+    sample,
+    train,
+    validate,
+    compare,
+    baselines,
+    reproduce,
+):
     COMMANDS.add_command(_command)
 click.version_option(__version__, message="iclglass %(version)s")(COMMANDS)
 

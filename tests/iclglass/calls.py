@@ -30,6 +30,7 @@ CALLS = {
     "TaskSpectrum.from_eigenvalues": (TaskSpectrum.from_eigenvalues, {"pretraining": [1.0, 2.0]}),
     "TaskSpectrum.power_law": (TaskSpectrum.power_law, {"exponent": 1.0}),
     "TaskSpectrum.spiked": (TaskSpectrum.spiked, {"strength": 2.0, "fraction": 0.5}),
+    "baselines": (iclglass.baselines, {"context_length": 1.0}),
     "best_ridge": (iclglass.best_ridge, POINT),
     "best_stopping_time": (iclglass.best_stopping_time, POINT),
     "compare": (iclglass.compare, {"source": MEASURED, "quantity": "e_icl"}),

@@ -57,6 +57,7 @@ BASES = {
     "train": {**DATA, "ridge0": "0.1", "steps": "3", "learning-rate": "0.1"},
     "validate": {**POINT, "dimension": "6,8", "samples": "2"},
     "compare": {"": MEASURED, "quantity": "e_icl"},
+    "baselines": {"alpha": "1"},
     "reproduce": {"": "fig-2"},
 }
 # Options that mean something only beside others than those of their command's base.

@@ -18,7 +18,18 @@ from tests.iclglass.conftest import process, refused
 # What the functions return, errors, and a code: nobody computes with what they are made of.
 RESULTS = {
     *("ConvergenceError", "OutputError", "ParameterError", "ParameterTypeError", "WorkerError", "Status"),
-    *("Agreement", "Comparison", "Derivation", "InstanceSolution", "LearningCurve", "Line", "Overlaps", "PhaseDiagram"),
+    *(
+        "Agreement",
+        "Baseline",
+        "Baselines",
+        "Comparison",
+        "Derivation",
+        "InstanceSolution",
+        "LearningCurve",
+        "Line",
+        "Overlaps",
+        "PhaseDiagram",
+    ),
     *("PreciseSolution", "Prediction", "Samples", "Solution", "StateEvolution", "StoppingTime", "TrainingRun"),
 }
 WRONG = {
