@@ -66,27 +66,6 @@ def test_progress_counts_every_sample():
     assert calls == [(done, 6) for done in range(7)]
 
 
-def stop_after(count: int):
-    def progress(done: int, total: int) -> None:
-        if done == count:
-            raise KeyboardInterrupt
-
-    return progress
-
-
-def test_an_interrupted_run_resumes_without_drawing_again(tmp_path, monkeypatch):
-    file = tmp_path / "samples.checkpoint"
-    with pytest.raises(KeyboardInterrupt, match="what was finished is kept"):
-        run(checkpoint=file, progress=stop_after(4))
-    assert len(rows(tmp_path / "samples")) == 4
-    assert same(run(checkpoint=file), run())
-    kept = rows(tmp_path / "samples")
-    monkeypatch.setattr("iclglass.validation.experiment.measure", None)  # a finished file needs no measurement
-    assert same(run(checkpoint=file), run(checkpoint=file))
-    assert rows(tmp_path / "samples") == kept
-    assert not list(tmp_path.glob("*.lock"))
-
-
 def test_a_checkpoint_serves_more_samples_and_dimensions_with_nan_and_inf(tmp_path):
     file = tmp_path / "samples.checkpoint"
     zero = {"temperature": 0.0, "ridge": 0.0, "task_diversity": 0.5}  # entropy NaN, chi infinite
@@ -116,15 +95,6 @@ def test_a_killed_process_leaves_a_file_that_resumes(tmp_path):
     assert ended.returncode == -signal.SIGKILL
     assert len(rows(tmp_path / "samples")) == 3
     assert same(run(checkpoint=file), run())
-
-
-def test_other_parameters_are_refused_with_the_difference_named(tmp_path):
-    file = tmp_path / "samples.checkpoint"
-    run(checkpoint=file)
-    kept = rows(tmp_path / "samples")
-    with pytest.raises(ParameterError, match=r"ridge is 0\.2 there and 0\.3 here; seed is 7 there and 8 here"):
-        run(checkpoint=file, ridge=0.3, seed=8)
-    assert rows(tmp_path / "samples") == kept
 
 
 @pytest.mark.parametrize("executor", [None, "threads"])

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,46 +63,11 @@ def interrupted(path, step, **options):
         solve_distributed(SMALL, **(OPTIONS | options), checkpoint=path, progress=stop)
 
 
-@pytest.mark.parametrize("step", [1, 7, 30])
-def test_an_interrupted_solve_goes_on_bit_for_bit(tmp_path, step):
-    path, steps = tmp_path / "c", []
-    whole = solve_distributed(SMALL, **OPTIONS)
-    assert whole.iterations >= 30
-    interrupted(path, step)
-    found = solve_distributed(SMALL, **OPTIONS, checkpoint=path, progress=lambda done, _: steps.append(done))
-    assert found.mean.tobytes() == whole.mean.tobytes()
-    assert found.history.tobytes() == whole.history.tobytes()
-    assert steps == list(range(step + 1, whole.iterations + 1))
-    steps.clear()
-    again = solve_distributed(SMALL, **OPTIONS, checkpoint=path, progress=lambda done, _: steps.append(done))
-    assert again.mean.tobytes() == whole.mean.tobytes()
-    assert steps == []  # what is finished is read
-
-
 def test_a_limit_of_steps_may_be_raised(tmp_path):
     whole = solve_distributed(SMALL, **OPTIONS)
     solve_distributed(SMALL, **OPTIONS, max_iterations=9, checkpoint=tmp_path / "c")
     found = solve_distributed(SMALL, **OPTIONS, checkpoint=tmp_path / "c")
     assert found.mean.tobytes() == whole.mean.tobytes()
-
-
-@pytest.mark.parametrize(
-    ("source", "changed", "message"),
-    [
-        (SMALL, {"ridge0": 0.1}, "ridge0 is 0.02 there and 0.1 here"),
-        (SMALL, {"tolerance": 1e-6}, "tolerance is 1e-12 there and 1e-06 here"),
-        (SMALL, {"tasks": 3}, "tasks is 15 there and 3 here"),
-        (replace(SMALL, seed=6), {}, "data is '.*' there and '.*' here"),
-        (replace(SMALL, prompts=200), {}, "prompts is 230 there and 200 here"),
-    ],
-)
-def test_another_solve_is_refused(tmp_path, source, changed, message):
-    path = tmp_path / "c"
-    interrupted(path, 5)
-    before = path.read_bytes()
-    with pytest.raises(ParameterError, match=message):
-        solve_distributed(source, **(OPTIONS | changed), checkpoint=path)
-    assert path.read_bytes() == before
 
 
 def test_another_start_is_refused(tmp_path):
@@ -127,28 +91,6 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, name):
         store.record({name: Row(array[..., None] if name != "active" else array + 1)})
     with pytest.raises(OutputError, match=rf"is damaged .*{name}"):
         solve_distributed(SMALL, **OPTIONS, checkpoint=path)
-
-
-def test_a_folder_that_is_not_there_is_refused_before_any_work(tmp_path):
-    with pytest.raises(OutputError, match="nowhere"):
-        solve_distributed(SMALL, **OPTIONS, checkpoint=tmp_path / "nowhere" / "c")
-
-
-def test_a_second_solve_on_the_same_file_is_refused(tmp_path):
-    """And the first goes on undisturbed; no lock stays behind."""
-    path, whole = tmp_path / "c", solve_distributed(SMALL, **OPTIONS)
-    refused = []
-
-    def second(step, residual):
-        if step == 4:
-            with pytest.raises(OutputError, match="is being written by another run"):
-                solve_distributed(SMALL, **OPTIONS, checkpoint=path)
-            refused.append(step)
-
-    found = solve_distributed(SMALL, **OPTIONS, checkpoint=path, progress=second)
-    assert refused == [4]
-    assert found.mean.tobytes() == whole.mean.tobytes()
-    assert [file.name for file in tmp_path.iterdir()] == ["c"]
 
 
 def test_bad_values_leave_what_was_finished(tmp_path):

@@ -9,34 +9,31 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import iclglass.validation.paper.reproduce as module
-from iclglass.numerics.errors import OutputError, ParameterError
+from iclglass.numerics.errors import OutputError
 from iclglass.validation.paper.figure import Judged, PaperFigure, Verdict
 from iclglass.validation.paper.published import Published, of_shape, read_published
 from iclglass.validation.paper.reproduce import reproduce
 
 
 class Stand:
-    """A figure of two parts that counts its simulations, and can be interrupted between the parts."""
+    """A figure of two parts that counts its simulations."""
 
     def __init__(self):
-        self.made, self.interrupt, self.size = [], False, 3
+        self.made = []
 
     def part(self, key, seed):
         self.made.append(key)
-        return xr.Dataset({"x": ("i", np.random.default_rng((seed, len(key))).normal(size=self.size))})
+        return xr.Dataset({"x": ("i", np.random.default_rng((seed, len(key))).normal(size=3))})
 
     def simulate(self, given, seed, compute):
-        (first,) = compute({"one": partial(self.part, "one", seed)})
-        if self.interrupt:
-            raise KeyboardInterrupt
-        (second,) = compute({"three": partial(self.part, "three", seed)})
+        first, second = compute({name: partial(self.part, name, seed) for name in ("one", "three")})
         return xr.Dataset({"x": ("i", first.x.values + second.x.values)})
 
     def figure(self):
         return PaperFigure(
             name="fig-0",
             title="a stand-in",
-            parameters=lambda scale: {"size": self.size, "pair": (1, 2)},
+            parameters=lambda scale: {"size": 3, "pair": (1, 2)},
             simulate=self.simulate,
             draw=lambda data, published: Figure(),
             judge=lambda data, published: Verdict(
@@ -60,23 +57,6 @@ def test_files_are_made_and_read_again(stand, tmp_path):
     assert stand.made == ["one", "three"]
     assert reproduce("fig-0", out=tmp_path, seed=4, force=True) == first
     assert len(stand.made) == 4
-
-
-@pytest.mark.parametrize("part", [False, True])
-def test_data_of_other_parameters_are_refused_by_name(stand, tmp_path, part):
-    stand.interrupt = part
-    if part:
-        with pytest.raises(KeyboardInterrupt):
-            reproduce("fig-0", out=tmp_path)
-    else:
-        reproduce("fig-0", out=tmp_path)
-    stand.interrupt = False
-    with pytest.raises(ParameterError, match="seed is 0 there and 1 here"):
-        reproduce("fig-0", out=tmp_path, seed=1)
-    stand.size = 4
-    with pytest.raises(ParameterError, match="size is 3 there and 4 here"):
-        reproduce("fig-0", out=tmp_path)
-    reproduce("fig-0", out=tmp_path, force=True)
 
 
 def test_a_picture_of_someone_else_is_not_replaced(stand, tmp_path):

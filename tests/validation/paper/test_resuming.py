@@ -1,6 +1,5 @@
 """Every figure whose simulation is cut into parts goes on after an interruption, with the data of a whole run."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,8 +13,6 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import iclglass.validation.paper.reproduce as module
-from iclglass.numerics.errors import OutputError
-from iclglass.numerics.running import resuming
 from iclglass.numerics.storage import PROVENANCE, load
 from iclglass.validation.paper.catalogue import FIGURES
 from iclglass.validation.paper.figure import Verdict
@@ -147,20 +144,6 @@ def test_workers_simulate_the_same_data_and_go_on_with_what_was_begun_here(small
         module.reproduce(small, out=tmp_path / "there", seed=3, progress=stopping_at(1))
     module.reproduce(small, out=tmp_path / "there", seed=3, executor=executor, workers=2)
     xr.testing.assert_identical(data_of(tmp_path / "there", small), data_of(tmp_path / "here", small))
-
-
-@pytest.mark.parametrize("small", ["fig-S6"], indirect=True)
-def test_parts_of_another_version_are_used_when_asked_and_said_to_be(small, tmp_path, monkeypatch):
-    with pytest.raises(KeyboardInterrupt):
-        module.reproduce(small, out=tmp_path, progress=stopping_at(1))
-    real = resuming.code_digests
-    monkeypatch.setattr(resuming, "code_digests", lambda *roots: {**real(*roots), "iclglass.validation.prompts": "0"})
-    with pytest.raises(OutputError, match=r"the code of iclglass\.validation\.prompts differs; .*--resume-anyway"):
-        module.reproduce(small, out=tmp_path)
-    module.reproduce(small, out=tmp_path, resume_anyway=True)
-    module.reproduce(small, out=tmp_path)  # whole data of another version are drawn
-    first, last = json.loads(load(tmp_path / f"{small}.nc").attrs[PROVENANCE])["programs"]
-    assert first["source"] != last["source"]
 
 
 COMMAND = (

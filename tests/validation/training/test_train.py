@@ -294,16 +294,6 @@ def test_a_run_goes_on_from_what_was_last_written(data, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["run.npz"]
 
 
-def test_a_second_run_on_the_same_file_is_refused(data, tmp_path):
-    def second(done, total):
-        with pytest.raises(OutputError, match="is being written by another run"):
-            gd(data, checkpoint=tmp_path / "run.npz")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt, match=r"what was finished is kept in .*run\.npz\.checkpoint"):
-        gd(data, checkpoint=tmp_path / "run.npz", progress=second)
-
-
 def test_a_run_that_diverges_leaves_no_file(data, tmp_path):
     assert gd(data, checkpoint=tmp_path / "run.npz", optimiser="adam", learning_rate=1e6).outcome is Outcome.DIVERGES
     assert list(tmp_path.iterdir()) == []
@@ -322,37 +312,6 @@ def test_a_converged_run_stays_so(data, tmp_path):
     assert first.outcome is second.outcome is Outcome.CONVERGED
     np.testing.assert_array_equal(first.weights, second.weights)
     np.testing.assert_array_equal(first.steps, second.steps)
-
-
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ({"learning_rate": 0.1}, "learning_rate is 0.2 there and 0.1 here"),
-        ({"ridge0": 0.1}, "ridge0 is 0.05 there and 0.1 here"),
-        ({"steps": 300}, "steps is 200 there and 300 here"),
-        ({"optimiser": "adam"}, "optimiser is 'gd' there and 'adam' here"),
-        ({"parametrisation": "separate"}, "parametrisation is 'merged' there"),
-        ({"tolerance": 1e-3}, "tolerance is None there"),
-        ({"rng": np.random.default_rng(8)}, "initial weights is"),
-    ],
-)
-def test_a_run_with_other_parameters_is_refused_with_the_difference(data, tmp_path, changed, words):
-    file = tmp_path / "run.npz"
-    kept = gd(data, checkpoint=file)
-    content = file.read_bytes()
-    with pytest.raises(ParameterError, match=words):
-        gd(data, checkpoint=file, **changed)
-    assert file.read_bytes() == content
-    assert gd(data, checkpoint=file, fresh=True, **changed).steps[0] == 0 == kept.steps[0]
-
-
-def test_a_run_on_other_data_is_refused(data, tmp_path):
-    file = tmp_path / "run.npz"
-    gd(data, checkpoint=file)
-    with pytest.raises(ParameterError, match="data is"):
-        gd(drawn(80, seed=3), checkpoint=file)
-    with pytest.raises(ParameterError, match="test is None there"):
-        gd(data, checkpoint=file, test=drawn(10))
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish", b"PK\x03\x04 torn"])
