@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from iclglass.numerics.instance.data import Instance
     from iclglass.validation.population import PromptMoments
 
-__all__ = ["BETA", "DATA_SET", "RIDGE0", "DataSet", "data_set", "drawn", "finite_theory"]
+__all__ = ["BETA", "DATA_SET", "RIDGE0", "Source", "data_set", "drawn", "finite_theory"]
 
 _SIZES = ("dimension", "context", "prompts")
 _BUILT = ("norm", "last_feature", "last_row")
@@ -39,7 +39,7 @@ BETA = option("--beta", NUMBER, "inverse temperature, > 0, not scaled with D", r
 
 
 @dataclass(frozen=True, eq=False)
-class DataSet:
+class Source:
     """A data set, the parameters to report, and its law: arguments of `gaussian_moments`, or None for a user's."""
 
     instance: "Instance"
@@ -61,7 +61,7 @@ class DataSet:
         return finite_theory(self.instance.dimension, self.instance.prompts, self.law, ridge0=ridge0, beta=beta)
 
 
-def data_set(values: Mapping[str, Any], rng: "np.random.Generator | None" = None) -> DataSet:
+def data_set(values: Mapping[str, Any], rng: "np.random.Generator | None" = None) -> Source:
     """Draw it, by default from the stream of the seed itself, or read it.
 
     Raises
@@ -82,7 +82,7 @@ def data_set(values: Mapping[str, Any], rng: "np.random.Generator | None" = None
 
     sizes, law = drawn(values)
     instance = draw_prompts(**sizes | law, rng=np.random.default_rng(seed) if rng is None else rng)
-    return DataSet(instance, {**sizes, **law, "seed": seed}, law)
+    return Source(instance, {**sizes, **law, "seed": seed}, law)
 
 
 def drawn(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -94,7 +94,7 @@ def drawn(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return {name: values[name] for name in _SIZES}, law
 
 
-def _read(values: Mapping[str, Any]) -> DataSet:
+def _read(values: Mapping[str, Any]) -> Source:
     from iclglass.numerics.instance.storage import read_instance
 
     if unused := given(*_SIZES, "label_noise"):
@@ -104,7 +104,7 @@ def _read(values: Mapping[str, Any]) -> DataSet:
     options = {name: values[name] if given(name) else None for name in _BUILT}
     instance, built = read_instance(values["data"], **options)
     size = {"dimension": instance.dimension, "prompts": instance.prompts}
-    return DataSet(instance, {"data": values["data"], **size, **built, "seed": values["seed"]}, None)
+    return Source(instance, {"data": values["data"], **size, **built, "seed": values["seed"]}, None)
 
 
 def finite_theory(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from iclglass.cli.data_set import DATA_SET, RIDGE0, DataSet, data_set
+from iclglass.cli.data_set import DATA_SET, RIDGE0, Source, data_set
 from iclglass.cli.kinds import FILE, INTEGER, NUMBER, TEXT
 from iclglass.cli.options import ANYWAY, ENGINE, FORCE, JSON, command, engine, option, some
 from iclglass.cli.output import (
@@ -103,7 +103,7 @@ def train(**values: Any) -> int:
     return EXIT_DONE if result.outcome in (Outcome.COMPLETED, Outcome.CONVERGED) else EXIT_NOT_CONVERGED
 
 
-def _ground_state_theory(found: DataSet, values: Mapping[str, Any]) -> dict[str, float]:
+def _ground_state_theory(found: Source, values: Mapping[str, Any]) -> dict[str, float]:
     """Errors of the ground state by the finite-size theory, where training ends there whatever it starts from."""
     few = found.instance.prompts <= found.instance.spins
     if few if values["ridge0"] == 0 else values["parametrisation"] != "merged":
@@ -124,7 +124,7 @@ def _ground_energy(instance: "Instance", values: Mapping[str, Any]) -> float:
     return float("nan")
 
 
-def _flow(source: DataSet, values: Mapping[str, Any], result: "TrainingRun") -> dict[str, Any] | None:
+def _flow(source: Source, values: Mapping[str, Any], result: "TrainingRun") -> dict[str, Any] | None:
     """The theory of gradient flow at the steps recorded, for descent on a data set whose law is known."""
     from iclglass.numerics.learning_curve import learning_curve
     from iclglass.numerics.sizes import from_unscaled

@@ -4,7 +4,7 @@ target       make_target, spectrum   -> Target       gradient, energy, edges of 
 chains       run_chains                              state, accept step, loop, record
 exact, heat_bath, langevin, hmc                      one step each, or independent draws
 sampling     sample                  -> Samples      the one entry
-law          boltzmann_law           -> GaussianLaw  what the draws must follow; what Langevin steps follow instead
+law          boltzmann_law           -> WeightLaw    what the draws must follow; what Langevin steps follow instead
 diagnostics  diagnose                -> Diagnostic   R-hat, ESS, MCSE by arviz_stats
 checks       check_law               -> Check        z-scores against the law
 overlap      overlap_distribution    -> Overlaps     two replicas, P(q), thermal averages against the theory

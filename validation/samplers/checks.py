@@ -15,7 +15,7 @@ import numpy as np
 
 from iclglass.numerics.arguments import FloatArray, check_real
 from iclglass.validation.samplers.diagnostics import standard_errors
-from iclglass.validation.samplers.law import GaussianLaw
+from iclglass.validation.samplers.law import WeightLaw
 from iclglass.validation.samplers.sampling import Samples
 from iclglass.validation.statistics import bonferroni_threshold, smallest_detectable_bias, z_score
 
@@ -48,7 +48,7 @@ class Check:
         return abs(self.z) <= self.threshold
 
 
-def check_law(samples: Samples, law: GaussianLaw, *, false_alarm: float = FALSE_ALARM) -> tuple[Check, ...]:
+def check_law(samples: Samples, law: WeightLaw, *, false_alarm: float = FALSE_ALARM) -> tuple[Check, ...]:
     """Every moment that the law and the samples both have; the first is equipartition, <H - E0> = n/(2 beta).
 
     >>> from iclglass.numerics.instance.data import Instance

@@ -22,7 +22,7 @@ from iclglass.validation.samplers.target import DENSE_SPINS, make_target
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["GaussianLaw", "boltzmann_law", "langevin_law"]
+__all__ = ["WeightLaw", "boltzmann_law", "langevin_law"]
 
 FloatArray = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ _TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianLaw:
+class WeightLaw:
     """Moments of one Gaussian over the spins.
 
     mean : (D+1, D).    variance : (D+1, D), None above 4000 spins.
@@ -69,7 +69,7 @@ class GaussianLaw:
         return found.assign_coords(energy=grid).assign(energy_density=("energy", exact.pdf(grid)))
 
 
-def boltzmann_law(instance: Instance, *, ridge0: float, beta: float) -> GaussianLaw:
+def boltzmann_law(instance: Instance, *, ridge0: float, beta: float) -> WeightLaw:
     """exp(-beta H): equipartition gives <H - E0> = n/(2 beta) and the variance n/(2 beta^2).
 
     >>> rng = np.random.default_rng(1)
@@ -84,10 +84,10 @@ def boltzmann_law(instance: Instance, *, ridge0: float, beta: float) -> Gaussian
     fields = target.fields.reshape(1, *instance.features.weight_shape)
     mean, spins = target.solved(fields, _TOLERANCE)[0], instance.spins
     ground = energy(instance, mean, ridge0)
-    return GaussianLaw(beta, mean, None, ground, ground + spins / (2 * beta), spins / (2 * beta**2), spins)
+    return WeightLaw(beta, mean, None, ground, ground + spins / (2 * beta), spins / (2 * beta**2), spins)
 
 
-def langevin_law(instance: Instance, *, ridge0: float, beta: float, step: float) -> GaussianLaw:
+def langevin_law(instance: Instance, *, ridge0: float, beta: float, step: float) -> WeightLaw:
     """The stationary law of unadjusted Langevin steps, see `validation.samplers.langevin`; up to 4000 spins.
 
     Raises ParameterError for a step from 2/L on: there is no stationary law.
@@ -103,7 +103,7 @@ def langevin_law(instance: Instance, *, ridge0: float, beta: float, step: float)
     return _dense_law(instance, ridge0, beta, step)
 
 
-def _dense_law(instance: Instance, ridge0: float, beta: float, step: float | None) -> GaussianLaw:
+def _dense_law(instance: Instance, ridge0: float, beta: float, step: float | None) -> WeightLaw:
     target = make_target(instance, ridge0=ridge0, beta=beta, matrix_free=False)
     eigenvalues, vectors = np.linalg.eigh(target.product(np.eye(target.spins)))
     shrink = np.ones_like(eigenvalues) if step is None else 1 - step * eigenvalues / 2
@@ -114,7 +114,7 @@ def _dense_law(instance: Instance, ridge0: float, beta: float, step: float | Non
     variances = 1 / (beta * eigenvalues * shrink)
     heats = 1 / (beta * shrink)  # twice the mean energy of each mode
     ground = energy(instance, mean, target.ridge0)
-    return GaussianLaw(
+    return WeightLaw(
         beta=beta,
         mean=mean,
         variance=(vectors**2 @ variances).reshape(shape),

@@ -19,7 +19,7 @@ from iclglass.validation.suite.digits import WorstDigits
 from iclglass.validation.suite.sampled import SampledRow
 from iclglass.validation.verdict import combined, judged, percent
 
-__all__ = ["FALSE_ALARM", "Check", "SuiteResult"]
+__all__ = ["FALSE_ALARM", "SuiteResult", "VerdictLine"]
 
 FloatArray = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ FALSE_ALARM = 0.01
 
 
 @dataclass(frozen=True)
-class Check:
+class VerdictLine:
     """One line of the verdict. found, wanted: in words, with numbers.    passed: None where it could not judge."""
 
     name: str
@@ -89,7 +89,7 @@ class SuiteResult:
         return bonferroni_threshold(FALSE_ALARM, self.headline_z.size, self.samples - 1)
 
     @cached_property
-    def checks(self) -> tuple[Check, ...]:
+    def checks(self) -> tuple[VerdictLine, ...]:
         """The lines of the verdict."""
         return (
             self._digits(),
@@ -144,26 +144,26 @@ class SuiteResult:
         modules = ["iclglass.validation.suite.suite"]
         return provenance({"suite": self.scale}, seed=self.seed, modules=modules, programs=self.programs)
 
-    def _digits(self) -> Check:
-        return Check(
+    def _digits(self) -> VerdictLine:
+        return VerdictLine(
             "closed form against 50 digits (T1)",
             f"largest relative error {self.digits.error:.1e} at {self.digits.points} points",
             "<= 1e-10",
             self.digits.error <= 1e-10,
         )
 
-    def _finite_size(self) -> tuple[Check, ...]:
+    def _finite_size(self) -> tuple[VerdictLine, ...]:
         z, unseen = self.headline_z, self.unseen
         inside, largest, squares = float(np.mean(np.abs(z) < 2)), float(np.max(np.abs(z))), float(np.mean(z**2))
         wrong = float(np.mean(np.concatenate([self.z["asymptotic"][name] for name in HEADLINE]) ** 2))
         return (
-            Check(
+            VerdictLine(
                 "finite-size theory at the size simulated, |z| < 2 (M1)",
                 f"{inside:.3f} of {z.size} values of {', '.join(HEADLINE)}",
                 "0.85 to 1",
                 inside >= 0.85,
             ),
-            Check(
+            VerdictLine(
                 "finite-size theory, largest |z| (M1)",
                 f"{largest:.2f}; at one point alone a bias would have been seen of "
                 + ", ".join(f"{name} from {percent(float(np.max(biases)))}" for name, biases in unseen.items())
@@ -176,7 +176,7 @@ class SuiteResult:
                     largest=self.largest_unseen_bias,
                 ),
             ),
-            Check(
+            VerdictLine(
                 "finite-size theory, chi^2/dof (M1)",
                 f"{squares:.2f} (asymptotic theory, not extrapolated: {wrong:.0f})",
                 "0.6 to 1.5",
@@ -184,7 +184,7 @@ class SuiteResult:
             ),
         )
 
-    def _asymptotic(self) -> tuple[Check, ...]:
+    def _asymptotic(self) -> tuple[VerdictLine, ...]:
         rows = [row for point in self.points for row in point.agreement.rows]
         failed = [point.point.label for point in self.points if point.agreement.passed is False]
         verdicts = {name: [row.agrees for row in rows if row.quantity == name] for name in QUANTITIES}
@@ -193,7 +193,7 @@ class SuiteResult:
         within = [abs(row.extrapolated - row.theory) < row.truncation for row in rows]
         close = float(np.mean(np.logical_or(near, within)))
         return (
-            Check(
+            VerdictLine(
                 "asymptotic theory against the extrapolation in 1/D, every quantity (M1)",
                 f"{len(failed)} of {len(self.points)} points disagree"
                 + ("" if not failed else f": {failed}")
@@ -204,7 +204,7 @@ class SuiteResult:
                 "somewhere",
                 False if failed else True if all(agreeing.values()) else None,
             ),
-            Check(
+            VerdictLine(
                 "extrapolated gap within two standard errors or its truncation (M2)",
                 f"{close:.3f} of {len(rows)} quantities, {len(self.dimensions)} sizes each "
                 f"({np.mean(near):.3f} within two standard errors)",
@@ -213,18 +213,18 @@ class SuiteResult:
             ),
         )
 
-    def _machinery(self) -> tuple[Check, ...]:
+    def _machinery(self) -> tuple[VerdictLine, ...]:
         coverages, sampled, found = self.coverages, self.samplers, self.detections
         missed = [detection.name for detection in found if not detection.caught]
         return (
-            Check(
+            VerdictLine(
                 "coverage of 95 % intervals (M3)",
                 ", ".join(f"{entry.quantity} {entry.rate:.3f}" for entry in coverages)
                 + f" ({coverages[0].replicates} replicates, +- {coverages[0].standard_error:.3f})",
                 "0.93 to 0.97",
                 all(entry.honest for entry in coverages),
             ),
-            Check(
+            VerdictLine(
                 "samplers against the exact Gaussian (M4)",
                 f"{sum(row.passed for row in sampled)} of {len(sampled)} moments of "
                 f"{len({row.method for row in sampled})} samplers, largest |z| "
@@ -232,7 +232,7 @@ class SuiteResult:
                 f"all |z| <= {sampled[0].threshold:.2f} (Bonferroni 1%)",
                 all(row.passed for row in sampled),
             ),
-            Check(
+            VerdictLine(
                 "negative controls caught (M6)",
                 f"{len(found) - len(missed)} of {len(found)}"
                 + ("" if not missed else f"; missed: {', '.join(missed)}"),

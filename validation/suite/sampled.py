@@ -8,7 +8,7 @@ import numpy as np
 from iclglass.numerics.instance.data import Instance
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.samplers.checks import check_law
-from iclglass.validation.samplers.law import GaussianLaw, boltzmann_law, langevin_law
+from iclglass.validation.samplers.law import WeightLaw, boltzmann_law, langevin_law
 from iclglass.validation.samplers.sampling import METHODS, Samples, sample
 from iclglass.validation.suite.controls import Detection
 
@@ -101,5 +101,5 @@ def _sampled(data: Instance, method: str, draws: int, rng: np.random.Generator) 
     return sample(data, ridge0=_RIDGE0, beta=_BETA, method=method, draws=draws, chains=_CHAINS, rng=rng)
 
 
-def _excess(samples: Samples, law: GaussianLaw) -> float:
+def _excess(samples: Samples, law: WeightLaw) -> float:
     return max(abs(check.z) / check.threshold for check in check_law(samples, law, false_alarm=_FALSE_ALARM))
