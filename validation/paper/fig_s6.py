@@ -33,6 +33,7 @@ from iclglass.validation.paper.judging import means, one_by_one
 from iclglass.validation.paper.published import of_shape
 from iclglass.validation.paper.simulating import Compute, batches, simulated
 from iclglass.validation.statistics import mean_and_error
+from iclglass.validation.training import optimisers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,8 +44,8 @@ FloatArray = NDArray[np.float64]
 
 FALSE_ALARM = 0.01
 BATCH = 100
-RATE, BETAS, EPSILON = 0.01, (0.9, 0.999), 1e-8
-"""Adam's, as in the published code and PyTorch's defaults."""
+RATE = 0.01
+"""Adam's, as in the published code."""
 PUBLISHED = ("fig-S6/data/losses.npy", "fig-S6/data/errors.npy")
 
 
@@ -86,16 +87,13 @@ def adam(
     weights: FloatArray, covariance: FloatArray, tasks: FloatArray, epochs: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Losses before and errors after each step, (epochs, R), and the weights at the end."""
-    first, second = np.zeros_like(weights), np.zeros_like(weights)
+    state = optimisers.initial_state((weights,))
     losses, errors = np.empty((2, epochs, len(weights)))
     for epoch in range(epochs):
-        losses[epoch], gradient = slope(weights, covariance, tasks)
-        first = BETAS[0] * first + (1 - BETAS[0]) * gradient
-        second = BETAS[1] * second + (1 - BETAS[1]) * gradient**2
-        step = np.sqrt(second / (1 - BETAS[1] ** (epoch + 1))) + EPSILON
-        weights = weights - RATE * first / (1 - BETAS[0] ** (epoch + 1)) / step
-        errors[epoch] = _error(weights)
-    return losses, errors, weights
+        losses[epoch], gradient = slope(state.parameters[0], covariance, tasks)
+        state = optimisers.adam(state, (gradient,), RATE)
+        errors[epoch] = _error(state.parameters[0])
+    return losses, errors, state.parameters[0]
 
 
 def _error(weights: FloatArray) -> FloatArray:
