@@ -17,6 +17,7 @@ from iclglass.validation.paper import reproduce as paper
 from iclglass.validation.paper.figure import Verdict
 from iclglass.validation.suite import suite
 from iclglass.validation.suite.points import SCALES, Scale, points
+from iclglass.validation.suite.sampled import SampledRow
 
 MODULE = "iclglass.numerics.arguments"
 """One that all results but the figure's follow from."""
@@ -79,8 +80,10 @@ every_work = pytest.mark.parametrize("work", WORKS)
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    """The suite without its controls, and a figure of three parts in milliseconds."""
+    """The suite without its samplers and controls, and a figure of three parts in milliseconds."""
     monkeypatch.setitem(SCALES, "standard", SMALLEST)
+    row = SampledRow("exact", "m", 1.0, 1.1, 0.1, -1.0, 4.0)
+    monkeypatch.setattr(suite, "sampled_rows", lambda seed, draws: (row,))
     monkeypatch.setattr(suite, "detections", lambda seed: ())
     monkeypatch.setattr(suite, "sampler_detections", lambda seed, draws: ())
     monkeypatch.setattr(fig_s6, "BATCH", 2)
