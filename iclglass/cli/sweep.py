@@ -51,6 +51,7 @@ _ONLY_SIMULATED = (*_OF_DATA_SETS, *_OPTIONS, "workers", "dask", "mpi", "resume_
     option("--tolerance", NUMBER, "training, message-passing: relative residual to reach"),
     *ENGINE,
     ANYWAY,
+    switch("--baselines", "draw Bayes estimators beside e_icl or e_idg over one axis (see iclglass baselines)"),
     option("--status", FILE, "say how far the sweep with this output is, and nothing else", is_eager=True),
     JSON,
     example="iclglass sweep --tau 0.1:4:200 --alpha 0.2:20:100:log --lam 0.1 --out sweep.nc --plot sweep.png\n"
@@ -76,8 +77,11 @@ def sweep(**values: Any) -> int:
 
     with alone(values), bar("solving") as advance:
         dataset = sweep(**theory(values), progress=advance)
+        others = _baselines(values, theory(values))
         # Drawn before anything is written: a grid that cannot be drawn leaves no half of the output behind.
-        figure = draw_sweep(dataset, observable=values["observable"]) if values["plot"] is not None else None
+        figure = (
+            draw_sweep(dataset, observable=values["observable"], beside=others) if values["plot"] is not None else None
+        )
         save(dataset, values["out"], force=values["force"])
         if figure is not None:
             save_figure(figure, values["plot"], force=values["force"])
@@ -154,6 +158,7 @@ def _simulate(values: Mapping[str, Any]) -> int:
     law = theory(values)
     if values["plot"] is not None:
         refuse_undrawable(values["simulate"], values["observable"], law)
+    others = _baselines(values, law)
     with bar("points") as advance:
         dataset = sweep_simulated(
             **law,
@@ -169,10 +174,21 @@ def _simulate(values: Mapping[str, Any]) -> int:
             say=say,
         )
     if values["plot"] is not None:
-        figure = draw_sweep(dataset, observable=values["observable"])
+        figure = draw_sweep(dataset, observable=values["observable"], beside=others)
         save_figure(figure, values["plot"], force=True)
     say_written(out, values["plot"])
     return _finish_simulated(dataset, values)
+
+
+def _baselines(values: Mapping[str, Any], law: Mapping[str, Any]) -> dict[str, Any]:
+    """Lines to draw beside the curve, where they are asked for."""
+    if not values["baselines"]:
+        return {}
+    if values["plot"] is None:
+        raise ParameterError("--baselines is drawn: give --plot, or see iclglass baselines")
+    from iclglass.cli.baselines import drawn_beside
+
+    return drawn_beside(law, values["observable"])
 
 
 def _finish_simulated(dataset: "xr.Dataset", values: Mapping[str, Any]) -> int:

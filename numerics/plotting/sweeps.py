@@ -82,12 +82,18 @@ def plot_phase_diagram(
     save_figure(draw_phase_diagram(diagram, observable=observable), path, force=force)
 
 
-def draw_sweep(dataset: "xr.Dataset | PhaseDiagram | Solution", *, observable: str = "e_icl") -> "Figure":
+def draw_sweep(
+    dataset: "xr.Dataset | PhaseDiagram | Solution",
+    *,
+    observable: str = "e_icl",
+    beside: Mapping[str, NDArray[np.float64]] | None = None,
+) -> "Figure":
     """One quantity over one axis (a curve) or two (a map, with located lines where there are some).
 
     A simulation has its standard errors and the theory beside it; over two axes those are three maps, simulation and
     theory on one scale of colours, and their difference in standard errors. A solution of `solve` is drawn where its
-    parameters were DataArrays along dimensions of their own names.
+    parameters were DataArrays along dimensions of their own names. ``beside``: label -> further values of the quantity
+    over the one axis, as lines.
 
     Raises
     ------
@@ -97,7 +103,9 @@ def draw_sweep(dataset: "xr.Dataset | PhaseDiagram | Solution", *, observable: s
     found = _checked("dataset", dataset, observable)
     axes = [name for name in PARAMETER_SYMBOLS if name in found.dims]
     check_axes({name: found[name].values for name in axes})
-    return _curve(found, observable, axes[0]) if len(axes) == 1 else _maps(found, observable, axes)
+    if beside and len(axes) != 1:
+        raise ParameterError("other curves are drawn beside a curve, not beside a map: give one axis")
+    return _curve(found, observable, axes[0], beside or {}) if len(axes) == 1 else _maps(found, observable, axes)
 
 
 def draw_phase_diagram(diagram: "PhaseDiagram | xr.Dataset", *, observable: str = "e_icl") -> "Figure":
@@ -155,8 +163,8 @@ def _checked(name: str, given: object, observable: str) -> "xr.Dataset":
     return dataset
 
 
-def _curve(dataset: "xr.Dataset", observable: str, axis: str) -> "Figure":
-    """A line of theory, or points with their errors over it."""
+def _curve(dataset: "xr.Dataset", observable: str, axis: str, others: Mapping[str, NDArray[np.float64]]) -> "Figure":
+    """A line of theory, or points with their errors over it, and others beside it."""
     figure, (panel,) = new_figure((6.4, 4.8))
     x, values = dataset[axis].values, dataset[observable].values
     shown, missing = np.where(np.isfinite(values), values, np.nan), absence(dataset, observable)
@@ -169,17 +177,19 @@ def _curve(dataset: "xr.Dataset", observable: str, axis: str) -> "Figure":
         bars = None if count == 1 else np.nan_to_num(dataset[error].values)
         panel.errorbar(x, shown, bars, fmt="o", markersize=4, color=PALETTE[1], label=label)
     else:
-        panel.plot(x, shown, color=PALETTE[0], marker="." if len(x) <= 50 else "")
+        panel.plot(x, shown, color=PALETTE[0], marker="." if len(x) <= 50 else "", label="attention")
     if beside:
         panel.plot(x, dataset[theory].values, color=PALETTE[0], label="theory at the same sizes")
+    for (label, line), colour, style in zip(others.items(), PALETTE[2:], ("--", "-.", ":"), strict=False):
+        panel.plot(x, line, color=colour, linestyle=style, label=label)
     draw_abscissa(panel, axis, x)
     unstable = dataset["status"].values == Status.RS_UNSTABLE
     hatch_ranges(panel, x, unstable, label=_UNSTABLE)
-    set_scale(panel, "y", shown, steep=STEEP)
+    set_scale(panel, "y", np.concatenate([shown, *others.values()]), steep=STEEP)
     panel.set_ylabel(axis_label(observable))
     alone = missing if not beside else ""
     write_absence(panel, alone)
-    named = (error in dataset and not alone) or unstable.any()
+    named = (error in dataset and not alone) or unstable.any() or others
     finish(figure, title_of(dataset, [axis]), panel if named else None, 1 if missing else 2)
     return figure
 
