@@ -145,11 +145,16 @@ _MIDDLE = r"""What had to be known beside the parameters that the authors state:
 
 - Tokens have variance 1/D: `last_feature = scaled-tokens` ([last_feature.md](last_feature.md)). Without ridge and with
   more prompts than weights, as in the second table, this does not matter.
-- Pools of the first and the third table lie on the sphere, $|w|^2 = D$, and K of the third is int(kappa D): 12 tasks,
-  not 13, at kappa = 0.4. Both are in the authors' programs (`--pool sphere`, `--rounding down`).
-- The second table came with the same word on pools, and its numbers say otherwise: on the sphere the theory is 1 to
-  2 % low in *every* row, those with independent tokens too; with Gaussian tasks it is not. A choice between two laws,
-  not a fit; but one that the numbers made.
+- Pools of the first table lie on the sphere, $|w|^2 = D$ (`draw_pretraining_data` in its `common.py`); those of the
+  second are Gaussian (`theory_base/reduced.py`), although the table came to us with the word that all lie on the
+  sphere: with that the theory is 1 to 2 % low in *every* row, independent tokens included, which is how it was noticed.
+- For the third table the sphere and K = int(kappa D) (12 tasks, not 13, at kappa = 0.4) are those of a program of the
+  same group for the same figure (icl-asymptotic, `kappasweep_cpu.py`); the run that made these numbers was not at hand, and
+  a later program beside them (`kappa.py`) has Gaussian tasks. The lines with *instead* say what either is worth: the
+  rounding decides, the law of the pool is seen less clearly.
+- All runs of the second table start from one seed, whatever the row: its rows are not independent, and a chi2/dof far
+  below what is expected is no surprise. Its standard deviations are divided by the number of runs, not by one less: its
+  standard errors are 2.6 % small.
 - Correlated tokens with an independent query: as D -> infinity only an effective context length is left,
   $\alpha\,(1 + \rho)/(\mathrm{Tr}\,C^2/N + \rho)$. Put into the theory at D = 32, for a correlation over 10 tokens, it
   is 1.6 % low; the exact law of a prompt (`numerics/token_law.py`) is within 0.1 %.
