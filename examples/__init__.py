@@ -1,1 +1,4 @@
-"""Examples: ``python -m examples.figures``, ``.message_passing`` and ``.training`` make every picture again."""
+"""Examples: ``python -m examples.figures``, ``.message_passing`` and ``.training`` make every picture again.
+
+``.others`` compares tables of other groups with the theory.
+"""

@@ -149,9 +149,9 @@ _MIDDLE = r"""What had to be known beside the parameters that the authors state:
   second are Gaussian (`theory_base/reduced.py`), although the table came to us with the word that all lie on the
   sphere: with that the theory is 1 to 2 % low in *every* row, independent tokens included, which is how it was noticed.
 - For the third table the sphere and K = int(kappa D) (12 tasks, not 13, at kappa = 0.4) are those of a program of the
-  same group for the same figure (icl-asymptotic, `kappasweep_cpu.py`); the run that made these numbers was not at hand, and
-  a later program beside them (`kappa.py`) has Gaussian tasks. The lines with *instead* say what either is worth: the
-  rounding decides, the law of the pool is seen less clearly.
+  same group for the same figure (icl-asymptotic, `kappasweep_cpu.py`); the run that made these numbers was not at
+  hand, and another program beside them (`kappa.py`) has Gaussian tasks. The lines with *instead* say what either is
+  worth: the rounding decides, the law of the pool is seen less clearly.
 - All runs of the second table start from one seed, whatever the row: its rows are not independent, and a chi2/dof far
   below what is expected is no surprise. Its standard deviations are divided by the number of runs, not by one less: its
   standard errors are 2.6 % small.
