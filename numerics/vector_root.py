@@ -19,8 +19,11 @@ GOOD = 1e-10
 """Relative residual at which a point counts as solved."""
 _NEAR, _ENOUGH = 1e-13, 1e-11
 """Residuals that are tried for, and from which failure to improve is rounding."""
-_DAMPING, _STRONG = 0.4, 0.8
-_WARM_UP, _LIMIT, _NEWTON = 8, 300, 40
+_DAMPING = (0.4, 0.0, 0.8)
+"""Of the rounds in turn. What turns around needs more of it; what falls by many orders of magnitude needs none."""
+_WARM_UP, _ROUNDS, _NEWTON = 8, 30, 40
+_HOPELESS, _HUGE = 3, 1e8
+"""Rounds after which values that have grown beyond a limit are given up: they run away."""
 _COARSE = 0.6
 """Fineness of the averages where only a neighbourhood or a slope is needed."""
 _DIFFERENCE = 1e-6
@@ -52,22 +55,21 @@ def iterate(step: Step, start: Array, points: Mapping[str, Array], positive: tup
     values = start.copy()
     residual = np.full(values.shape[1], np.inf)
     open_ = np.ones(values.shape[1], dtype=bool)
-    done = 0
-    while open_.any() and done < _LIMIT:
+    for number in range(_ROUNDS):
+        if not open_.any():
+            break
         where = {name: array[open_] for name, array in points.items()}
         current = values[:, open_]
-        # What has not met after the first rounds turns around: more damping.
-        damping = _DAMPING if done < _LIMIT // 3 else _STRONG
+        damping = _DAMPING[number % len(_DAMPING)]
         for _ in range(_WARM_UP):
             new = step(current, where, _COARSE)
             good = np.all(np.isfinite(new), axis=0)
             current = np.where(good, damping * current + (1 - damping) * new, current)
-        done += _WARM_UP
         polished, left = newton(step, current, where, positive)
         improved = left <= GOOD
         values[:, open_] = np.where(improved, polished, current)
         residual[open_] = left
-        open_[open_] = ~improved
+        open_[open_] = ~improved & ~((number >= _HOPELESS) & np.any(np.abs(current) > _HUGE, axis=0))
     return values, residual
 
 

@@ -44,30 +44,32 @@ def exact(
     for item in items:
         if isinstance(item, Kink):
             bounds.append((item.start, item.stop))
-            lines.append((item.at, zero, zero))
+            lines.append((item.at, zero + np.inf, zero))
         else:
             piece = body.pieces[item.piece]
             base, bend = piece.slope(zero, *arguments), piece.curvature(zero, *arguments)
             low, high = (body.field(item.piece, end, A, arguments) for end in (item.low, item.high))
             bounds.append((low, high))
-            lines.append((zero, 1 / (A + bend), zero + base))
+            lines.append((zero, zero + bend, zero + base))
     starts, stops = (np.stack(each, axis=1) for each in zip(*bounds, strict=True))
-    rests, slopes, bases = (np.stack(each, axis=1)[:, :, None] for each in zip(*lines, strict=True))
+    rests, bends, bases = (np.stack(each, axis=1)[:, :, None] for each in zip(*lines, strict=True))
     ends = ((each - mean[:, None]) / deviation[:, None] for each in (starts, stops))
     z, weight = truncated(*ends)
     if half:
         weight = 2 * weight
     B = mean[:, None, None] + deviation[:, None, None] * z
-    x = rests + (B - bases) * slopes
+    column = A[:, None, None]
+    x = rests + (B - bases) / (column + bends)
+    force = np.where(np.isinf(bends), column * rests - B, -bases - bends * x)
     energy = np.stack([
         _energy(body, item, x[:, number], arguments) for number, item in enumerate(items)
     ], axis=1) if energies else None  # fmt: skip
-    z, weight, B, x, response = (
-        each.reshape(len(A), -1) for each in (z, weight, B, x, np.broadcast_to(slopes, B.shape))
+    z, weight, B, x, force, bend = (
+        each.reshape(len(A), -1) for each in (z, weight, B, x, force, np.broadcast_to(bends, B.shape))
     )
     moves = np.array([isinstance(item, Segment) for item in items])[:, None]
     nonzero = np.broadcast_to(moves | (rests != 0), (*starts.shape, 2))
-    return _nodes(A, z, weight, B, x, response, energy, nonzero, degree=2)
+    return _nodes(A, z, weight, B, x, force, bend, energy, nonzero, degree=2)
 
 
 def _energy(body: OneBody, item: Segment | Kink, x: Array, arguments: tuple[Array, ...]) -> Array:
@@ -83,19 +85,23 @@ def _nodes(
     weight: Array,
     B: Array,
     x: Array,
-    response: Array,
+    force: Array,
+    bend: Array,
     energy: Array | None,
     nonzero: Array,
     degree: int | None = None,
 ) -> Nodes:
-    """With what follows from x; energies are NaN where nobody asks for them."""
+    """With what follows from x and E''(x), infinite at a kink; energies are NaN where nobody asks for them."""
     column = A[:, None]
+    # Not as A dx/dB - 1, of which little is left where A is large.
+    force_slope = np.where(np.isinf(bend), -1.0, -bend / (column + bend))
     if energy is None:
         energy = free = np.broadcast_to(np.nan, x.shape)
     else:
         energy = energy.reshape(x.shape)
         free = energy + column * x**2 / 2 - B * x
-    return Nodes(z, weight, B, x, response, column * x - B, energy, free, 1.0 * nonzero.reshape(x.shape), degree)
+    nonzero = 1.0 * nonzero.reshape(x.shape)
+    return Nodes(z, weight, B, x, 1 / (column + bend), force, force_slope, energy, free, nonzero, degree)
 
 
 def panels(
@@ -127,7 +133,7 @@ def panels(
                 count = _BENT if len(items) > _MANY else _PANEL if half else _FULL
                 B, dB = panel(start, stop, round(fineness * count))
                 x = np.broadcast_to(item.at[:, None], B.shape)
-                parts.append((B, dB, x, np.zeros_like(B), *also(item, x)))
+                parts.append((B, dB, x, column * x - B, np.full_like(B, np.inf), *also(item, x)))
             continue
         piece = body.pieces[item.piece]
         inner = [body.on_piece(item.piece, field, item.low, item.high, A, flat) for field in fields]
@@ -139,14 +145,13 @@ def panels(
                 low, high = (start + (stop - start) * share / number for share in (part, part + 1))
                 x, dx = panel(low, high, count)
                 slope = np.broadcast_to(piece.slope(x, *arguments), x.shape)
-                stiffness = column + piece.curvature(x, *arguments)
-                stiffness = np.broadcast_to(stiffness, x.shape)
-                parts.append((column * x + slope, dx * stiffness, x, 1 / stiffness, *also(item, x)))
-    B, dB, x, response, *energy = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
+                bend = np.broadcast_to(piece.curvature(x, *arguments), x.shape)
+                parts.append((column * x + slope, dx * (column + bend), x, -slope, bend, *also(item, x)))
+    B, dB, x, force, bend, *energy = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
     spread = deviation[:, None]
     z = (B - mean[:, None]) / spread
     weight = dB / spread * normal_density(z) * (2.0 if half else 1.0)
-    return _nodes(A, z, weight, B, x, response, energy[0] if energy else None, x != 0)
+    return _nodes(A, z, weight, B, x, force, bend, energy[0] if energy else None, x != 0)
 
 
 def _sorted(stops: list[Array]) -> list[Array]:

@@ -297,7 +297,7 @@ class CompiledSystem:
                     S.f_cav.name: lambda nodes=nodes: nodes.B * c,  # type: ignore[misc]
                     S.f.name: lambda nodes=nodes: nodes.x,  # type: ignore[misc]
                     S.pull.name: lambda nodes=nodes: nodes.force,  # type: ignore[misc]
-                    S.pull_slope.name: lambda nodes=nodes: (nodes.response / c - 1) / c,  # type: ignore[misc]
+                    S.pull_slope.name: lambda nodes=nodes: nodes.force_slope / c,  # type: ignore[misc]
                     S.mean_loss.name: lambda nodes=nodes: nodes.energy,  # type: ignore[misc]
                     S.prompt_free.name: lambda nodes=nodes: self._prompt_free(nodes, full),  # type: ignore[misc]
                 }

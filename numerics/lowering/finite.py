@@ -325,7 +325,7 @@ class _Prompts(_Nested):
             S.fluctuation.name: lambda: (nodes.B * c - self.centre[rows][:, None]) * self.share[rows][:, None],
             S.f.name: nodes.x,
             S.pull.name: nodes.force,
-            S.pull_slope.name: lambda: (nodes.response / c - 1) / c,
+            S.pull_slope.name: lambda: nodes.force_slope / c,
             S.mean_loss.name: nodes.energy,
             S.prompt_free.name: free,
         }

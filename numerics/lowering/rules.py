@@ -28,7 +28,8 @@ _INSIDE = 0.9
 class Nodes:
     """Arrays (points, nodes): z, weight, and what one body does in the field B there.
 
-    x : mean of the variable.  response : dx/dB at T = 0, (mean square fluctuation)/T at T > 0.  force : A x - B.
+    x : mean of the variable.  response : dx/dB at T = 0, (mean square fluctuation)/T at T > 0.
+    force : A x - B.  force_slope : d force/dB.
     energy : mean E(x).  free : free energy of the body, at T = 0 min E + A x^2/2 - B x.  nonzero : share of x != 0.
     degree : sums are right for polynomials up to this degree in B, x and force; None for any smooth integrand.
     """
@@ -39,6 +40,7 @@ class Nodes:
     x: Array
     response: Array
     force: Array
+    force_slope: Array
     energy: Array
     free: Array
     nonzero: Array

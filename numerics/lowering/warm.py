@@ -124,8 +124,16 @@ def _nodes(
 ) -> Nodes:
     B = mean[:, None] + deviation[:, None] * z
     found = moments(body, A, B, temperature, strengths, fineness, energies=energies)
-    force = A[:, None] * found.mean - B
-    return Nodes(z, weight, B, found.mean, found.response, force, found.energy, found.free, found.nonzero, degree)
+    column = A[:, None]
+    force, force_slope = column * found.mean - B, column * found.response - 1
+    if body.parabola:
+        # The same, of which little would be left where A is large.
+        piece, arguments = body.pieces[0], tuple(each[:, None] for each in body.arguments(strengths))
+        bend = piece.curvature(found.mean, *arguments)
+        force = np.broadcast_to(-piece.slope(found.mean, *arguments), B.shape)
+        force_slope = np.broadcast_to(-bend / (column + bend), B.shape)
+    pulls = (found.mean, found.response, force, force_slope)
+    return Nodes(z, weight, B, *pulls, found.energy, found.free, found.nonzero, degree)
 
 
 def _grade(stops: list[Array], at: Array, width: Array) -> None:
