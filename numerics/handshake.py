@@ -26,6 +26,9 @@ Array = NDArray[np.float64]
 ORDER = ("m", "q", "chi")
 _POSITIVE = (1, 2)
 _TOLERANCE = 1e-9
+_STARTS = ((0.5, 0.5, 0.5), (1e-3, 1e-3, 1e-2), (0.95, 1.0, 0.05), (0.5, 30.0, 10.0))
+"""m, q, chi: between all, without knowledge, with it, and far out. A convex model needs the first only."""
+_SAME = 1e-6
 _FINE = 1.5
 _BLOCK, _SMALL_BLOCK = 4096, 512
 """Points at once: nodes on all of them should stay in the processor's cache."""
@@ -112,8 +115,30 @@ def _step_of(system: CompiledSystem) -> Step:
 
 
 def _solve_block(system: CompiledSystem, points: dict[str, Array]) -> dict[str, NDArray[Any]]:
+    """From one start, or from several the solution of least free energy and the number of different ones."""
+    if system.unique or "nuclear" in points:
+        return _solved_from(_STARTS[0], system, points)
+    found = [_solved_from(start, system, points) for start in _STARTS]
+    free = np.stack([np.where(np.isnan(each["free_energy"]), np.inf, each["free_energy"]) for each in found])
+    best = np.argmin(free, axis=0)[None]
+    taken = {name: np.take_along_axis(np.stack([each[name] for each in found]), best, 0)[0] for name in found[0]}
+    return taken | {"solutions": _different([np.stack([each[name] for name in ORDER]) for each in found])}
+
+
+def _different(solutions: list[Array]) -> Array:
+    """How many solutions differ from all before them, per point; those that were not found are NaN."""
+    count = np.zeros(solutions[0].shape[1])
+    for number, values in enumerate(solutions):
+        new = np.all(np.isfinite(values), axis=0)
+        for known in solutions[:number]:
+            new &= ~np.all(np.abs(values - known) <= _SAME * np.abs(known) + _SAME, axis=0)
+        count += new
+    return np.where(count > 0, count, np.nan)
+
+
+def _solved_from(start: tuple[float, ...], system: CompiledSystem, points: dict[str, Array]) -> dict[str, NDArray[Any]]:
     step = _step_of(system)
-    values, residual = iterate(step, _starts(points), points, _POSITIVE)
+    values, residual = iterate(step, np.repeat(np.array(start)[:, None], points["tau"].size, axis=1), points, _POSITIVE)
     fine, bound = _certified(step, values, points)
     # Where more nodes say something else, they are used.
     for fineness in (2.0, 4.0):
@@ -151,7 +176,3 @@ def _status(found: Mapping[str, Array], points: Mapping[str, Array], residual: A
     status[~(residual <= _TOLERANCE)] = Status.NOT_CONVERGED
     status[~np.all([np.isfinite(found[name]) for name in ORDER], axis=0)] = Status.NOT_FINITE
     return status
-
-
-def _starts(points: Mapping[str, Array]) -> Array:
-    return np.full((len(ORDER), points["tau"].size), 0.5)

@@ -53,6 +53,7 @@ OF_MODELS: dict[str, str] = {
     "density": "share of weights that are not 0",
     "density_off_diagonal": "share of weights off the diagonal that are not 0",
     "rank": "share of singular values that are not 0",
+    "solutions": "saddle points found from several starts, of which the one of least free energy is given",
 }
 """Beside those, where the model that was chosen has them. Ridge regression has none: its loss is half of e_icl."""
 
@@ -159,7 +160,7 @@ class Solution(Arrays):
         averaged over, half of the widest relative 95 % interval of m, q, e_icl, e_idg and e_train; else NaN.
     status : ndarray of int8
         Codes of `numerics.status.Status`.
-    test_loss, train_loss, error_rate, density, density_off_diagonal, rank : ndarray or None
+    test_loss, train_loss, error_rate, density, density_off_diagonal, rank, solutions : ndarray or None
         `OF_MODELS`, of a chosen model; None where it has none. Without linear labels the squared errors are NaN.
     last_row : ndarray or None
         At finite D: |W_last|^2 = D v_2; 0 without last row.
@@ -192,6 +193,7 @@ class Solution(Arrays):
     density: Array | None = None
     density_off_diagonal: Array | None = None
     rank: Array | None = None
+    solutions: Array | None = None
     last_row: Array | None = None
     prompts: NDArray[np.int64] | None = None
     context: NDArray[np.int64] | None = None

@@ -71,6 +71,9 @@ def solve(**values: Any) -> int:
         shown |= {name: int(fields[name]) for name in ("prompts", "context", "task_count")}
     if status == Status.RS_UNSTABLE:
         say(SENTENCES[status])
+    count = results.get("solutions") or 0
+    if count > 1:
+        say(f"{count:.0f} saddle points were found from several starts: the one of least free energy is given")
     if values["json"]:
         print_json({"parameters": shown, **results, "status": SENTENCES[status]})
     else:

@@ -96,12 +96,12 @@ def _nodes(
     # Not as A dx/dB - 1, of which little is left where A is large.
     force_slope = np.where(np.isinf(bend), -1.0, -bend / (column + bend))
     if energy is None:
-        energy = free = np.broadcast_to(np.nan, x.shape)
+        energy = free = excess = np.broadcast_to(np.nan, x.shape)
     else:
         energy = energy.reshape(x.shape)
-        free = energy + column * x**2 / 2 - B * x
+        free, excess = energy + column * x**2 / 2 - B * x, energy + force**2 / (2 * column)
     nonzero = 1.0 * nonzero.reshape(x.shape)
-    return Nodes(z, weight, B, x, 1 / (column + bend), force, force_slope, energy, free, nonzero, degree)
+    return Nodes(z, weight, B, x, 1 / (column + bend), force, force_slope, energy, free, excess, nonzero, degree)
 
 
 def panels(

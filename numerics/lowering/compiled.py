@@ -62,6 +62,12 @@ class CompiledSystem:
         self._degrees: dict[sp.Expr, float] = {}
 
     @cached_property
+    def unique(self) -> bool:
+        """Whether one solution is all there is: convex loss and penalty; of two levels no second one is known."""
+        pair = self.spin.discrete and len(self.spin.energy.levels or ()) == 2
+        return (self.spin.convex or pair) and all(body.convex for body in (self.diagonal, *self.losses.values()))
+
+    @cached_property
     def few_nodes(self) -> bool:
         """Whether averages are exact or equally spaced sums."""
         plain = self.shape == "translation" and self.model.labels == "linear"
@@ -88,6 +94,8 @@ class CompiledSystem:
         values = dict(point)
         for name, expression in self.definitions_in_order:
             values[name] = self._plain(expression, values)
+        # Leverage of prompts on weights that do not answer: 0 would divide.
+        values["c"] = np.maximum(values["c"], 1e-300)
         return values
 
     @cached_property
@@ -306,8 +314,7 @@ class CompiledSystem:
 
     def _prompt_free(self, nodes: Nodes, full: Point) -> Array:
         c, T = full["c"][:, None], (full["tau"] * full["T"])[:, None]
-        free = nodes.free + nodes.B**2 * c / 2
-        return free + T * np.log(2 * np.pi * c * T) / 2 if self.thermal else free
+        return nodes.excess + T * np.log(2 * np.pi * c * T) / 2 if self.thermal else nodes.excess
 
     def _over_tests(self, integrand: sp.Expr, full: Point, fineness: float) -> Array:
         """An average without the prompt's own answer: nodes split where the loss itself is not smooth."""

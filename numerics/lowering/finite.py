@@ -315,7 +315,7 @@ class _Prompts(_Nested):
         noise = own["tau"] * own["T"]
 
         def free() -> Array:
-            value = nodes.free + nodes.B**2 * c / 2
+            value = nodes.excess
             return value + noise * np.log(2 * np.pi * c * noise) / 2 if self.compiled.thermal else value
 
         known: dict[str, Any] = {

@@ -30,7 +30,8 @@ class Nodes:
 
     x : mean of the variable.  response : dx/dB at T = 0, (mean square fluctuation)/T at T > 0.
     force : A x - B.  force_slope : d force/dB.
-    energy : mean E(x).  free : free energy of the body, at T = 0 min E + A x^2/2 - B x.  nonzero : share of x != 0.
+    energy : mean E(x).  free : free energy of the body, at T = 0 min E + A x^2/2 - B x.  excess : free + B^2/(2 A).
+    nonzero : share of x != 0.
     degree : sums are right for polynomials up to this degree in B, x and force; None for any smooth integrand.
     """
 
@@ -43,6 +44,7 @@ class Nodes:
     force_slope: Array
     energy: Array
     free: Array
+    excess: Array
     nonzero: Array
     degree: int | None = None
 

@@ -126,14 +126,18 @@ def _nodes(
     found = moments(body, A, B, temperature, strengths, fineness, energies=energies)
     column = A[:, None]
     force, force_slope = column * found.mean - B, column * found.response - 1
+    excess = found.free + B**2 / (2 * column)
     if body.parabola:
         # The same, of which little would be left where A is large.
         piece, arguments = body.pieces[0], tuple(each[:, None] for each in body.arguments(strengths))
         bend = piece.curvature(found.mean, *arguments)
         force = np.broadcast_to(-piece.slope(found.mean, *arguments), B.shape)
         force_slope = np.broadcast_to(-bend / (column + bend), B.shape)
+        T = temperature[:, None]
+        excess = piece.energy(found.mean, *arguments) + force**2 / (2 * column)
+        excess = excess - T * np.log(2 * np.pi * T / (column + bend)) / 2
     pulls = (found.mean, found.response, force, force_slope)
-    return Nodes(z, weight, B, *pulls, found.energy, found.free, found.nonzero, degree)
+    return Nodes(z, weight, B, *pulls, found.energy, found.free, excess, found.nonzero, degree)
 
 
 def _grade(stops: list[Array], at: Array, width: Array) -> None:
