@@ -80,7 +80,8 @@ SENTENCES: dict[Status, str] = {
     ),
     Status.NOT_CONVERGED: (
         "not converged: the residual is above the tolerance; take a larger ridge, or, if method 'iteration' was asked "
-        "for, 'closed-form'"
+        "for, 'closed-form'; without a ridge, or with discrete spins at T = 0, few prompts are all satisfied, chi is "
+        "infinite and there may be no solution: take temperature > 0"
     ),
     Status.NOT_FINITE: (
         "not finite: beyond floating-point range, or no root in the bracket; bring the parameters nearer to 1"
