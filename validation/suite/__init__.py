@@ -2,6 +2,7 @@
 
     points     the points and the two scales, standard and full
     compared   every point simulated at four dimensions, against the finite-size and the asymptotic theory
+    models     other models of models.csv, against their asymptotic theory
     coverage   how often error bars cover
     controls   theories and analyses that are wrong on purpose: each must be caught
     sampled    every sampler against the exact Gaussian of one data set

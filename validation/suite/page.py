@@ -2,13 +2,16 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from iclglass.numerics.plotting import draw_deviations, draw_extrapolations, save_figure
+from iclglass.validation.agreement import Agreement
 from iclglass.validation.report import Banner, Paragraph, Part, Picture, Table, write_page
 from iclglass.validation.suite.compared import HEADLINE
+from iclglass.validation.suite.models import MODEL_DIMENSIONS
 from iclglass.validation.suite.result import SuiteResult
 from iclglass.validation.verdict import percent
 
@@ -31,10 +34,15 @@ def write_suite_page(result: SuiteResult, path: Path, *, force: bool = False) ->
         found = [(point.agreement.to_dataset(), point.finite["e_icl"][:, 2]) for point in result.points]
         points = [data.assign(finite=("dimension", theory)) for data, theory in found]
         save_figure(draw_extrapolations(points), extrapolations)
+        agreements = [(point.point.label, point.agreement) for point in result.points]
         sections: list[tuple[str, list[Part]]] = [
             ("Verdict", _verdict(result)),
             ("Finite-size theory at the size simulated", [_finite_table(result), _histogram(histogram)]),
-            ("Extrapolation in 1/D to the asymptotic theory", [_extrapolations(extrapolations), _point_table(result)]),
+            (
+                "Extrapolation in 1/D to the asymptotic theory",
+                [_extrapolations(extrapolations), _asymptotic_table(agreements, result.largest_unseen_bias)],
+            ),
+            *([("Other models", _models(result))] if result.models else []),
             ("Error bars", [_coverage(result)]),
             ("Samplers", _samplers(result)),
             ("Negative controls", [_detections(result)]),
@@ -82,20 +90,21 @@ def _extrapolations(path: Path) -> Picture:
     )
 
 
-def _point_table(result: SuiteResult) -> Table:
+def _asymptotic_table(agreements: Sequence[tuple[str, Agreement]], largest_unseen_bias: float) -> Table:
+    """Asymptotic theories against the extrapolation, with the label of each."""
     rows = []
-    for index, compared in enumerate(result.points, start=1):
-        worst = max(compared.agreement.rows, key=lambda row: abs(row.z))
-        unseen = [f"{row.quantity} ({percent(row.unseen)})" for row in compared.agreement.rows if row.agrees is None]
-        bias = next(row for row in compared.agreement.rows if row.quantity == "e_icl")
+    for index, (label, agreement) in enumerate(agreements, start=1):
+        worst = max(agreement.rows, key=lambda row: abs(row.z))
+        unseen = [f"{row.quantity} ({percent(row.unseen)})" for row in agreement.rows if row.agrees is None]
+        error = next(row for row in agreement.rows if row.quantity in ("e_icl", "error_rate"))
         rows.append(
             [
-                f"{index}: {compared.point.label}",
-                {True: "agrees", False: "DISAGREES", None: "inconclusive"}[compared.agreement.passed],
+                f"{index}: {label}",
+                {True: "agrees", False: "DISAGREES", None: "inconclusive"}[agreement.passed],
                 worst.quantity,
                 f"{worst.z:+.2f}",
                 worst.limit,
-                percent(bias.unseen),
+                f"{error.quantity} {percent(error.unseen)}",
                 ", ".join(unseen),
             ]
         )
@@ -105,10 +114,22 @@ def _point_table(result: SuiteResult) -> Table:
         "largest |z|",
         "z",
         "limit + truncation",
-        "smallest bias of e_icl seen",
-        f"a bias of {percent(result.largest_unseen_bias)} could be unseen in",
+        "smallest bias of the error seen",
+        f"a bias of {percent(largest_unseen_bias)} could be unseen in",
     ]
     return Table(header, rows, prose=True)
+
+
+def _models(result: SuiteResult) -> list[Part]:
+    """Other models, where there are some."""
+    note = (
+        "Other losses, penalties and spins: every data set is minimised or, at T > 0, sampled, and extrapolated to "
+        f"D -> infinity from D = {', '.join(map(str, MODEL_DIMENSIONS))}. The diagonal's penalty is taken at the D at "
+        "hand. tau = P/D^2 task diversity, alpha = N/D context length, lam ridge, l1 strength of the lasso, "
+        "nuclear of the nuclear norm, T temperature."
+    )
+    agreements = [(model.point.label, model.agreement) for model in result.models]
+    return [_asymptotic_table(agreements, result.largest_unseen_bias), Paragraph(note, note=True)]
 
 
 def _coverage(result: SuiteResult) -> Table:

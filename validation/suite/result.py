@@ -1,7 +1,7 @@
 """What a run of the suite has found: its numbers, its checks, the verdict on all."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.running.resuming import Program
 from iclglass.numerics.storage import provenance, without_time
-from iclglass.validation.observables import QUANTITIES
+from iclglass.validation.agreement import Agreement
 from iclglass.validation.statistics import bonferroni_threshold, smallest_detectable_bias
 from iclglass.validation.suite.compared import HEADLINE, Compared, finite_size_z
 from iclglass.validation.suite.controls import Detection
 from iclglass.validation.suite.coverage import Coverage
 from iclglass.validation.suite.digits import WorstDigits
+from iclglass.validation.suite.models import ComparedModel
 from iclglass.validation.suite.sampled import SampledRow
 from iclglass.validation.verdict import combined, judged, percent
 
@@ -41,7 +42,7 @@ class VerdictLine:
 class SuiteResult:
     """Everything the page shows.
 
-    points: one result a point.    programs: which have drawn the data sets.
+    points: one result a point.    models: one a model.    programs: which have drawn the data sets.
     largest_unseen_bias: the largest relative bias that may stay unseen where something agrees.
     """
 
@@ -50,6 +51,7 @@ class SuiteResult:
     dimensions: tuple[int, ...]
     samples: int
     points: tuple[Compared, ...]
+    models: tuple[ComparedModel, ...]
     coverages: tuple[Coverage, ...]
     samplers: tuple[SampledRow, ...]
     detections: tuple[Detection, ...]
@@ -95,6 +97,7 @@ class SuiteResult:
             self._digits(),
             *self._finite_size(),
             *self._asymptotic(),
+            *self._models(),
             *self._machinery(),
         )
 
@@ -135,6 +138,7 @@ class SuiteResult:
             "worst_digits": asdict(self.digits),
             "unseen": {name: biases.tolist() for name, biases in self.unseen.items()},
             "points": [_point_record(result) for result in self.points],
+            "models": [_model_record(result) for result in self.models],
             "provenance": without_time(self.provenance),
         }
 
@@ -186,23 +190,12 @@ class SuiteResult:
 
     def _asymptotic(self) -> tuple[VerdictLine, ...]:
         rows = [row for point in self.points for row in point.agreement.rows]
-        failed = [point.point.label for point in self.points if point.agreement.passed is False]
-        verdicts = {name: [row.agrees for row in rows if row.quantity == name] for name in QUANTITIES}
-        agreeing = {name: found.count(True) for name, found in verdicts.items() if found}
         near = [abs(row.z) < 2 for row in rows]
         within = [abs(row.extrapolated - row.theory) < row.truncation for row in rows]
         close = float(np.mean(np.logical_or(near, within)))
         return (
-            VerdictLine(
-                "asymptotic theory against the extrapolation in 1/D, every quantity (M1)",
-                f"{len(failed)} of {len(self.points)} points disagree"
-                + ("" if not failed else f": {failed}")
-                + "; points that agree: "
-                + ", ".join(f"{name} {count} of {len(verdicts[name])}" for name, count in agreeing.items())
-                + f"; the others could not have seen a bias of {percent(self.largest_unseen_bias)}",
-                f"no point disagrees, at a false-alarm rate of {FALSE_ALARM:.0%} together; every quantity agrees "
-                "somewhere",
-                False if failed else True if all(agreeing.values()) else None,
+            self._extrapolated(
+                "asymptotic theory against the extrapolation in 1/D, every quantity (M1)", "point", self.points
             ),
             VerdictLine(
                 "extrapolated gap within two standard errors or its truncation (M2)",
@@ -211,6 +204,29 @@ class SuiteResult:
                 ">= 0.9",
                 close >= 0.9,
             ),
+        )
+
+    def _models(self) -> tuple[VerdictLine, ...]:
+        name = "theory of other models against the extrapolation in 1/D, every quantity (M1)"
+        return (self._extrapolated(name, "model", self.models),) if self.models else ()
+
+    def _extrapolated(self, name: str, what: str, compared: Sequence[Compared | ComparedModel]) -> VerdictLine:
+        """Agreements at D -> infinity: none disagrees, and every quantity could be judged somewhere."""
+        failed = [each.point.label for each in compared if each.agreement.passed is False]
+        verdicts: dict[str, list[bool | None]] = {}
+        for row in (row for each in compared for row in each.agreement.rows):
+            verdicts.setdefault(row.quantity, []).append(row.agrees)
+        agreeing = {quantity: found.count(True) for quantity, found in verdicts.items()}
+        return VerdictLine(
+            name,
+            f"{len(failed)} of {len(compared)} {what}s disagree"
+            + ("" if not failed else f": {failed}")
+            + f"; {what}s that agree: "
+            + ", ".join(f"{quantity} {count} of {len(verdicts[quantity])}" for quantity, count in agreeing.items())
+            + f"; the others could not have seen a bias of {percent(self.largest_unseen_bias)}",
+            f"no {what} disagrees, at a false-alarm rate of {FALSE_ALARM:.0%} together; every quantity agrees "
+            "somewhere",
+            False if failed else True if all(agreeing.values()) else None,
         )
 
     def _machinery(self) -> tuple[VerdictLine, ...]:
@@ -247,25 +263,29 @@ def _order(name: str) -> int:
     return order.index(name) if name in order else len(order)
 
 
+def _asymptotic_record(agreement: Agreement) -> dict[str, dict[str, object]]:
+    names = ("theory", "extrapolated", "standard_error", "truncation", "z", "threshold", "agrees", "unseen")
+    return {
+        row.quantity: {name: getattr(row, name) for name in (*names, "smallest_detectable_bias")}
+        for row in agreement.rows
+    }
+
+
+def _model_record(result: ComparedModel) -> dict[str, object]:
+    return {
+        "name": result.point.name,
+        "parameters": dict(result.point.given),
+        "asymptotic_passed": result.agreement.passed,
+        "asymptotic": _asymptotic_record(result.agreement),
+    }
+
+
 def _point_record(result: Compared) -> dict[str, object]:
     point = {name: None if value == math.inf else value for name, value in asdict(result.point).items()}
     return {
         "parameters": point,
         "asymptotic_passed": result.agreement.passed,
-        "asymptotic": {
-            row.quantity: {
-                "theory": row.theory,
-                "extrapolated": row.extrapolated,
-                "standard_error": row.standard_error,
-                "truncation": row.truncation,
-                "z": row.z,
-                "threshold": row.threshold,
-                "agrees": row.agrees,
-                "unseen": row.unseen,
-                "smallest_detectable_bias": row.smallest_detectable_bias,
-            }
-            for row in result.agreement.rows
-        },
+        "asymptotic": _asymptotic_record(result.agreement),
         "finite_size": {
             name: {"mean": table[:, 0].tolist(), "standard_error": table[:, 1].tolist(), "theory": table[:, 2].tolist()}
             for name, table in result.finite.items()

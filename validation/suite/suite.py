@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from iclglass.numerics.arguments import check_choice, check_count
 from iclglass.numerics.running.blas import one_blas_thread
@@ -12,6 +13,7 @@ from iclglass.validation.suite.compared import compare_point
 from iclglass.validation.suite.controls import detections
 from iclglass.validation.suite.coverage import interval_coverage
 from iclglass.validation.suite.digits import worst_digits
+from iclglass.validation.suite.models import ModelPoint, compare_models, model_points, model_simulations
 from iclglass.validation.suite.points import SCALES, RegisteredPoint, Scale, points
 from iclglass.validation.suite.result import FALSE_ALARM, SuiteResult
 from iclglass.validation.suite.sampled import sampled_rows, sampler_detections
@@ -38,6 +40,7 @@ def run_suite(
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
     only: Sequence[RegisteredPoint] | None = None,
+    models: Sequence[ModelPoint] | None = None,
     fresh: bool = False,
     resume_anyway: bool = False,
 ) -> SuiteResult:
@@ -53,11 +56,14 @@ def run_suite(
         What agrees is only what would have shown a relative bias of this size, with probability 0.9; where nothing
         could, the suite is inconclusive.
     folder : Path, optional
-        Where finished data sets are kept, in ``samples.checkpoint``: those of one seed serve both scales.
+        Where finished data sets are kept, in ``samples.checkpoint`` and a file a model: those of one seed serve both
+        scales.
     executor, workers, progress, say, fresh, resume_anyway
         Where data sets are drawn and kept, as in `validation.simulation.simulate_all`.
     only : sequence of RegisteredPoint, optional
         Other points than those of points.csv, for tests.
+    models : sequence of ModelPoint, optional
+        Other models than those of models.csv, for tests.
 
     Raises
     ------
@@ -68,20 +74,34 @@ def run_suite(
     seed = check_count("seed", seed, minimum=0)
     largest_unseen_bias = check_largest_unseen_bias(largest_unseen_bias)
     chosen = points() if only is None else tuple(only)
+    modelled = model_points() if models is None else tuple(models)
+    simulations = suite_simulations(chosen, setting, seed)
+    laws = model_simulations(modelled, samples=setting.samples, first_seed=seed * _SEEDS + len(chosen))
+    progress_from = _counting(progress, [*simulations.values(), *laws])
+    options: dict[str, Any] = {"executor": executor, "workers": workers, "say": say}
+    options |= {"fresh": fresh, "resume_anyway": resume_anyway}
     # Small matrices: one BLAS thread is faster than two, and much faster on a busy machine.
     with one_blas_thread():
         *samples, covered = simulate_all(
-            suite_simulations(chosen, setting, seed),
+            simulations,
             {"seed": seed, "points": [point.label for point in chosen], "coverage": _COVERED},
             work="validation suite",
-            executor=executor,
-            workers=workers,
-            progress=progress,
-            say=say,
+            progress=progress_from(0),
             checkpoint=None if folder is None else folder / SAMPLES,
-            fresh=fresh,
-            resume_anyway=resume_anyway,
+            **options,
         )
+        of_models = [
+            # One after the other: rows of a store are of one width, and each model measures what it has.
+            simulate_all(
+                {"": law},
+                law.drawn_from(),
+                work=f"validation suite, {point.name}",
+                progress=progress_from(len(simulations) + number),
+                checkpoint=None if folder is None else folder / point.file,
+                **options,
+            )[0]
+            for number, (point, law) in enumerate(zip(modelled, laws, strict=True))
+        ]
         results = [
             compare_point(point, found, false_alarm=FALSE_ALARM / len(chosen), largest_unseen_bias=largest_unseen_bias)
             for point, found in zip(chosen, samples, strict=True)
@@ -93,6 +113,9 @@ def run_suite(
             dimensions=setting.dimensions,
             samples=setting.samples,
             points=tuple(results),
+            models=compare_models(
+                modelled, of_models, false_alarm=FALSE_ALARM, largest_unseen_bias=largest_unseen_bias
+            ),
             coverages=tuple(
                 interval_coverage(name, covered.values[name][0], group=setting.group) for name in _COVERED_QUANTITIES
             ),
@@ -105,6 +128,21 @@ def run_suite(
             largest_unseen_bias=largest_unseen_bias,
             programs=covered.programs,
         )
+
+
+def _counting(
+    progress: Callable[[int, int], None] | None, simulations: Sequence[Simulation]
+) -> Callable[[int], Callable[[int, int], None] | None]:
+    """Progress of several runs, one after the other, as that of one: of a run from the simulation of an index on."""
+    counts = [len(each.data_sets()) for each in simulations]
+
+    def from_(first: int) -> Callable[[int, int], None] | None:
+        if progress is None:
+            return None
+        before, total = sum(counts[:first]), sum(counts)
+        return lambda done, _: progress(before + done, total)
+
+    return from_
 
 
 def suite_simulations(chosen: Sequence[RegisteredPoint], setting: Scale, seed: int) -> dict[str, Simulation]:

@@ -9,12 +9,14 @@ import pytest
 
 import iclglass.validation.suite.suite as module
 from iclglass.numerics.errors import OutputError, ParameterError
-from iclglass.numerics.parameters import PARAMETERS
+from iclglass.numerics.model_choice import is_builtin
+from iclglass.numerics.parameters import PARAMETERS, Parameters
 from iclglass.validation.simulation import simulate
 from iclglass.validation.suite.compared import HEADLINE, compare_point, finite_size_z
 from iclglass.validation.suite.controls import Detection, detections
 from iclglass.validation.suite.coverage import interval_coverage
 from iclglass.validation.suite.digits import worst_digits
+from iclglass.validation.suite.models import ModelPoint, model_points
 from iclglass.validation.suite.page import write_suite_page
 from iclglass.validation.suite.points import SCALES, RegisteredPoint, Scale, points
 from iclglass.validation.suite.sampled import SampledRow, sampled_rows, sampler_detections
@@ -59,6 +61,7 @@ def test_a_run_and_its_page(small, tmp_path):
     result = run_suite(
         folder=tmp_path,
         only=[POINT],
+        models=(),
         largest_unseen_bias=100,
         progress=lambda done, total: calls.append((done, total)),
     )
@@ -73,17 +76,17 @@ def test_a_run_and_its_page(small, tmp_path):
         assert word in page
     assert "http" not in page.replace("http-equiv", "")
     # a second run reads the samples and says the same
-    again = run_suite(folder=tmp_path, only=[POINT], largest_unseen_bias=100)
+    again = run_suite(folder=tmp_path, only=[POINT], models=(), largest_unseen_bias=100)
     np.testing.assert_array_equal(again.headline_z, result.headline_z)
     with pytest.raises(ParameterError, match=r"of other parameters: .*seed is 0 there and 1 here"):
-        run_suite(folder=tmp_path, only=[POINT], seed=1)
+        run_suite(folder=tmp_path, only=[POINT], models=(), seed=1)
     with pytest.raises(OutputError, match=r"holds a validation suite, not a simulation: choose"):
         simulate(task_diversity=2, context_length=1, checkpoint=tmp_path / "samples.checkpoint")
 
 
 def test_a_suite_that_could_not_have_seen_an_error_is_inconclusive(small, tmp_path):
     """And its page says in which quantities, with the allowance beside every limit."""
-    result = run_suite(folder=tmp_path, only=[POINT], largest_unseen_bias=0.001)
+    result = run_suite(folder=tmp_path, only=[POINT], models=(), largest_unseen_bias=0.001)
     assert result.passed is None
     assert {check.passed for check in result.checks} == {True, None}
     inconclusive = [check.name for check in result.checks if check.passed is None]
@@ -100,13 +103,45 @@ def test_a_suite_that_could_not_have_seen_an_error_is_inconclusive(small, tmp_pa
     assert "INCONCLUSIVE." in page
 
 
+def test_models_cover_what_they_should():
+    given = [Parameters(**point.given) for point in model_points()]
+    assert not any(is_builtin(each) for each in given)
+    assert {name for each in given for name in each.chosen} >= {"l1", "nuclear", "loss", "labels", "spins"}
+    assert sorted({float(each.temperature) for each in given}) == [0, 1]
+    assert len({point.label for point in model_points()}) == len(given) >= 4
+
+
+LASSO = ModelPoint("lasso", {"task_diversity": 3.0, "context_length": 2.0, "ridge": 0.0, "l1": 0.3})
+
+
+@pytest.mark.slow
+def test_models_are_judged_and_a_wrong_theory_of_one_fails(small, tmp_path, monkeypatch):
+    import iclglass.validation.crosscheck as crosscheck
+
+    def models_check(result):
+        return next(check for check in result.checks if check.name.startswith("theory of other models"))
+
+    found = run_suite(folder=tmp_path, only=[POINT], models=[LASSO], largest_unseen_bias=100)
+    assert models_check(found).passed is True, models_check(found)
+    record = json.loads(json.dumps(found.to_dict()))["models"][0]
+    assert (record["parameters"], record["asymptotic"]["density"]["agrees"]) == (dict(LASSO.given), True)
+    write_suite_page(found, tmp_path / "page.html")
+    assert f"1: {LASSO.label}" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    right = crosscheck.model_theory
+    monkeypatch.setattr(crosscheck, "model_theory", lambda **law: right(**{**law, "l1": 2 * law["l1"]}))
+    wrong = run_suite(folder=tmp_path, only=[POINT], models=[LASSO], largest_unseen_bias=100)
+    assert models_check(wrong).passed is False
+    assert LASSO.label in models_check(wrong).found
+    assert wrong.passed is False
+
+
 @pytest.mark.slow
 def test_a_wrong_finite_size_theory_fails(small, monkeypatch):
     import iclglass.validation.suite.compared as compared
 
     right = compared.solve_finite
     monkeypatch.setattr(compared, "solve_finite", lambda law, **given: right(law, **{**given, "label_noise": 0.3}))
-    result = run_suite(only=[POINT])
+    result = run_suite(only=[POINT], models=())
     failed = {check.name for check in result.checks if check.passed is False}
     assert any("chi^2" in name for name in failed)
     assert any("largest |z|" in name for name in failed)
@@ -179,9 +214,12 @@ def test_worst_digits_sees_an_error(monkeypatch):
 
 @pytest.mark.slow
 def test_the_standard_suite_passes():
-    """Every fourth of its points, two of them with pools, and everything else; `iclglass validate` runs them all."""
+    """Every fourth of its points, two of them with pools, two of its models, and everything else.
+
+    `iclglass validate` runs them all.
+    """
     # Of the two points with pools here neither sees a bias of 25 % of e_idg; of all eight one does.
-    result = run_suite("standard", only=points()[::4], largest_unseen_bias=1)
+    result = run_suite("standard", only=points()[::4], models=model_points()[:2], largest_unseen_bias=1)
     for check in result.checks:
         print(check)
     assert result.passed
