@@ -144,7 +144,8 @@ def envelope(
             previous = well.slope(high, left=True)
         _append_kink(found, stop, previous, jump, low_B, high_B)
         previous = jump
-    return found
+    # Where slopes are infinite there may be no part to follow: the point has no number.
+    return found or [Kink(np.full(1, np.nan), bottom, top)]
 
 
 def _append_kink(found: list[Segment | Kink], x: float, start: float, stop: float, bottom: float, top: float) -> None:
