@@ -41,6 +41,7 @@ def reproduce(**values: Any) -> int:
     """
     from iclglass.numerics.arguments import check_choice, check_count
     from iclglass.numerics.errors import MissingExtraError
+    from iclglass.numerics.running.engines import make_engine
     from iclglass.numerics.storage import replacing
     from iclglass.validation.paper.catalogue import FIGURES, get
     from iclglass.validation.paper.figure import SCALES
@@ -53,7 +54,6 @@ def reproduce(**values: Any) -> int:
     scale = check_choice("scale", values["scale"], SCALES)
     check_count("seed", values["seed"], minimum=0)
     largest = check_largest_unseen_bias(values["largest_unseen_bias"])
-    where = engine(values)
     everything = values["figure"].lower() == "all"
     names = list(FIGURES) if everything else [get(values["figure"]).name]
     if values["published"] is not None:
@@ -61,7 +61,8 @@ def reproduce(**values: Any) -> int:
     folder = Path(values["out"])
     verdicts = {}
     skipped: dict[str, str] = {}
-    with made(folder):
+    # One engine for all: its workers, or its cluster, are started once.
+    with make_engine(**engine(values)) as running, made(folder):
         for number, name in enumerate(names, start=1):
             print(f"{name} ({number} of {len(names)}): {get(name).title}", file=sys.stderr)
             try:
@@ -75,7 +76,7 @@ def reproduce(**values: Any) -> int:
                         largest_unseen_bias=largest,
                         force=values["force"],
                         resume_anyway=values["resume_anyway"],
-                        **where,
+                        executor=running,
                         progress=advance,
                         say=say,
                     )

@@ -96,11 +96,12 @@ class Engine:
 
 
 @contextmanager
-def make_engine(executor: Executor | str | None, *, workers: int | None, tries: int = 1) -> Iterator[Engine]:
+def make_engine(executor: Executor | Engine | str | None, *, workers: int | None, tries: int = 1) -> Iterator[Engine]:
     """The engine that is asked for; when the block ends its workers go, after an error or an interrupt at once.
 
     executor : None (serial for workers 1 or None, else processes), "serial", "processes", "dask" (a cluster on this
-        machine), "dask:ADDRESS", "mpi", or any `concurrent.futures.Executor`.
+        machine), "dask:ADDRESS", "mpi", any `concurrent.futures.Executor`, or an engine of a block around this one,
+        which closes it.
     workers : processes of "processes" and "dask", default one for each core; of an executor of yours how many it has,
         which says how many tasks are kept in flight.
     tries : how often a Dask cluster of our own tries what killed its worker; 1 for who finds out which it was.
@@ -108,6 +109,9 @@ def make_engine(executor: Executor | str | None, *, workers: int | None, tries: 
     Raises ParameterError for an unknown name or a missing extra, with the command that installs it; OutputError for a
     scheduler that does not answer.
     """
+    if isinstance(executor, Engine):
+        yield executor
+        return
     engine = _choose(executor, workers, tries)
     finished = False
     try:

@@ -44,13 +44,13 @@ def reproduce(run, monkeypatch, unseen):
 
 
 def test_one_line_of_verdict(reproduce):
-    code, out, err, asked = reproduce("fig-s1 --seed 3 --scale full --dask local --workers 2")
+    code, out, err, asked = reproduce("fig-s1 --seed 3 --scale full --workers 2")
     assert code == DONE
     assert out == "fig-S1  agrees    found fig-S1\n"
     assert "a remark" in err
     assert asked[0][0] == "fig-S1"
-    given = {"scale": "full", "seed": 3, "executor": "dask", "workers": 2}
-    assert {name: asked[0][1][name] for name in given} == given
+    assert (asked[0][1]["scale"], asked[0][1]["seed"]) == ("full", 3)
+    assert (asked[0][1]["executor"].name, asked[0][1]["executor"].workers) == ("processes", 2)
 
 
 def test_a_figure_that_could_not_have_seen_an_error_is_inconclusive(reproduce, unseen):
@@ -73,6 +73,7 @@ def test_all_with_a_disagreement(reproduce, tmp_path):
     record = json.loads(out)
     assert code == DISAGREE
     assert [name for name, _ in asked] == list(FIGURES) == list(record["figures"])
+    assert len({id(options["executor"]) for _, options in asked}) == 1  # its workers are started once
     assert record["figures"]["fig-1"]["rows"][0]["z"] == -2.0
     account = (tmp_path / "o/reproduction.md").read_text(encoding="utf-8")
     assert account.count("**disagrees with our theory**") == 1
@@ -117,6 +118,7 @@ def test_a_missing_package_skips_its_figure_of_all_only(reproduce, tmp_path, mon
         ("fig-1 --scale huge", USAGE, ("quick",)),
         ("fig-1 --seed -1", USAGE, ("seed must be",)),
         ("fig-1 --dask local --mpi", USAGE, ("two engines",)),
+        ("fig-1 --workers 0", USAGE, ("iclglass: error: workers must be at least 1, got 0",)),
         ("fig-1 --published .", FILE, ("fig-S1/data-a/alphas.npy",)),
     ],
 )

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from iclglass.numerics.arguments import check_count
 from iclglass.numerics.errors import OutputError, ParameterError
-from iclglass.numerics.running.engines import make_engine
+from iclglass.numerics.running.engines import Engine, make_engine
 from iclglass.numerics.running.resuming import Program, differences, program, versions
 from iclglass.numerics.running.run import run
 from iclglass.numerics.running.store import Row, checkpoint_path, open_store
@@ -47,7 +47,7 @@ def reproduce(
     largest_unseen_bias: float = LARGEST_UNSEEN_BIAS,
     force: bool = False,
     resume_anyway: bool = False,
-    executor: Executor | str | None = None,
+    executor: Executor | Engine | str | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,

@@ -164,8 +164,8 @@ def train(
         else given_start(start, shapes(parametrisation, instance.dimension, last_row=instance.last_row))
     )
     check_test(test, instance.features.weight_shape)
-    check_callable("progress", progress)
-    check_callable("callback", callback)
+    for name, given in (("progress", progress), ("say", say), ("callback", callback)):
+        check_callable(name, given)
     order_seed = int(rng.integers(2**63))
     origin = asdict(settings) | {
         "data": instance.digest,
