@@ -170,6 +170,7 @@ class Exact:
     modules: ClassVar[tuple[str, ...]] = MODULES
     quantities: ClassVar[tuple[str, ...]] = QUANTITIES
     width: ClassVar[int] = len(QUANTITIES)
+    evaluate = staticmethod(evaluate)
 
     def tasks(self, sizes: Sizes, seed: int, samples: int) -> dict[str, DataSet]:
         """Every data set, by its number."""
@@ -190,7 +191,3 @@ class Exact:
         primal = cheapest(sizes.dimension, prompts, float(self.parameters.ridge)) == "primal"
         matrix = 1.5 * spins**2 + 2**22 if primal else 2.1 * prompts**2
         return int(8 * (matrix + prompts * (sizes.dimension + 1)))
-
-    def evaluate(self, task: DataSet) -> Row:
-        """Draw and measure one data set."""
-        return evaluate(task)

@@ -113,44 +113,6 @@ def batches(parameters: Parameters, samples: int) -> list[range]:
     return [range(first, min(first + step, samples)) for first in range(0, samples, step)]
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The `validation.experiment.Experiment` of a chosen model: minimised, or sampled some data sets at once."""
-
-    parameters: Parameters
-    modules: ClassVar[tuple[str, ...]] = MODULES
-
-    @property
-    def quantities(self) -> tuple[str, ...]:
-        """What is measured of a data set."""
-        return quantities_of(self.parameters)
-
-    @property
-    def width(self) -> int:
-        """Numbers in a row: at a temperature those of all data sets of a batch."""
-        return len(self.quantities) * max(map(len, batches(self.parameters, SIDE_BY_SIDE)))
-
-    def tasks(self, sizes: Sizes, seed: int, samples: int) -> dict[str, Batch]:
-        """The batches, by their first and last data set."""
-        return {
-            f"{which[0]}-{which[-1]}": Batch(
-                self.parameters, sizes, seed, (sizes.dimension,), which[0], len(which), self.width
-            )
-            for which in batches(self.parameters, samples)
-        }
-
-    def memory(self, sizes: Sizes) -> int:
-        """Bytes of a batch: a Hessian and features of every spin, or the Hessians of all data sets."""
-        spins = sizes.dimension * (sizes.dimension + 1)
-        if np.any(self.parameters.temperature > 0):
-            return int(8 * SIDE_BY_SIDE * (1.5 * spins**2 + 4 * sizes.prompts * sizes.dimension))
-        return int(8 * (2 * spins**2 + 1.5 * sizes.prompts * spins))
-
-    def evaluate(self, task: Batch) -> Row:
-        """Draw and measure the data sets of a batch."""
-        return evaluate(task)
-
-
 def evaluate(task: Batch) -> Row:
     """Draw and measure the data sets of a batch: their quantities, one data set after the other, then NaN."""
     if is_builtin(task.parameters):
@@ -257,3 +219,38 @@ def _of_draws(
         "q_self": float(draws.mean("q_self")[place]),
         "density_off_diagonal": float(draws.mean("density")[place]),
     }
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The `validation.experiment.Experiment` of a chosen model: minimised, or sampled some data sets at once."""
+
+    parameters: Parameters
+    modules: ClassVar[tuple[str, ...]] = MODULES
+    evaluate = staticmethod(evaluate)
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What is measured of a data set."""
+        return quantities_of(self.parameters)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row: at a temperature those of all data sets of a batch."""
+        return len(self.quantities) * max(map(len, batches(self.parameters, SIDE_BY_SIDE)))
+
+    def tasks(self, sizes: Sizes, seed: int, samples: int) -> dict[str, Batch]:
+        """The batches, by their first and last data set."""
+        return {
+            f"{which[0]}-{which[-1]}": Batch(
+                self.parameters, sizes, seed, (sizes.dimension,), which[0], len(which), self.width
+            )
+            for which in batches(self.parameters, samples)
+        }
+
+    def memory(self, sizes: Sizes) -> int:
+        """Bytes of a batch: a Hessian and features of every spin, or the Hessians of all data sets."""
+        spins = sizes.dimension * (sizes.dimension + 1)
+        if np.any(self.parameters.temperature > 0):
+            return int(8 * SIDE_BY_SIDE * (1.5 * spins**2 + 4 * sizes.prompts * sizes.dimension))
+        return int(8 * (2 * spins**2 + 1.5 * sizes.prompts * spins))

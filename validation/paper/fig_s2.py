@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import special
 
@@ -36,9 +37,6 @@ from iclglass.validation.paper.simulating import Compute, simulated
 from iclglass.validation.prompts import draw_prompts
 from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.verdict import percent
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["FIGURE", "divergence", "gaussian_divergence", "mean_squares"]
 

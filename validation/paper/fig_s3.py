@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import special
 
@@ -37,9 +38,6 @@ from iclglass.validation.paper.figure import Array, PaperFigure, Verdict
 from iclglass.validation.paper.judging import means, one_by_one
 from iclglass.validation.paper.published import all_of_shape, of_shape
 from iclglass.validation.paper.simulating import Compute, simulated
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["FIGURE", "RandomGlass", "derived_glass", "mean_response", "message_passing", "published_glass"]
 

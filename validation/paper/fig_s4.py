@@ -14,10 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from iclglass.numerics.instance.spin_by_spin import published as published_iteration
@@ -37,9 +38,6 @@ from iclglass.validation.paper.judging import means, one_by_one, span
 from iclglass.validation.paper.published import of_shape
 from iclglass.validation.paper.simulating import Compute, simulated
 from iclglass.validation.statistics import mean_and_error, welch_satterthwaite
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["COVARIANCES", "FIGURE"]
 

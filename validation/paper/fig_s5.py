@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from iclglass.numerics.plotting import PALETTE
@@ -27,9 +28,6 @@ from iclglass.validation.paper.drawing import dress, panelled
 from iclglass.validation.paper.figure import Array, PaperFigure, Verdict
 from iclglass.validation.paper.judging import means, one_by_one
 from iclglass.validation.paper.simulating import Compute, batches, simulated
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["FIGURE", "draw_covariances", "limiting_distribution", "wishart_moments"]
 

@@ -20,10 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from iclglass.numerics.plotting import PALETTE
@@ -34,9 +35,6 @@ from iclglass.validation.paper.published import of_shape
 from iclglass.validation.paper.simulating import Compute, batches, simulated
 from iclglass.validation.statistics import mean_and_error
 from iclglass.validation.training import optimisers
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["FIGURE", "adam", "expected_error", "slope"]
 
