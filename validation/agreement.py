@@ -42,7 +42,7 @@ class SizeComparison:
 class QuantityAgreement:
     """One quantity: the theory at D -> infinity against the simulation extrapolated to it.
 
-    extrapolated : theory plus the extrapolated gap.    coefficients : of the gap, g + a/D (+ b/D^2).
+    extrapolated : theory plus the extrapolated gap.    coefficients : of the gap: g and those of the powers of 1/D.
     threshold : |z| from which the quantity disagrees, were the polynomial exact; truncation : allowance for
     what its first missing term adds to the gap. It is refused unless |gap| < threshold standard_error + truncation.
     smallest_detectable_bias : see `POWER`; truncation included.    scale : what a bias is a share of.
@@ -93,8 +93,10 @@ class Agreement(Simulation):
 
     Parameters
     ----------
-    order : int
-        Degree of the polynomial in 1/D.
+    powers : tuple of int
+        Powers of 1/D that were fitted.
+    finite_size : bool
+        Whether the corrections of the finite-size theory were taken out at every dimension before.
     false_alarm : float
         A correct theory fails with at most this probability.
     rows : tuple of QuantityAgreement
@@ -111,13 +113,14 @@ class Agreement(Simulation):
     The theory is one for all layers as D -> infinity.
     """
 
-    order: int
+    powers: tuple[int, ...]
     false_alarm: float
     rows: tuple[QuantityAgreement, ...]
     largest_unseen_bias: float = LARGEST_UNSEEN_BIAS
     left_out: tuple[str, ...] = ()
     compared_with: str = ""
     programs: tuple[Mapping[str, str], ...] = ()
+    finite_size: bool = False
 
     @property
     def passed(self) -> bool | None:
@@ -129,17 +132,23 @@ class Agreement(Simulation):
         """The verdict in words; its first word is Inconclusive where it is."""
         names = ", ".join(row.quantity for row in self.rows)
         sizes = ", ".join(map(str, self.dimensions))
-        polynomial = "value + a/D" if self.order == 1 else "value + a/D + b/D^2"
+        terms = (f"{name}/D{'' if power == 1 else f'^{power}'}" for name, power in zip("ab", self.powers, strict=False))
+        polynomial = " + ".join(["value", *terms])
+        corrected = ", less the corrections of the finite-size theory" if self.finite_size else ""
         off = [
             str(dimension)
             for index, dimension in enumerate(self.dimensions)
             if any(row.threshold <= abs(row.sizes[index].z) < math.inf for row in self.rows)
         ]
+        theory, left = (
+            ("finite-size", "those of higher order") if self.finite_size else ("asymptotic", "1/D corrections")
+        )
         single = (
             f"The extrapolation is checked, not any single dimension: at D = {', '.join(off)} the simulation "
-            "differs from the asymptotic theory by more than the threshold, as 1/D corrections make it."
+            f"differs from the {theory} theory by more than the threshold, as {left} make it."
             if off
-            else "The extrapolation is checked; the 1/D correction is beyond the threshold at no dimension."
+            else "The extrapolation is checked; the simulation differs from the "
+            f"{theory} theory by more than the threshold at no dimension."
         )
         weak = (
             " Two dimensions cannot test the curvature in 1/D, and make a weak check: use three or more."
@@ -152,9 +161,9 @@ class Agreement(Simulation):
             else ""
         )
         return (
-            f"{self._verdict}. The values of {names} extrapolated to D -> infinity ({polynomial} from D = {sizes}; "
-            f"{self.samples} data sets each) were compared with the asymptotic theory, at a false-alarm rate "
-            f"of at most {self.false_alarm:g} for all {len(self.rows)} together and with an allowance for the "
+            f"{self._verdict}. The values of {names} extrapolated to D -> infinity ({polynomial} from D = {sizes}"
+            f"{corrected}; {self.samples} data sets each) were compared with the asymptotic theory, at a false-alarm "
+            f"rate of at most {self.false_alarm:g} for all {len(self.rows)} together and with an allowance for the "
             f"polynomial's first missing term{self._allowed}.{self._power} {single}{weak}{left_out}"
         )
 
@@ -233,6 +242,7 @@ class Agreement(Simulation):
         point = {name: getattr(self, name) for name in PARAMETERS}
         coordinates = {name: value for name, value in point.items() if value is not None}
         coordinates |= {"quantity": column("quantity"), "dimension": list(self.dimensions)}
+        coordinates["power"] = [0, *self.powers]
         attributes = {name: getattr(self, name) for name in ("norm", "last_feature", "samples", "seed", "false_alarm")}
         verdict = {True: "agree", False: "DISAGREE", None: "INCONCLUSIVE"}[self.passed]
         attributes |= {name: str(value) for name, value in self.model.items()}
@@ -242,7 +252,7 @@ class Agreement(Simulation):
 _TOLD = (
     *(*PARAMETERS, "norm", "last_feature", "last_row"),
     *("seed", "samples", "dimensions", "prompts", "contexts", "task_counts", "test_contexts"),
-    *("order", "false_alarm", "largest_unseen_bias", "left_out", "compared_with", "programs"),
+    *("powers", "finite_size", "false_alarm", "largest_unseen_bias", "left_out", "compared_with", "programs"),
 )
 
 

@@ -7,12 +7,13 @@ eigenvalues of a structured task covariance: the gap
 
     g(D) = simulated mean at D - theory(tau_D, alpha_D, kappa_D)  =  g + a/D (+ b/D^2)
 
-is extrapolated, which removes the rounding, and g is tested against 0 for every quantity. z = g/(its
-standard error); the threshold for |z| is a Student t quantile whose Bonferroni correction makes the
-false-alarm rate of the whole family of quantities at most the stated one. A gap beyond it is forgiven only up to
-the truncation of the polynomial (see `validation.extrapolation`), which is reported in every row. A quantity that is
-finite on one side only, theory or simulation, disagrees. One that is not refused agrees only if a bias of a stated
-share of its size, 25 % by default, would have been seen; otherwise the check is inconclusive for it
+is extrapolated, which removes the rounding, and g is tested against 0 for every quantity. Of a chosen model the
+finite-size theory says what the correction at D is; it is taken out first, and what is left begins with 1/D^2
+(`validation.model_theory`). z = g/(its standard error); the threshold for |z| is a Student t quantile whose Bonferroni
+correction makes the false-alarm rate of the whole family of quantities at most the stated one. A gap beyond it is
+forgiven only up to the truncation of the polynomial (see `validation.extrapolation`), which is reported in every row. A
+quantity that is finite on one side only, theory or simulation, disagrees. One that is not refused agrees only if a bias
+of a stated share of its size, 25 % by default, would have been seen; otherwise the check is inconclusive for it
 (`validation.verdict`).
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,8 +38,8 @@ from iclglass.numerics.saddle_point import solve
 from iclglass.numerics.sizes import from_unscaled
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 from iclglass.validation.agreement import POWER, Agreement, QuantityAgreement, SizeComparison
-from iclglass.validation.extrapolation import extrapolate
-from iclglass.validation.model_theory import model_theory
+from iclglass.validation.extrapolation import POWERS, extrapolate, fitted_powers
+from iclglass.validation.model_theory import finite_size_corrections, model_theory
 from iclglass.validation.observables import QUANTITIES
 from iclglass.validation.pools import at_dimension
 from iclglass.validation.simulation import FiniteSizeSamples, Simulation, simulate_all
@@ -61,6 +63,9 @@ DIMENSIONS = (8, 12, 20, 32)
 
 SMALLEST = 4
 """Smallest dimension that is extrapolated from."""
+
+_POWERS_LEFT = (2, 3, 4)
+"""Powers of 1/D that the finite-size theory leaves."""
 
 _LEAST_FALSE_ALARM = 1e-12
 """Below it thresholds are so far out that the power of a check cannot be computed."""
@@ -220,7 +225,11 @@ def compare(
     """
     largest_unseen_bias = check_largest_unseen_bias(largest_unseen_bias)
     theory = _theory_of(samples, theory)
+    corrections = _corrections(samples)
+    powers = POWERS if corrections is None else _POWERS_LEFT
     predictions = _predictions(samples, theory)
+    for name, values in (corrections or {}).items():
+        predictions[name] = predictions[name] + np.array([0.0, *values])
     _refuse_other_side(samples)
     left_out = tuple(name for name in samples.quantities if _is_left_out(name, samples, predictions[name]))
     compared = [name for name in samples.quantities if name not in left_out]
@@ -235,6 +244,7 @@ def compare(
             name,
             samples,
             predictions[name],
+            powers=powers,
             scale=_scale(name, abs(float(predictions[name][0])), samples),
             false_alarm=false_alarm,
             comparisons=len(compared),
@@ -247,7 +257,8 @@ def compare(
         dimensions=samples.dimensions,
         samples=samples.samples,
         seed=samples.seed,
-        order=_order(samples.dimensions),
+        powers=fitted_powers(len(samples.dimensions), powers),
+        finite_size=corrections is not None,
         false_alarm=false_alarm,
         rows=rows,
         largest_unseen_bias=largest_unseen_bias,
@@ -281,9 +292,15 @@ def _is_left_out(name: str, samples: FiniteSizeSamples, predictions: FloatArray)
     return repeats and _is_finite(name, samples, predictions)
 
 
-def _order(dimensions: Sequence[int]) -> int:
-    """Degree of the polynomial in 1/D, the default of `validation.extrapolation.extrapolate`."""
-    return 2 if len(dimensions) >= 3 else 1
+@lru_cache(maxsize=4)
+def _corrections(samples: FiniteSizeSamples) -> dict[str, FloatArray] | None:
+    """Of a chosen model, by quantity: the finite-size theory's corrections at each dimension; None where it has none.
+
+    They do not depend on the theory that is compared, of which there may be several.
+    """
+    if samples.builtin:
+        return None
+    return finite_size_corrections(samples.parameters, samples.dimensions, samples.quantities)
 
 
 def _law(simulation: Simulation) -> dict[str, Any]:
@@ -298,7 +315,7 @@ def _headline(simulation: Simulation) -> str:
 
 
 def _theory_of(simulation: Simulation, theory: Theory) -> Theory:
-    """The theory asked for; of a chosen model the one that can take the diagonal's penalty at a dimension."""
+    """The theory asked for; of a chosen model the one that gives its quantities and no more."""
     return model_theory if theory is solve and not simulation.builtin else theory
 
 
@@ -315,8 +332,7 @@ def _predictions(samples: FiniteSizeSamples, theory: Theory) -> dict[str, FloatA
             test_context=sizes.test_context if tested else None,
         )
         tasks = samples.tasks if samples.tasks is ISOTROPIC else at_dimension(samples.tasks, sizes.dimension)
-        size = {} if samples.builtin else {"diagonal_dimension": sizes.dimension}
-        solutions.append(theory(**law | whole | {"tasks": tasks} | size))
+        solutions.append(theory(**law | whole | {"tasks": tasks}))
     return {name: np.array([_number(solution, name) for solution in solutions]) for name in samples.quantities}
 
 
@@ -339,6 +355,7 @@ def _compare_quantity(
     samples: FiniteSizeSamples,
     predictions: FloatArray,
     *,
+    powers: tuple[int, ...],
     scale: float,
     false_alarm: float,
     comparisons: int,
@@ -348,7 +365,7 @@ def _compare_quantity(
     values = samples.values[name]
     if not _is_finite(name, samples, predictions):
         return _disagreement(name, samples, predictions, bonferroni_threshold(false_alarm, comparisons))
-    gap = extrapolate(samples.dimensions, values - predictions[1:, None], _order(samples.dimensions))
+    gap = extrapolate(samples.dimensions, values - predictions[1:, None], powers=powers)
     threshold = bonferroni_threshold(false_alarm, comparisons, gap.dof)
     round_off = ROUND_OFF * (1 + samples.label_noise)
     allowed = max(threshold * gap.standard_error + gap.truncation, round_off)
@@ -399,7 +416,7 @@ def _disagreement(
         smallest_detectable_bias=math.nan,
         scale=math.nan,
         fit_p_value=math.nan,
-        coefficients=(math.nan,) * (_order(samples.dimensions) + 1),
+        coefficients=(math.nan,) * (len(fitted_powers(len(samples.dimensions))) + 1),
         sizes=_sizes(samples, samples.values[name], predictions),
     )
 

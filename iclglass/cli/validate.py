@@ -60,7 +60,9 @@ _PASSED_ON = ("samples", "seed", "false_alarm", "largest_unseen_bias", "resume_a
 def validate(**values: Any) -> int:
     """Theory against finite-size Monte Carlo, with a verdict.
 
-    Means over data sets are extrapolated in 1/D; the table has z-scores and what bias could have been seen.
+    Means over data sets are extrapolated to infinite D: as value + a/D + b/D^2 for ridge and squared error, and for
+    other models as value + a/D^2 + b/D^3 of what the finite-size theory leaves (the nuclear norm with last row has none
+    and keeps a/D + b/D^2). The table has z-scores and what bias could have been seen.
     """
     if values["suite"] is not None:
         return run_suite_command(values)

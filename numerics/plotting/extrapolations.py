@@ -24,7 +24,8 @@ def draw_extrapolation(agreement: Any) -> "Figure":
     """One panel for each quantity of an `Agreement`, or its dataset, but energies. All are dimensionless.
 
     Points are simulated means with standard errors, moved by theory(tau, alpha) - theory(P/D^2, N/D) where P
-    and N had to be rounded, so that they belong to the curve: theory + the fitted gap g + a/D (+ b/D^2).
+    and N had to be rounded (plus the finite-size theory's corrections, where they were taken out), so that they belong
+    to the curve: theory + the fitted gap g + a/D (+ b/D^2), or its other powers.
 
     Raises
     ------
@@ -96,8 +97,10 @@ def _draw_panel(panel: "Axes", row: "xr.Dataset") -> None:
 
     theory, inverse, coefficients = float(row.theory), 1 / row.dimension.values, row.coefficient.values
     grid = np.linspace(0, inverse.max(), 100)
-    curve = theory + np.polynomial.polynomial.polyval(grid, coefficients)
-    fit = "theory + fit " + (r"$g + a/D$" if len(coefficients) == 2 else r"$g + a/D + b/D^2$")
+    powers = row.power.values
+    curve = theory + grid[:, None] ** powers @ coefficients
+    terms = [f"{name}/D" + ("" if power == 1 else f"^{power}") for name, power in zip("ab", powers[1:], strict=False)]
+    fit = f"theory + fit ${' + '.join(['g', *terms])}$"
     panel.axhline(theory, color=PALETTE[1], linewidth=0.8, linestyle=":", zorder=0)
     panel.plot(grid, curve, color=PALETTE[5], linewidth=1.5, label=fit, zorder=1)
     moved = theory - row.theory_at_size.values

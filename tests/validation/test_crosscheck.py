@@ -55,7 +55,7 @@ def test_ground_state_agrees(cold):
     found = compare(cold)
     assert found.passed, found.sentence
     assert [row.quantity for row in found.rows] == ["m", "q", "chi", "e_icl", "e_train", "contrast", "energy"]
-    assert found.order == 2
+    assert (found.powers, found.finite_size) == ((1, 2), False)
 
 
 def test_finite_temperature_agrees_in_every_quantity(warm):
