@@ -123,6 +123,11 @@ class Agreement(Simulation):
     finite_size: bool = False
 
     @property
+    def order(self) -> int:
+        """How many powers were fitted."""
+        return len(self.powers)
+
+    @property
     def passed(self) -> bool | None:
         """Whether every quantity agrees: False if one disagrees, else None if one could hide a bias too large."""
         return combined(row.agrees for row in self.rows)
@@ -252,7 +257,7 @@ class Agreement(Simulation):
 _TOLD = (
     *(*PARAMETERS, "norm", "last_feature", "last_row"),
     *("seed", "samples", "dimensions", "prompts", "contexts", "task_counts", "test_contexts"),
-    *("powers", "finite_size", "false_alarm", "largest_unseen_bias", "left_out", "compared_with", "programs"),
+    *("order", "powers", "finite_size", "false_alarm", "largest_unseen_bias", "left_out", "compared_with", "programs"),
 )
 
 
