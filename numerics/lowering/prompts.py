@@ -87,15 +87,14 @@ def _sign(shape: str, tt: Array, tf: Array, ff: Array, noise: Array) -> list[Con
     rest = np.sqrt(np.maximum(tt + noise - tf * gain, 0.0))  # of t plus noise, given f_cav
     steep = gain * spread / rest
     share = (tt - tf * gain) / rest
-    clipped: tuple[Array, ...] = ()
     steepest = float(np.nanmax(np.abs(steep), initial=0.0))
     steepest = min(steepest, 1e8)
-    if steepest > _STEEP:  # Phi is a step on the scale of the law: panels shrink towards it
+    edges = [np.zeros_like(ff)]  # Phi is a step there
+    if steepest > _STEEP:  # on the scale of the law: panels shrink towards it
         width = 1 / np.maximum(np.abs(steep), 1.0)
         powers = range(int(np.ceil(np.log(8.5 * steepest) / np.log(4.0))) + 1)
-        edges = [np.zeros_like(ff)]
         edges += [sign * width * 2 * 4.0**power for power in powers for sign in (-1.0, 1.0)]
-        clipped = tuple(np.clip(edge, -8.5, 8.5) for edge in edges)
+    clipped = tuple(np.clip(edge, -8.5, 8.5) for edge in edges)
 
     def of_label(sign: float, weight: float) -> Conditional:
         def tilt(z: Array) -> Array:
