@@ -104,7 +104,9 @@ def solve_digits(
     strengths = {"l1": l1, "nuclear": nuclear, "spacing": spacing, "huber_threshold": huber_threshold}
     exact = {name: _fraction(name, value, digits) for name, value in (given | strengths).items()}
     words = {"loss": loss, "labels": labels, "spins": spins, "ansatz": ansatz}
-    chosen: dict[str, Any] = {name: word for name, word in words.items() if word != WORDS[name][0]}
+    # Only text is compared: an array against a word has no one answer; Parameters refuses it by name.
+    usual = {name for name, word in words.items() if isinstance(word, str) and word == WORDS[name][0]}
+    chosen: dict[str, Any] = {name: word for name, word in words.items() if name not in usual}
     chosen |= {name: exact[name] for name, known in STRENGTHS.items() if exact[name] != Fraction(str(known.default))}
     if chosen or model is not None:
         return _of_model({"model": model, **chosen}, exact, digits, default_ridge=ridge is _RIDGE)
@@ -128,15 +130,22 @@ def _of_model(
     law: dict[str, Any] = {name: value for name, value in exact.items() if name not in STRENGTHS}
     if default_ridge:
         del law["ridge"]
-    numbers = {
-        name: float(value) if isinstance(value, Fraction) else value for name, value in {**law, **chosen}.items()
-    }
-    parameters = Parameters.of(numbers)
+    parameters = Parameters.of({name: _as_float(name, value) for name, value in {**law, **chosen}.items()})
     ridge = f"{float(parameters.ridge):g}"
     if default_ridge:
         exact = exact | {"ridge": Fraction(ridge)}
     texts, status = solve_model_digits(parameters, exact, digits)
     return PreciseSolution(digits, texts, status, ridge)
+
+
+def _as_float(name: str, value: object) -> object:
+    if not isinstance(value, Fraction):
+        return value
+    try:
+        return float(value)
+    except OverflowError as error:
+        size = mpmath.nstr(mpmath.mpf(value.numerator) / value.denominator, 6)
+        raise ParameterError(f"{name} = {size} must be below 1.8e308 in models other than ridge regression") from error
 
 
 def _texts(exact: Mapping[str, Fraction], digits: int, guard: int) -> dict[str, str | None]:

@@ -113,7 +113,7 @@ def test_suite_points_have_seeds_of_their_own(drawn, monkeypatch):
     monkeypatch.setattr(suite_module, "compare_point", spy)
     first = RegisteredPoint(2.0, 1.0, math.inf, 0.1, 0.3, 0.0, "N")
     second = replace(first, ridge=0.4)
-    suite_module.run_suite(only=[first, second])
+    suite_module.run_suite(only=[first, second], models=())
     # Two points of four sizes, and what the coverage of error bars is measured on.
     assert len(drawn) == len(set(drawn)) == 2 * 4 * 64 + 50 * 4
     for size in range(4):

@@ -39,7 +39,7 @@ def z_of_rate(found, expected, count):
 @pytest.fixture(scope="module")
 def law():
     """(standard error, degrees of freedom, threshold at 5 %) of the extrapolated value, from the law itself."""
-    weights = extrapolation_weights(np.array(SIZES, dtype=float), 2)[0]
+    weights = extrapolation_weights(np.array(SIZES, dtype=float), (1, 2))[0]
     parts = (weights * [spread(size) for size in SIZES]) ** 2 / SAMPLES
     dof = float(np.sum(parts) ** 2 / np.sum(parts**2 / (SAMPLES - 1)))
     return float(np.sqrt(np.sum(parts))), dof, bonferroni_threshold(0.05, 1, dof)

@@ -19,7 +19,7 @@ from iclglass.numerics.arguments import FloatArray
 from iclglass.numerics.drawn_pools import pool_controls
 from iclglass.numerics.finite_pool import mean_over_pools
 
-__all__ = ["asymptotic_error", "error_at"]
+__all__ = ["asymptotic_error", "error_at", "noiseless_error"]
 
 _DRAWS, _FEWEST = 1 << 16, 512
 """Eigenvalues drawn in all, and matrices at the least."""
@@ -42,6 +42,15 @@ def asymptotic_error(context_length: FloatArray, label_noise: FloatArray) -> Flo
     return np.asarray(rho + variance)
 
 
+def noiseless_error(dimension: int, context: FloatArray) -> FloatArray:
+    """max(0, 1 - N/D): N < D tokens fix the task in the N directions they span; the query has (D - N)/D outside them.
+
+    >>> noiseless_error(10, np.array([4, 10, 20])).tolist()
+    [0.6, 0.0, 0.0]
+    """
+    return np.asarray(np.maximum(0.0, 1 - np.asarray(context) / dimension))
+
+
 def error_at(dimension: int, context: int, label_noise: float, seed: int) -> tuple[float, float]:
     """The error at finite D and its standard error, from drawn matrices; exact, with error 0, without noise.
 
@@ -51,7 +60,7 @@ def error_at(dimension: int, context: int, label_noise: float, seed: int) -> tup
     (0.75, 0.0)
     """
     if label_noise == 0:
-        return max(1 - context / dimension, 0.0), 0.0
+        return float(noiseless_error(dimension, np.array(context))), 0.0
     rng = np.random.default_rng([seed, dimension, context])
     draws = max(_FEWEST, _DRAWS // dimension)
     step = max(1, _NUMBERS // (context * dimension))

@@ -38,6 +38,7 @@ from iclglass.numerics.instance.linear_response import ground_state
 from iclglass.numerics.instance.spin_by_spin import published as published_iteration
 from iclglass.numerics.plotting import PALETTE
 from iclglass.numerics.sizes import from_unscaled
+from iclglass.validation.baselines.known_law import noiseless_error
 from iclglass.validation.paper.architectures import (
     ARCHITECTURES,
     NORM,
@@ -154,17 +155,6 @@ def _moments(dimension: int, context: int) -> PromptMoments:
     return gaussian_moments(np.ones(dimension), context=context, label_noise=0.0, norm=NORM)
 
 
-def best_estimate(dimension: int, context: Array) -> Array:
-    """max(0, 1 - N/D): the error of the posterior mean of y, below which there is nothing.
-
-    N < D tokens fix the task in the N directions they span; of X, a part (D - N)/D of the square lies outside.
-
-    >>> best_estimate(10, np.array([4, 10, 20])).tolist()
-    [0.6, 0.0, 0.0]
-    """
-    return np.maximum(0.0, 1 - np.asarray(context) / dimension)
-
-
 def best_merged(dimension: int, context: Array) -> Array:
     """1 - 1/a_N = (D+1)/(N+D+1): the least error of merged weights, those of infinitely many prompts.
 
@@ -217,7 +207,7 @@ def draw(data: xr.Dataset, published: Mapping[str, Array]) -> Figure:
     label = rf"finite-size theory of SLA, $\lambda_0 = {data.attrs['weight_decay'] / 2:g}$"
     panel.plot(fine, _at(data, fine), color="black", linewidth=1, label=label)
     panel.plot(fine, best_merged(size, fine), "--", color="0.35", label=r"best merged weights, $P \to \infty$")
-    panel.plot(fine, best_estimate(size, fine), ":", color="0.35", label="posterior mean: nothing is below")
+    panel.plot(fine, noiseless_error(size, fine), ":", color="0.35", label="posterior mean: nothing is below")
     tokens: Array = np.empty(0)
     for k, curve in enumerate(_CURVES):
         # open and filled, one within the other: those that agree coincide
@@ -311,7 +301,7 @@ def _beaten(data: xr.Dataset) -> list[str]:
     context, size = data.context.values, data.attrs["dimension"]
     said = []
     for curve in _CURVES:
-        bound = best_merged(size, context) if curve in ("AMP", *_LINEAR) else best_estimate(size, context)
+        bound = best_merged(size, context) if curve in ("AMP", *_LINEAR) else noiseless_error(size, context)
         mean, error = _mean(data, curve)
         for k in np.flatnonzero(mean < bound - _BOUND_ERRORS * error):
             said.append(

@@ -150,7 +150,7 @@ def test_what_cannot_be_beaten():
         estimate = np.linalg.lstsq(tokens, tokens @ task, rcond=None)[0]  # of least norm: the posterior mean
         squares.append((query @ (task - estimate)) ** 2 / 8)
     error = np.std(squares) / np.sqrt(len(squares))
-    assert abs(np.mean(squares) - fig_s8.best_estimate(8, np.array(3))) < ERRORS * error
+    assert abs(np.mean(squares) - fig_s8.noiseless_error(8, np.array(3))) < ERRORS * error
 
 
 @pytest.mark.slow
