@@ -26,7 +26,7 @@ from iclglass.numerics.lowering.finite import FiniteCompiled, compiled_finite, s
 from iclglass.numerics.memory import chunks
 from iclglass.numerics.mixing import Step, fixed_point, inverse_jacobian
 from iclglass.numerics.prompt_scalars import prompt_scalars
-from iclglass.numerics.sizes import divisor
+from iclglass.numerics.sizes import divisor, from_unscaled
 from iclglass.numerics.status import Status
 from iclglass.replica.model import Model
 
@@ -83,7 +83,8 @@ def solve_finite_model(
     """
     size = flat["dimension"].size
     scale = np.array([layer.scale(int(each)) for each in flat["dimension"]])
-    points = {"D": flat["dimension"], "tau": flat["prompts"] / flat["dimension"] ** 2, "rho": flat["label_noise"]}
+    tau = from_unscaled(flat["dimension"], prompts=flat["prompts"])["task_diversity"]
+    points = {"D": flat["dimension"], "tau": tau, "rho": flat["label_noise"]}
     points |= {"T": flat["temperature"], "last_scale": scale, **strengths}
     result: dict[str, NDArray[Any]] = {"status": np.zeros(size, dtype=np.int8)}
     for thermal in (False, True):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from iclglass.numerics.model_choice import chosen
 from iclglass.numerics.parameters import Parameters
+from iclglass.numerics.sizes import from_unscaled
 from iclglass.numerics.solution import QUANTITIES
 
 __all__ = ["finite_size_corrections", "model_theory"]
@@ -85,11 +86,8 @@ def finite_size_corrections(
     if choice.nuclear and parameters.layer.last_row:
         return None
     sizes = [parameters.at(dimension) for dimension in dimensions]
-    whole = {
-        "task_diversity": [size.prompts / size.dimension**2 for size in sizes],
-        "context_length": [size.context / size.dimension for size in sizes],
-        "test_context_length": [size.test_context / size.dimension for size in sizes],
-    }
+    counted = {name: [getattr(size, name) for size in sizes] for name in ("prompts", "context", "test_context")}
+    whole = from_unscaled(np.array(dimensions), **{name: np.array(values) for name, values in counted.items()})
     finite = solve_model_points(parameters.replaced(dimension=np.array(dimensions)))
     infinite = model_theory(**_law(parameters) | whole)
     found = {name: np.asarray(getattr(finite, name) - getattr(infinite, name)) for name in quantities}

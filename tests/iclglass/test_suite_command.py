@@ -20,6 +20,7 @@ POINT = RegisteredPoint(2.0, 1.0, float("inf"), 0.1, 0.3, 0.0, "N")
 def _small(monkeypatch):
     monkeypatch.setitem(SCALES, "standard", Scale((6, 8, 12, 16), 16, 200, 8, 5, 500))
     monkeypatch.setattr(suite, "points", lambda: (POINT,))
+    monkeypatch.setattr(suite, "model_points", lambda: ())
     monkeypatch.setattr(suite, "detections", lambda *, seed: (Detection("nothing", "none", 2.0, 1.0, 0.0),))
     monkeypatch.setattr(suite, "sampler_detections", lambda *, seed, draws: ())
     row = SampledRow("exact", "m", 1.0, 1.1, 0.1, -1.0, 4.0)
