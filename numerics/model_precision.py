@@ -65,6 +65,8 @@ def solve_model_digits(
     rough, inverse, status = _double(choice, parameters, system)
     if status not in (Status.CONVERGED, Status.RS_UNSTABLE):
         return dict.fromkeys((*OBSERVABLES, *OF_MODELS)), status
+    if rough[-1] == 0:
+        raise ConvergenceError("chi underflows in double precision, from which digits start: take a smaller l1")
     known: dict[str, str | None] = {}
     for refine in range(_REFINED):
         with mpmath.workdps(digits + _GUARD * (1 + refine)):

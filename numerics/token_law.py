@@ -49,7 +49,8 @@ def token_matrix(context: int, length: float) -> Array:
     if length == 0:
         return np.eye(context)
     place = np.arange(context)
-    matrix: Array = np.exp(-np.abs(place[:, None] - place) / length)
+    with np.errstate(over="ignore"):  # tokens a tiny length apart: exp(-inf) = 0
+        matrix: Array = np.exp(-np.abs(place[:, None] - place) / length)
     return matrix
 
 
@@ -62,7 +63,8 @@ def squared_trace(context: float, length: float) -> float:
     if length == 0:
         return float(context)
     distance = np.arange(1, int(context))
-    return float(context + 2 * np.sum((context - distance) * np.exp(-2 * distance / length)))
+    with np.errstate(over="ignore"):
+        return float(context + 2 * np.sum((context - distance) * np.exp(-2 * distance / length)))
 
 
 def correlated_moments(

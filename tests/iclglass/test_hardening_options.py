@@ -214,6 +214,7 @@ def without_work(monkeypatch):
             raise Accepted
 
     monkeypatch.setattr("iclglass.replica.derivation.derive", Stages)
+    monkeypatch.setattr("iclglass.numerics.model_precision._solved", cut)
     monkeypatch.setattr("iclglass.cli.demo.say", cut)
     monkeypatch.setattr("iclglass.numerics.plotting.draw_extrapolation", cut)
     monkeypatch.setattr("iclglass.numerics.plotting.sweeps.draw_map", cut)
