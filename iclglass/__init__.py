@@ -9,6 +9,8 @@
     sweep           the product of axes as an xarray.Dataset
     sweep_simulated, sweep_status: simulated at every point, on any engine, resumable
     best_ridge      the ridge with the least error on a new task
+    error_shares    what that error is made of, one direction of the test covariance at a time
+    best_task_spectrum  the spectrum of pretraining tasks with the least error on tasks of a given one
     learning_curve, best_stopping_time: gradient flow from random weights
     phase_diagram   a sweep of two axes with lines located on it
     plot_sweep, plot_phase_diagram

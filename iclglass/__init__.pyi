@@ -1,6 +1,10 @@
 """The public names and where they live: the package loads them from here, type checkers read them here."""
 
 from .numerics.best_ridge import best_ridge as best_ridge
+from .numerics.best_task_spectrum import BestTaskSpectrum as BestTaskSpectrum
+from .numerics.best_task_spectrum import best_task_spectrum as best_task_spectrum
+from .numerics.error_shares import ErrorShares as ErrorShares
+from .numerics.error_shares import error_shares as error_shares
 from .numerics.errors import ConvergenceError as ConvergenceError
 from .numerics.errors import OutputError as OutputError
 from .numerics.errors import ParameterError as ParameterError

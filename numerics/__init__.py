@@ -38,6 +38,8 @@
     sweep            solve over the product of axes, as a labelled dataset
     gradient         d e_icl / d parameter
     best_ridge       the ridge with the least error on a new task
+    error_shares, best_task_spectrum
+                     structured tasks: what each test direction costs, and what to pretrain on
     lines            lines located on a grid of two axes
     phase_diagram    a sweep of two axes with its lines
     deviations       a simulated sweep against the theory beside it, in standard errors

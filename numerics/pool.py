@@ -13,6 +13,7 @@ isotropic pools; temperature: this project, notes/derivation.md; structured task
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +22,35 @@ from iclglass.numerics import generated_numpy
 from iclglass.numerics.fixed_point import bracketed_root
 from iclglass.numerics.task_spectrum import ISOTROPIC, TaskSpectrum
 
-__all__ = ["balance_and_error", "effective_ridge", "pool_saddle_point"]
+__all__ = ["Spectrum", "balance_and_error", "direction_costs", "effective_ridge", "pool_saddle_point"]
 
 Array = NDArray[np.float64]
 
 _NEWTON_STEPS = 200
 
 
+class Spectrum(Protocol):
+    """What is needed of a `TaskSpectrum`; for derivatives, pretraining may be complex and have a row for each point."""
+
+    @property
+    def pretraining(self) -> Array: ...
+    @property
+    def test(self) -> Array: ...
+    @property
+    def weights(self) -> Array: ...
+    @property
+    def strength(self) -> float | Array: ...
+    @property
+    def test_strength(self) -> float: ...
+
+
 @dataclass(frozen=True, eq=False)
 class _Averages:
-    """Averages over the pool at x, elementwise: <f> over its spectrum, tested_f weighted by the test covariance.
+    """Averages over the pool at x, elementwise: <f> over its spectrum.
 
     inverse <1/(r+x)>, inverse2 <1/(r+x)^2>, linear <r/(r+x)>, linear2 <r/(r+x)^2>, square2 <r^2/(r+x)^2>,
-    log <ln(r+x)>.
+    log <ln(r+x)>; along each direction of the covariance, with one more axis, inverse2_along and linear2_along; and
+    tested_inverse, weighted by the test covariance.
     """
 
     inverse: Array
@@ -43,8 +60,8 @@ class _Averages:
     square2: Array
     log: Array
     tested_inverse: Array
-    tested_inverse2: Array
-    tested_linear2: Array
+    inverse2_along: Array
+    linear2_along: Array
 
 
 def pool_saddle_point(
@@ -83,6 +100,7 @@ def pool_saddle_point(
     omega = _omega(nu, average.inverse, tau, lam, above=ridgeless_above)
     values = _observables(nu, omega, average, tau, alpha, alpha_test, rho, spectrum)
     spread, response = values.pop("spread"), values.pop("gibbs_response")
+    del values["costs"]
     volume = average.linear + c0 * average.inverse - average.log
     volume = np.log(2 * np.pi * temperature) + volume + (tau - 1) * np.log(omega)
     ground_state = (values["e_train"] + lam * values["q"]) / 2
@@ -109,17 +127,33 @@ def balance_and_error(
     kappa: Array,
     *,
     above: NDArray[np.bool_],
+    spectrum: Spectrum = ISOTROPIC,
 ) -> tuple[Array, Array]:
-    """F(nu) and e_icl as explicit functions of nu and the parameters, for isotropic tasks; smooth on relative scales.
+    """F(nu) and e_icl as explicit functions of nu and the parameters; smooth on relative scales.
 
     On the saddle point F = 0. For derivatives: nu is held fixed while a parameter moves, so nothing is as steep as the
     peak at the interpolation threshold, which comes in through dnu alone. ``above`` (tau well above 1) chooses one
     of two functions that agree on F = 0; it stays the same while a derivative is taken.
     """
-    average = _averages((1 + rho) / alpha + nu, kappa, ISOTROPIC)
+    average = _averages((spectrum.strength + rho) / alpha + nu, kappa, spectrum)
     omega = _omega(nu, average.inverse, tau, lam, above=above)
-    error = _observables(nu, omega, average, tau, alpha, alpha_test, rho, ISOTROPIC)["e_icl"]
+    error = _observables(nu, omega, average, tau, alpha, alpha_test, rho, spectrum)["e_icl"]
     return _balance(nu, average.inverse, tau, lam), error
+
+
+def direction_costs(
+    tau: Array, alpha: Array, rho: Array, lam: Array, kappa: Array, *, spectrum: TaskSpectrum
+) -> tuple[Array, Array]:
+    """k_* of `replica.pool` along each direction of the spectrum, shape (points, directions), and q.
+
+    e_icl = rho + <c_* k_*> + (t_* + rho) q/alpha_*.
+    """
+    c0 = (spectrum.strength + rho) / alpha
+    nu = effective_ridge(tau, lam, c0, kappa, spectrum)
+    average = _averages(c0 + nu, kappa, spectrum)
+    omega = _omega(nu, average.inverse, tau, lam, above=nu == 0)
+    found = _observables(nu, omega, average, tau, alpha, alpha, rho, spectrum)
+    return found["costs"], found["q"]
 
 
 def _omega(nu: Array, inverse: Array, tau: Array, lam: Array, *, above: NDArray[np.bool_]) -> Array:
@@ -135,9 +169,9 @@ def _observables(
     alpha: Array,
     alpha_test: Array,
     rho: Array,
-    spectrum: TaskSpectrum,
+    spectrum: Spectrum,
 ) -> dict[str, Array]:
-    """Observables of the mean weights, spread <b/(b + nu)^2> and gibbs_response d e_icl_gibbs/dT.
+    """Observables of the mean weights, costs, spread <b/(b + nu)^2> and gibbs_response d e_icl_gibbs/dT.
 
     The equations of `replica.pool` as sums of positive terms, with a test covariance; tests hold them against the
     derived integrals over a density, and against matrices.
@@ -149,12 +183,13 @@ def _observables(
     e_idg = (rho + x**2 * average.linear2 + c0 * average.square2) / replicon
     q = average.square2 + e_idg / tau * spread
     noise = (spectrum.test_strength + rho) / alpha_test
-    tested_spread = average.tested_linear2 + c0 * average.tested_inverse2
+    costs = _costs(x, c0, e_idg / tau, average)
     return {
         "m": average.linear,
         "q": q,
         "chi": average.inverse / omega,
-        "e_icl": rho + x**2 * average.tested_inverse2 + e_idg / tau * tested_spread + noise * q,
+        "e_icl": rho + (spectrum.test * costs) @ spectrum.weights + noise * q,
+        "costs": costs,
         "e_idg": e_idg,
         "e_train": e_idg * omega**2,
         "replicon": replicon,
@@ -163,7 +198,16 @@ def _observables(
     }
 
 
-def _xi(x: Array, kappa: Array, spectrum: TaskSpectrum) -> Array:
+def _costs(x: Array, c0: Array, variance: Array, average: _Averages) -> Array:
+    """What pretraining makes a unit of test variance cost along each direction, shape (points, directions).
+
+    k_* of `replica.pool` averaged over pools: (1 - r/(r + x))^2 is x^2/(r + x)^2, and b = r + c0.
+    """
+    spread = average.linear2_along + c0[:, None] * average.inverse2_along
+    return x[:, None] ** 2 * average.inverse2_along + variance[:, None] * spread
+
+
+def _xi(x: Array, kappa: Array, spectrum: Spectrum) -> Array:
     """xi(x) = 1/(1 + <c/(x + xi c)>/kappa), its positive root, at x > 0."""
     c, weights = spectrum.pretraining, spectrum.weights
     if c.size == 1:
@@ -182,7 +226,7 @@ def _xi(x: Array, kappa: Array, spectrum: TaskSpectrum) -> Array:
     return x / s
 
 
-def _averages(x: Array, kappa: Array, spectrum: TaskSpectrum) -> _Averages:
+def _averages(x: Array, kappa: Array, spectrum: Spectrum) -> _Averages:
     xi = _xi(x, kappa, spectrum)
     c, tested, weights = spectrum.pretraining, spectrum.test, spectrum.weights
     pole = 1 / (x[:, None] + xi[:, None] * c)
@@ -193,18 +237,18 @@ def _averages(x: Array, kappa: Array, spectrum: TaskSpectrum) -> _Averages:
     # ln xi + 1 - xi vanishes as 1/kappa^2; with u = 1/xi - 1 it is computed without cancellation in the leading term.
     u = (c * pole) @ weights / kappa
     surplus = np.where(np.isinf(kappa), 0.0, np.where(np.isinf(kappa), 1.0, kappa) * (np.log1p(u) - u / (1 + u)))
-    widened = 1 + slope[:, None] * c
-    raised = c * (xi - x * slope)[:, None]
+    inverse2 = (1 + slope[:, None] * c) * pole2
+    linear2 = c * (xi - x * slope)[:, None] * pole2
     return _Averages(
         inverse=pole @ weights,
-        inverse2=(widened * pole2) @ weights,
+        inverse2=inverse2 @ weights,
         linear=xi * ((c * pole) @ weights),
-        linear2=(raised * pole2) @ weights,
+        linear2=linear2 @ weights,
         square2=((xi[:, None] ** 2 * c**2 + (x**2 * slope)[:, None] * c) * pole2) @ weights,
         log=-np.log(pole) @ weights + surplus,
         tested_inverse=(tested * pole) @ weights,
-        tested_inverse2=(tested * widened * pole2) @ weights,
-        tested_linear2=(tested * raised * pole2) @ weights,
+        inverse2_along=inverse2,
+        linear2_along=linear2,
     )
 
 

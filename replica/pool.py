@@ -79,6 +79,9 @@ class PoolTheory:
         nu (from Delta), and the pool's m and Q through averages.
     observables
         Tr W/D, q, chi, e_idg, e_icl, e_train, replicon, in nu, omega and averages.
+    directions
+        New tasks of any covariance, c_* along an eigenvector of R: what a unit of c_* costs there, not averaged, and
+        e_icl as the sum over directions.
     free_energy
         At the saddle point, in nu, omega and averages.
     """
@@ -89,6 +92,7 @@ class PoolTheory:
     conjugates: tuple[tuple[sp.Symbol, sp.Expr], ...]
     equations: tuple[sp.Eq, ...]
     observables: tuple[sp.Eq, ...]
+    directions: tuple[sp.Eq, ...]
     free_energy: sp.Eq
 
 
@@ -158,8 +162,28 @@ def pool_theory(model: Model) -> PoolTheory:
             sp.Eq(S.e_idg, shown(numerator) / (1 - S.gamma)),
         ),
         observables=tuple(sp.Eq(name, shown(value)) for name, value in observables.items()),
+        directions=_directions(feature, mean, observables[S.q]),
         free_energy=sp.Eq(sp.Symbol("free_energy"), ground - S.T / 2 * shown(volume + share)),
     )
+
+
+def _directions(feature: sp.Expr, mean: sp.Expr, second: sp.Expr) -> tuple[sp.Eq, ...]:
+    """New tasks of another covariance: its part that is linear in c_*, one direction at a time, and the whole error.
+
+    The moments of a prompt are linear in the covariance of its task: those of a new prompt are the pool's with c_* in
+    the place of r and t_* in that of t. ``mean`` and ``second`` are of the weights in a row, on average m and q.
+    """
+    tested = feature.subs({S.eigenvalue: S.tested, S.strength: S.test_strength, S.alpha: S.alpha_test})
+    error = S.tested + S.rho - 2 * S.tested * S.m + tested * S.q
+    cost = sp.diff(error, S.tested)
+    rest = sp.expand(error - cost * S.tested)
+    if (cost * rest).has(S.tested) or cost.has(S.test_strength):
+        raise ValueError(f"the error on new tasks must be linear in their covariance: {error}")
+    # Written as a sum of positive terms: cost is 1 - 2 m + q.
+    positive = (cost - S.q + S.m**2).factor() + sp.factor((S.q - S.m**2).subs({S.m: mean, S.q: second}))
+    positive = positive.subs({S.m: mean, S.b_pool: feature}).subs(S.b_pool, feature)
+    total = sp.Function("E")(S.tested * S.direction_cost) + S.rho + sp.factor(rest - S.rho)
+    return sp.Eq(S.direction_cost, positive), sp.Eq(S.e_icl, total)
 
 
 def _averaged(expression: sp.Expr, feature: sp.Expr) -> sp.Expr:

@@ -251,7 +251,8 @@ TABLE: dict[str, tuple[str, str, Callable[[Any], tuple[sp.Basic, ...]]]] = {
         "are averages over it. The spins' part splits over the eigenvalues of R. Below: the second moments; b(r); the"
         " functional with conjugate fields; their stationary values; the equation for the effective ridge nu, and "
         "omega = lam/nu, gamma and the error on the pool's tasks; then m, q, chi, the error on new tasks, the train "
-        "error, the replicon and the free energy. All are derived from the functional, integrand by integrand, and "
+        "error, the replicon, the error on new tasks of any covariance, c_* along an eigenvector of R, direction by "
+        "direction, and the free energy. All are derived from the functional, integrand by integrand, and "
         "reduce to the saddle point above as kappa -> infinity.",
         lambda derivation: (
             *derivation.pool.moments,
@@ -259,6 +260,7 @@ TABLE: dict[str, tuple[str, str, Callable[[Any], tuple[sp.Basic, ...]]]] = {
             *(_equation(symbol, value) for symbol, value in derivation.pool.conjugates),
             *derivation.pool.equations,
             *derivation.pool.observables,
+            *derivation.pool.directions,
             derivation.pool.free_energy,
         ),
     ),

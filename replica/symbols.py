@@ -171,6 +171,11 @@ omega = _symbol(
 )
 nu = _symbol("nu", r"\nu", "effective ridge lam/omega", ">= lam", _POOL, positive=True)
 gamma = _symbol("gamma", r"\gamma", "1 - replicon of a pool", "< 1", _POOL, nonnegative=True)
+tested = _symbol("c_test", "c_*", "variance of new tasks along an eigenvector of R", ">= 0", _POOL, nonnegative=True)
+test_strength = _symbol("t_test", r"\bar t_*", "mean of c_* over directions", ">= 0", _POOL, nonnegative=True)
+direction_cost = _symbol(
+    "k_test", "k_*", "error on new tasks per variance along an eigenvector of R", "> 0", _POOL, positive=True
+)
 
 _GENERAL = "Any spins, any loss"
 scaled_spin = _symbol("sigma_s", r"\tilde\sigma", "one scaled spin, sqrt(D) W", "real, or a level", _GENERAL)

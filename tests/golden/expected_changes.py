@@ -10,7 +10,7 @@ _BOUND = "with a pool it was no bound: e_idg was off by up to 1.7 of it when the
 
 _VERDICT = "two data sets cannot see a bias of 25 %: inconclusive (exit code 6, passed and agrees null), was agreement"
 
-_POOLS = "one sentence: train error and free energy of pools are derived, too, were stated and tested numerically"
+_POOLS = "stage pool: train error and free energy are derived, too; the error on new tasks direction by direction"
 
 EXPECTED_CHANGES: dict[str, str] = {
     "commands.validate.exit_code": _VERDICT,

@@ -165,6 +165,38 @@ def test_a_wrong_factor_in_any_statement_is_seen_here(derivation, name):
     assert name in disagreements(wrong, POINTS[0], sp.Rational(1, 3))
 
 
+@pytest.mark.parametrize("point", POINTS, ids=["below", "above"])
+def test_new_tasks_direction_by_direction(derivation, point):
+    """c_* k_* + (t_* + rho) q/alpha_* summed over a spectrum is the error of a row, spelled out and averaged.
+
+    Doubled, or with the signs of a term changed, k_* does not pass.
+    """
+    cost, total = derivation.pool.directions
+    q, error, alpha_test, tested = (sp.Rational(*pair) for pair in ((2, 7), (5, 4), (3, 2), (9, 4)))
+    for r, _ in SPECTRUM:
+        b = r + (STRENGTH + point[S.rho]) / point[S.alpha]
+        mean = r / (b + point[S.nu])
+        second = mean**2 + error * b / point[S.tau] / (b + point[S.nu]) ** 2
+        found = cost.rhs.subs({**point, S.eigenvalue: r, S.strength: STRENGTH, S.e_idg: error})
+        # Error of row i of W for a task of variance c_* there: label, cross term, and the prediction of this row.
+        assert sp.nsimplify(found - (1 - 2 * mean + second)) == 0
+    mean = sp.Function("E")(S.tested * S.direction_cost)
+    given = {S.rho: point[S.rho], S.test_strength: tested, S.alpha_test: alpha_test, S.q: q, mean: tested * found}
+    rest = point[S.rho] + (tested + point[S.rho]) / alpha_test * q
+    assert sp.nsimplify(total.rhs.subs(given) - tested * found - rest) == 0
+
+
+def test_isotropic_new_tasks_are_those_of_the_other_equation(derivation):
+    """t_* = c_* = 1: e_icl of the functional, integrand by integrand."""
+    theory = derivation.pool
+    at = {equation.lhs: one_task_per_prompt(equation.rhs) for equation in (*theory.equations, *theory.observables)}
+    cost, total = theory.directions
+    found = total.rhs.replace(sp.Function("E"), lambda product: product.subs(S.tested, 1))
+    found = found.subs(S.direction_cost, cost.rhs.subs({S.eigenvalue: 1, S.strength: 1})).subs(S.test_strength, 1)
+    expected = at[S.e_icl].subs({S.m: at[S.m], S.q: at[S.q]})
+    assert sp.simplify(found.subs(S.q, at[S.q]) - expected) == 0
+
+
 BREAKS = {
     "constraints": lambda constraints, row, prompts, precision: (2 * constraints, row, prompts, precision),
     "row": lambda constraints, row, prompts, precision: (constraints, 2 * row, prompts, precision),
