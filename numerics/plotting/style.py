@@ -58,6 +58,8 @@ _AXES = {
     "step": "step $t$ of message passing",
     "change": r"$|W_t - W_{t-1}|^2/D$: squared size of a step",
 }
+_LONG, _ROOM = 50, 0.98
+"""Signs of a label, LaTeX's among them, up to which it fits in any picture; share of the height that one may take."""
 _WORDS = {"loss": "", "labels": " labels", "spins": " spins"}
 _SYMBOLS = {
     "m": "m",
@@ -138,6 +140,21 @@ def finish(figure: "Figure", title: str, panel: "Axes | None" = None, columns: i
     if panel is not None:
         handles, labels = panel.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, **look)
+    _fit_labels(figure)
+
+
+def _fit_labels(figure: "Figure") -> None:
+    """Make the type of upright labels smaller that would run out of the picture, above or below."""
+    labels = [axes.yaxis.label for axes in figure.axes if len(axes.get_ylabel()) > _LONG]
+    if not labels:
+        return
+    figure.draw_without_rendering()
+    for label in labels:
+        extent = label.get_window_extent()
+        middle = (extent.y0 + extent.y1) / 2
+        room = 2 * min(middle - figure.bbox.y0, figure.bbox.y1 - middle)
+        if extent.height > _ROOM * room:
+            label.set_fontsize(float(label.get_fontsize()) * _ROOM * room / extent.height)
 
 
 def check_picture(path: str | Path) -> str:

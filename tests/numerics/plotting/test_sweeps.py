@@ -90,6 +90,21 @@ def test_curves_and_maps_have_the_numbers_of_the_sweep_and_gaps_where_there_is_n
     assert [axes.get_ylabel() for axes in figure.axes[1:]] == ([] if observable == "entropy" else [label])
 
 
+@pytest.mark.parametrize("observable", ["e_icl", "e_idg", "e_icl_gibbs"])
+def test_labels_fit_in_the_picture(curve, observable):
+    """With a legend below, which takes height."""
+    swept = sweep(task_diversity=[0.5, 1.6], context_length=[1.0, 9.0])
+    for figure in (
+        draw_sweep(curve, observable=observable, beside={"one": curve["m"].values, "two": curve["m"].values}),
+        draw_phase_diagram(swept, observable=observable),
+    ):
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            extent = axes.yaxis.label.get_window_extent()
+            assert figure.bbox.y0 <= extent.y0
+            assert extent.y1 <= figure.bbox.y1
+
+
 def test_titles_say_the_layer_where_it_is_not_the_usual_one():
     given = {"task_diversity": [1.0, 2.0], "context_length": 2.0, "dimension": 6}
     for layer, words in (
