@@ -13,21 +13,26 @@ whose error is the larger one. Source: this project, notes/finite_size.md.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
+import sympy as sp
 from numpy.typing import NDArray
 
 from iclglass.numerics import generated_numpy
+from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.finite_observables import log_units
 from iclglass.numerics.gamma_quadrature import prompt_nodes
 from iclglass.numerics.last_row import LastRow
 from iclglass.numerics.lowering.finite import FiniteCompiled, compiled_finite, stacked
+from iclglass.numerics.lowering.functions import numeric
 from iclglass.numerics.memory import chunks
 from iclglass.numerics.mixing import Step, fixed_point, inverse_jacobian
 from iclglass.numerics.prompt_scalars import prompt_scalars
 from iclglass.numerics.sizes import divisor, from_unscaled
 from iclglass.numerics.status import Status
+from iclglass.replica import symbols as S
 from iclglass.replica.model import Model
 
 __all__ = ["solve_finite_model"]
@@ -81,6 +86,15 @@ def solve_finite_model(
     >>> round(float(found["m"][0]), 4), round(float(found["density"][0]), 4)
     (0.5387, 0.3593)
     """
+    if model.task_variance != 1:
+        raise ParameterError(
+            f"tasks of variance {model.task_variance} have no theory at finite dimension: take variance 1, or leave "
+            "dimension out"
+        )
+    # From here on label_noise is that of this model, whatever it makes of the parameter.
+    values, places = np.unique(flat["label_noise"], return_inverse=True)
+    noise = np.array([model.label_noise_at(float(value)) for value in values])[places]
+    flat = {**flat, "label_noise": noise}
     size = flat["dimension"].size
     scale = np.array([layer.scale(int(each)) for each in flat["dimension"]])
     tau = from_unscaled(flat["dimension"], prompts=flat["prompts"])["task_diversity"]
@@ -98,9 +112,8 @@ def solve_finite_model(
             # A point beyond floating point is NaN with a status, and no warning.
             with np.errstate(all="ignore"):
                 solved = _solve_block(compiled, laws, points, block)
-                solved |= _errors(
-                    model, solved, {name: array[block] for name, array in flat.items()}, norm, scale[block]
-                )
+                given = {name: array[block] for name, array in {**points, **flat}.items()}
+                solved |= _errors(model, solved, given, norm, scale[block])
             for name, values in solved.items():
                 result.setdefault(name, np.full(size, np.nan))[block] = values
     return result
@@ -200,8 +213,9 @@ def _errors(
             if name == "e_icl":
                 response = block * found["chi"] + last * found.get("chi_last", 0.0)
                 result["e_icl_gibbs"] = result[name] + flat["temperature"] * response
-        if "test_loss" not in found:
-            result["test_loss"] = result["e_icl"] / 2
+            if name == "e_icl" and "test_loss" not in found:
+                overlap, square = signal * found["m"], block * found["q"] + last * found["last_row"]
+                result["test_loss"] = _quadratic_mean(model.loss, (label, overlap, square), flat)
     thermal = flat["temperature"] > 0
     units = np.array([log_units(each, s) if s > 0 else 0.0 for each, s in zip(size, scale, strict=True)])
     own = np.where(scale > 0, (size**2 + size) / 2 * np.log(size), units)
@@ -210,6 +224,22 @@ def _errors(
     if "entropy" in found:
         result["entropy"] = found["entropy"] + shift
     return result
+
+
+def _quadratic_mean(loss: sp.Expr, moments: tuple[Array, Array, Array], flat: Mapping[str, Array]) -> Array:
+    """E[loss] of a loss of second degree, from E[y^2], E[y f] and E[f^2] of labels and predictions of mean 0."""
+    names, function = _in_moments(loss)
+    return np.asarray(function(*moments, *(flat[name] for name in names)))
+
+
+@cache
+def _in_moments(loss: sp.Expr) -> tuple[tuple[str, ...], Any]:
+    """Names of the strengths in E[loss], and the function of the three moments and of them."""
+    moments = {(2, 0): sp.Dummy("yy"), (1, 1): sp.Dummy("yf"), (0, 2): sp.Dummy("ff"), (0, 0): sp.S.One}
+    mean = sum(moments.get(powers, 0) * factor for powers, factor in sp.Poly(loss, S.y, S.f).terms())
+    symbols = [each for each in moments.values() if each.is_Dummy]
+    others = sorted(sp.sympify(mean).free_symbols - set(symbols), key=str)
+    return tuple(map(str, others)), numeric([*symbols, *others], mean)
 
 
 def _values(x: Array) -> tuple[Array, ...]:
