@@ -70,13 +70,19 @@ def iterate(
 
 
 def bracketed_root(
-    function: Callable[..., Array], lower: Array, upper: Array, *, arguments: Sequence[Array] = ()
+    function: Callable[..., Array],
+    lower: Array,
+    upper: Array,
+    *,
+    arguments: Sequence[Array] = (),
+    tolerance: float = 0.0,
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Roots between ``lower`` and ``upper``, elementwise, to the last bits of the bracket.
 
     function : elementwise, called as function(x, *arguments).
     lower, upper : ends of the brackets; the function must change sign between them.
     arguments : further arrays, broadcast with the brackets.
+    tolerance : width of a bracket that is small enough already.
 
     Returns roots, and whether each bracket held a sign change and converged; NaN where not.
 
@@ -93,7 +99,7 @@ def bracketed_root(
             (lower, upper),
             args=tuple(arguments),
             tolerances={
-                "xatol": 0.0,
+                "xatol": tolerance,
                 "xrtol": 4 * float(np.finfo(np.float64).eps),
                 "fatol": 0.0,
                 "frtol": 0.0,

@@ -20,7 +20,7 @@ from iclglass.numerics.model_choice import is_builtin
 from iclglass.numerics.parameters import PARAMETERS, STRENGTHS, WORDS, Parameters, closest
 from iclglass.numerics.saddle_point import solve_points
 
-__all__ = ["LINE_KINDS", "Line", "locate"]
+__all__ = ["LINE_KINDS", "Line", "locate", "refuse_at_dimension"]
 
 Array = NDArray[np.float64]
 Fields = Mapping[str, Any]
@@ -42,6 +42,11 @@ _NO_TASKS = 1e-30
 _OF_RIDGE = ("interpolation-threshold", "crossover", "memorisation-threshold")
 # Relative step of the differences that give the slope of a chosen model: their error is of order 1e-8 of its scale.
 _STEP = 1e-4
+_WHOLE = ("task_diversity", "context_length", "test_context_length")
+"""Axes on which P and N of a dimension are whole numbers: what depends on them is a staircase."""
+_TOLERANCE_AT_DIMENSION = 1e-6
+"""Of a vertex on its grid edge: whole numbers are further apart, and solutions are not exact to the last bits."""
+_NAMES = (*WORDS, "model", "norm", "last_feature", "last_row")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +55,28 @@ class Line:
 
     name: str
     parts: tuple[Array, ...]
+
+
+def refuse_at_dimension(name: str, axes: tuple[str, str], *, pools: bool) -> None:
+    """Raises ParameterError: at a dimension there is no such line.
+
+    Where tasks come from pools, these are drawn; along an axis on which P or N is a whole number nothing has a slope.
+    """
+    kind, _, value = name.partition("=")
+    if kind in _ALIASES and not value:
+        kind, value = _ALIASES[kind]
+    if kind == "interpolation-threshold":
+        return
+    if pools or name in _OF_RIDGE:
+        raise ParameterError(
+            f"line {name!r} at a dimension: the theory averages over drawn pools there; leave out the line, or the "
+            "dimension"
+        )
+    if kind in ("minimum", "peak") and (axis := _axis(name, value, axes, PARAMETERS | STRENGTHS)) in _WHOLE:
+        raise ParameterError(
+            f"line {name!r} at a dimension: P and N are whole numbers, so nothing has a slope along {axis}; take "
+            "another axis, or leave out the line, or the dimension"
+        )
 
 
 def locate(
@@ -65,7 +92,8 @@ def locate(
     name : a kind of `LINE_KINDS`.
     axes : parameter names of x and y.
     grid : increasing values of x and of y.
-    fixed : the other parameters, numbers and words; ``test_context_length`` missing means: as in pretraining.
+    fixed : the other parameters, numbers and words; ``test_context_length`` missing means: as in pretraining. At a
+        dimension, a line that crosses along tau or alpha lies where P or N goes from one whole number to the next.
     threshold : tau of the interpolation threshold, 1 + 1/D at finite dimension.
 
     Returns `Line`, without parts where it does not cross the grid.
@@ -99,8 +127,8 @@ def locate(
         parts = _zero_set(_contrast(name, value), axes, grid, fixed)
     elif kind in ("minimum", "peak"):
         axis = _axis(name, value, axes, GRADIENT_AXES if builtin else tuple(PARAMETERS | STRENGTHS))
-        tied = "test_context_length" not in (*axes, *fixed)
-        slope = gradient(axis, tied=tied) if builtin else _difference(axis, float(grid[axes.index(axis)][-1]))
+        tied, exact = "test_context_length" not in (*axes, *fixed), builtin and "dimension" not in fixed
+        slope = gradient(axis, tied=tied) if exact else _difference(axis, float(grid[axes.index(axis)][-1]))
         parts = _extrema(_zero_set(slope, axes, grid, fixed), slope, axis, axes, fixed, minimum=kind == "minimum")
     elif name == "at":
         parts = _zero_set(lambda point: np.asarray(solve_points(Parameters.of(point)).replicon), axes, grid, fixed)
@@ -171,8 +199,7 @@ def _axis(name: str, value: str, axes: tuple[str, str], known: Collection[str]) 
 
 def _point(axes: tuple[str, str], x: Array, y: Array, fixed: Mapping[str, Any]) -> dict[str, Any]:
     shape = np.broadcast_shapes(x.shape, y.shape)
-    words = (*WORDS, "model")
-    point = {name: value if name in words else np.full(shape, value) for name, value in fixed.items()}
+    point = {name: value if name in _NAMES else np.full(shape, value) for name, value in fixed.items()}
     point[axes[0]], point[axes[1]] = np.broadcast_arrays(x, y)
     return point
 
@@ -200,7 +227,8 @@ def _zero_set(
             return function(_point(axes, x0 + t * (x1 - x0), y0 + t * (y1 - y0), fixed))
 
         ends = (start[:, 0], start[:, 1], stop[:, 0], stop[:, 1])
-        t, found = bracketed_root(along, np.zeros(len(part)), np.ones(len(part)), arguments=ends)
+        tolerance = _TOLERANCE_AT_DIMENSION if "dimension" in fixed else 0.0
+        t, found = bracketed_root(along, np.zeros(len(part)), np.ones(len(part)), arguments=ends, tolerance=tolerance)
         vertices = start + t[:, None] * (stop - start)
         # Where a vertex was not found the line is cut, not joined across the gap.
         runs = np.split(np.arange(len(part)), np.flatnonzero(np.diff(found.astype(int))) + 1)

@@ -11,7 +11,7 @@ from iclglass.numerics.arguments import check_count
 from iclglass.numerics.errors import ParameterError, ParameterTypeError
 from iclglass.numerics.finite_dimension import MINIMUM_DIMENSION
 from iclglass.numerics.keywords import takes
-from iclglass.numerics.lines import LINE_KINDS, Line, locate
+from iclglass.numerics.lines import LINE_KINDS, Line, locate, refuse_at_dimension
 from iclglass.numerics.model_choice import DISCRETE, is_builtin
 from iclglass.numerics.parameters import PARAMETERS, STRENGTHS, WORDS, Given, Parameters
 from iclglass.numerics.storage import PROVENANCE
@@ -124,8 +124,9 @@ def phase_diagram(
         As in `sweep`.
     **given
         Fields of `Parameters` but tasks; exactly two are arrays of at least two increasing, finite values. With a
-        dimension P and N are whole numbers and nothing continuous can be located: the only line is the interpolation
-        threshold P = D(D + 1), tau = 1 + 1/D; without last row P = D^2, tau = 1.
+        dimension P and N are whole numbers: along tau and alpha a line lies where P or N goes from one to the next, and
+        nothing has a minimum or a peak; pools have no lines but the interpolation threshold P = D(D + 1),
+        tau = 1 + 1/D (without last row P = D^2, tau = 1).
 
     Returns
     -------
@@ -155,11 +156,6 @@ def phase_diagram(
     lines = default_lines(point) if lines is None else lines
     if isinstance(lines, str) or not isinstance(lines, Sequence) or not all(isinstance(name, str) for name in lines):
         raise ParameterTypeError(f"lines = {lines!r} must be a list of names, as in ['contrast=0.8']")
-    if dimension is not None and set(lines) - {"interpolation-threshold"}:
-        raise ParameterError(
-            f"lines = {list(lines)}: at finite dimension P and N are whole numbers, so only 'interpolation-threshold' "
-            "can be located; leave out the others, or dimension"
-        )
     axes = {name: point.varying(name).reshape(-1) for name in sizes}
     if len(axes) != 2 or any(values.size < 2 for values in axes.values()):
         raise ParameterError(
@@ -171,6 +167,11 @@ def phase_diagram(
             raise ParameterError(f"the axis {name} must be finite: infinity has no place on a grid")
         if not np.all(np.diff(values) > 0):
             raise ParameterError(f"the axis {name} must increase: sort its values and drop repeated ones")
+    x, y = axes
+    if dimension is not None:
+        pools = bool(np.isfinite(point.distinct_tasks).any())
+        for name in lines:
+            refuse_at_dimension(name, (x, y), pools=pools)
     dataset = sweep(progress=progress, **everything)
     record = json.loads(dataset.attrs[PROVENANCE])
     record["parameters"]["lines"] = list(lines)
@@ -178,7 +179,8 @@ def phase_diagram(
     there = [name for name in (*PARAMETERS, *STRENGTHS) if name in dataset.coords and name not in axes]
     fixed: dict[str, Any] = {name: float(dataset[name]) for name in there}
     fixed |= {name: value for name, value in point.chosen.items() if name in (*WORDS, "model")}
-    x, y = axes
+    if dimension is not None:
+        fixed |= {"dimension": dimension, "norm": point.norm, **point.layer.to_dict()}
     grid = (axes[x], axes[y])
     threshold = 1.0 if dimension is None or not point.last_row else 1 + 1 / dimension
     located = tuple(locate(name, axes=(x, y), grid=grid, fixed=fixed, threshold=threshold) for name in lines)

@@ -160,15 +160,20 @@ def _theory_beside(point: SweepPoint) -> dict[str, float]:
     return found
 
 
-def _model_theory(point: SweepPoint) -> SimpleNamespace:
-    """At D -> infinity, with the integers of the point and the penalty that its diagonal has."""
+def _model_theory(point: SweepPoint) -> Solution | SimpleNamespace:
+    """At the point's D; of the nuclear norm with last row, which has no such theory, at D -> infinity.
+
+    There with the integers of the point and the penalty that its diagonal has.
+    """
+    if not (point.parameters.nuclear > 0 and point.last_row):
+        return _solve(point)
     size = point.sizes
     whole = from_unscaled(size.dimension, prompts=size.prompts, context=size.context, test_context=size.test_context)
     given = {name: value for name, value in point.parameters.fields().items() if name not in _OF_LAYER}
     return model_theory(**given | whole, diagonal_dimension=point.dimension)
 
 
-_OF_LAYER = ("norm", "last_feature", "last_row")
+_OF_LAYER = ("dimension", "norm", "last_feature", "last_row")
 
 
 def _solve(point: SweepPoint) -> Solution:

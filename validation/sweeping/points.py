@@ -33,7 +33,7 @@ class SweepPoint:
     last_feature, last_row : the layer. One seed gives one data set for all layers, but for the last column.
     samples : independent data sets; seed : of the sweep.    theory : whether the theory is solved beside them.
     pools : whether some point of the sweep has a pool of tasks; the theory then has a standard error.
-    model : what is not that of ridge regression, words and strengths by name; the theory then has no dimension.
+    model : what is not that of ridge regression, words and strengths by name.
     quantities : of a model, those of all points of the sweep.
     method, draws, steps, learning_rate, tolerance : of the road; None or 0 where it has none, or takes its default.
     """
@@ -70,8 +70,7 @@ class SweepPoint:
     def parameters(self) -> Parameters:
         """What the theory takes."""
         given: dict[str, Any] = {name: getattr(self, name) for name in PARAMETERS} | dict(self.model or ())
-        dimension = None if self.model else self.dimension
-        return Parameters(**given, dimension=dimension, norm=self.norm, **self.layer.to_dict())
+        return Parameters(**given, dimension=self.dimension, norm=self.norm, **self.layer.to_dict())
 
     @property
     def sizes(self) -> Sizes:
