@@ -13,11 +13,9 @@ whose error is the larger one. Source: this project, notes/finite_size.md.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
-import sympy as sp
 from numpy.typing import NDArray
 
 from iclglass.numerics import generated_numpy
@@ -25,14 +23,12 @@ from iclglass.numerics.errors import ParameterError
 from iclglass.numerics.finite_observables import log_units
 from iclglass.numerics.gamma_quadrature import prompt_nodes
 from iclglass.numerics.last_row import LastRow
-from iclglass.numerics.lowering.finite import FiniteCompiled, compiled_finite, stacked
-from iclglass.numerics.lowering.functions import numeric
+from iclglass.numerics.lowering.finite import FiniteCompiled, compiled_finite, quadratic_mean, stacked
 from iclglass.numerics.memory import chunks
 from iclglass.numerics.mixing import Step, fixed_point, inverse_jacobian
 from iclglass.numerics.prompt_scalars import prompt_scalars
 from iclglass.numerics.sizes import divisor, from_unscaled
 from iclglass.numerics.status import Status
-from iclglass.replica import symbols as S
 from iclglass.replica.model import Model
 
 __all__ = ["solve_finite_model"]
@@ -215,7 +211,7 @@ def _errors(
                 result["e_icl_gibbs"] = result[name] + flat["temperature"] * response
             if name == "e_icl" and "test_loss" not in found:
                 overlap, square = signal * found["m"], block * found["q"] + last * found["last_row"]
-                result["test_loss"] = _quadratic_mean(model.loss, (label, overlap, square), flat)
+                result["test_loss"] = quadratic_mean(model.loss, (label, overlap, square), flat)
     thermal = flat["temperature"] > 0
     units = np.array([log_units(each, s) if s > 0 else 0.0 for each, s in zip(size, scale, strict=True)])
     own = np.where(scale > 0, (size**2 + size) / 2 * np.log(size), units)
@@ -224,22 +220,6 @@ def _errors(
     if "entropy" in found:
         result["entropy"] = found["entropy"] + shift
     return result
-
-
-def _quadratic_mean(loss: sp.Expr, moments: tuple[Array, Array, Array], flat: Mapping[str, Array]) -> Array:
-    """E[loss] of a loss of second degree, from E[y^2], E[y f] and E[f^2] of labels and predictions of mean 0."""
-    names, function = _in_moments(loss)
-    return np.asarray(function(*moments, *(flat[name] for name in names)))
-
-
-@cache
-def _in_moments(loss: sp.Expr) -> tuple[tuple[str, ...], Any]:
-    """Names of the strengths in E[loss], and the function of the three moments and of them."""
-    moments = {(2, 0): sp.Dummy("yy"), (1, 1): sp.Dummy("yf"), (0, 2): sp.Dummy("ff"), (0, 0): sp.S.One}
-    mean = sum(moments.get(powers, 0) * factor for powers, factor in sp.Poly(loss, S.y, S.f).terms())
-    symbols = [each for each in moments.values() if each.is_Dummy]
-    others = sorted(sp.sympify(mean).free_symbols - set(symbols), key=str)
-    return tuple(map(str, others)), numeric([*symbols, *others], mean)
 
 
 def _values(x: Array) -> tuple[Array, ...]:

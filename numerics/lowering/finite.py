@@ -29,7 +29,7 @@ from iclglass.replica.losses import margin, translation
 from iclglass.replica.model import Model
 from iclglass.replica.theories.finite import CLASSES, FiniteSystem, finite_system, second_moments
 
-__all__ = ["FiniteCompiled", "compiled_finite", "stacked"]
+__all__ = ["FiniteCompiled", "compiled_finite", "quadratic_mean", "stacked"]
 
 Array = NDArray[np.float64]
 Point = Mapping[str, Array]
@@ -401,3 +401,24 @@ def _sum(weight: Array, values: Array) -> Array:
 def compiled_finite(model: Model, *, thermal: bool, last_row: bool) -> FiniteCompiled:
     """Made once."""
     return FiniteCompiled(model, thermal=thermal, last_row=last_row)
+
+
+def quadratic_mean(loss: sp.Expr, moments: tuple[Array, Array, Array], point: Point) -> Array:
+    """E[loss] of a loss of second degree, from E[y^2], E[y f] and E[f^2] of labels and predictions of mean 0.
+
+    >>> half = quadratic_mean((S.y - S.f) ** 2 / 2, (np.array(1.0), np.array(0.5), np.array(0.4)), {})
+    >>> round(float(half), 12)
+    0.2
+    """
+    names, function = _in_moments(loss)
+    return np.asarray(function(*moments, *(point[name] for name in names)))
+
+
+@cache
+def _in_moments(loss: sp.Expr) -> tuple[tuple[str, ...], Any]:
+    """Names of the strengths in E[loss], and the function of the three moments and of them."""
+    moments = {(2, 0): sp.Dummy("yy"), (1, 1): sp.Dummy("yf"), (0, 2): sp.Dummy("ff"), (0, 0): sp.S.One}
+    mean = sp.Add(*(moments.get(powers, 0) * factor for powers, factor in sp.Poly(loss, S.y, S.f).terms()))
+    symbols = [each for each in moments.values() if each.is_Dummy]
+    others = sorted(mean.free_symbols - set(symbols), key=str)
+    return tuple(map(str, others)), numeric([*symbols, *others], mean)
