@@ -109,7 +109,7 @@ _SAME = {"context_length": 2.0, "label_noise": 0.0}
 _AT_EDGES = (
     ("lasso", {"dimension": 12, "task_diversity": 0.6, "l1": 0.5}),
     ("lasso", {"dimension": 12, "task_diversity": 0.3, "l1": 0.5}),
-    ("lasso", {"dimension": 10, "task_diversity": 0.15, "l1": 0.5}),
+    ("lasso", {"dimension": 10, "task_diversity": 0.1, "l1": 0.5}),
     ("lasso", {"dimension": 4, "task_diversity": 2.0, "l1": 0.5}),
     ("lasso", {"dimension": 12, "task_diversity": 1.0, "l1": 0.05}),
     ("Huber", {"dimension": 10, "task_diversity": 1.0, "ridge": 0.001, "huber_threshold": 1.0}),
@@ -117,7 +117,7 @@ _AT_EDGES = (
     ("log loss", {"dimension": 10, "task_diversity": 0.1, "ridge": 0.1}),
     ("hinge", {"dimension": 10, "task_diversity": 1.0, "ridge": 0.01}),
     ("non-negative", {"dimension": 10, "task_diversity": 0.5, "ridge": 0.001}),
-    ("binary at T", {"dimension": 12, "task_diversity": 2.0, "temperature": 0.3, "ridge": 0.1}),
+    ("binary at T", {"dimension": 12, "task_diversity": 2.0, "temperature": 0.5, "ridge": 0.1}),
     ("nuclear norm", {"dimension": 10, "task_diversity": 0.3, "nuclear": 0.3}),
     ("nuclear norm", {"dimension": 10, "task_diversity": 1.0, "nuclear": 0.02}),
 )

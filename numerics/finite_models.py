@@ -46,8 +46,8 @@ _BLOCK = 1 << 14
 _LEVELS = {"few": 0, "check": 1, "many": 2}
 _REFINE = {"few": -3, "check": -1, "many": 0}
 _CORRECTIONS = 12
-_FINENESS = 0.5
-"""Of the inner average of other losses, whose panels are many."""
+_FINENESS, _CHECK_FINENESS = 0.6, 0.5
+"""Of the inner average of other losses, whose panels are many, and of the one that it is checked with."""
 
 
 def solve_finite_model(
@@ -145,10 +145,11 @@ def _solve_block(
 
     def step_with(kind: str) -> Step:
         law = laws.of(block, kind)
+        inner = _CHECK_FINENESS if kind == "check" and not compiled.quadratic else fineness
 
         def step(x: Array, rows: NDArray[np.intp]) -> Array:
             point = {name: array[rows] for name, array in own.items()} | dict(zip(names, _values(x), strict=True))
-            fields = compiled.fields(point, _rows_of(law, rows), fineness)
+            fields = compiled.fields(point, _rows_of(law, rows), inner)
             found = compiled.answers(point | fields)
             return _logarithms(np.stack([found[name] for name in names]))
 

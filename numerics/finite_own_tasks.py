@@ -9,7 +9,8 @@ f_1 = |u|^2 |x|^2 and f_2 = v^2 |x|^2 are the squared norms of one prompt's feat
     v_a   = g_a^2/(n_a P) E[om^2 f_a R],   R = |w/sqrt(D) - m u|^2 |x|^2/D + rho + f_1 v_1 + f_2 v_2
 
 R is the squared error on a prompt left out. All follow from one functional, the mean of ln Z
-(this project, notes/finite_size.md; SG and LU treat D -> infinity only).
+(this project, notes/finite_size.md; SG and LU treat D -> infinity only). It is the accelerator of
+`replica.theories.finite` for ridge regression: tests/numerics/test_finite_accelerator.py has the equations from there.
 
 Existence, uniqueness and how it is solved. Write the first line as g = T(g). (1 + c)/f_a is affine in g and positive;
 the inverse of a mean of inverses of such functions is concave; so T is increasing and concave, and T(0) > 0: there is
