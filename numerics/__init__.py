@@ -19,6 +19,7 @@
                      the law of one prompt's scalars at finite D, and the spins' side of the nuclear norm there
     lowering         averages of the derived systems as sums over nodes
     handshake        the saddle point of any model
+    one_step         the saddle point of one step of replica symmetry breaking
     mixing           fixed points of many points side by side
     token_law        tokens correlated along the prompt
     finite_dimension, finite_observables, finite_models

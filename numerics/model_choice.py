@@ -140,6 +140,15 @@ def _discrete(parameters: Parameters) -> bool:
     return parameters.spins in DISCRETE
 
 
+def _squared(parameters: Parameters) -> bool:
+    """Squared error and linear labels, in words or of an own model."""
+    if parameters.model is None:
+        return (parameters.loss, parameters.labels) == ("squared_error", "linear")
+    from iclglass.replica.theories.one_step import quadratic
+
+    return quadratic(parameters.model)
+
+
 def _own(word: str) -> tuple[Callable[[Parameters], bool], str]:
     return (
         _both(_has("model"), _has(word)),
@@ -148,7 +157,19 @@ def _own(word: str) -> tuple[Callable[[Parameters], bool], str]:
 
 
 _REFUSALS: tuple[tuple[Callable[[Parameters], bool], str], ...] = (
-    (_has("ansatz"), "ansatz = {ansatz!r} is not available yet: take 'rs'"),
+    (
+        _both(_has("ansatz"), lambda parameters: parameters.dimension is not None),
+        "ansatz = {ansatz!r} is for D -> infinity: leave dimension out, or take 'rs'",
+    ),
+    (
+        _both(_has("ansatz"), _uses("nuclear")),
+        "ansatz = {ansatz!r} does not go with nuclear, a convex penalty of all weights together: take 'rs'",
+    ),
+    (
+        _both(_has("ansatz"), lambda parameters: not _squared(parameters)),
+        "ansatz = {ansatz!r} is for squared error and linear labels, where clusters of prompts have a closed form: "
+        "leave loss and labels out, or take 'rs'",
+    ),
     *(_own(word) for word in ("loss", "labels", "spins")),
     (
         lambda parameters: parameters.loss in TWO_VALUES and parameters.labels == "linear",

@@ -60,7 +60,13 @@ def _solved(choice: Choice, parameters: Parameters) -> dict[str, Any]:
     law = {name: parameters.scaled[name].reshape(-1) for name in _LAW}
     strengths = {name: array.reshape(-1) for name, array in choice.strengths.items()}
     found: dict[str, Any] = solve_model(choice.model, strengths, **law, diagonal_dimension=None)
-    return found
+    if parameters.ansatz == "rs":
+        return found
+    from iclglass.numerics.one_step import solve_one_step
+
+    symbols = ("tau", "alpha", "alpha_test", "rho", "T")
+    points = {symbol: np.asarray(law[name], dtype=np.float64) for symbol, name in zip(symbols, _LAW, strict=True)}
+    return solve_one_step(choice.model, found, points | strengths)
 
 
 def _solved_at_dimension(choice: Choice, parameters: Parameters) -> dict[str, Any]:

@@ -207,8 +207,8 @@ class Parameters:
         c > 0 of discrete spins: W = c/sqrt(D) times an integer.
     huber_threshold : array_like
         Residual > 0 from which the Huber loss is linear.
-    ansatz : {"rs"}
-        Replica symmetry; "1rsb" is refused, as it is not available yet.
+    ansatz : {"rs", "1rsb"}
+        Replica symmetry, or one step of breaking it where it is unstable: squared error, linear labels, D -> infinity.
     model : Model, optional
         An own one, in the place of loss, labels and spins.
 

@@ -53,6 +53,10 @@ OF_MODELS: dict[str, str] = {
     "density": "share of weights that are not 0",
     "density_off_diagonal": "share of weights off the diagonal that are not 0",
     "rank": "share of singular values that are not 0",
+    "q1": "overlap of two replicas of one cluster",
+    "q0": "overlap of two replicas of different clusters",
+    "parisi": "Parisi parameter x/T",
+    "complexity": "logarithm of the number of clusters over D^2",
     "solutions": "saddle points found from several starts, of which the one of least free energy is given",
 }
 """Beside those, where the model that was chosen has them. Ridge regression has none: its loss is half of e_icl."""
@@ -88,8 +92,8 @@ SENTENCES: dict[Status, str] = {
     ),
     Status.FAILED: "failed: an error while it was computed, kept among the failures of the dataset",
     Status.RS_UNSTABLE: (
-        "replica symmetry is unstable (replicon < 0): the numbers are those of the replica-symmetric ansatz, which is "
-        "not exact there"
+        "replica symmetry is unstable (replicon < 0), and the numbers are not exact: those of the symmetric ansatz, or "
+        "with ansatz = '1rsb' those of one step of breaking, which are nearer"
     ),
     Status.LOST: "lost: its worker died every time, or memory was short; take fewer workers, or smaller sizes",
 }
@@ -163,6 +167,8 @@ class Solution(Arrays):
         Codes of `numerics.status.Status`.
     test_loss, train_loss, error_rate, density, density_off_diagonal, rank, solutions : ndarray or None
         `OF_MODELS`, of a chosen model; None where it has none. Without linear labels the squared errors are NaN.
+    q1, q0, parisi, complexity : ndarray or None
+        With ``ansatz="1rsb"``; where nothing breaks q1 = q0 = q, and parisi is NaN.
     last_row : ndarray or None
         At finite D: |W_last|^2 = D v_2; 0 without last row.
     prompts, context, task_count, dimension : ndarray of int64, or None
@@ -194,6 +200,10 @@ class Solution(Arrays):
     density: Array | None = None
     density_off_diagonal: Array | None = None
     rank: Array | None = None
+    q1: Array | None = None
+    q0: Array | None = None
+    parisi: Array | None = None
+    complexity: Array | None = None
     solutions: Array | None = None
     last_row: Array | None = None
     prompts: NDArray[np.int64] | None = None

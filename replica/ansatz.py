@@ -1,4 +1,4 @@
-r"""Replica-symmetric matrices for a symbolic number of replicas n.
+r"""Replica-symmetric matrices for a symbolic number of replicas n, and those of one step of breaking.
 
 A replica-symmetric matrix is ``excess * identity + uniform * ones``: uniform off the diagonal, excess + uniform
 on it. On the n - 1 vectors orthogonal to (1, ..., 1) it acts as ``excess``, on (1, ..., 1) as
@@ -12,7 +12,7 @@ import sympy as sp
 
 from iclglass.replica.guarded_limit import value_at_zero
 
-__all__ = ["ReplicaSymmetric", "replica_limit"]
+__all__ = ["OneStepMatrix", "ReplicaSymmetric", "replica_limit"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,51 @@ class ReplicaSymmetric:
         """The matrix itself, when n is a number."""
         size = int(self.n)
         return self.excess * sp.eye(size) + self.uniform * sp.ones(size, size)
+
+
+@dataclass(frozen=True)
+class OneStepMatrix:
+    """excess * identity + within * (ones in the blocks of one cluster) + between * ones, n x n, clusters of x replicas.
+
+    Examples
+    --------
+    >>> n, x, d, u, v = sp.symbols("n x d u v")
+    >>> OneStepMatrix(d, u, v, sp.Integer(2), sp.Integer(4)).explicit()
+    Matrix([
+    [d + u + v,     u + v,         v,         v],
+    [    u + v, d + u + v,         v,         v],
+    [        v,         v, d + u + v,     u + v],
+    [        v,         v,     u + v, d + u + v]])
+    """
+
+    excess: sp.Expr
+    within: sp.Expr
+    between: sp.Expr
+    x: sp.Expr
+    n: sp.Expr
+
+    def __matmul__(self, other: "OneStepMatrix") -> "OneStepMatrix":
+        within = self.excess * other.within + self.within * other.excess + self.x * self.within * other.within
+        between = self._row() * other.between + self.between * other._row() + self.n * self.between * other.between
+        return OneStepMatrix(self.excess * other.excess, within, between, self.x, self.n)
+
+    def _row(self) -> sp.Expr:
+        """Sum of a row within its cluster, without what all have in common."""
+        return self.excess + self.x * self.within
+
+    def sum_of_entries(self) -> sp.Expr:
+        """Quadratic form of (1, ..., 1)."""
+        return self.n * (self._row() + self.n * self.between)
+
+    def trace(self) -> sp.Expr:
+        """Trace."""
+        return self.n * (self.excess + self.within + self.between)
+
+    def explicit(self) -> sp.Matrix:
+        """The matrix itself, when x and n are numbers."""
+        size, block = int(self.n), int(self.x)
+        blocks = sp.diag(*([sp.ones(block, block)] * (size // block)))
+        return self.excess * sp.eye(size) + self.within * blocks + self.between * sp.ones(size, size)
 
 
 def replica_limit(expression: sp.Expr, n: sp.Symbol) -> sp.Expr:

@@ -26,6 +26,8 @@ __all__ = ["LAWS", "Average", "GaussianLaw", "OneBody", "by_parts", "linear"]
 NODES = (
     *(S.normal, S.field, S.spin, S.response, S.nonzero, S.mean_penalty, S.spin_free),
     *(S.y, S.t, S.f_cav, S.f, S.pull, S.pull_slope, S.mean_loss, S.prompt_free),
+    *(S.cluster_spin, S.cluster_square, S.cluster_response, S.cluster_free, S.cluster_mean_free),
+    *(S.cluster_penalty, S.cluster_nonzero, S.cluster_response_square),
 )
 """What varies under an average: fields, and what one body does in them."""
 

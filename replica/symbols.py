@@ -215,6 +215,28 @@ diagonal_free = _symbol(
 )
 diagonal_penalty = _symbol("diagonal_penalty", "r_d", "penalty of one diagonal spin", "real", _GENERAL)
 
+_BROKEN = "One step of replica symmetry breaking"
+cluster_size = _symbol("x_c", "x_P", "replicas in one cluster; continued to n -> 0", "0 to 1", _BROKEN, positive=True)
+parisi = _symbol("parisi", "y_P", "Parisi parameter x/T", "> 0", _BROKEN, positive=True)
+q1 = _symbol("q1", "q_1", "overlap of two replicas of one cluster", "> 0", _BROKEN, positive=True)
+q0 = _symbol("q0", "q_0", "overlap of two replicas of different clusters", "> 0", _BROKEN, positive=True)
+Q1 = _symbol("Q1", "Q_1", "variance of the field on a spin in one cluster", "> 0", _BROKEN, positive=True)
+Q0 = _symbol("Q0", "Q_0", "its part that all clusters have in common", "> 0", _BROKEN, positive=True)
+q1_hat = _symbol("q1_hat", r"\hat q_1", "Q1/T^2", "> 0", _BROKEN, positive=True)
+q0_hat = _symbol("q0_hat", r"\hat q_0", "Q0/T^2", "> 0", _BROKEN, positive=True)
+cluster_spin = _symbol("cluster_spin", r"\langle s\rangle_y", "mean of a spin over clusters", "real", _BROKEN)
+cluster_square = _symbol("cluster_square", r"\langle s^2\rangle_y", "mean square over clusters", ">= 0", _BROKEN)
+cluster_response = _symbol("cluster_response", r"\langle s'\rangle_y", "response, mean over clusters", ">= 0", _BROKEN)
+cluster_response_square = _symbol(
+    "cluster_response_square", r"\langle s'^2\rangle_y", "squared response, mean over clusters", ">= 0", _BROKEN
+)
+cluster_free = _symbol("cluster_free", r"F_y", "free energy of the clusters of one spin", "real", _BROKEN)
+cluster_mean_free = _symbol(
+    "cluster_mean_free", r"\langle F\rangle_y", "mean free energy in a cluster", "real", _BROKEN
+)
+cluster_penalty = _symbol("cluster_penalty", r"\langle r\rangle_y", "mean penalty in a cluster", "real", _BROKEN)
+cluster_nonzero = _symbol("cluster_nonzero", r"\langle 1_{s\neq 0}\rangle_y", "share not 0", "0 to 1", _BROKEN)
+
 _FINITE = "Finite dimension, any spins and loss"
 feature_block = _symbol(
     "f_1", "f_1", "squared norm |u|^2 |xt|^2 of one prompt's features on the block", "> 0", _FINITE, positive=True

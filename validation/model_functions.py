@@ -47,8 +47,13 @@ def refuse_unsimulated(parameters: Parameters) -> None:
     """Refuse what no data set can be simulated of.
 
     Raises ParameterError: the ground state of discrete spins, or of a loss or penalty that is not convex; tasks of
-    another variance than 1.
+    another variance than 1; another ansatz than replica symmetry.
     """
+    if parameters.ansatz != "rs":
+        raise ParameterError(
+            f"ansatz = {parameters.ansatz!r} is not judged by simulation, which does not find the states of a glass: "
+            "leave it out"
+        )
     choice = chosen(parameters)
     if choice.model.task_variance != 1:
         raise ParameterError(

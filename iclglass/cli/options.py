@@ -63,7 +63,7 @@ MODEL_WORDS = (
         "weights off the diagonal: real, nonnegative, binary, ternary or integer",
         default="real",
     ),
-    option("--ansatz rs|1rsb", TEXT, "replica symmetry: rs (1rsb is not available yet)", default="rs"),
+    option("--ansatz rs|1rsb", TEXT, "replica symmetry, or one step of breaking it", default="rs"),
 )
 
 

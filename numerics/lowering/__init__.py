@@ -11,6 +11,8 @@
     prompts     the law of label and prediction
     compiled    a System whose averages are sums over nodes
     finite      the same for a system at finite D, with an outer average over prompts' scalars
+    clusters, broken
+                averages in clusters of replicas, and a system of one step of breaking
     precise     the same at one point at T = 0 in mpmath numbers
 
 Only these modules and `numerics.codegen` know SymPy.

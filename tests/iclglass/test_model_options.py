@@ -87,7 +87,11 @@ def test_sweeps_diagrams_and_a_configuration_file_take_models(run, tmp_path):
         (f"solve {POINT} --l1 1 --temperature 1 --digits 20", "--digits goes without this model: at T > 0"),
         (f"solve {POINT} --spins binary --digits 20", "--digits goes without this model: spins = 'binary'"),
         (f"solve {POINT} --nuclear 1 --digits 20", "--digits goes without this model: the law of singular values"),
-        (f"solve {POINT} --ansatz 1rsb", "ansatz = '1rsb' is not available yet"),
+        (f"solve {POINT} --ansatz 1rsb --loss huber", "ansatz = '1rsb' is for squared error"),
+        (
+            f"validate {POINT} --ansatz 1rsb --spins binary --temperature 0.5",
+            "ansatz = '1rsb' is not judged by simulation",
+        ),
         (f"sweep {POINT} --l1 1 --kappa 2 --out a.nc", "a finite distinct_tasks does not go with this model"),
         ("phase-diagram --tau 1:2:2 --l1 0:1:2 --alpha 1 --line crossover --out a.nc", "is of ridge and squared error"),
         ("derive --loss hinge", "loss = 'hinge' does not go with labels = 'linear'"),

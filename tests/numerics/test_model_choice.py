@@ -72,7 +72,10 @@ def test_something_else_is_refused_by_name(name):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"ansatz": "1rsb"}, "ansatz = '1rsb' is not available yet"),
+        ({"ansatz": "1rsb", "loss": "huber"}, "ansatz = '1rsb' is for squared error and linear labels"),
+        ({"ansatz": "1rsb", "labels": "sign"}, "ansatz = '1rsb' is for squared error and linear labels"),
+        ({"ansatz": "1rsb", "nuclear": 1.0}, "ansatz = '1rsb' does not go with nuclear"),
+        ({"ansatz": "1rsb", "dimension": 10}, "ansatz = '1rsb' is for D -> infinity: leave dimension out"),
         ({"loss": "log_loss"}, "loss = 'log_loss' does not go with labels = 'linear'"),
         ({"loss": "hinge"}, "loss = 'hinge' does not go with labels = 'linear'"),
         ({"nuclear": 1.0, "l1": 1.0}, "nuclear does not go with l1"),

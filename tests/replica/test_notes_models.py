@@ -50,7 +50,7 @@ def test_page_says_what_python_says(page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["models.md", "own_hamiltonian.md"])
+@pytest.mark.parametrize("page", ["glass.md", "models.md", "own_hamiltonian.md"])
 def test_page_that_solves_says_what_python_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(page, lines_of(page))
